@@ -1,0 +1,104 @@
+//! How long to pause before a restart, and when to give up: numbers in, numbers out.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::{Pause, RestartLimit, Time};
+
+/// The jitter of a growing pause: a fifth more or less.
+const JITTER: f64 = 0.2;
+
+/// The pause before the next start after `streak` bad runs in a row (0 for the first), with `chance` in
+/// `0.0..1.0` for the jitter. Jitter keeps a fleet that failed together from coming back together.
+#[must_use]
+pub fn pause(plan: &Pause, streak: u32, chance: f64) -> Duration {
+    match plan {
+        Pause::Fixed(pause) => *pause,
+        Pause::Growing { span, .. } => {
+            let grown = span.from.saturating_mul(1u32.checked_shl(streak).unwrap_or(u32::MAX)).min(span.to);
+            let factor = 1.0 - JITTER + 2.0 * JITTER * chance;
+            grown.mul_f64(factor).clamp(span.from, span.to)
+        }
+    }
+}
+
+/// Was a run of this length a good one, so that its end starts a new count?
+#[must_use]
+pub fn was_good(plan: &Pause, ran: Duration) -> bool {
+    match plan {
+        Pause::Fixed(_) => false,
+        Pause::Growing { reset_after, .. } => ran >= *reset_after,
+    }
+}
+
+/// Remembers the restarts within the window of a [`RestartLimit`].
+#[derive(Debug, Clone, Default)]
+pub struct Restarts {
+    at: VecDeque<Time>,
+}
+
+impl Restarts {
+    /// Counts a restart, if it is still allowed.
+    pub fn allow(&mut self, limit: RestartLimit, now: Time) -> bool {
+        while self.at.front().is_some_and(|at| now.since(*at) >= limit.window) {
+            self.at.pop_front();
+        }
+        let allowed = self.at.len() < usize::try_from(limit.restarts).unwrap_or(usize::MAX);
+        if allowed {
+            self.at.push_back(now);
+        }
+        allowed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Span;
+
+    const fn secs(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    fn growing() -> Pause {
+        Pause::Growing { span: Span { from: secs(5), to: secs(300) }, reset_after: secs(60) }
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_cap() {
+        let pauses: Vec<u64> = (0..9).map(|streak| pause(&growing(), streak, 0.5).as_secs()).collect();
+        assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 300, 300, 300]);
+    }
+
+    #[test]
+    fn jitter_stays_within_a_fifth_and_within_the_span() {
+        for streak in [0, 3, 31, 32, 1000, u32::MAX] {
+            for chance in [0.0, 0.3, 0.999] {
+                let middle = pause(&growing(), streak, 0.5);
+                let drawn = pause(&growing(), streak, chance);
+                assert!(drawn >= secs(5) && drawn <= secs(300), "{drawn:?}");
+                assert!(drawn >= middle.mul_f64(0.79) && drawn <= middle.mul_f64(1.21), "{drawn:?}");
+            }
+        }
+        assert_ne!(pause(&growing(), 3, 0.1), pause(&growing(), 3, 0.9));
+    }
+
+    #[test]
+    fn a_fixed_pause_has_no_jitter_and_no_memory() {
+        assert_eq!(pause(&Pause::Fixed(secs(30)), 17, 0.9), secs(30));
+        assert!(!was_good(&Pause::Fixed(secs(30)), secs(100_000)));
+    }
+
+    #[test]
+    fn restarts_are_counted_within_the_window_only() {
+        let limit = RestartLimit { restarts: 2, window: secs(10) };
+        let mut restarts = Restarts::default();
+        let at = |s: u64| Time::ZERO + secs(s);
+        assert!(restarts.allow(limit, at(0)));
+        assert!(restarts.allow(limit, at(4)));
+        assert!(!restarts.allow(limit, at(9)));
+        assert!(restarts.allow(limit, at(10)));
+        assert!(!restarts.allow(limit, at(11)));
+        assert!(!Restarts::default().allow(RestartLimit { restarts: 0, window: secs(1) }, at(0)));
+    }
+}
