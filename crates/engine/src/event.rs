@@ -52,12 +52,14 @@ pub enum Effect {
         /// The name of this attempt.
         run: RunId,
     },
-    /// Send a signal to everything that belongs to the run.
+    /// Send a signal to a run.
     Signal {
         /// Which run.
         run: RunId,
         /// What to send.
         signal: Signal,
+        /// To whom.
+        reach: Reach,
     },
     /// Tell the world.
     Tell(News),
@@ -66,6 +68,16 @@ pub enum Effect {
         /// The exit code.
         code: i32,
     },
+}
+
+/// How much of a run a signal is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Its process group: what a terminal would send a signal to.
+    Group,
+    /// Everything that belongs to it, those who have left the group included, and those of them who
+    /// appear only now: it is to end.
+    Everything,
 }
 
 /// Why something was done. It travels from the event that made it to the log, the metrics and the status.

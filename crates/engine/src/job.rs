@@ -30,12 +30,15 @@ use std::time::Duration;
 
 use crate::backoff::{self, Restarts};
 use crate::dice::Dice;
-use crate::event::{Cause, Effect, News, SpawnError, SpawnErrorKind, What};
+use crate::event::{Cause, Effect, News, Reach, SpawnError, SpawnErrorKind, What};
 use crate::plan::{JobPlan, Restart};
 use crate::{Exit, JobId, RunId, Signal, Time};
 
 /// KILL is not sent to the same process again before this, whatever the plan says.
 const BETWEEN_KILLS: Duration = Duration::from_millis(100);
+
+/// A start that failed is not tried again before this, whatever the plan says.
+const BETWEEN_FAILED_STARTS: Duration = Duration::from_millis(100);
 
 /// What is wished for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +57,12 @@ pub(crate) enum Phase {
     /// The driver was asked to start it.
     Starting { run: RunId },
     /// It is there.
-    Running { run: RunId, ttl_at: Option<(Time, Duration)>, forwarded: Option<Signal>, suspended: Option<Signal> },
+    Running {
+        run: RunId,
+        ttl_at: Option<(Time, Duration)>,
+        forwarded: Option<Signal>,
+        suspended: Option<Signal>,
+    },
     /// It, or what it left behind (then `exit` is known), was asked to end.
     Stopping { run: RunId, exit: Option<Exit>, why: Cause, kill_at: Time },
     /// It, or what it left behind, was sent KILL.
@@ -282,7 +290,7 @@ impl Job {
             Phase::Starting { .. } | Phase::Killing { .. } => return true,
             Phase::Stopping { .. } | Phase::Waiting | Phase::Pausing { .. } | Phase::Done => {}
         }
-        cx.out.push(Effect::Signal { run, signal });
+        cx.out.push(Effect::Signal { run, signal, reach: Reach::Group });
         self.tell(Some(run), What::Forwarded(signal), cx);
         true
     }
@@ -368,7 +376,14 @@ impl Job {
         self.tell(Some(run), What::Started { ttl }, cx);
     }
 
-    fn note_exit(&mut self, run: RunId, exit: Exit, by: Option<Cause>, leftovers: bool, cx: &mut Context<'_>) {
+    fn note_exit(
+        &mut self,
+        run: RunId,
+        exit: Exit,
+        by: Option<Cause>,
+        leftovers: bool,
+        cx: &mut Context<'_>,
+    ) {
         self.last = Some((Outcome::Exited { exit, by: by.clone() }, cx.now));
         self.tell(Some(run), What::Exited { exit, cause: by, leftovers }, cx);
     }
@@ -398,10 +413,11 @@ impl Job {
         let kill_at = cx.now + self.plan.grace;
         self.enter(Phase::Stopping { run, exit, why: why.clone(), kill_at }, cx);
         self.tell(Some(run), What::Stopping { cause: why, kill_at }, cx);
-        cx.out.push(Effect::Signal { run, signal });
+        let reach = Reach::Everything;
+        cx.out.push(Effect::Signal { run, signal, reach });
         if signal != Signal::CONT {
             // A process that is suspended hears nothing until it goes on; systemd.kill(5) does the same.
-            cx.out.push(Effect::Signal { run, signal: Signal::CONT });
+            cx.out.push(Effect::Signal { run, signal: Signal::CONT, reach });
         }
     }
 
@@ -409,7 +425,7 @@ impl Job {
         let abandon_at = cx.now + self.plan.abandon_after.max(BETWEEN_KILLS);
         self.enter(Phase::Killing { run, exit, why, abandon_at }, cx);
         self.tell(Some(run), What::Killing { cause }, cx);
-        cx.out.push(Effect::Signal { run, signal: Signal::KILL });
+        cx.out.push(Effect::Signal { run, signal: Signal::KILL, reach: Reach::Everything });
     }
 
     /// The run is over and nothing of it is left: what now?
@@ -418,25 +434,28 @@ impl Job {
         let (true, Restart::Always { pause, limit }) = (wanted, &self.plan.restart) else {
             return self.finish(cx);
         };
+        // An end that was planned says nothing about how well it runs.
+        let planned = matches!(cause, Cause::Ttl(_));
         if let Some(limit) = *limit
+            && !planned
             && !self.restarts.allow(limit, cx.now)
         {
             self.tell(None, What::GaveUp { limit: limit.restarts, window: limit.window }, cx);
             return self.finish(cx);
         }
         let ran = self.started_at.map_or(Duration::ZERO, |at| cx.now.since(at));
-        if !matches!(cause, Cause::SpawnFailed(_)) && backoff::was_good(pause, ran) {
+        if planned || (!matches!(cause, Cause::SpawnFailed(_)) && backoff::was_good(pause, ran)) {
             self.streak = 0;
         }
         let pause = backoff::pause(pause, self.streak, cx.dice.unit());
-        self.streak = self.streak.saturating_add(1);
-        let retry_at = cx.now + pause;
+        self.streak = self.streak.saturating_add(u32::from(!planned));
+        // What the system refuses at once it would refuse as fast as we can ask.
+        let least =
+            if matches!(cause, Cause::SpawnFailed(_)) { BETWEEN_FAILED_STARTS } else { Duration::ZERO };
+        // Also without a pause the start waits for its turn, so that no event leads to more than one.
+        let retry_at = cx.now + pause.max(least);
         self.tell(None, What::Restarting { retry_at, cause: cause.clone() }, cx);
-        if pause.is_zero() {
-            self.start(cx);
-        } else {
-            self.enter(Phase::Pausing { retry_at, cause }, cx);
-        }
+        self.enter(Phase::Pausing { retry_at, cause }, cx);
     }
 
     fn finish(&mut self, cx: &mut Context<'_>) {

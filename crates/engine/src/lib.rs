@@ -35,12 +35,12 @@ pub mod signal;
 pub mod snapshot;
 pub mod time;
 
-pub use event::{Cause, Effect, Event, News, SpawnError, SpawnErrorKind, What};
+pub use event::{Cause, Effect, Event, News, Reach, SpawnError, SpawnErrorKind, What};
 pub use exit::Exit;
 pub use plan::{JobPlan, Pause, Plan, Restart, RestartLimit, Span};
 pub use pod::Pod;
 pub use signal::Signal;
-pub use snapshot::{JobSnapshot, PodPhase, Snapshot};
+pub use snapshot::{JobPhase, JobSnapshot, PodPhase, Snapshot};
 pub use time::Time;
 
 use serde::{Deserialize, Serialize};

@@ -120,7 +120,7 @@ impl Pod {
             (PodPhase::Up, false) => {
                 let mut heard = false;
                 self.each(now, effects, |job, cx| heard |= job.forward(signal, cx));
-                if !heard && ends_a_program(signal) {
+                if !heard && signal.ends_a_program() {
                     self.stop(signal, now, effects);
                 }
             }
@@ -135,7 +135,7 @@ impl Pod {
                     job.forward(signal, cx);
                 });
             }
-            (PodPhase::Lingering { .. }, _) if stops || ends_a_program(signal) => self.end(effects),
+            (PodPhase::Lingering { .. }, _) if stops || signal.ends_a_program() => self.end(effects),
             (PodPhase::Lingering { .. } | PodPhase::Ended { .. }, _) => {}
         }
     }
@@ -194,10 +194,4 @@ impl Pod {
             f(job, &mut Context { now, next_run: &mut self.next_run, dice: &mut self.dice, out });
         }
     }
-}
-
-/// Would a program of ours that nobody stands behind end of this? The signals by which people and
-/// systems ask for an end; others are about work that is not there.
-const fn ends_a_program(signal: Signal) -> bool {
-    matches!(signal, Signal::HUP | Signal::INT | Signal::QUIT | Signal::TERM)
 }

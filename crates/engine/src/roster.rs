@@ -72,10 +72,16 @@ impl Roster {
         departures.into_iter().map(Change::Went).chain(came.map(Change::Came)).collect()
     }
 
-    /// A process that we held on to has ended. None: it was not, or no longer, here.
+    /// A process that we held on to has ended. None: it was not here, or was known to have gone; then how it
+    /// ended may be news all the same.
     pub fn exited(&mut self, now: Time, pid: u32, start_ticks: u64, exit: Option<Exit>) -> Option<Change> {
-        let index =
-            self.present.iter().position(|seen| seen.pid == pid && seen.start_ticks == start_ticks)?;
+        let same = |seen: &Sighting| seen.pid == pid && seen.start_ticks == start_ticks;
+        let Some(index) = self.present.iter().position(same) else {
+            if let Some(last) = self.last.as_mut().filter(|last| same(&last.who)) {
+                last.exit = last.exit.or(exit);
+            }
+            return None;
+        };
         let departure = Departure { who: self.present.remove(index), at: now, exit };
         self.last = Some(departure.clone());
         Some(Change::Went(departure))
@@ -116,6 +122,18 @@ mod tests {
         assert_eq!(pids(&roster.looked(Time(2), vec![seen(7, 5)])), [('-', 7), ('+', 7)]);
         assert_eq!(roster.exited(Time(3), 7, 1, None), None, "a late word about the first one");
         assert_eq!(roster.present().len(), 1);
+    }
+
+    #[test]
+    fn how_it_ended_may_be_learnt_later() {
+        let mut roster = Roster::default();
+        roster.looked(Time(1), vec![seen(7, 1)]);
+        roster.exited(Time(2), 7, 1, None);
+        assert_eq!(roster.last().and_then(|last| last.exit), None);
+        assert_eq!(roster.exited(Time(3), 7, 1, Some(Exit::Code(3))), None, "that it went is no news");
+        assert_eq!(roster.last().and_then(|last| last.exit), Some(Exit::Code(3)));
+        roster.exited(Time(3), 7, 2, Some(Exit::Code(4)));
+        assert_eq!(roster.last().and_then(|last| last.exit), Some(Exit::Code(3)), "somebody else");
     }
 
     #[test]

@@ -34,12 +34,32 @@ impl Signal {
     pub const CHLD: Self = Self(17);
     /// Go on, after a stop.
     pub const CONT: Self = Self(18);
+    /// Stop, from the keyboard.
+    pub const TSTP: Self = Self(20);
+    /// A read from the terminal by a job in the background.
+    pub const TTIN: Self = Self(21);
+    /// A write to the terminal by a job in the background.
+    pub const TTOU: Self = Self(22);
     /// Urgent data on a socket.
     pub const URG: Self = Self(23);
     /// The highest real-time signal of Linux.
     pub const MAX: i32 = 64;
     /// Where the real-time signals begin for programs (32 and 33 belong to the C library).
     const RTMIN: i32 = 34;
+}
+
+impl Signal {
+    /// The signals by which people and systems ask for an end. Others are about work.
+    #[must_use]
+    pub const fn ends_a_program(self) -> bool {
+        matches!(self, Self::HUP | Self::INT | Self::QUIT | Self::TERM)
+    }
+
+    /// The signals of job control that a program may catch; by default they suspend it.
+    #[must_use]
+    pub const fn suspends(self) -> bool {
+        matches!(self, Self::TSTP | Self::TTIN | Self::TTOU)
+    }
 }
 
 impl fmt::Display for Signal {
@@ -61,7 +81,11 @@ pub struct UnknownSignal(String);
 
 impl fmt::Display for UnknownSignal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "'{}' is no signal: expected a name such as TERM, SIGTERM or RTMIN+3, or a number 1-64", self.0)
+        write!(
+            f,
+            "'{}' is no signal: expected a name such as TERM, SIGTERM or RTMIN+3, or a number 1-64",
+            self.0
+        )
     }
 }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 use engine::pod::Seed;
 use engine::snapshot::JobPhase;
 use engine::{
-    Effect, Event, Exit, JobId, JobPlan, Pause, Plan, Pod, PodPhase, Restart, RestartLimit, RunId, Signal,
-    Snapshot, Span, SpawnError, SpawnErrorKind, Time, What,
+    Cause, Effect, Event, Exit, JobId, JobPlan, Pause, Plan, Pod, PodPhase, Restart, RestartLimit, RunId,
+    Signal, Snapshot, Span, SpawnError, SpawnErrorKind, Time, What,
 };
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -28,7 +28,11 @@ enum Act {
     ReportSpawn,
     FailSpawn(SpawnErrorKind),
     /// The process ends by itself, with or without a report of its start before, leaving so many behind.
-    Exit { code: i32, signal: bool, leaving: bool },
+    Exit {
+        code: i32,
+        signal: bool,
+        leaving: bool,
+    },
     /// What was left behind goes away.
     Clear,
     Signal(Signal),
@@ -36,6 +40,8 @@ enum Act {
     Resume,
     /// A report about a run that is over.
     Stale(u8),
+    /// No start succeeds any more.
+    RefuseAll,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +70,8 @@ struct World {
     used: BTreeSet<RunId>,
     over: Vec<RunId>,
     starts: Vec<(JobId, Time)>,
+    /// Restarts that were decided, but for planned ones.
+    restarts: Vec<(JobId, Time)>,
     spawn_failures: usize,
     ended: Option<i32>,
     forced: bool,
@@ -90,6 +98,7 @@ impl World {
             used: BTreeSet::new(),
             over: Vec::new(),
             starts: Vec::new(),
+            restarts: Vec::new(),
             spawn_failures: 0,
             ended: None,
             forced: false,
@@ -109,6 +118,8 @@ impl World {
         let up = before.phase == PodPhase::Up;
         let starts = |effect: &Effect| matches!(effect, Effect::Spawn { .. });
         check(up || !effects.iter().any(starts), || "a start after the end was asked for".to_owned())?;
+        let many = effects.iter().filter(|effect| starts(effect)).count();
+        check(many <= self.plan.jobs.len(), || "one event has led to endless starts".to_owned())?;
         for effect in &effects {
             self.perform(effect)?;
         }
@@ -127,7 +138,6 @@ impl World {
             Effect::Spawn { job, run } => {
                 check(self.used.insert(*run), || format!("{run:?} used twice"))?;
                 self.starts.push((*job, self.now));
-                self.invariant_restarts_within_limit(*job)?;
                 let process = Process {
                     reported: false,
                     leader: true,
@@ -138,7 +148,7 @@ impl World {
                 };
                 self.processes.insert(*run, (*job, process));
             }
-            Effect::Signal { run, signal } => {
+            Effect::Signal { run, signal, .. } => {
                 let grace = |job: JobId| self.plan.jobs[job.0].grace;
                 let Some((job, process)) = self.processes.get_mut(run) else {
                     return Err(format!("{signal} to {run:?}, which is gone"));
@@ -156,6 +166,13 @@ impl World {
                     process.stop_signals += 1;
                     process.stopped_at = Some(news.at);
                     check(process.stop_signals == 1, || format!("a second stop signal to {run:?}"))?;
+                }
+                // An end that was planned does not count.
+                if let What::Restarting { cause, .. } = &news.what
+                    && !matches!(cause, Cause::Ttl(_))
+                {
+                    self.restarts.push((news.job, news.at));
+                    self.invariant_restarts_within_limit(news.job)?;
                 }
                 if let (What::Stuck { abandoned: true }, Some(run)) = (&news.what, news.run) {
                     let (job, process) = self.processes.get_mut(&run).ok_or("abandoned what is gone")?;
@@ -215,11 +232,11 @@ impl World {
             let fits = match (&job.phase, there) {
                 (JobPhase::Running { .. }, Some(process)) => process.reported && process.leader,
                 (JobPhase::Starting, Some(process)) => !process.reported && process.leader,
-                (JobPhase::Stopping { leftovers, .. } | JobPhase::Killing { leftovers, .. }, Some(process)) => {
-                    process.leader != *leftovers
-                }
-                (JobPhase::Waiting | JobPhase::Pausing { .. }, None) => true,
-                (JobPhase::Done, None) => true,
+                (
+                    JobPhase::Stopping { leftovers, .. } | JobPhase::Killing { leftovers, .. },
+                    Some(process),
+                ) => process.leader != *leftovers,
+                (JobPhase::Waiting | JobPhase::Pausing { .. } | JobPhase::Done, None) => true,
                 (JobPhase::Done, Some(process)) => process.abandoned,
                 _ => false,
             };
@@ -230,12 +247,7 @@ impl World {
 
     fn invariant_restarts_within_limit(&self, job: JobId) -> Checked {
         let Restart::Always { limit: Some(limit), .. } = self.plan.jobs[job.0].restart else { return Ok(()) };
-        // A restart is counted when it is decided, which is a pause before the start; only starts without a
-        // pause can be held against the window here.
-        let Restart::Always { pause: Pause::Fixed(Duration::ZERO), .. } = self.plan.jobs[job.0].restart else {
-            return Ok(());
-        };
-        let restarts = self.starts.iter().filter(|(started, _)| *started == job).skip(1);
+        let restarts = self.restarts.iter().filter(|(restarted, _)| *restarted == job);
         let recent = restarts.filter(|(_, at)| self.now.since(*at) < limit.window).count();
         check(recent <= limit.restarts as usize, || format!("{recent} restarts within {:?}", limit.window))
     }
@@ -286,13 +298,15 @@ impl World {
                 }
             }
             Act::Stale(which) => self.stale(*which)?,
+            Act::RefuseAll => self.refuse_all()?,
         }
         self.hear()
     }
 
     fn signal(&mut self, signal: Signal) -> Checked {
         // The second wish of a person at the keyboard is the one thing that cuts the grace short.
-        self.forced |= signal != Signal::TERM && matches!(self.pod.snapshot().phase, PodPhase::Stopping { .. });
+        self.forced |=
+            signal != Signal::TERM && matches!(self.pod.snapshot().phase, PodPhase::Stopping { .. });
         self.event(Event::Signalled(signal))
     }
 
@@ -306,7 +320,7 @@ impl World {
         for event in [
             Event::Spawned(run),
             Event::SpawnFailed(run, SpawnError { kind, message }),
-            Event::Exited { run, exit: Exit::Code(1), leftovers: which % 2 == 0 },
+            Event::Exited { run, exit: Exit::Code(1), leftovers: which.is_multiple_of(2) },
             Event::Cleared(run),
             Event::Suspended(run, Signal(19)),
             Event::Resumed(run),
@@ -362,21 +376,37 @@ impl World {
 
     fn pass(&mut self, time: Duration) -> Checked {
         let until = self.now + time;
-        for _ in 0..1000 {
-            match self.pod.deadline() {
-                Some(at) if at <= until => {
-                    self.now = self.now.max(at);
-                    self.event(Event::Woke)?;
-                    let next = self.pod.deadline();
-                    check(next.is_none_or(|next| next > at), || "a deadline that stays due".to_owned())?;
-                }
-                _ => {
-                    self.now = until;
-                    return Ok(());
-                }
+        let mut at_once = 0;
+        while let Some(at) = self.pod.deadline().filter(|at| *at <= until) {
+            // A life, a grace and a pause of nothing may fall due together, but not for ever.
+            at_once = if at > self.now { 0 } else { at_once + 1 };
+            check(at_once <= 3 * self.plan.jobs.len(), || "a deadline that stays due".to_owned())?;
+            self.now = self.now.max(at);
+            self.event(Event::Woke)?;
+        }
+        self.now = until;
+        Ok(())
+    }
+
+    /// A system that refuses every start is asked ten times a second at most.
+    fn refuse_all(&mut self) -> Checked {
+        let (begun, before) = (self.now, self.starts.len());
+        for _ in 0..200 {
+            let next = self.processes.iter().find(|(_, (_, process))| !process.reported).map(|(run, _)| *run);
+            if let Some(run) = next {
+                self.remove(run);
+                let error = SpawnError { kind: SpawnErrorKind::System, message: "no".to_owned() };
+                self.event(Event::SpawnFailed(run, error))?;
+            } else if let Some(at) = self.pod.deadline() {
+                self.now = self.now.max(at);
+                self.event(Event::Woke)?;
+            } else {
+                break;
             }
         }
-        Err("woken a thousand times".to_owned())
+        let tenths = self.now.since(begun).as_millis() / 100;
+        let most = (tenths + 2) * self.plan.jobs.len() as u128;
+        check((self.starts.len() - before) as u128 <= most, || "starts that fail follow too fast".to_owned())
     }
 
     /// However things stand: a request to end is fulfilled within a bounded number of steps.
@@ -461,10 +491,7 @@ fn job() -> impl Strategy<Value = JobPlan> {
 }
 
 fn plan() -> impl Strategy<Value = Plan> {
-    let stop_on = prop_oneof![
-        Just(vec![Signal::TERM]),
-        Just(vec![Signal::TERM, Signal::INT, Signal::QUIT]),
-    ];
+    let stop_on = prop_oneof![Just(vec![Signal::TERM]), Just(vec![Signal::TERM, Signal::INT, Signal::QUIT]),];
     (proptest::collection::vec(job(), 1..4), stop_on, prop_oneof![Just(Duration::ZERO), duration(4000)])
         .prop_map(|(jobs, stop_on, linger)| Plan { jobs, stop_on, linger })
 }
@@ -493,6 +520,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::Suspend),
         1 => Just(Act::Resume),
         3 => any::<u8>().prop_map(Act::Stale),
+        1 => Just(Act::RefuseAll),
     ]
 }
 

@@ -1,0 +1,193 @@
+//! The words of `sexton`, exactly as they may be written. What they mean is [`crate::config::resolve`]'s.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+/// Looks after the life of processes.
+///
+/// While a process is looked after, an HTTP server answers for it: / (state), /readiness, /liveness,
+/// /startup, /metrics, /v1/process and /v1/events.
+///
+/// Options of all commands may stand before or after the command's name. For each there is a variable,
+/// SEXTON_ and the option's name in capitals (SEXTON_GRACE_PERIOD); for those that kapo had, KAPO_ works too.
+#[derive(Debug, Parser)]
+#[command(name = "sexton", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = EXIT_CODES)]
+pub struct Sexton {
+    #[command(flatten)]
+    pub(super) shared: Shared,
+    /// Where the HTTP server listens: a port, 0 for any that is free, or none for no server [default: 6666]
+    #[arg(short, long, value_name = "PORT", allow_hyphen_values = true)]
+    pub(super) port: Option<String>,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: the process's own, or 128+n when signal n ended it; 126 not executable, 127 not found;
+64 usage, 69 cannot listen (port taken), 71 system error.";
+
+/// Options of all commands.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Options of all commands")]
+pub struct Shared {
+    /// The address to listen at: IPv4 or IPv6 [default: 0.0.0.0]
+    #[arg(short, long, value_name = "ADDRESS", allow_hyphen_values = true)]
+    pub(super) interface: Option<String>,
+    /// Also listen at the next free port above, and report it
+    #[arg(short = 'b', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(super) sidebind: Option<String>,
+    /// Take the listener from the service manager (LISTEN_FDS); port and interface do not count then
+    #[arg(short = 's', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(super) socket_activation: Option<String>,
+    /// Pass on the process's standard output [default: true]
+    #[arg(short = 'S', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(super) stdout: Option<String>,
+    /// Pass on the process's standard error [default: true]
+    #[arg(short = 'E', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(super) stderr: Option<String>,
+    /// Pass on the process's output as log records with time stamps
+    #[arg(short = 'L', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(super) stdlog: Option<String>,
+    /// Answer / with the bare object, or with a list [default: object]
+    #[arg(long, value_name = "object|list")]
+    pub(super) status_format: Option<String>,
+    /// Say more on standard error: once for what happens, twice for how
+    #[arg(short, long, action = ArgAction::Count)]
+    pub(super) verbose: u8,
+    /// The form of our own log: logfmt, text, or by whether standard error is a terminal [default: auto]
+    #[arg(long, value_name = "auto|logfmt|text")]
+    pub(super) log_format: Option<String>,
+    /// Write every event to this file as a line of JSON, for `sexton debug replay`
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(super) debug_journal: Option<String>,
+}
+
+/// Options of a process of our own.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of run and supervise")]
+pub struct OwnOptions {
+    /// What the process is called in logs and metrics [default: the command's file name]
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// End it after so long; of a range such as 10s..40s, a random part is drawn at each start; 0 is never
+    #[arg(short, long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub(super) ttl: Option<String>,
+    /// From the stop signal to KILL [default: 30s]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub(super) grace_period: Option<String>,
+    /// What it is sent when it shall end, and when we get TERM [default: TERM]
+    #[arg(long, value_name = "SIGNAL", allow_hyphen_values = true)]
+    pub(super) stop_signal: Option<String>,
+}
+
+/// Options of `supervise`.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of supervise")]
+pub struct SuperviseOptions {
+    /// The first and the longest pause before a restart; it doubles, a fifth more or less by chance
+    /// [default: 5s..5m]
+    #[arg(long, value_name = "RANGE", allow_hyphen_values = true)]
+    pub(super) backoff: Option<String>,
+    /// After a run of this length the pause begins anew [default: 60s]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub(super) backoff_reset: Option<String>,
+    /// Give up when it would have to be restarted more often than so within the window [default: never]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(super) max_restarts: Option<String>,
+    /// The window of --max-restarts [default: 10m]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub(super) restart_window: Option<String>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a process once; when it ends, so do we, with its exit code
+    #[command(visible_alias = "r")]
+    Run {
+        /// Keep answering so long after it ended [default: 0]
+        #[arg(short, long, value_name = "DURATION", allow_hyphen_values = true)]
+        wait: Option<String>,
+        /// Of a process of our own
+        #[command(flatten)]
+        own: OwnOptions,
+        /// Of all commands
+        #[command(flatten)]
+        shared: Shared,
+        /// Where the HTTP server listens: a port, 0 for any that is free, or none for no server [default: 6666]
+        #[arg(short, long, value_name = "PORT", allow_hyphen_values = true)]
+        port: Option<String>,
+        /// What to run, and its arguments
+        #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
+        words: Vec<OsString>,
+    },
+    /// Run a process again whenever it ends, after a pause
+    #[command(visible_alias = "s")]
+    Supervise {
+        /// Always pause so long before a restart, instead of --backoff
+        #[arg(short, long, value_name = "DURATION", allow_hyphen_values = true)]
+        wait: Option<String>,
+        /// Of this command
+        #[command(flatten)]
+        more: SuperviseOptions,
+        /// Of a process of our own
+        #[command(flatten)]
+        own: OwnOptions,
+        /// Of all commands
+        #[command(flatten)]
+        shared: Shared,
+        /// Where the HTTP server listens: a port, 0 for any that is free, or none for no server [default: 6666]
+        #[arg(short, long, value_name = "PORT", allow_hyphen_values = true)]
+        port: Option<String>,
+        /// What to run, and its arguments
+        #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
+        words: Vec<OsString>,
+    },
+    /// Answer for processes that somebody else started
+    ///
+    /// They are found by the name of what they execute. The exit code of a process that is not ours is
+    /// known from Linux 6.15 on; before that, 0 is answered.
+    #[command(visible_alias = "w")]
+    Watch {
+        /// Watch this one process only
+        #[arg(short, long, value_name = "PID", allow_hyphen_values = true)]
+        pid: Option<String>,
+        /// The pause between looks at the process list [default: 5s]
+        #[arg(short, long, value_name = "DURATION", allow_hyphen_values = true)]
+        wait: Option<String>,
+        /// Of all commands
+        #[command(flatten)]
+        shared: Shared,
+        /// Where the HTTP server listens: a port, 0 for any that is free, or none for no server [default: 6666]
+        #[arg(long, value_name = "PORT", allow_hyphen_values = true)]
+        port: Option<String>,
+        /// The name of what they execute
+        name: Option<String>,
+    },
+    /// Make links to this program under the names of the tools it stands in for
+    Install {
+        /// Where
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+    /// For those who look for a fault in sexton itself
+    #[command(hide = true)]
+    Debug {
+        /// What to look at
+        #[command(subcommand)]
+        command: Debug,
+    },
+}
+
+/// For those who look for a fault.
+#[derive(Debug, Subcommand)]
+pub enum Debug {
+    /// Repeat the events of a journal and show what the engine made of them
+    Replay {
+        /// Written by --debug-journal
+        file: PathBuf,
+    },
+}

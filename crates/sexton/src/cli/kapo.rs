@@ -1,0 +1,168 @@
+//! The command line of `kapo`: its switches stand before the command, and long names may have one dash.
+
+use std::ffi::OsString;
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use crate::config::resolve::{RawMode, RawOptions, RawOwn, RawSupervise, RawWatch};
+
+/// The name by which this personality is called.
+pub const NAME: &str = "kapo";
+
+/// Wraps any command with a status socket (sexton, standing in for kapo).
+#[derive(Debug, Parser)]
+#[command(name = NAME, version, max_term_width = 100, disable_help_subcommand = true)]
+struct Kapo {
+    /// Port for the status socket [env: KAPO_PORT] [default: 6666]
+    #[arg(short, long, value_name = "PORT", allow_hyphen_values = true)]
+    port: Option<String>,
+    /// Address of the status socket [env: KAPO_INTERFACE] [default: 0.0.0.0]
+    #[arg(short, long, value_name = "ADDRESS", allow_hyphen_values = true)]
+    interface: Option<String>,
+    /// Also bind the next free port above [env: KAPO_SIDEBIND]
+    #[arg(short = 'b', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    sidebind: Option<String>,
+    /// Take the listener from systemd [env: KAPO_SOCKET_ACTIVATION]
+    #[arg(short = 's', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    socket_activation: Option<String>,
+    /// Pass on the program's standard output [env: KAPO_STDOUT]
+    #[arg(short = 'S', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    stdout: Option<String>,
+    /// Pass on the program's standard error [env: KAPO_STDERR]
+    #[arg(short = 'E', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    stderr: Option<String>,
+    /// Pass on the output as log records [env: KAPO_STDLOG]
+    #[arg(short = 'L', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    stdlog: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a program once
+    #[command(visible_alias = "r")]
+    Run {
+        /// End it after so many seconds [env: KAPO_TTL] [default: 0, never]
+        #[arg(short, long, value_name = "SECONDS", allow_hyphen_values = true)]
+        ttl: Option<String>,
+        /// Keep answering so many seconds after it ended [env: KAPO_WAIT] [default: 0]
+        #[arg(short, long, value_name = "SECONDS", allow_hyphen_values = true)]
+        wait: Option<String>,
+        /// What to run, and its arguments
+        #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
+        words: Vec<OsString>,
+    },
+    /// Run a program again whenever it ends
+    #[command(visible_alias = "s")]
+    Supervise {
+        /// The pause between restarts [env: KAPO_WAIT] [default: 5]
+        #[arg(short, long, value_name = "SECONDS", allow_hyphen_values = true)]
+        wait: Option<String>,
+        /// What to run, and its arguments
+        #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
+        words: Vec<OsString>,
+    },
+    /// Answer for programs that somebody else started
+    #[command(visible_alias = "w")]
+    Watch {
+        /// Watch this one process only [env: KAPO_WATCHPID]
+        #[arg(short, long, value_name = "PID", allow_hyphen_values = true)]
+        pid: Option<String>,
+        /// The pause between looks at the process list [env: KAPO_WAIT] [default: 5]
+        #[arg(short, long, value_name = "SECONDS", allow_hyphen_values = true)]
+        wait: Option<String>,
+        /// The name of what they execute
+        name: Option<String>,
+    },
+}
+
+/// Reads kapo's command line.
+pub fn parse(words: Vec<OsString>) -> Result<(RawOptions, RawMode), clap::Error> {
+    let matches = Kapo::command().try_get_matches_from(two_dashes(words))?;
+    let kapo = Kapo::from_arg_matches(&matches)?;
+    let options = RawOptions {
+        port: kapo.port,
+        interface: kapo.interface,
+        sidebind: kapo.sidebind,
+        socket_activation: kapo.socket_activation,
+        stdout: kapo.stdout,
+        stderr: kapo.stderr,
+        stdlog: kapo.stdlog,
+        status_format: None,
+        debug_journal: None,
+    };
+    let mode = match kapo.command {
+        Command::Run { ttl, wait, words } => RawMode::Run(RawOwn { ttl, wait, words, ..RawOwn::default() }),
+        Command::Supervise { wait, words } => {
+            // A lifetime was for `run` alone; KAPO_TTL must not reach here.
+            let ttl = Some("0".to_owned());
+            RawMode::Supervise(RawOwn { ttl, wait, words, ..RawOwn::default() }, RawSupervise::default())
+        }
+        Command::Watch { pid, wait, name } => RawMode::Watch(RawWatch { name, pid, wait }),
+    };
+    Ok((options, mode))
+}
+
+/// The old tool's flags could be written with one dash or two (`-port`, `--port`), as Go programs have it.
+/// Words from the wrapped command on are not ours to change.
+fn two_dashes(words: Vec<OsString>) -> Vec<OsString> {
+    const SWITCHES: [&str; 7] =
+        ["sidebind", "socket-activation", "stdout", "stderr", "stdlog", "help", "version"];
+    const WITH_VALUE: [&str; 5] = ["port", "interface", "ttl", "wait", "pid"];
+    let mut words = words.into_iter();
+    let mut out: Vec<OsString> = words.by_ref().take(1).collect();
+    let mut commands = 0;
+    let mut value_follows = false;
+    for word in words {
+        let text = word.to_str().unwrap_or_default();
+        let name = text.trim_start_matches('-').split('=').next().unwrap_or_default();
+        let is_option = text.starts_with('-') && commands < 2 && !value_follows;
+        if text == "--" {
+            commands = 2;
+        } else if !is_option && !value_follows {
+            commands += 1;
+        }
+        let known_with_value = WITH_VALUE.contains(&name) || (name.len() == 1 && "pitw".contains(name));
+        value_follows = is_option && known_with_value && !text.contains('=');
+        let one_dash = is_option && !text.starts_with("--") && name.len() > 1;
+        if one_dash && (SWITCHES.contains(&name) || WITH_VALUE.contains(&name)) {
+            out.push(format!("-{text}").into());
+        } else {
+            out.push(word);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dashes(line: &str) -> String {
+        let words = two_dashes(line.split(' ').map(Into::into).collect());
+        words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn one_dash_becomes_two_until_the_wrapped_command_begins() {
+        assert_eq!(
+            dashes("kapo -port 80 -stdout run -ttl=5 x -port 1"),
+            "kapo --port 80 --stdout run --ttl=5 x -port 1"
+        );
+        assert_eq!(dashes("kapo -p 80 -SE run -- -wait 5"), "kapo -p 80 -SE run -- -wait 5");
+        assert_eq!(dashes("kapo --port -stdout run x"), "kapo --port -stdout run x");
+        assert_eq!(dashes("kapo supervise -wait 5 ./x -wait 6"), "kapo supervise --wait 5 ./x -wait 6");
+    }
+
+    #[test]
+    fn the_command_begins_at_the_first_word_that_is_no_option() -> Result<(), clap::Error> {
+        let (options, mode) =
+            parse("kapo -SEL r -t 5 ./worker.py --ttl 7 -w".split(' ').map(Into::into).collect())?;
+        assert!(options.stdout.is_some() && options.stderr.is_some() && options.stdlog.is_some());
+        let RawMode::Run(own) = mode else { panic!("{mode:?}") };
+        assert_eq!(own.ttl.as_deref(), Some("5"));
+        assert_eq!(own.words, ["./worker.py", "--ttl", "7", "-w"]);
+        Ok(())
+    }
+}

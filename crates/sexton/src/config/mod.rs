@@ -1,0 +1,125 @@
+//! From words to a plan.
+//!
+//! What the user wrote ([`crate::cli`] reads it, and nothing else) becomes [`Settings`]: complete, validated,
+//! with every default filled in. Nothing is bound, started or written while that is done.
+
+pub mod duration;
+pub mod environment;
+pub mod resolve;
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use engine::{Plan, Span};
+
+use crate::process::Pid;
+use crate::process::spawn::Program;
+
+/// All that one of our three modes needs to know.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where to answer.
+    pub listen: Listen,
+    /// How to answer.
+    pub answers: Answers,
+    /// What to do.
+    pub mode: Mode,
+    /// Where the event journal goes.
+    pub journal: Option<PathBuf>,
+}
+
+/// Where to answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// Nowhere.
+    Nowhere,
+    /// At this address, and with `side` at the next free port above too.
+    At {
+        /// The address.
+        address: SocketAddr,
+        /// Also bind the next free port above.
+        side: bool,
+    },
+    /// On the listener that the service manager hands us.
+    Activated,
+}
+
+/// In whose manner to answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answers {
+    /// A list, as newer kapo has it, rather than the bare object.
+    pub list: bool,
+    /// The state at any path that means nothing else.
+    pub any_path: bool,
+}
+
+/// What to do.
+#[derive(Debug)]
+pub enum Mode {
+    /// Look after a process of our own.
+    Own(Own),
+    /// Look at processes of others.
+    Watch(Watch),
+}
+
+/// A process of our own.
+#[derive(Debug)]
+pub struct Own {
+    /// What it is called in the answers: `run` or `supervise`.
+    pub word: &'static str,
+    /// What people call the process.
+    pub name: String,
+    /// What to start.
+    pub program: Program,
+    /// What becomes of its output.
+    pub output: OutputPlan,
+    /// When and how often.
+    pub plan: Plan,
+    /// The lifetime as the user gave it, for the answers.
+    pub ttl: Option<Span>,
+    /// The pause or linger as the user gave it, for the answers.
+    pub wait: Duration,
+}
+
+/// What becomes of the output of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutputPlan {
+    /// Of its standard output.
+    pub stdout: StreamPlan,
+    /// Of its standard error.
+    pub stderr: StreamPlan,
+}
+
+/// What becomes of one stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamPlan {
+    /// It goes where ours goes, untouched.
+    Inherit,
+    /// It goes nowhere.
+    Discard,
+    /// It becomes log records.
+    Records,
+}
+
+/// Processes of others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watch {
+    /// Which.
+    pub whom: Whom,
+    /// The pause between looks at the process list.
+    pub every: Duration,
+}
+
+/// Which processes of others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whom {
+    /// Those who execute something of this name.
+    Named(String),
+    /// This one.
+    Numbered(Pid),
+}
+
+/// The words of a command: what to execute and its arguments.
+pub type Words = Vec<OsString>;

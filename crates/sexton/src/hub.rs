@@ -1,0 +1,110 @@
+//! Where what is known is to be had: the newest [`View`], and a stream of [`Change`]s.
+//!
+//! One writes (the driver, after each step of the engine); the others read, never wait for the writer, and
+//! never ask the engine.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::sync::{broadcast, watch};
+
+use crate::metrics::Metrics;
+use crate::view::View;
+
+/// How many changes are kept for those who come later, and how far a follower may fall behind.
+const KEPT: usize = 256;
+
+/// Something that has happened, as people and programs are told.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Change {
+    /// Counts from 1; a gap tells a follower that it fell behind.
+    pub number: u64,
+    /// When, RFC 3339.
+    pub at: String,
+    /// To which process.
+    pub process: String,
+    /// Its attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<u64>,
+    /// Its number in the system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<i32>,
+    /// A stable word.
+    pub event: &'static str,
+    /// Why, as a stable word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<&'static str>,
+    /// For people.
+    pub message: String,
+}
+
+/// The one place where what is known is to be had.
+#[derive(Debug)]
+pub struct Hub {
+    latest: watch::Sender<Arc<View>>,
+    changes: broadcast::Sender<Arc<Change>>,
+    recent: Mutex<Recent>,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+#[derive(Debug, Default)]
+struct Recent {
+    told: u64,
+    kept: VecDeque<Arc<Change>>,
+}
+
+impl Hub {
+    /// A hub that knows this much to begin with.
+    #[must_use]
+    pub fn new(view: View) -> Self {
+        Self {
+            latest: watch::Sender::new(Arc::new(view)),
+            changes: broadcast::Sender::new(KEPT),
+            recent: Mutex::default(),
+            metrics: Metrics::new(),
+        }
+    }
+
+    /// The newest.
+    #[must_use]
+    pub fn view(&self) -> Arc<View> {
+        Arc::clone(&self.latest.borrow())
+    }
+
+    /// The newest, and each that follows.
+    #[must_use]
+    pub fn views(&self) -> watch::Receiver<Arc<View>> {
+        self.latest.subscribe()
+    }
+
+    /// From now on this is the newest.
+    pub fn publish(&self, view: View) {
+        self.latest.send_replace(Arc::new(view));
+    }
+
+    /// Something has happened; the hub gives it its number and its time.
+    pub fn tell(&self, mut change: Change) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.told += 1;
+        change.number = recent.told;
+        change.at = crate::clock::rfc3339(Timestamp::now());
+        let change = Arc::new(change);
+        if recent.kept.len() == KEPT {
+            recent.kept.pop_front();
+        }
+        recent.kept.push_back(Arc::clone(&change));
+        // Nobody follows: nobody hears.
+        let _ = self.changes.send(change);
+    }
+
+    /// The last changes, and each that follows: none is missing between the two.
+    #[must_use]
+    pub fn changes(&self) -> (Vec<Arc<Change>>, broadcast::Receiver<Arc<Change>>) {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        (recent.kept.iter().cloned().collect(), self.changes.subscribe())
+    }
+}

@@ -1,0 +1,31 @@
+//! sexton looks after the life of processes.
+//!
+//! ```text
+//! words, environment ─► cli ─► config::resolve ─► Settings
+//!                                                    │
+//!   listen (binds first) ─► signals ─► driver or watch ─► exit code
+//!                                        │
+//!                                       hub ─► http
+//! ```
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod driver;
+pub mod http;
+pub mod hub;
+pub mod journal;
+pub mod life;
+pub mod listen;
+pub mod logfmt;
+pub mod logging;
+pub mod metrics;
+pub mod notify;
+pub mod output;
+pub mod process;
+pub mod readable;
+pub mod sink;
+pub mod tell;
+pub mod view;
+pub mod watch;
+pub mod words;

@@ -1,0 +1,129 @@
+//! Where we answer: bound before anything is started, so that a port that is taken starts nothing.
+
+use std::env;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd};
+use std::os::unix::net::UnixListener as StdUnixListener;
+
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::net::{AddressFamily, SocketType, sockopt};
+use thiserror::Error;
+
+use crate::config::Listen;
+
+/// The first descriptor that a service manager hands over; sd_listen_fds(3).
+const FIRST_HANDED: i32 = 3;
+
+/// How many connections may wait to be accepted: in a storm of them, one that is not queued comes again
+/// after a second at the earliest.
+const QUEUE: i32 = 4096;
+
+/// A bound socket that does not listen on any runtime yet.
+#[derive(Debug)]
+pub enum Bound {
+    /// Of the internet.
+    Tcp(StdTcpListener),
+    /// Of this machine.
+    Unix(StdUnixListener),
+}
+
+/// All that we have bound.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// Sockets to answer on.
+    pub bound: Vec<Bound>,
+    /// The port above the one asked for, or 0.
+    pub side_port: u16,
+}
+
+/// Why we cannot listen.
+#[derive(Debug, Error)]
+pub enum ListenError {
+    /// An address cannot be bound.
+    #[error("cannot listen at {address}: {}", crate::words::describe(source))]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// No port above is free.
+    #[error("cannot listen at a second port: none above {0} is free")]
+    NoSidePort(u16),
+    /// The service manager handed us nothing.
+    #[error("cannot take a socket from the service manager: {0}")]
+    NotActivated(String),
+}
+
+/// Binds.
+pub fn open(listen: &Listen) -> Result<Listeners, ListenError> {
+    match listen {
+        Listen::Nowhere => Ok(Listeners::default()),
+        Listen::Activated => Ok(Listeners { bound: vec![handed_over()?], side_port: 0 }),
+        Listen::At { address, side } => {
+            let main = bind(*address)?;
+            let actual =
+                main.local_addr().map_err(|source| ListenError::Bind { address: *address, source })?;
+            let mut listeners = Listeners { bound: vec![Bound::Tcp(main)], side_port: 0 };
+            if *side {
+                let bound = bind_above(actual)?;
+                listeners.side_port = bound.local_addr().map_or(0, |address| address.port());
+                listeners.bound.push(Bound::Tcp(bound));
+            }
+            Ok(listeners)
+        }
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<StdTcpListener, ListenError> {
+    let bound = StdTcpListener::bind(address).and_then(|listener| {
+        // A longer queue than the standard library's; the system cuts it to what it allows (listen(2)).
+        rustix::net::listen(&listener, QUEUE)?;
+        Ok(listener)
+    });
+    bound.map_err(|source| ListenError::Bind { address, source })
+}
+
+/// The next port above that is free.
+fn bind_above(address: SocketAddr) -> Result<StdTcpListener, ListenError> {
+    for port in u32::from(address.port()) + 1..=u32::from(u16::MAX) {
+        let Ok(port) = u16::try_from(port) else { break };
+        match bind(SocketAddr::new(address.ip(), port)) {
+            Err(ListenError::Bind { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => {}
+            bound => return bound,
+        }
+    }
+    Err(ListenError::NoSidePort(address.port()))
+}
+
+/// The one listener that the service manager hands us.
+fn handed_over() -> Result<Bound, ListenError> {
+    let wrong = |what: String| Err(ListenError::NotActivated(what));
+    let number = |name: &str| env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
+    match number("LISTEN_PID") {
+        Some(pid) if pid == std::process::id() => {}
+        Some(pid) => return wrong(format!("LISTEN_PID is {pid}, which is not us")),
+        None => return wrong("LISTEN_PID is not set, so there is none".to_owned()),
+    }
+    match number("LISTEN_FDS") {
+        Some(1) => {}
+        Some(count) => return wrong(format!("LISTEN_FDS is {count}, expected 1")),
+        None => return wrong("LISTEN_FDS is not set".to_owned()),
+    }
+    // SAFETY: the protocol of sd_listen_fds(3), which we have just checked to be in force for us, gives us
+    // this descriptor; nothing of ours was opened on it, since it was open before us.
+    let socket = unsafe { OwnedFd::from_raw_fd(FIRST_HANDED) };
+    let described = |error: rustix::io::Errno| ListenError::NotActivated(format!("descriptor 3: {error}"));
+    fcntl_setfd(&socket, FdFlags::CLOEXEC).map_err(described)?;
+    let stream = sockopt::socket_type(socket.as_fd()).map_err(described)? == SocketType::STREAM;
+    let listening = sockopt::socket_acceptconn(socket.as_fd()).map_err(described)?;
+    if !stream || !listening {
+        return wrong("descriptor 3 is no listening stream socket (ListenStream=, Accept=no)".to_owned());
+    }
+    match sockopt::socket_domain(socket.as_fd()).map_err(described)? {
+        AddressFamily::INET | AddressFamily::INET6 => Ok(Bound::Tcp(socket.into())),
+        AddressFamily::UNIX => Ok(Bound::Unix(socket.into())),
+        other => wrong(format!("descriptor 3 is of address family {}", other.as_raw())),
+    }
+}

@@ -1,0 +1,62 @@
+//! The logfmt encoding: `key=value key="a value"` on one line.
+
+/// Appends ` key=value`, or without the blank at the beginning of a line. Bytes that are no UTF-8 stay as
+/// they are.
+pub fn append(line: &mut Vec<u8>, key: &str, value: &[u8]) {
+    if line.last().is_some_and(|last| *last != b'\n') {
+        line.push(b' ');
+    }
+    line.extend_from_slice(key.as_bytes());
+    line.push(b'=');
+    let bare = |byte: &u8| *byte > b' ' && !matches!(*byte, b'"' | b'=' | b'\\' | 0x7f);
+    if !value.is_empty() && value.iter().all(bare) {
+        line.extend_from_slice(value);
+        return;
+    }
+    line.push(b'"');
+    for byte in value {
+        match byte {
+            b'"' | b'\\' => line.extend_from_slice(&[b'\\', *byte]),
+            b'\n' => line.extend_from_slice(b"\\n"),
+            b'\r' => line.extend_from_slice(b"\\r"),
+            b'\t' => line.extend_from_slice(b"\\t"),
+            0..0x20 | 0x7f => {
+                const HEX: &[u8; 16] = b"0123456789abcdef";
+                line.extend_from_slice(b"\\u00");
+                line.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+            }
+            _ => line.push(*byte),
+        }
+    }
+    line.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::append;
+
+    fn encoded(value: &[u8]) -> Vec<u8> {
+        let mut line = Vec::new();
+        append(&mut line, "k", value);
+        line
+    }
+
+    #[test]
+    fn values_are_quoted_only_where_they_must_be() {
+        assert_eq!(encoded(b"plain-1.5:x"), b"k=plain-1.5:x");
+        assert_eq!(encoded(b""), b"k=\"\"");
+        assert_eq!(encoded(b"two words"), b"k=\"two words\"");
+        assert_eq!(encoded(b"a=b"), b"k=\"a=b\"");
+        assert_eq!(encoded(b"say \"x\"\\\n\x1b\x7f"), b"k=\"say \\\"x\\\"\\\\\\n\\u001b\\u007f\"");
+        assert_eq!(encoded(b"\xff \xfe"), b"k=\"\xff \xfe\"", "what is no UTF-8 survives");
+        assert_eq!(encoded("größe".as_bytes()), "k=größe".as_bytes());
+    }
+
+    #[test]
+    fn fields_are_separated() {
+        let mut line = Vec::new();
+        append(&mut line, "a", b"1");
+        append(&mut line, "b", b"2");
+        assert_eq!(line, b"a=1 b=2");
+    }
+}

@@ -1,0 +1,55 @@
+//! Words to an invocation, an invocation to an exit code.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use sexton::cli::{self, Invocation};
+use sexton::config::environment::Real;
+use sexton::process::terminal::Terminal;
+use sexton::{life, logging, words};
+
+/// `EX_USAGE` of sysexits.h.
+const USAGE: u8 = 64;
+/// `EX_DATAERR` of sysexits.h: a journal that is none.
+const DATA: u8 = 65;
+/// `EX_CANTCREAT` of sysexits.h: a link that cannot be made.
+const CANNOT_CREATE: u8 = 73;
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let terminal = Terminal::on_stdin().is_some_and(|terminal| terminal.is_ours());
+    let (invocation, log) = match cli::parse(arguments, &Real, terminal) {
+        Ok(parsed) => parsed,
+        Err(error) => return refused(&error, USAGE),
+    };
+    logging::begin(log);
+    match invocation {
+        Invocation::Live(settings) => match life::live(*settings) {
+            // Codes are 0 to 255, as the system has them.
+            Ok(code) => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
+            Err(error) => refused(&error, error.exit_code()),
+        },
+        Invocation::Print(text) => printed(&text),
+        Invocation::Install(directory) => match cli::install::install(&directory) {
+            Ok(told) => printed(&told),
+            Err(error) => refused(&error, CANNOT_CREATE),
+        },
+        Invocation::Replay(file) => match cli::replay::replay(&file, &mut std::io::stdout().lock()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => refused(&error, DATA),
+        },
+    }
+}
+
+/// Says on one line what is wrong.
+fn refused(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
+    // If nobody can read it, the code still tells.
+    let _ = writeln!(std::io::stderr(), "sexton: {}", words::one_line(&error.to_string()));
+    ExitCode::from(code)
+}
+
+/// Whoever does not want to read on (`| head`) makes no error of it.
+fn printed(text: &str) -> ExitCode {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}

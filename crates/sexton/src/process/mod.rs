@@ -1,0 +1,23 @@
+//! Processes as Linux has them: started, signalled, reaped.
+//!
+//! * [`signals`]: what others send us, read from a descriptor
+//! * [`spawn`]: the one way to start a process
+//! * [`reap`]: the one place that waits for children
+//! * [`group`]: what belongs to a run, and how it is signalled until nothing is left
+//! * [`terminal`]: who has the terminal
+//! * [`ids`]: groups and sessions by number
+//! * [`procfs`]: what `/proc` knows
+//! * [`pidfd`]: holding on to processes that are not ours
+
+pub mod group;
+pub mod ids;
+pub mod pidfd;
+pub mod procfs;
+pub mod reap;
+pub mod signals;
+pub mod spawn;
+pub mod terminal;
+
+/// The number of a process. Numbers are used again: one is only safe while the process is our unreaped
+/// child, or while it leads a group that is not empty.
+pub type Pid = i32;

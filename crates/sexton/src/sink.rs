@@ -1,0 +1,264 @@
+//! A descriptor that we write to without ever waiting for whoever reads it.
+//!
+//! What is to be written goes into a buffer of limited size and is written by a thread of its own, since
+//! standard output is shared with others and must not be made non-blocking. When the buffer is full, lines
+//! are dropped and counted; a line in the output tells how many. Errors of the descriptor (a full disk, a
+//! reader that has gone) drop what was to be written and never stop us.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::fcntl_dupfd_cloexec;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::clock::rfc3339_millis;
+use crate::logfmt;
+use crate::process::signals;
+
+/// How much may wait to be written.
+const CAPACITY: usize = 1 << 20;
+
+/// Our own descriptors begin here, above those that people number by hand.
+const FIRST_OF_OURS: i32 = 10;
+
+/// How long the last lines may take when we end.
+const LAST_LINES: Duration = Duration::from_secs(5);
+
+/// Where lines go. The thread ends with the last of its handles, when all is written.
+#[derive(Debug, Clone)]
+pub struct Sink(Arc<Handle>);
+
+#[derive(Debug)]
+struct Handle(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// There is something to do for the thread.
+    filled: Condvar,
+    lost: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: Vec<u8>,
+    lines: u64,
+    /// Lines dropped since the last line that told of it.
+    untold: u64,
+    /// Who wants to be told when all is written.
+    flushing: Vec<oneshot::Sender<()>>,
+    closed: bool,
+}
+
+impl Sink {
+    /// Begins the thread that writes to `descriptor`. `tell` makes the line that tells how many were dropped.
+    pub fn begin(descriptor: OwnedFd, tell: fn(u64) -> Vec<u8>) -> io::Result<Self> {
+        let shared =
+            Arc::new(Shared { state: Mutex::default(), filled: Condvar::new(), lost: AtomicU64::new(0) });
+        let writer = Arc::clone(&shared);
+        let file = File::from(descriptor);
+        std::thread::Builder::new()
+            .name("sink".to_owned())
+            .stack_size(128 << 10)
+            .spawn(move || writer.write_until_closed(file, tell))?;
+        Ok(Self(Arc::new(Handle(shared))))
+    }
+
+    /// The one sink of our standard error, which our own log and the records of processes share: two would
+    /// cut each other's lines. Begun when first asked for.
+    pub fn stderr() -> Option<Self> {
+        static STDERR: OnceLock<Option<Sink>> = OnceLock::new();
+        let begin = || {
+            let descriptor = fcntl_dupfd_cloexec(io::stderr(), FIRST_OF_OURS).ok()?;
+            Self::begin(descriptor, told_of_drops).ok()
+        };
+        STDERR.get_or_init(begin).clone()
+    }
+
+    /// A sink of our standard output.
+    pub fn stdout() -> io::Result<Self> {
+        Self::begin(fcntl_dupfd_cloexec(io::stdout(), FIRST_OF_OURS)?, told_of_drops)
+    }
+
+    /// Takes one line, with its end, or drops it.
+    pub fn push(&self, line: &[u8]) {
+        let shared = &self.0.0;
+        let mut state = shared.lock();
+        if state.waiting.len() + line.len() > CAPACITY {
+            state.untold += 1;
+            shared.lost.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        state.waiting.extend_from_slice(line);
+        state.lines += 1;
+        shared.filled.notify_one();
+    }
+
+    /// Lines that were dropped, or could not be written.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.0.0.lost.load(Ordering::Relaxed)
+    }
+
+    /// Waits until all is written, but not for ever.
+    pub async fn flush(&self) {
+        let (done, flushed) = oneshot::channel();
+        self.0.0.lock().flushing.push(done);
+        self.0.0.filled.notify_one();
+        if timeout(LAST_LINES, flushed).await.is_err() {
+            let lines = self.0.0.lock().lines;
+            log::warn!(lines = lines; "the reader of our output took too long: its last lines are lost");
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.lock().closed = true;
+        self.0.filled.notify_one();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_until_closed(&self, mut file: File, tell: fn(u64) -> Vec<u8>) {
+        // A thread that is begun late must not be the one that takes a signal.
+        signals::block_all();
+        let mut batch = Vec::new();
+        loop {
+            let lines = {
+                let idle = |state: &mut State| {
+                    let empty = state.waiting.is_empty() && state.untold == 0;
+                    empty && state.flushing.is_empty() && !state.closed
+                };
+                let guard = self.filled.wait_while(self.lock(), idle);
+                let mut state = guard.unwrap_or_else(PoisonError::into_inner);
+                if state.waiting.is_empty() && state.untold == 0 {
+                    // Whoever waited for it may have given up.
+                    for done in state.flushing.drain(..) {
+                        let _ = done.send(());
+                    }
+                    if state.closed {
+                        return;
+                    }
+                    continue;
+                }
+                std::mem::swap(&mut batch, &mut state.waiting);
+                if state.untold > 0 {
+                    batch.extend_from_slice(&tell(std::mem::take(&mut state.untold)));
+                }
+                std::mem::take(&mut state.lines)
+            };
+            if write_whole(&mut file, &batch).is_err() {
+                self.lost.fetch_add(lines, Ordering::Relaxed);
+            }
+            batch.clear();
+        }
+    }
+}
+
+fn told_of_drops(lines: u64) -> Vec<u8> {
+    let mut record = Vec::new();
+    logfmt::append(&mut record, "time", rfc3339_millis(Timestamp::now()).as_bytes());
+    logfmt::append(&mut record, "level", b"warn");
+    logfmt::append(&mut record, "msg", b"lines were dropped: the reader of this output is too slow");
+    logfmt::append(&mut record, "lines", lines.to_string().as_bytes());
+    record.push(b'\n');
+    record
+}
+
+/// Also where somebody who shares the descriptor has made it non-blocking.
+fn write_whole(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                poll(&mut [PollFd::new(file, PollFlags::OUT)], None)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    fn tell(lines: u64) -> Vec<u8> {
+        format!("dropped {lines}\n").into_bytes()
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_does_not_read_costs_lines_and_not_time() -> io::Result<()> {
+        let (mut reader, writer) = io::pipe()?;
+        let sink = Sink::begin(writer.into(), tell)?;
+        let line = [b'x'; 1024];
+        for _ in 0..4096 {
+            sink.push(&line);
+        }
+        assert!(sink.lost() > 0, "four times the capacity cannot have fitted");
+        let lost = sink.lost();
+        let reading = std::thread::spawn(move || {
+            let mut text = String::new();
+            reader.read_to_string(&mut text).map(|_| text)
+        });
+        sink.flush().await;
+        drop(sink);
+        let text = reading.join().map_err(|_| io::Error::other("the reader panicked"))??;
+        let xs = text.bytes().filter(|byte| *byte == b'x').count();
+        assert_eq!(
+            xs,
+            (4096 - usize::try_from(lost).unwrap_or(0)) * 1024,
+            "all that was not dropped arrives"
+        );
+        let told: u64 =
+            text.split("dropped ").skip(1).filter_map(|s| s.split('\n').next()?.parse::<u64>().ok()).sum();
+        assert_eq!(told, lost, "and what was dropped is told");
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_stops_nothing() -> io::Result<()> {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full")?;
+        let sink = Sink::begin(full.into(), tell)?;
+        sink.push(b"one\n");
+        sink.push(b"two\n");
+        sink.flush().await;
+        assert_eq!(sink.lost(), 2);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_pipe_that_somebody_has_made_non_blocking_loses_nothing() -> io::Result<()> {
+        let (mut reader, writer) = io::pipe()?;
+        rustix::io::ioctl_fionbio(&writer, true)?;
+        let sink = Sink::begin(writer.into(), tell)?;
+        let reading = std::thread::spawn(move || {
+            let mut text = String::new();
+            reader.read_to_string(&mut text).map(|_| text)
+        });
+        for _ in 0..500 {
+            sink.push(&[b'x'; 1024]);
+        }
+        sink.flush().await;
+        drop(sink);
+        let text = reading.join().map_err(|_| io::Error::other("the reader panicked"))??;
+        assert_eq!(text.len(), 500 * 1024);
+        Ok(())
+    }
+}

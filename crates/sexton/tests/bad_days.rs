@@ -1,0 +1,190 @@
+//! Descriptors run out, `/proc` is not there, we are killed.
+
+use std::os::fd::{FromRawFd as _, OwnedFd};
+
+use testkit::{tree, wait_until};
+
+use crate::harness::{SEXTON, Sexton, child, is_root, skipped, wrapping};
+
+#[test]
+fn with_few_descriptors_it_still_answers() {
+    let script = format!("ulimit -n 24; exec {SEXTON} -v -i 127.0.0.1 -p 0 run -- sleep 1000");
+    let mut sexton = Sexton::program("/bin/sh".as_ref(), ["-c", &script]).start();
+    let address = sexton.address();
+    let mut open = Vec::new();
+    for _ in 0..60 {
+        open.extend(std::net::TcpStream::connect(address));
+    }
+    assert_eq!(sexton.get("/startup?wait").code, 200);
+    assert_eq!(sexton.get("/metrics").code, 200);
+    assert_eq!(sexton.stop().code, 143);
+}
+
+#[test]
+fn with_too_few_descriptors_to_begin_nothing_is_started() {
+    for limit in 3..12 {
+        let script = format!(
+            "ulimit -n {limit}; exec {SEXTON} -i 127.0.0.1 -p 0 run -- sh -c 'echo > started; exit 3'"
+        );
+        let mut sexton = Sexton::program("/bin/sh".as_ref(), ["-c", &script]).start();
+        let code = sexton.wait();
+        let started = sexton.path("started").exists();
+        let stderr = sexton.stderr();
+        assert!(
+            (code == 3 && started) || (matches!(code, 69 | 71) && !started && stderr.lines().count() == 1),
+            "{limit}: {code}: {stderr}"
+        );
+    }
+}
+
+#[test]
+fn when_no_process_can_be_made_run_says_so_and_supervise_tries_again() {
+    // The limit counts processes of a user: one that nobody else is.
+    let limited = |words: &str| {
+        let script = format!(
+            "exec setpriv --reuid 54321 --regid 54321 --clear-groups prlimit --nproc=1 {SEXTON} -v -i 127.0.0.1 -p 0 {words} -- true"
+        );
+        Sexton::program("/bin/sh".as_ref(), ["-c", &script]).start()
+    };
+    if !is_root() {
+        return skipped("only root can do what this test does");
+    }
+    let mut run = limited("run");
+    assert_eq!(run.wait(), 71, "{}", run.stderr());
+    assert!(
+        run.stderr().contains("cannot start 'true': resource temporarily unavailable"),
+        "{}",
+        run.stderr()
+    );
+    let mut supervise = limited("supervise --wait 10ms");
+    wait_until("several attempts", || {
+        (supervise.stderr().matches("cannot start").count() >= 3).then_some(())
+    });
+    assert_eq!(supervise.get("/readiness").code, 503);
+    supervise.signal(libc::SIGTERM);
+    assert_eq!(supervise.wait(), 71);
+}
+
+#[test]
+fn without_proc_it_runs_stops_and_reaps() {
+    if !is_root() {
+        return skipped("only root can do what this test does");
+    }
+    let script = |words: &str| format!("mount -t tmpfs none /proc && exec {SEXTON} -p none {words}");
+    let unshare =
+        |words: &str| Sexton::program("/usr/bin/unshare".as_ref(), ["-m", "sh", "-c", &script(words)]);
+    let done = unshare("run -- sh -c 'sleep 1000 & (true &) ; exit 3'").done();
+    assert_eq!(done.code, 3, "{}", done.stderr);
+    let done = unshare("watch something").done();
+    assert_eq!(done.code, 71);
+    assert!(done.stderr.contains("/proc"), "{}", done.stderr);
+}
+
+#[test]
+fn a_process_that_exits_before_we_have_looked_is_seen() {
+    for _ in 0..100 {
+        assert_eq!(Sexton::mute(wrapping(&["run"], child(["end-by", "9"]))).done().code, 137);
+    }
+}
+
+#[test]
+fn when_we_are_stopped_for_a_while_nothing_is_lost() {
+    let mut sexton =
+        Sexton::answering(["supervise", "--wait", "0", "--", "sh", "-c", "echo x >> runs; exec sleep 1000"])
+            .start();
+    let first = sexton.wrapped();
+    sexton.signal(libc::SIGSTOP);
+    wait_until("we are stopped", || (tree::state(sexton.pid()) == Some('T')).then_some(()));
+    crate::harness::send(first, libc::SIGKILL);
+    sexton.signal(libc::SIGCONT);
+    wait_until("the second run", || (sexton.text("runs").lines().count() == 2).then_some(()));
+}
+
+#[test]
+fn a_standard_error_that_nobody_reads_holds_up_nothing() {
+    let (_unread, writer) = std::io::pipe().unwrap_or_else(|error| panic!("{error}"));
+    let script = "trap '' TERM; yes >&2 & echo ready > ready; while :; do sleep 0.01; done";
+    let words = ["-vv", "-p", "none", "run", "--grace-period", "300ms", "--", "sh", "-c", script];
+    let mut sexton = Sexton::new(words).stderr(writer).start();
+    sexton.wait_for_file("ready");
+    // The pipe is full when `yes` has to wait.
+    wait_until("the pipe is full", || {
+        let yes = sexton.descendants().into_iter().find(|(_, name)| name == "yes");
+        let at = yes.and_then(|(pid, _)| std::fs::read_to_string(format!("/proc/{pid}/wchan")).ok())?;
+        at.contains("pipe").then_some(())
+    });
+    sexton.signal(libc::SIGTERM);
+    assert_eq!(sexton.wait(), 137);
+}
+
+#[test]
+fn records_that_nobody_reads_do_not_hold_up_the_end() {
+    let (_unread, stdout) = std::io::pipe().unwrap_or_else(|error| panic!("{error}"));
+    let (_unread_too, stderr) = std::io::pipe().unwrap_or_else(|error| panic!("{error}"));
+    let script = "yes & yes >&2 & echo ready > ready; wait";
+    let words = ["-p", "none", "run", "-L", "--grace-period", "300ms", "--", "sh", "-c", script];
+    let mut sexton = Sexton::new(words).stdout(stdout).stderr(stderr).start();
+    sexton.wait_for_file("ready");
+    sexton.signal(libc::SIGTERM);
+    // The reader has its time; whoever asks again does not want to give it.
+    wait_until("the process is gone", || sexton.descendants().is_empty().then_some(()));
+    sexton.signal(libc::SIGTERM);
+    assert_eq!(sexton.wait(), 143);
+}
+
+#[test]
+fn a_number_that_is_free_again_is_nobody_of_ours() {
+    if !is_root() {
+        return skipped("only root can choose the number of the next process");
+    }
+    // The process ends at once and leaves a stray that is deaf; its number is given to somebody who is not
+    // concerned; then the grace is over and the stray is killed.
+    let script = format!(
+        "{SEXTON} -p none run --grace-period 1s -- sh -c 'echo $$ > leader; setsid {child} deaf deaf & while [ ! -e deaf ]; do sleep 0.01; done' &
+        sexton=$!
+        while [ ! -s leader ] || [ -d /proc/$(cat leader) ]; do sleep 0.01; done
+        number=$(cat leader)
+        echo $((number - 1)) > /proc/sys/kernel/ns_last_pid
+        setsid sleep 1000 &
+        [ $! = $number ] || exit 90
+        wait $sexton
+        kill -0 $number || exit 91
+        [ -d /proc/$(cat deaf) ] && exit 92
+        exit 0",
+        child = testkit::child().display()
+    );
+    let words = ["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &script];
+    let done = Sexton::program("/usr/bin/unshare".as_ref(), words).done();
+    assert_eq!(done.code, 0, "{}", done.stderr);
+}
+
+#[test]
+fn a_hang_up_while_it_is_ending_takes_nothing_back() {
+    let wrapped = child(["deaf", "ready"]);
+    let mut sexton =
+        Sexton::answering(wrapping(&["supervise", "--wait", "0", "--grace-period", "200ms"], wrapped))
+            .start();
+    sexton.wait_for_file("ready");
+    sexton.signal(libc::SIGTERM);
+    sexton.wait_for_stderr("asked to end");
+    sexton.signal(libc::SIGHUP);
+    assert_eq!(sexton.wait(), 137);
+    assert_eq!(sexton.stderr().matches("msg=started").count(), 1);
+}
+
+#[test]
+fn a_terminal_that_nobody_reads_holds_up_nothing() {
+    let (mut unread, mut terminal) = (0, 0);
+    let null = std::ptr::null_mut();
+    // SAFETY: openpty fills the two numbers; the other arguments may be null.
+    let opened = unsafe { libc::openpty(&raw mut unread, &raw mut terminal, null, null.cast(), null.cast()) };
+    assert_eq!(opened, 0);
+    // SAFETY: openpty has just made them.
+    let (_unread, terminal) = unsafe { (OwnedFd::from_raw_fd(unread), OwnedFd::from_raw_fd(terminal)) };
+    let words = ["-v", "-p", "none", "supervise", "--wait", "0", "--", "sh", "-c", "echo x >> runs"];
+    let mut sexton = Sexton::new(words).stderr(terminal).start();
+    // A terminal holds some 4 KiB; each run says more than 200 bytes.
+    wait_until("more is said than it holds", || (sexton.text("runs").lines().count() > 100).then_some(()));
+    sexton.signal(libc::SIGTERM);
+    sexton.wait();
+}

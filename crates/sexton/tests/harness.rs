@@ -1,0 +1,290 @@
+//! Starting sexton, asking it, and putting everything away.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::{io, ptr};
+
+use serde_json::Value;
+use testkit::http::{self, Answer};
+use testkit::{TempDir, private_directory, tree, wait_until};
+
+/// The program under test.
+pub(crate) const SEXTON: &str = env!("CARGO_BIN_EXE_sexton");
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Done {
+    /// The exit code; negative: the signal that ended it.
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// A sexton that is about to be started.
+pub(crate) struct Sexton {
+    command: Command,
+    directory: TempDir,
+    stdout: Option<Stdio>,
+    stderr: Option<Stdio>,
+}
+
+impl Sexton {
+    /// With these words behind `sexton`, as they are.
+    pub(crate) fn new<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Self {
+        Self::program(Path::new(SEXTON), words)
+    }
+
+    /// Answering on a free port; `words` begin with the command.
+    pub(crate) fn answering<W: Into<OsString>>(words: impl IntoIterator<Item = W>) -> Self {
+        let options = ["-v", "-p", "0", "-i", "127.0.0.1"].map(OsString::from);
+        Self::new(options.into_iter().chain(words.into_iter().map(Into::into)))
+    }
+
+    /// Answering nowhere; `words` begin with the command.
+    pub(crate) fn mute<W: Into<OsString>>(words: impl IntoIterator<Item = W>) -> Self {
+        let options = ["-p", "none"].map(OsString::from);
+        Self::new(options.into_iter().chain(words.into_iter().map(Into::into)))
+    }
+
+    /// Another program: sexton by another name, or something that starts it.
+    pub(crate) fn program<W: AsRef<OsStr>>(program: &Path, words: impl IntoIterator<Item = W>) -> Self {
+        let mut command = Command::new(program);
+        command.args(words).env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").stdin(Stdio::null());
+        command.process_group(0);
+        // SAFETY: the function only makes system calls that are safe after a fork.
+        unsafe { command.pre_exec(ordinary_signals) };
+        let directory = private_directory();
+        command.current_dir(directory.path());
+        Self { command, directory, stdout: None, stderr: None }
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    pub(crate) fn stdout(mut self, stdout: impl Into<Stdio>) -> Self {
+        self.stdout = Some(stdout.into());
+        self
+    }
+
+    pub(crate) fn stderr(mut self, stderr: impl Into<Stdio>) -> Self {
+        self.stderr = Some(stderr.into());
+        self
+    }
+
+    /// Changes to how it is started, in its own words.
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut Command)) -> Self {
+        change(&mut self.command);
+        self
+    }
+
+    pub(crate) fn start(mut self) -> Running {
+        let file =
+            |name| File::create(self.directory.path().join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let stdout = self.stdout.take().unwrap_or_else(|| file("stdout").into());
+        let stderr = self.stderr.take().unwrap_or_else(|| file("stderr").into());
+        let child = self.command.stdout(stdout).stderr(stderr).spawn();
+        // The ends of pipes that it holds are the child's alone now.
+        self.command = Command::new("false");
+        let child = child.unwrap_or_else(|error| panic!("{:?}: {error}", self.command));
+        Running { child, directory: self.directory, address: None, code: None }
+    }
+
+    /// Runs it to its end.
+    pub(crate) fn done(self) -> Done {
+        self.start().done()
+    }
+}
+
+fn ordinary_signals() -> io::Result<()> {
+    // SAFETY: a zeroed sigset_t is an empty set; the calls are safe after a fork.
+    unsafe {
+        for signal in 1..32 {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        let none: libc::sigset_t = std::mem::zeroed();
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+    }
+    Ok(())
+}
+
+/// A sexton that was started. Dropped, it and all that descends from it is killed.
+pub(crate) struct Running {
+    child: Child,
+    directory: TempDir,
+    address: Option<SocketAddr>,
+    code: Option<i32>,
+}
+
+impl Running {
+    pub(crate) fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap_or(0)
+    }
+
+    /// A path in its own directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// What a file in its own directory holds; empty while there is none.
+    pub(crate) fn text(&self, name: &str) -> String {
+        fs::read(self.path(name)).map(|raw| String::from_utf8_lossy(&raw).into_owned()).unwrap_or_default()
+    }
+
+    pub(crate) fn stderr(&self) -> String {
+        self.text("stderr")
+    }
+
+    /// The contents of a file in its own directory, once it is there.
+    #[track_caller]
+    pub(crate) fn wait_for_file(&self, name: &str) -> String {
+        wait_until(name, || Some(self.text(name)).filter(|text| !text.is_empty()))
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_for_stderr(&self, part: &str) {
+        wait_until(&format!("{part:?} in {:?}", self.stderr()), || {
+            self.stderr().contains(part).then_some(())
+        });
+    }
+
+    pub(crate) fn signal(&self, signal: i32) {
+        send(self.pid(), signal);
+    }
+
+    /// Its address, from its log.
+    #[track_caller]
+    pub(crate) fn address(&mut self) -> SocketAddr {
+        if self.address.is_none() {
+            self.address = Some(self.addresses(1)[0]);
+        }
+        self.address.unwrap_or_else(|| unreachable!())
+    }
+
+    /// Its first addresses, from its log.
+    #[track_caller]
+    pub(crate) fn addresses(&self, count: usize) -> Vec<SocketAddr> {
+        wait_until("the address", || {
+            let stderr = self.stderr();
+            let words = stderr.split_whitespace().filter_map(|word| word.strip_prefix("address="));
+            let found: Vec<_> = words.filter_map(|word| word.trim_matches('"').parse().ok()).collect();
+            (found.len() >= count).then_some(found)
+        })
+    }
+
+    #[track_caller]
+    pub(crate) fn request(&mut self, method: &str, target: &str) -> Answer {
+        let address = self.address();
+        let answer = http::connect(address).and_then(|stream| http::request(stream, method, target));
+        answer.unwrap_or_else(|error| panic!("{method} {target}: {error}; {}", self.stderr()))
+    }
+
+    #[track_caller]
+    pub(crate) fn get(&mut self, target: &str) -> Answer {
+        self.request("GET", target)
+    }
+
+    #[track_caller]
+    pub(crate) fn json(&mut self, target: &str) -> Value {
+        let answer = self.get(target);
+        serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{target}: {error}: {answer:?}"))
+    }
+
+    /// The first process of `/v1/process`.
+    #[track_caller]
+    pub(crate) fn process(&mut self) -> Value {
+        self.json("/v1/process")["processes"][0].clone()
+    }
+
+    /// Waits until `/v1/process` shows the process in this phase.
+    #[track_caller]
+    pub(crate) fn wait_for_phase(&mut self, phase: &str) -> Value {
+        wait_until(&format!("phase {phase}"), || {
+            Some(self.process()).filter(|process| process["phase"] == phase)
+        })
+    }
+
+    /// The number of the wrapped process, once it is there.
+    #[track_caller]
+    pub(crate) fn wrapped(&mut self) -> i32 {
+        wait_until("the wrapped process", || self.process()["pid"].as_i64()).try_into().unwrap_or(0)
+    }
+
+    pub(crate) fn descendants(&self) -> BTreeMap<i32, String> {
+        tree::descendants(self.pid())
+    }
+
+    /// Has it ended, and how?
+    pub(crate) fn ended(&mut self) -> Option<i32> {
+        if self.code.is_none() {
+            let status = self.child.try_wait().unwrap_or_else(|error| panic!("wait: {error}"))?;
+            self.code = status.code().or_else(|| status.signal().map(|signal| -signal));
+        }
+        self.code
+    }
+
+    #[track_caller]
+    pub(crate) fn wait(&mut self) -> i32 {
+        wait_until("the end of sexton", || self.ended())
+    }
+
+    #[track_caller]
+    pub(crate) fn done(mut self) -> Done {
+        let code = self.wait();
+        Done { code, stdout: self.text("stdout"), stderr: self.text("stderr") }
+    }
+
+    /// Asks it to end, and waits.
+    #[track_caller]
+    pub(crate) fn stop(mut self) -> Done {
+        self.signal(libc::SIGTERM);
+        let code = self.wait();
+        Done { code, stdout: self.text("stdout"), stderr: self.text("stderr") }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.ended().is_none() {
+            let descendants = self.descendants();
+            send(self.pid(), libc::SIGKILL);
+            for pid in descendants.keys() {
+                send(*pid, libc::SIGKILL);
+            }
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Sends a signal to a process that this test has started.
+pub(crate) fn send(pid: i32, signal: i32) {
+    assert!(pid > 1, "{pid}");
+    // SAFETY: no memory is involved.
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// The words of `testkit-child`, to go behind `--`.
+pub(crate) fn child<'a>(words: impl IntoIterator<Item = &'a str>) -> Vec<OsString> {
+    std::iter::once(testkit::child().into_os_string()).chain(words.into_iter().map(OsString::from)).collect()
+}
+
+/// A command and, behind `--`, what it wraps.
+pub(crate) fn wrapping(front: &[&str], wrapped: Vec<OsString>) -> Vec<OsString> {
+    front.iter().map(OsString::from).chain([OsString::from("--")]).chain(wrapped).collect()
+}
+
+/// Says, in the output of the test, that it did not run.
+pub(crate) fn skipped(why: &str) {
+    eprintln!("SKIPPED: {why}");
+}
+
+pub(crate) fn is_root() -> bool {
+    // SAFETY: no memory is involved.
+    unsafe { libc::geteuid() == 0 }
+}

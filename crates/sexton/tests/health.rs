@@ -1,0 +1,79 @@
+//! The three questions, and waiting for yes.
+
+use std::time::Instant;
+
+use crate::harness::Sexton;
+
+#[test]
+fn a_process_that_runs_is_live_ready_and_started() {
+    let mut sexton = Sexton::answering(["run", "--", "sleep", "1000"]).start();
+    sexton.wrapped();
+    for path in ["/liveness", "/readiness", "/startup"] {
+        let answer = sexton.get(path);
+        assert_eq!((answer.code, answer.body.as_str()), (200, "ok\n"), "{path}");
+    }
+}
+
+#[test]
+fn in_a_pause_it_is_live_and_not_ready() {
+    let mut sexton = Sexton::answering(["supervise", "--wait", "1m", "--", "false"]).start();
+    sexton.wait_for_phase("pausing");
+    assert_eq!(sexton.get("/liveness").code, 200, "we are at it: nobody else has to restart it");
+    let answer = sexton.get("/readiness");
+    assert_eq!(answer.code, 503);
+    let retry_at =
+        sexton.process()["next"]["at"].as_str().and_then(|at| at.get(..19)).unwrap_or("none").to_owned();
+    assert!(answer.body.starts_with(&format!("restarted at {retry_at}")), "{}", answer.body);
+    assert!(answer.body.ends_with("Z, because it ended with code 1\n"), "{}", answer.body);
+    assert_eq!(sexton.get("/startup").code, 200);
+}
+
+#[test]
+fn after_the_end_it_is_not_live() {
+    let mut sexton = Sexton::answering(["run", "--wait", "1m", "--", "false"]).start();
+    sexton.wait_for_phase("done");
+    let answer = sexton.get("/liveness");
+    assert_eq!(answer.code, 503);
+    assert!(answer.body.starts_with("ended with code 1; we leave at 20"), "{}", answer.body);
+}
+
+#[test]
+fn whoever_waits_is_answered_when_it_has_become_so() {
+    let script = "if [ -e second ]; then exec sleep 1000; fi; echo > second; exit 1";
+    let mut sexton = Sexton::answering(["supervise", "--wait", "3s", "--", "sh", "-c", script]).start();
+    sexton.wait_for_phase("pausing");
+    assert_eq!(sexton.get("/readiness").code, 503);
+    assert_eq!(sexton.get("/readiness?wait").code, 200);
+    assert_eq!(sexton.process()["starts"], 2);
+}
+
+#[test]
+fn waiting_can_be_limited() {
+    let mut sexton = Sexton::answering(["supervise", "--wait", "1m", "--", "false"]).start();
+    sexton.wait_for_phase("pausing");
+    let begun = Instant::now();
+    assert_eq!(sexton.get("/readiness?wait&timeout=100ms").code, 503);
+    assert!(begun.elapsed().as_millis() >= 100);
+}
+
+#[test]
+fn whoever_waits_for_what_cannot_come_is_told_at_the_end() {
+    let script = "trap '' TERM; echo ready > ready; while [ ! -e stop ]; do sleep 0.01; done";
+    let mut sexton = Sexton::answering(["run", "--", "sh", "-c", script]).start();
+    sexton.wait_for_file("ready");
+    sexton.signal(libc::SIGTERM);
+    sexton.wait_for_phase("stopping");
+    let address = sexton.address();
+    let waiting = std::thread::spawn(move || {
+        let stream = testkit::http::connect(address)?;
+        testkit::http::request(stream, "GET", "/readiness?wait")
+    });
+    // It does wait: the connection is being answered.
+    testkit::wait_until("the request", || {
+        sexton.get("/metrics").body.contains("sexton_http_connections 2").then_some(())
+    });
+    std::fs::write(sexton.path("stop"), "").unwrap_or_default();
+    let answer = waiting.join().map(|answer| answer.map(|answer| answer.code).ok());
+    assert_eq!(answer.ok().flatten(), Some(503));
+    assert_eq!(sexton.wait(), 0);
+}

@@ -1,0 +1,89 @@
+//! The event journal, and its replay.
+
+use std::fs;
+
+use crate::harness::Sexton;
+
+#[test]
+fn a_journal_replays_to_the_same_end() {
+    let words = [
+        "supervise",
+        "--debug-journal",
+        "journal",
+        "--wait",
+        "10ms",
+        "--max-restarts",
+        "2",
+        "--ttl",
+        "1s..50s",
+        "--",
+        "sh",
+        "-c",
+        "exit 9",
+    ];
+    let mut sexton = Sexton::answering(words).start();
+    assert_eq!(sexton.wait(), 9);
+    let log = sexton.stderr();
+    let journal = sexton.text("journal");
+    assert!(journal.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{journal}");
+    let replayed =
+        Sexton::new(["debug".as_ref(), "replay".as_ref(), sexton.path("journal").as_os_str()]).done();
+    assert_eq!(replayed.code, 0, "{}", replayed.stderr);
+    let count = |part: &str| replayed.stdout.matches(part).count();
+    assert_eq!((count("spawn   job 0 as run"), count("GaveUp"), count("end     with code 9")), (3, 1, 1));
+    // Chance too: the lives that were drawn are drawn again.
+    let drawn: Vec<_> =
+        log.lines().filter_map(|line| line.split("started, to live ").nth(1)?.split('"').next()).collect();
+    assert_eq!(drawn.len(), 3, "{log}");
+    for life in drawn {
+        assert!(
+            replayed.stdout.contains(&format!("Started {{ ttl: Some({life}) }}")),
+            "{life}: {}",
+            replayed.stdout
+        );
+    }
+}
+
+#[test]
+fn a_journal_that_is_none_is_refused_with_its_line() {
+    let sexton = Sexton::mute(["run", "--debug-journal", "journal", "--", "true"]);
+    let mut sexton = sexton.start();
+    sexton.wait();
+    let good = sexton.text("journal");
+    for (text, part) in [
+        (String::new(), "is empty"),
+        ("{}\n".to_owned(), "line 1"),
+        (good.replacen("\"version\":1", "\"version\":99", 1), "version 99"),
+        (format!("{good}{{\"at\":1}}\n"), "expected an event"),
+    ] {
+        fs::write(sexton.path("bad"), text).unwrap_or_default();
+        let done = Sexton::new(["debug".as_ref(), "replay".as_ref(), sexton.path("bad").as_os_str()]).done();
+        assert_eq!(done.code, 65);
+        assert!(done.stderr.contains(part), "{}", done.stderr);
+    }
+    // What a full disk has cut is told as far as it goes; what is no journal at all is not read for ever.
+    fs::write(sexton.path("bad"), &good[..good.len() - 5]).unwrap_or_default();
+    let done = Sexton::new(["debug".as_ref(), "replay".as_ref(), sexton.path("bad").as_os_str()]).done();
+    assert_eq!(done.code, 65);
+    assert!(done.stdout.contains("spawn   job 0 as run 1"), "{}", done.stdout);
+    let done = Sexton::new(["debug", "replay", "/dev/zero"]).done();
+    assert!(done.code == 65 && done.stderr.contains("1 MiB"), "{}", done.stderr);
+}
+
+#[test]
+fn a_journal_that_cannot_be_begun_starts_nothing_and_one_that_ends_early_stops_nothing() {
+    let mut sexton =
+        Sexton::mute(["run", "--debug-journal", "no/such/directory", "--", "sh", "-c", "echo > started"])
+            .start();
+    assert_eq!(sexton.wait(), 73);
+    assert!(!sexton.path("started").exists());
+
+    // A disk that is full from the second line on: a file-size limit does the same.
+    let script = format!(
+        "ulimit -f 1; exec {} -p none supervise --debug-journal journal --wait 0 --max-restarts 200 -- sh -c 'exit 7'",
+        crate::harness::SEXTON
+    );
+    let done = Sexton::program("/bin/sh".as_ref(), ["-c", &script]).done();
+    assert_eq!(done.code, 7, "{}", done.stderr);
+    assert!(done.stderr.contains("the event journal ends here"), "{}", done.stderr);
+}

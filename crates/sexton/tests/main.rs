@@ -1,0 +1,24 @@
+//! The real binary with real processes. One file for each subject; each test has its own directory and
+//! port, and waits for conditions, never for time to pass.
+
+#![expect(clippy::disallowed_methods, reason = "tests start programs as anybody does")]
+
+mod harness;
+
+mod bad_days;
+mod confinement;
+mod documents;
+mod health;
+mod http_limits;
+mod job_control;
+mod journal;
+mod listening;
+mod orphans;
+mod output;
+mod personality_kapo;
+mod run;
+mod service_manager;
+mod signals;
+mod status;
+mod supervise;
+mod watch;

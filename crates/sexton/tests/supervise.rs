@@ -1,0 +1,159 @@
+//! `sexton supervise`: restarts, pauses, giving up, ending.
+
+use std::time::Instant;
+
+use testkit::wait_until;
+
+use crate::harness::{Running, Sexton};
+
+fn starts(sexton: &mut Running) -> i64 {
+    sexton.process()["starts"].as_i64().unwrap_or(0)
+}
+
+#[test]
+fn it_is_started_again_whenever_it_ends_however_it_ends() {
+    for end in ["exit 0", "exit 3", "kill -9 $$"] {
+        let mut sexton = Sexton::answering(["supervise", "--wait", "0", "--", "sh", "-c", end]).start();
+        wait_until("five starts", || (starts(&mut sexton) >= 5).then_some(()));
+        sexton.stop();
+    }
+}
+
+#[test]
+fn the_pause_can_be_fixed() {
+    let mut sexton = Sexton::answering(["supervise", "--wait", "30", "--", "sh", "-c", "exit 3"]).start();
+    let process = sexton.wait_for_phase("pausing");
+    assert_eq!(process["next"]["what"], "retry");
+    assert_eq!(process["cause"], "it ended with code 3");
+    let state = sexton.json("/");
+    assert_eq!(
+        (&state["Status"], &state["Wait"], &state["ExitCode"]),
+        (&"stopped".into(), &30.into(), &3.into())
+    );
+    let begun = Instant::now();
+    assert_eq!(sexton.stop().code, 3, "a stop in the pause ends at once, with the last code");
+    assert!(begun.elapsed().as_secs() < 20);
+}
+
+#[test]
+fn the_pause_grows_with_each_bad_run() {
+    let words = ["supervise", "--backoff", "10ms..10s", "--", "sh", "-c", "exit 1"];
+    let sexton = Sexton::answering(words).start();
+    let pauses = wait_until("six pauses", || {
+        let stderr = sexton.stderr();
+        let words = stderr.lines().filter_map(|line| line.split("restarted in ").nth(1)?.split(',').next());
+        let millis: Vec<f64> = words.filter_map(|word| word.strip_suffix("ms")?.parse().ok()).collect();
+        (millis.len() >= 6).then_some(millis)
+    });
+    for (index, pause) in pauses.iter().take(6).enumerate() {
+        let middle = 10.0 * f64::from(1 << index);
+        assert!((middle * 0.79..=middle * 1.21).contains(pause), "{pauses:?}");
+    }
+}
+
+#[test]
+fn too_many_restarts_are_given_up_with_a_message_and_the_last_code() {
+    let words =
+        ["supervise", "--wait", "0", "--max-restarts", "3", "--", "sh", "-c", "echo x >> runs; exit 9"];
+    let mut sexton = Sexton::mute(words).start();
+    assert_eq!(sexton.wait(), 9);
+    assert_eq!(sexton.text("runs").lines().count(), 4, "one start and three restarts");
+    assert!(
+        sexton
+            .stderr()
+            .contains("given up: it would have to be restarted more often than 3 times within 600s"),
+        "{}",
+        sexton.stderr()
+    );
+}
+
+#[test]
+fn term_ends_it_and_the_code_is_the_programs() {
+    let script = "trap 'exit 12' TERM; echo ready > ready; while :; do sleep 0.01; done";
+    let mut sexton = Sexton::mute(["supervise", "--", "sh", "-c", script]).start();
+    sexton.wait_for_file("ready");
+    sexton.signal(libc::SIGTERM);
+    assert_eq!(sexton.wait(), 12);
+}
+
+#[test]
+fn interrupt_and_quit_end_it_too_and_are_what_the_program_gets() {
+    for (signal, name) in [(libc::SIGINT, "INT"), (libc::SIGQUIT, "QUIT")] {
+        let script = "for s in INT QUIT TERM; do trap \"echo $s >> got; exit 0\" $s; done
+            echo ready > ready; while :; do sleep 0.01; done";
+        let mut sexton = Sexton::mute(["supervise", "--", "sh", "-c", script]).start();
+        sexton.wait_for_file("ready");
+        sexton.signal(signal);
+        assert_eq!(sexton.wait(), 0);
+        assert_eq!(sexton.text("got").trim(), name);
+    }
+}
+
+#[test]
+fn other_signals_are_handed_on_and_end_nothing() {
+    let script = "trap 'echo hup >> got' HUP; echo ready > ready; while :; do sleep 0.01; done";
+    let mut sexton = Sexton::answering(["supervise", "--", "sh", "-c", script]).start();
+    sexton.wait_for_file("ready");
+    sexton.signal(libc::SIGHUP);
+    sexton.wait_for_file("got");
+    assert_eq!(starts(&mut sexton), 1);
+    assert_eq!(sexton.stop().code, 143);
+}
+
+#[test]
+fn a_program_that_goes_missing_between_two_runs_is_tried_again() {
+    let directory = testkit::private_directory();
+    let program = directory.path().join("program");
+    let write = || {
+        let script = "#!/bin/sh\nmv \"$0\" \"$0.gone\"\nexit 1\n";
+        let beside = directory.path().join("new");
+        testkit::executable(&beside, script);
+        std::fs::rename(&beside, &program).unwrap_or_default();
+    };
+    write();
+    let words =
+        ["supervise".into(), "--wait".into(), "10ms".into(), "--".into(), program.clone().into_os_string()];
+    let mut sexton = Sexton::answering(words).start();
+    sexton.wait_for_stderr("no such file");
+    assert_eq!(sexton.ended(), None);
+    write();
+    wait_until("the second start", || (starts(&mut sexton) >= 2).then_some(()));
+}
+
+#[test]
+fn the_causes_of_restarts_are_counted() {
+    let words = ["supervise", "--wait", "0", "--ttl", "20ms", "--", "sleep", "100"];
+    let mut sexton = Sexton::answering(words).start();
+    wait_until("three starts", || (starts(&mut sexton) >= 3).then_some(()));
+    let metrics = sexton.get("/metrics").body;
+    assert!(
+        metrics.contains("sexton_process_restarts_total{process=\"sleep\",reason=\"ttl\"} "),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("sexton_process_exits_total{process=\"sleep\",code=\"\",signal=\"TERM\"} "),
+        "{metrics}"
+    );
+}
+
+#[test]
+fn the_end_of_a_planned_life_counts_as_no_failure() {
+    let words =
+        ["supervise", "--ttl", "20ms", "--backoff", "10ms..10m", "--max-restarts", "1", "--", "sleep", "100"];
+    let mut sexton = Sexton::answering(words).start();
+    // Eight failures would have been given up long ago, and would have made pauses of seconds.
+    wait_until("eight lives", || (starts(&mut sexton) >= 8).then_some(()));
+}
+
+#[test]
+fn a_program_that_is_gone_does_not_make_us_spin() {
+    let directory = testkit::private_directory();
+    let program = directory.path().join("program");
+    testkit::executable(&program, "#!/bin/sh\nrm \"$0\"\n");
+    let words = ["supervise".into(), "--wait".into(), "0".into(), "--".into(), program.into_os_string()];
+    let mut sexton = Sexton::answering(words).start();
+    sexton.wait_for_stderr("no such file");
+    assert_eq!(sexton.get("/liveness").code, 200);
+    assert_eq!(sexton.get("/readiness").code, 503);
+    assert_eq!(sexton.stop().code, 127);
+}

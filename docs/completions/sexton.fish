@@ -1,0 +1,155 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_sexton_global_optspecs
+    string join \n i/interface= b/sidebind= s/socket-activation= S/stdout= E/stderr= L/stdlog= status-format= v/verbose log-format= debug-journal= p/port= h/help V/version
+end
+
+function __fish_sexton_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_sexton_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_sexton_using_subcommand
+    set -l cmd (__fish_sexton_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c sexton -n "__fish_sexton_needs_command" -s i -l interface -d 'The address to listen at: IPv4 or IPv6 [default: 0.0.0.0]' -r
+complete -c sexton -n "__fish_sexton_needs_command" -s b -l sidebind -d 'Also listen at the next free port above, and report it' -r
+complete -c sexton -n "__fish_sexton_needs_command" -s s -l socket-activation -d 'Take the listener from the service manager (LISTEN_FDS); port and interface do not count then' -r
+complete -c sexton -n "__fish_sexton_needs_command" -s S -l stdout -d 'Pass on the process\'s standard output [default: true]' -r
+complete -c sexton -n "__fish_sexton_needs_command" -s E -l stderr -d 'Pass on the process\'s standard error [default: true]' -r
+complete -c sexton -n "__fish_sexton_needs_command" -s L -l stdlog -d 'Pass on the process\'s output as log records with time stamps' -r
+complete -c sexton -n "__fish_sexton_needs_command" -l status-format -d 'Answer / with the bare object, or with a list [default: object]' -r
+complete -c sexton -n "__fish_sexton_needs_command" -l log-format -d 'The form of our own log: logfmt, text, or by whether standard error is a terminal [default: auto]' -r
+complete -c sexton -n "__fish_sexton_needs_command" -l debug-journal -d 'Write every event to this file as a line of JSON, for `sexton debug replay`' -r
+complete -c sexton -n "__fish_sexton_needs_command" -s p -l port -d 'Where the HTTP server listens: a port, 0 for any that is free, or none for no server [default: 6666]' -r
+complete -c sexton -n "__fish_sexton_needs_command" -s v -l verbose -d 'Say more on standard error: once for what happens, twice for how'
+complete -c sexton -n "__fish_sexton_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sexton -n "__fish_sexton_needs_command" -s V -l version -d 'Print version'
+complete -c sexton -n "__fish_sexton_needs_command" -f -a "run" -d 'Run a process once; when it ends, so do we, with its exit code'
+complete -c sexton -n "__fish_sexton_needs_command" -f -a "r" -d 'Run a process once; when it ends, so do we, with its exit code'
+complete -c sexton -n "__fish_sexton_needs_command" -f -a "supervise" -d 'Run a process again whenever it ends, after a pause'
+complete -c sexton -n "__fish_sexton_needs_command" -f -a "s" -d 'Run a process again whenever it ends, after a pause'
+complete -c sexton -n "__fish_sexton_needs_command" -f -a "watch" -d 'Answer for processes that somebody else started'
+complete -c sexton -n "__fish_sexton_needs_command" -f -a "w" -d 'Answer for processes that somebody else started'
+complete -c sexton -n "__fish_sexton_needs_command" -f -a "install" -d 'Make links to this program under the names of the tools it stands in for'
+complete -c sexton -n "__fish_sexton_needs_command" -f -a "debug" -d 'For those who look for a fault in sexton itself'
+complete -c sexton -n "__fish_sexton_using_subcommand run" -s w -l wait -d 'Keep answering so long after it ended [default: 0]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -l name -d 'What the process is called in logs and metrics [default: the command\'s file name]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -s t -l ttl -d 'End it after so long; of a range such as 10s..40s, a random part is drawn at each start; 0 is never' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -l grace-period -d 'From the stop signal to KILL [default: 30s]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -l stop-signal -d 'What it is sent when it shall end, and when we get TERM [default: TERM]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -s i -l interface -d 'The address to listen at: IPv4 or IPv6 [default: 0.0.0.0]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -s b -l sidebind -d 'Also listen at the next free port above, and report it' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -s s -l socket-activation -d 'Take the listener from the service manager (LISTEN_FDS); port and interface do not count then' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -s S -l stdout -d 'Pass on the process\'s standard output [default: true]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -s E -l stderr -d 'Pass on the process\'s standard error [default: true]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -s L -l stdlog -d 'Pass on the process\'s output as log records with time stamps' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -l status-format -d 'Answer / with the bare object, or with a list [default: object]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -l log-format -d 'The form of our own log: logfmt, text, or by whether standard error is a terminal [default: auto]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -l debug-journal -d 'Write every event to this file as a line of JSON, for `sexton debug replay`' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -s p -l port -d 'Where the HTTP server listens: a port, 0 for any that is free, or none for no server [default: 6666]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -s v -l verbose -d 'Say more on standard error: once for what happens, twice for how'
+complete -c sexton -n "__fish_sexton_using_subcommand run" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand r" -s w -l wait -d 'Keep answering so long after it ended [default: 0]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -l name -d 'What the process is called in logs and metrics [default: the command\'s file name]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -s t -l ttl -d 'End it after so long; of a range such as 10s..40s, a random part is drawn at each start; 0 is never' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -l grace-period -d 'From the stop signal to KILL [default: 30s]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -l stop-signal -d 'What it is sent when it shall end, and when we get TERM [default: TERM]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -s i -l interface -d 'The address to listen at: IPv4 or IPv6 [default: 0.0.0.0]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -s b -l sidebind -d 'Also listen at the next free port above, and report it' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -s s -l socket-activation -d 'Take the listener from the service manager (LISTEN_FDS); port and interface do not count then' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -s S -l stdout -d 'Pass on the process\'s standard output [default: true]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -s E -l stderr -d 'Pass on the process\'s standard error [default: true]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -s L -l stdlog -d 'Pass on the process\'s output as log records with time stamps' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -l status-format -d 'Answer / with the bare object, or with a list [default: object]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -l log-format -d 'The form of our own log: logfmt, text, or by whether standard error is a terminal [default: auto]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -l debug-journal -d 'Write every event to this file as a line of JSON, for `sexton debug replay`' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -s p -l port -d 'Where the HTTP server listens: a port, 0 for any that is free, or none for no server [default: 6666]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -s v -l verbose -d 'Say more on standard error: once for what happens, twice for how'
+complete -c sexton -n "__fish_sexton_using_subcommand r" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -s w -l wait -d 'Always pause so long before a restart, instead of --backoff' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l backoff -d 'The first and the longest pause before a restart; it doubles, a fifth more or less by chance [default: 5s..5m]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l backoff-reset -d 'After a run of this length the pause begins anew [default: 60s]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l max-restarts -d 'Give up when it would have to be restarted more often than so within the window [default: never]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l restart-window -d 'The window of --max-restarts [default: 10m]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l name -d 'What the process is called in logs and metrics [default: the command\'s file name]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -s t -l ttl -d 'End it after so long; of a range such as 10s..40s, a random part is drawn at each start; 0 is never' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l grace-period -d 'From the stop signal to KILL [default: 30s]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l stop-signal -d 'What it is sent when it shall end, and when we get TERM [default: TERM]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -s i -l interface -d 'The address to listen at: IPv4 or IPv6 [default: 0.0.0.0]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -s b -l sidebind -d 'Also listen at the next free port above, and report it' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -s s -l socket-activation -d 'Take the listener from the service manager (LISTEN_FDS); port and interface do not count then' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -s S -l stdout -d 'Pass on the process\'s standard output [default: true]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -s E -l stderr -d 'Pass on the process\'s standard error [default: true]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -s L -l stdlog -d 'Pass on the process\'s output as log records with time stamps' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l status-format -d 'Answer / with the bare object, or with a list [default: object]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l log-format -d 'The form of our own log: logfmt, text, or by whether standard error is a terminal [default: auto]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l debug-journal -d 'Write every event to this file as a line of JSON, for `sexton debug replay`' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -s p -l port -d 'Where the HTTP server listens: a port, 0 for any that is free, or none for no server [default: 6666]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -s v -l verbose -d 'Say more on standard error: once for what happens, twice for how'
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand s" -s w -l wait -d 'Always pause so long before a restart, instead of --backoff' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -l backoff -d 'The first and the longest pause before a restart; it doubles, a fifth more or less by chance [default: 5s..5m]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -l backoff-reset -d 'After a run of this length the pause begins anew [default: 60s]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -l max-restarts -d 'Give up when it would have to be restarted more often than so within the window [default: never]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -l restart-window -d 'The window of --max-restarts [default: 10m]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -l name -d 'What the process is called in logs and metrics [default: the command\'s file name]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -s t -l ttl -d 'End it after so long; of a range such as 10s..40s, a random part is drawn at each start; 0 is never' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -l grace-period -d 'From the stop signal to KILL [default: 30s]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -l stop-signal -d 'What it is sent when it shall end, and when we get TERM [default: TERM]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -s i -l interface -d 'The address to listen at: IPv4 or IPv6 [default: 0.0.0.0]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -s b -l sidebind -d 'Also listen at the next free port above, and report it' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -s s -l socket-activation -d 'Take the listener from the service manager (LISTEN_FDS); port and interface do not count then' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -s S -l stdout -d 'Pass on the process\'s standard output [default: true]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -s E -l stderr -d 'Pass on the process\'s standard error [default: true]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -s L -l stdlog -d 'Pass on the process\'s output as log records with time stamps' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -l status-format -d 'Answer / with the bare object, or with a list [default: object]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -l log-format -d 'The form of our own log: logfmt, text, or by whether standard error is a terminal [default: auto]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -l debug-journal -d 'Write every event to this file as a line of JSON, for `sexton debug replay`' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -s p -l port -d 'Where the HTTP server listens: a port, 0 for any that is free, or none for no server [default: 6666]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -s v -l verbose -d 'Say more on standard error: once for what happens, twice for how'
+complete -c sexton -n "__fish_sexton_using_subcommand s" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand watch" -s p -l pid -d 'Watch this one process only' -r
+complete -c sexton -n "__fish_sexton_using_subcommand watch" -s w -l wait -d 'The pause between looks at the process list [default: 5s]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand watch" -s i -l interface -d 'The address to listen at: IPv4 or IPv6 [default: 0.0.0.0]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand watch" -s b -l sidebind -d 'Also listen at the next free port above, and report it' -r
+complete -c sexton -n "__fish_sexton_using_subcommand watch" -s s -l socket-activation -d 'Take the listener from the service manager (LISTEN_FDS); port and interface do not count then' -r
+complete -c sexton -n "__fish_sexton_using_subcommand watch" -s S -l stdout -d 'Pass on the process\'s standard output [default: true]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand watch" -s E -l stderr -d 'Pass on the process\'s standard error [default: true]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand watch" -s L -l stdlog -d 'Pass on the process\'s output as log records with time stamps' -r
+complete -c sexton -n "__fish_sexton_using_subcommand watch" -l status-format -d 'Answer / with the bare object, or with a list [default: object]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand watch" -l log-format -d 'The form of our own log: logfmt, text, or by whether standard error is a terminal [default: auto]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand watch" -l debug-journal -d 'Write every event to this file as a line of JSON, for `sexton debug replay`' -r
+complete -c sexton -n "__fish_sexton_using_subcommand watch" -l port -d 'Where the HTTP server listens: a port, 0 for any that is free, or none for no server [default: 6666]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand watch" -s v -l verbose -d 'Say more on standard error: once for what happens, twice for how'
+complete -c sexton -n "__fish_sexton_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sexton -n "__fish_sexton_using_subcommand w" -s p -l pid -d 'Watch this one process only' -r
+complete -c sexton -n "__fish_sexton_using_subcommand w" -s w -l wait -d 'The pause between looks at the process list [default: 5s]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand w" -s i -l interface -d 'The address to listen at: IPv4 or IPv6 [default: 0.0.0.0]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand w" -s b -l sidebind -d 'Also listen at the next free port above, and report it' -r
+complete -c sexton -n "__fish_sexton_using_subcommand w" -s s -l socket-activation -d 'Take the listener from the service manager (LISTEN_FDS); port and interface do not count then' -r
+complete -c sexton -n "__fish_sexton_using_subcommand w" -s S -l stdout -d 'Pass on the process\'s standard output [default: true]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand w" -s E -l stderr -d 'Pass on the process\'s standard error [default: true]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand w" -s L -l stdlog -d 'Pass on the process\'s output as log records with time stamps' -r
+complete -c sexton -n "__fish_sexton_using_subcommand w" -l status-format -d 'Answer / with the bare object, or with a list [default: object]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand w" -l log-format -d 'The form of our own log: logfmt, text, or by whether standard error is a terminal [default: auto]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand w" -l debug-journal -d 'Write every event to this file as a line of JSON, for `sexton debug replay`' -r
+complete -c sexton -n "__fish_sexton_using_subcommand w" -l port -d 'Where the HTTP server listens: a port, 0 for any that is free, or none for no server [default: 6666]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand w" -s v -l verbose -d 'Say more on standard error: once for what happens, twice for how'
+complete -c sexton -n "__fish_sexton_using_subcommand w" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sexton -n "__fish_sexton_using_subcommand install" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand debug; and not __fish_seen_subcommand_from replay" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand debug; and not __fish_seen_subcommand_from replay" -f -a "replay" -d 'Repeat the events of a journal and show what the engine made of them'
+complete -c sexton -n "__fish_sexton_using_subcommand debug; and __fish_seen_subcommand_from replay" -s h -l help -d 'Print help'
