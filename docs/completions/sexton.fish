@@ -43,6 +43,21 @@ complete -c sexton -n "__fish_sexton_needs_command" -f -a "supervise" -d 'Run a 
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "s" -d 'Run a process again whenever it ends, after a pause'
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "watch" -d 'Answer for processes that somebody else started'
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "w" -d 'Answer for processes that somebody else started'
+complete -c sexton -n "__fish_sexton_needs_command" -f -a "up" -d 'Run many processes from one file: order, probes, restarts, hooks, logs'
+complete -c sexton -n "__fish_sexton_needs_command" -f -a "check" -d 'Check a file for `up`, and print the plan that it makes'
+complete -c sexton -n "__fish_sexton_needs_command" -f -a "schema" -d 'Print the JSON Schema of sexton.yaml, for editors'
+complete -c sexton -n "__fish_sexton_needs_command" -f -a "status" -d 'Show the processes of a running `up`'
+complete -c sexton -n "__fish_sexton_needs_command" -f -a "logs" -d 'Show what processes have written'
+complete -c sexton -n "__fish_sexton_needs_command" -f -a "events" -d 'Show what has happened'
+complete -c sexton -n "__fish_sexton_needs_command" -f -a "why" -d 'Tell what led to the present state of a process'
+complete -c sexton -n "__fish_sexton_needs_command" -f -a "start" -d 'Start processes, and wait until they have started'
+complete -c sexton -n "__fish_sexton_needs_command" -f -a "stop" -d 'Stop processes, and wait until they have ended; they stay down until somebody starts them'
+complete -c sexton -n "__fish_sexton_needs_command" -f -a "restart" -d 'Stop processes and start them anew, and wait until they have started'
+complete -c sexton -n "__fish_sexton_needs_command" -f -a "signal" -d 'Send a signal to the process groups of processes'
+complete -c sexton -n "__fish_sexton_needs_command" -f -a "reload" -d 'Read the file again, and change what has changed; a file that is not all right changes nothing'
+complete -c sexton -n "__fish_sexton_needs_command" -f -a "end" -d 'Stop everything, as TERM does'
+complete -c sexton -n "__fish_sexton_needs_command" -f -a "wait" -d 'Wait until all processes are healthy'
+complete -c sexton -n "__fish_sexton_needs_command" -f -a "names" -d 'Print the names of the processes, for completions'
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "install" -d 'Make links to this program under the names of the tools it stands in for'
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "debug" -d 'For those who look for a fault in sexton itself'
 complete -c sexton -n "__fish_sexton_using_subcommand run" -s w -l wait -d 'Keep answering so long after it ended [default: 0]' -r
@@ -149,6 +164,85 @@ complete -c sexton -n "__fish_sexton_using_subcommand w" -l debug-journal -d 'Wr
 complete -c sexton -n "__fish_sexton_using_subcommand w" -l port -d 'Where the HTTP server listens: a port, 0 for any that is free, or none for no server [default: 6666]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand w" -s v -l verbose -d 'Say more on standard error: once for what happens, twice for how'
 complete -c sexton -n "__fish_sexton_using_subcommand w" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sexton -n "__fish_sexton_using_subcommand up" -l control -d 'Where the control socket is, or none [default: /run/sexton.sock; $XDG_RUNTIME_DIR/sexton.sock if we are not root]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand up" -l readiness-file -d 'A file that is there while all processes are healthy' -r
+complete -c sexton -n "__fish_sexton_using_subcommand up" -l readiness-file-sticky -d 'It stays when health is lost; it still goes when everything ends' -r
+complete -c sexton -n "__fish_sexton_using_subcommand up" -l exit-from -d 'The process whose exit code becomes ours, and whose end ends everything' -r
+complete -c sexton -n "__fish_sexton_using_subcommand up" -l shutdown-deadline -d 'How long everything may take to end [default: terminationGracePeriodSeconds of the file, less a little]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand up" -s i -l interface -d 'The address to listen at: IPv4 or IPv6 [default: 0.0.0.0]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand up" -s b -l sidebind -d 'Also listen at the next free port above, and report it' -r
+complete -c sexton -n "__fish_sexton_using_subcommand up" -s s -l socket-activation -d 'Take the listener from the service manager (LISTEN_FDS); port and interface do not count then' -r
+complete -c sexton -n "__fish_sexton_using_subcommand up" -s S -l stdout -d 'Pass on the process\'s standard output [default: true]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand up" -s E -l stderr -d 'Pass on the process\'s standard error [default: true]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand up" -s L -l stdlog -d 'Pass on the process\'s output as log records with time stamps' -r
+complete -c sexton -n "__fish_sexton_using_subcommand up" -l status-format -d 'Answer / with the bare object, or with a list [default: object]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand up" -l log-format -d 'The form of our own log: logfmt, text, or by whether standard error is a terminal [default: auto]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand up" -l debug-journal -d 'Write every event to this file as a line of JSON, for `sexton debug replay`' -r
+complete -c sexton -n "__fish_sexton_using_subcommand up" -s p -l port -d 'Where the HTTP server listens: a port, 0 for any that is free, or none for no server [default: 6666]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand up" -s v -l verbose -d 'Say more on standard error: once for what happens, twice for how'
+complete -c sexton -n "__fish_sexton_using_subcommand up" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sexton -n "__fish_sexton_using_subcommand check" -l json -d 'As JSON'
+complete -c sexton -n "__fish_sexton_using_subcommand check" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand schema" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand status" -l control -d 'Where it is asked: its control socket' -r
+complete -c sexton -n "__fish_sexton_using_subcommand status" -s o -l output -d 'For people or for programs' -r -f -a "table\t''
+json\t''"
+complete -c sexton -n "__fish_sexton_using_subcommand status" -s w -l watch -d 'Again every second'
+complete -c sexton -n "__fish_sexton_using_subcommand status" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand logs" -s n -l tail -d 'How many lines of before' -r
+complete -c sexton -n "__fish_sexton_using_subcommand logs" -s o -l output -d 'In which form [default: pretty on a terminal, else logfmt]' -r -f -a "logfmt\t''
+json\t''
+raw\t''
+pretty\t''"
+complete -c sexton -n "__fish_sexton_using_subcommand logs" -l control -d 'Where it is asked' -r
+complete -c sexton -n "__fish_sexton_using_subcommand logs" -s f -l follow -d 'And what they write'
+complete -c sexton -n "__fish_sexton_using_subcommand logs" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand events" -l control -d 'Where it is asked: its control socket' -r
+complete -c sexton -n "__fish_sexton_using_subcommand events" -s o -l output -d 'For people or for programs' -r -f -a "table\t''
+json\t''"
+complete -c sexton -n "__fish_sexton_using_subcommand events" -s f -l follow -d 'And what happens'
+complete -c sexton -n "__fish_sexton_using_subcommand events" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand why" -l control -d 'Where it is asked: its control socket' -r
+complete -c sexton -n "__fish_sexton_using_subcommand why" -s o -l output -d 'For people or for programs' -r -f -a "table\t''
+json\t''"
+complete -c sexton -n "__fish_sexton_using_subcommand why" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand start" -s t -l timeout -d 'How long to wait for it [default: for ever]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand start" -l control -d 'Where it is asked: its control socket' -r
+complete -c sexton -n "__fish_sexton_using_subcommand start" -s o -l output -d 'For people or for programs' -r -f -a "table\t''
+json\t''"
+complete -c sexton -n "__fish_sexton_using_subcommand start" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand stop" -s t -l timeout -d 'How long to wait for it [default: for ever]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand stop" -l control -d 'Where it is asked: its control socket' -r
+complete -c sexton -n "__fish_sexton_using_subcommand stop" -s o -l output -d 'For people or for programs' -r -f -a "table\t''
+json\t''"
+complete -c sexton -n "__fish_sexton_using_subcommand stop" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand restart" -s t -l timeout -d 'How long to wait for it [default: for ever]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand restart" -l control -d 'Where it is asked: its control socket' -r
+complete -c sexton -n "__fish_sexton_using_subcommand restart" -s o -l output -d 'For people or for programs' -r -f -a "table\t''
+json\t''"
+complete -c sexton -n "__fish_sexton_using_subcommand restart" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand signal" -l control -d 'Where it is asked: its control socket' -r
+complete -c sexton -n "__fish_sexton_using_subcommand signal" -s o -l output -d 'For people or for programs' -r -f -a "table\t''
+json\t''"
+complete -c sexton -n "__fish_sexton_using_subcommand signal" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand reload" -l control -d 'Where it is asked: its control socket' -r
+complete -c sexton -n "__fish_sexton_using_subcommand reload" -s o -l output -d 'For people or for programs' -r -f -a "table\t''
+json\t''"
+complete -c sexton -n "__fish_sexton_using_subcommand reload" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand end" -l control -d 'Where it is asked: its control socket' -r
+complete -c sexton -n "__fish_sexton_using_subcommand end" -s o -l output -d 'For people or for programs' -r -f -a "table\t''
+json\t''"
+complete -c sexton -n "__fish_sexton_using_subcommand end" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand wait" -s t -l timeout -d 'How long at most [default: for ever]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand wait" -l readiness-file -d 'Wait for this file, instead of asking' -r -F
+complete -c sexton -n "__fish_sexton_using_subcommand wait" -l control -d 'Where it is asked: its control socket' -r
+complete -c sexton -n "__fish_sexton_using_subcommand wait" -s o -l output -d 'For people or for programs' -r -f -a "table\t''
+json\t''"
+complete -c sexton -n "__fish_sexton_using_subcommand wait" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand names" -l control -d 'Where it is asked: its control socket' -r
+complete -c sexton -n "__fish_sexton_using_subcommand names" -s o -l output -d 'For people or for programs' -r -f -a "table\t''
+json\t''"
+complete -c sexton -n "__fish_sexton_using_subcommand names" -s h -l help -d 'Print help'
 complete -c sexton -n "__fish_sexton_using_subcommand install" -s h -l help -d 'Print help'
 complete -c sexton -n "__fish_sexton_using_subcommand debug; and not __fish_seen_subcommand_from replay" -s h -l help -d 'Print help'
 complete -c sexton -n "__fish_sexton_using_subcommand debug; and not __fish_seen_subcommand_from replay" -f -a "replay" -d 'Repeat the events of a journal and show what the engine made of them'

@@ -14,7 +14,9 @@ const JITTER: f64 = 0.2;
 pub fn pause(plan: &Pause, streak: u32, chance: f64) -> Duration {
     match plan {
         Pause::Fixed(pause) => *pause,
-        Pause::Growing { span, .. } => {
+        Pause::Growing { first_at_once: true, .. } if streak == 0 => Duration::ZERO,
+        Pause::Growing { span, first_at_once, .. } => {
+            let streak = streak - u32::from(*first_at_once);
             let grown = span.from.saturating_mul(1u32.checked_shl(streak).unwrap_or(u32::MAX)).min(span.to);
             let factor = 1.0 - JITTER + 2.0 * JITTER * chance;
             grown.mul_f64(factor).clamp(span.from, span.to)
@@ -61,13 +63,22 @@ mod tests {
     }
 
     fn growing() -> Pause {
-        Pause::Growing { span: Span { from: secs(5), to: secs(300) }, reset_after: secs(60) }
+        let span = Span { from: secs(5), to: secs(300) };
+        Pause::Growing { span, reset_after: secs(60), first_at_once: false }
     }
 
     #[test]
     fn pauses_double_up_to_the_cap() {
         let pauses: Vec<u64> = (0..9).map(|streak| pause(&growing(), streak, 0.5).as_secs()).collect();
         assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 300, 300, 300]);
+    }
+
+    #[test]
+    fn the_first_restart_may_come_at_once() {
+        let span = Span { from: secs(10), to: secs(300) };
+        let kubelet = Pause::Growing { span, reset_after: secs(600), first_at_once: true };
+        let pauses: Vec<u64> = (0..8).map(|streak| pause(&kubelet, streak, 0.5).as_secs()).collect();
+        assert_eq!(pauses, [0, 10, 20, 40, 80, 160, 300, 300]);
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! The vocabulary: facts in, wishes out.
 //!
-//! Events are in the past tense, effects in the imperative. Only [`Event::Began`], [`Event::Woke`] and
-//! [`Event::Signalled`] are not about a run.
+//! Events are in the past tense, effects in the imperative. Most events are about a run, or about an attempt
+//! (a probe or a hook) that was made for one; late news about an older one changes nothing.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Exit, JobId, RunId, Signal, Time};
+use crate::plan::{Condition, Frame, JobPlan};
+use crate::probe::{ProbeKind, ProbeResult};
+use crate::{AttemptId, Exit, JobId, RequestId, RunId, Signal, Time};
 
 /// Something that has happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +35,9 @@ pub enum Event {
         exit: Exit,
         /// It left processes behind.
         leftovers: bool,
+        /// The kernel killed it, or something of it, because its memory was at its limit.
+        #[serde(default)]
+        out_of_memory: bool,
     },
     /// Nothing of this run is left.
     Cleared(RunId),
@@ -40,6 +45,116 @@ pub enum Event {
     Suspended(RunId, Signal),
     /// It goes on.
     Resumed(RunId),
+    /// A probe was carried out, or could not be.
+    Probed {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// What came of it.
+        result: ProbeResult,
+    },
+    /// A hook is done, or has failed.
+    Hooked {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Why it has failed, if it has.
+        failed: Option<String>,
+    },
+    /// The process has said something about itself.
+    Said(RunId, Word),
+    /// The processes of this run use more memory than they may.
+    OverMemory {
+        /// Which run.
+        run: RunId,
+        /// How much they use, in bytes.
+        used: u64,
+        /// How much they may use, in bytes.
+        limit: u64,
+    },
+    /// Somebody wants something; [`Effect::Answer`] will come exactly once.
+    Asked {
+        /// To name it by in the answer.
+        request: RequestId,
+        /// What.
+        what: Request,
+    },
+    /// There is a new plan. A place that was there keeps what runs in it; one that is new is begun; what is
+    /// not mentioned any more is ended.
+    Reloaded {
+        /// To name it by in the answer.
+        request: RequestId,
+        /// The new order, each with its place: one that is there, or the next that is free ([`crate::Pod::places`]).
+        jobs: Vec<(JobId, JobPlan)>,
+        /// What concerns the whole.
+        frame: Frame,
+    },
+}
+
+/// What a process may say about itself; sd_notify(3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Word {
+    /// It has started.
+    Ready,
+    /// It is ending.
+    Stopping,
+    /// It is alive.
+    Alive,
+    /// It wants to be given up.
+    Trouble,
+    /// It needs so long from now on for what it is at: starting, ending.
+    MoreTime(Duration),
+}
+
+/// What somebody may want.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Request {
+    /// That it runs.
+    Start(JobId),
+    /// That it does not run until somebody wants it to.
+    Stop(JobId),
+    /// That it runs anew.
+    Restart(JobId),
+    /// That it gets this signal.
+    Signal(JobId, Signal),
+    /// That everything ends.
+    End,
+}
+
+/// Why a request was not fulfilled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such process.
+    Unknown,
+    /// Everything is ending.
+    Ending,
+    /// It is not there.
+    NotRunning,
+    /// Somebody wanted something else since.
+    Superseded,
+    /// It did not come to run, for this reason.
+    Failed(String),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("there is no such process"),
+            Self::Ending => f.write_str("everything is ending"),
+            Self::NotRunning => f.write_str("it is not running"),
+            Self::Superseded => f.write_str("another request came in between"),
+            Self::Failed(why) => f.write_str(why),
+        }
+    }
+}
+
+/// How a request was fulfilled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fulfilled {
+    /// By doing something.
+    Done,
+    /// It was so already.
+    AlreadySo,
 }
 
 /// Something to be done, in the order given.
@@ -61,13 +176,67 @@ pub enum Effect {
         /// To whom.
         reach: Reach,
     },
+    /// Carry out a probe; answer with [`Event::Probed`], at the latest when its plan's timeout is over.
+    Probe {
+        /// Which process of the plan.
+        job: JobId,
+        /// Which run of it.
+        run: RunId,
+        /// Which probe.
+        kind: ProbeKind,
+        /// The name of this attempt.
+        attempt: AttemptId,
+    },
+    /// Carry out a hook; answer with [`Event::Hooked`].
+    Hook {
+        /// Which process of the plan.
+        job: JobId,
+        /// Which run of it.
+        run: RunId,
+        /// Which hook.
+        kind: HookKind,
+        /// The name of this attempt.
+        attempt: AttemptId,
+    },
+    /// What was begun is not wanted any more.
+    Abort(AttemptId),
     /// Tell the world.
     Tell(News),
+    /// A request was fulfilled, or will not be.
+    Answer {
+        /// Which.
+        request: RequestId,
+        /// How.
+        answer: Result<Fulfilled, Refusal>,
+    },
+    /// Nothing is left of a process that is not planned any more.
+    Forget(JobId),
     /// All is done: end with this code. The last effect; nothing comes after it.
     End {
         /// The exit code.
         code: i32,
+        /// The process whose code it is.
+        from: Option<JobId>,
     },
+}
+
+/// Which hook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum HookKind {
+    /// When it is there.
+    PostStart,
+    /// Before its stop signal.
+    PreStop,
+}
+
+impl fmt::Display for HookKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PostStart => "postStart",
+            Self::PreStop => "preStop",
+        })
+    }
 }
 
 /// How much of a run a signal is for.
@@ -100,6 +269,26 @@ pub enum Cause {
     SpawnFailed(SpawnErrorKind),
     /// A key of its terminal ended it.
     Terminal(Signal),
+    /// A probe has failed, last for this reason.
+    Probe(ProbeKind, String),
+    /// A hook has failed, for this reason.
+    Hook(HookKind, String),
+    /// It was not ready in time.
+    StartDeadline(Duration),
+    /// It gave no sign of life for so long, or said that it is in trouble (then none).
+    Watchdog(Option<Duration>),
+    /// Its processes used more memory than they may (in bytes: used, limit).
+    Memory(u64, u64),
+    /// Somebody wanted it.
+    Request,
+    /// It is not planned any more, or otherwise.
+    Reload,
+    /// This process, on whose end everything was to end, has ended.
+    ExitFrom(String),
+    /// This process had to be restarted too often.
+    LimitOf(String),
+    /// All that it served have ended.
+    AllOver,
 }
 
 impl Cause {
@@ -115,6 +304,19 @@ impl Cause {
             Self::Exited(_) => "exited",
             Self::SpawnFailed(_) => "spawn_failed",
             Self::Terminal(_) => "terminal",
+            Self::Probe(ProbeKind::Startup, _) => "startup_probe",
+            Self::Probe(ProbeKind::Liveness, _) => "liveness_probe",
+            Self::Probe(ProbeKind::Readiness, _) => "readiness_probe",
+            Self::Hook(HookKind::PostStart, _) => "post_start",
+            Self::Hook(HookKind::PreStop, _) => "pre_stop",
+            Self::StartDeadline(_) => "start_deadline",
+            Self::Watchdog(_) => "watchdog",
+            Self::Memory(..) => "memory",
+            Self::Request => "request",
+            Self::Reload => "reload",
+            Self::ExitFrom(_) => "exit_from",
+            Self::LimitOf(_) => "restart_limit",
+            Self::AllOver => "all_over",
         }
     }
 }
@@ -130,6 +332,19 @@ impl fmt::Display for Cause {
             Self::Exited(exit) => write!(f, "it ended with {exit}"),
             Self::SpawnFailed(kind) => write!(f, "it could not be started: {kind}"),
             Self::Terminal(signal) => write!(f, "{signal} from its terminal ended it"),
+            Self::Probe(kind, reason) => write!(f, "its {kind} probe has failed: {reason}"),
+            Self::Hook(kind, reason) => write!(f, "its {kind} hook has failed: {reason}"),
+            Self::StartDeadline(limit) => write!(f, "it was not ready within {limit:?}"),
+            Self::Watchdog(Some(limit)) => write!(f, "it gave no sign of life for {limit:?}"),
+            Self::Watchdog(None) => f.write_str("it said that it is in trouble"),
+            Self::Memory(used, limit) => {
+                write!(f, "it used {} MiB of memory, its limit is {} MiB", used >> 20, limit >> 20)
+            }
+            Self::Request => f.write_str("somebody asked for it"),
+            Self::Reload => f.write_str("the configuration has changed"),
+            Self::ExitFrom(name) => write!(f, "{name} has ended, and everything with it"),
+            Self::LimitOf(name) => write!(f, "{name} would have to be restarted too often"),
+            Self::AllOver => f.write_str("all that it served have ended"),
         }
     }
 }
@@ -208,6 +423,49 @@ pub enum What {
         cause: Option<Cause>,
         /// It left processes behind.
         leftovers: bool,
+        /// The kernel killed it because its memory was at its limit.
+        out_of_memory: bool,
+    },
+    /// It has not been started, because this does not hold yet.
+    Waiting {
+        /// Of which process.
+        need: String,
+        /// What.
+        condition: Condition,
+    },
+    /// It will not be started, because this cannot hold any more.
+    NeedFailed {
+        /// Of which process.
+        need: String,
+        /// What.
+        condition: Condition,
+    },
+    /// It is ready.
+    Ready,
+    /// It is not ready any more.
+    Unready {
+        /// Why.
+        reason: String,
+    },
+    /// A probe has failed, or could not be carried out.
+    ProbeFailed {
+        /// Which.
+        kind: ProbeKind,
+        /// Why.
+        reason: String,
+        /// Failures in a row.
+        failures: u32,
+        /// How many of them are too many.
+        threshold: u32,
+    },
+    /// A hook is being carried out.
+    Hooking(HookKind),
+    /// A hook has failed.
+    HookFailed {
+        /// Which.
+        kind: HookKind,
+        /// Why.
+        reason: String,
     },
     /// It is to end for good, as soon as it can.
     Ending {
@@ -248,6 +506,8 @@ pub enum What {
         limit: u32,
         /// Within what time.
         window: Duration,
+        /// It stays down, and may be started by hand.
+        held: bool,
     },
     /// It was stopped for a while.
     Suspended(Signal),
@@ -265,6 +525,13 @@ impl What {
             Self::Started { .. } => "started",
             Self::StartFailed(_) => "startFailed",
             Self::Exited { .. } => "exited",
+            Self::Waiting { .. } => "waiting",
+            Self::NeedFailed { .. } => "needFailed",
+            Self::Ready => "ready",
+            Self::Unready { .. } => "unready",
+            Self::ProbeFailed { .. } => "probeFailed",
+            Self::Hooking(_) => "hooking",
+            Self::HookFailed { .. } => "hookFailed",
             Self::Ending { .. } => "ending",
             Self::Stopping { .. } => "stopping",
             Self::Killing { .. } => "killing",

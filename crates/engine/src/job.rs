@@ -1,44 +1,58 @@
 //! The life of one process.
 //!
 //! ```text
-//!           Began            Spawned                 TTL, stop
-//! Waiting ────────► Starting ───────► Running ──────────────────► Stopping
-//!                    │  ▲                │ Exited, leftovers ────────►│ │ grace over
-//!        SpawnFailed │  │ retry_at       │                            │ ▼
-//!                    │  │                │ Exited, nothing left       │ Killing ──┐ abandon_at:
-//!                    ▼  │                ▼                            ▼ │ ▲       │ KILL again,
-//!                   (settle) ◄───────────────────────────── Cleared ────┘ └───────┘ or give it up
-//!                    │  │
-//!         restart    │  │ no restart, limit reached, somebody asked for the end
-//!        Pausing ◄───┘  └───► Done
+//!        needs hold       Spawned                TTL, probe, hook, stop
+//! Waiting ───────► Starting ─────► Running ─────────────────────────────► Draining
+//!    ▲              │                │ │                  no preStop hook │ │ hook done, or its time over
+//!    │  SpawnFailed │                │ └──────────────────────────────────┼─┤
+//!    │              │         Exited │                                    │ ▼ stop signal
+//!    │              │                │    Exited, leftovers               │ Stopping
+//!    │              │                ├────────────────────────────────────┼►│ │ grace over
+//!    │              │                │                                    │ │ ▼
+//!    │              │                │                                    │ │ Killing ──┐ abandon_at:
+//!    │              ▼                ▼ Exited                             ▼ ▼ │ ▲       │ KILL again,
+//!    │            (settle) ◄──────────────────────── Exited, Cleared ───────┴─┘ └───────┘ or give it up
+//!    │ retry_at     │  │
+//!  Pausing ◄────────┘  └─► Done: over by itself, stopped on request, given up, or what it needs has failed
 //! ```
 //!
 //! * Each phase holds the deadlines and the run it is about, and nothing else does: to leave a phase is to
-//!   cancel its timer, so a stale timer cannot exist.
-//! * What is wished ([`Intent`]) is a field of its own beside what is ([`Phase`]). A stop is legal in every
-//!   phase and is never taken back.
+//!   cancel its timer, so a stale timer cannot exist. What is known of a process that is there ([`Life`])
+//!   goes from phase to phase with it.
+//! * What is wished ([`Intent`]) is a field of its own beside what is ([`Phase`]). A wish for the end is
+//!   legal in every phase. Only one that came by request can be taken back.
 //! * The happy path of `run`: Waiting, Starting, Running, Done. Of a stop: Running, Stopping (signal sent),
 //!   Done; or, deaf to the signal: Running, Stopping, Killing, Done.
+//! * Many are stopped in order: the wish comes first and stops every restart, the signal comes when the
+//!   [pod](crate::pod) says that it is its turn.
 //! * A process that ends and leaves others behind goes through Stopping too, with `exit` known: what is left
 //!   gets the same signal, the same grace and the same KILL. The next run begins when nothing is left.
-//! * The failing path: not startable at all (no such program) at the first start is Done at once. Later, or
-//!   when the system was short of something, it is as if the process had ended badly.
+//! * The failing path: not startable at all (no such program) is as if the process had ended badly, with
+//!   127 or 126; where the plan says that the first start must succeed, it is Done at once.
 //! * A process that KILL does not end (uninterruptible sleep) is waited for as long as it is to be
 //!   restarted, since there must never be two; once it is to end for good it is given up after a while.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::backoff::{self, Restarts};
 use crate::dice::Dice;
-use crate::event::{Cause, Effect, News, Reach, SpawnError, SpawnErrorKind, What};
-use crate::plan::{JobPlan, Restart};
-use crate::{Exit, JobId, RunId, Signal, Time};
+use crate::event::{
+    Cause, Effect, Fulfilled, HookKind, News, Reach, Refusal, SpawnError, SpawnErrorKind, What, Word,
+};
+use crate::life::{Life, Probing, probe_plan};
+use crate::plan::{AtLimit, Condition, JobPlan, Policy};
+use crate::probe::ProbeResult;
+use crate::{AttemptId, Exit, JobId, RequestId, RunId, Signal, Time};
 
 /// KILL is not sent to the same process again before this, whatever the plan says.
-const BETWEEN_KILLS: Duration = Duration::from_millis(100);
+pub(crate) const BETWEEN_KILLS: Duration = Duration::from_millis(100);
 
 /// A start that failed is not tried again before this, whatever the plan says.
 const BETWEEN_FAILED_STARTS: Duration = Duration::from_millis(100);
+
+/// What a preStop hook leaves of the grace for the signal, as the kubelet has it.
+const LEFT_FOR_THE_SIGNAL: Duration = Duration::from_secs(2);
 
 /// What is wished for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,39 +60,61 @@ pub(crate) enum Intent {
     /// It shall run, as its restart policy has it.
     Up,
     /// It shall end for good.
-    Down(Cause),
+    Down {
+        cause: Cause,
+        /// What it is sent, when it is its turn.
+        signal: Signal,
+    },
 }
 
 /// What is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Never started.
+    /// To be started as soon as what it needs holds.
     Waiting,
     /// The driver was asked to start it.
     Starting { run: RunId },
     /// It is there.
-    Running {
-        run: RunId,
-        ttl_at: Option<(Time, Duration)>,
-        forwarded: Option<Signal>,
-        suspended: Option<Signal>,
-    },
+    Running(Box<Life>),
+    /// Its preStop hook is carried out, before it is asked to end.
+    Draining { life: Box<Life>, why: Cause, signal: Signal, attempt: AttemptId, until: Time, kill_at: Time },
     /// It, or what it left behind (then `exit` is known), was asked to end.
-    Stopping { run: RunId, exit: Option<Exit>, why: Cause, kill_at: Time },
+    Stopping { life: Box<Life>, exit: Option<Exit>, why: Cause, kill_at: Time },
     /// It, or what it left behind, was sent KILL.
-    Killing { run: RunId, exit: Option<Exit>, why: Cause, abandon_at: Time },
+    Killing { life: Box<Life>, exit: Option<Exit>, why: Cause, abandon_at: Time },
     /// It will be started again.
     Pausing { retry_at: Time, cause: Cause },
-    /// It has ended for good.
-    Done,
+    /// It is not there, and will not be by itself.
+    Done(Rest),
+}
+
+/// Why a process will not run any more by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// It has ended, and that was all.
+    Over,
+    /// Somebody wanted it to end.
+    Stopped,
+    /// It would have to be started again too often.
+    GaveUp(AtLimit),
+    /// What it needs cannot hold any more.
+    NeedFailed { need: String, condition: Condition },
 }
 
 /// How the last attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    Exited { exit: Exit, by: Option<Cause> },
+    Exited { exit: Exit, by: Option<Cause>, out_of_memory: bool },
     SpawnFailed(SpawnErrorKind),
     Abandoned,
+}
+
+/// What somebody waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goal {
+    /// That a run with this number or a later one has started.
+    Up(RunId),
+    Down,
 }
 
 /// One process of the plan and where it stands.
@@ -92,18 +128,70 @@ pub(crate) struct Job {
     /// How often a process of it was there.
     pub(crate) starts: u64,
     pub(crate) started_at: Option<Time>,
+    newest_run: RunId,
     pub(crate) last: Option<(Outcome, Time)>,
     /// Runs in a row that did not last.
     streak: u32,
     restarts: Restarts,
+    /// What was told last of what it waits for.
+    pub(crate) waits_for: Option<(String, Condition)>,
+    /// It is not planned any more.
+    pub(crate) retired: bool,
+    requests: Vec<(RequestId, Goal)>,
 }
 
 /// What a step may use and fill.
 pub(crate) struct Context<'a> {
     pub(crate) now: Time,
-    pub(crate) next_run: &'a mut u64,
+    pub(crate) next_id: &'a mut u64,
     pub(crate) dice: &'a mut Dice,
+    pub(crate) attempts: &'a mut BTreeMap<AttemptId, JobId>,
     pub(crate) out: &'a mut Vec<Effect>,
+    /// Something that others may see has changed without being news.
+    pub(crate) touched: bool,
+}
+
+impl Context<'_> {
+    fn number(&mut self) -> u64 {
+        let number = *self.next_id;
+        *self.next_id += 1;
+        number
+    }
+
+    /// A new attempt, about which news will come.
+    pub(crate) fn attempt(&mut self, job: JobId) -> AttemptId {
+        let attempt = AttemptId(self.number());
+        self.attempts.insert(attempt, job);
+        attempt
+    }
+
+    /// An attempt is not wanted any more.
+    pub(crate) fn abort(&mut self, attempt: AttemptId) {
+        if self.attempts.remove(&attempt).is_some() {
+            self.out.push(Effect::Abort(attempt));
+        }
+    }
+}
+
+/// Who tells news.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Teller {
+    pub(crate) job: JobId,
+}
+
+impl Teller {
+    pub(crate) fn tell(self, run: Option<RunId>, what: What, cx: &mut Context<'_>) {
+        cx.out.push(Effect::Tell(News { at: cx.now, job: self.job, run, what }));
+    }
+}
+
+/// What holds of a process, as far as others wait for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holds {
+    Yes,
+    NotYet,
+    /// Not any more, unless somebody interferes.
+    Never,
 }
 
 impl Job {
@@ -116,35 +204,123 @@ impl Job {
             phase_since: Time::ZERO,
             starts: 0,
             started_at: None,
+            newest_run: RunId(0),
             last: None,
             streak: 0,
             restarts: Restarts::default(),
+            waits_for: None,
+            retired: false,
+            requests: Vec::new(),
         }
     }
 
     // === what others ask ===
 
-    pub(crate) const fn run(&self) -> Option<RunId> {
-        match self.phase {
-            Phase::Starting { run }
-            | Phase::Running { run, .. }
-            | Phase::Stopping { run, .. }
-            | Phase::Killing { run, .. } => Some(run),
-            Phase::Waiting | Phase::Pausing { .. } | Phase::Done => None,
+    pub(crate) fn life(&self) -> Option<&Life> {
+        match &self.phase {
+            Phase::Running(life)
+            | Phase::Draining { life, .. }
+            | Phase::Stopping { life, .. }
+            | Phase::Killing { life, .. } => Some(life),
+            Phase::Waiting | Phase::Starting { .. } | Phase::Pausing { .. } | Phase::Done(_) => None,
+        }
+    }
+
+    fn life_mut(&mut self) -> Option<(&mut Life, &JobPlan)> {
+        match &mut self.phase {
+            Phase::Running(life)
+            | Phase::Draining { life, .. }
+            | Phase::Stopping { life, .. }
+            | Phase::Killing { life, .. } => Some((life, &self.plan)),
+            Phase::Waiting | Phase::Starting { .. } | Phase::Pausing { .. } | Phase::Done(_) => None,
+        }
+    }
+
+    pub(crate) fn run(&self) -> Option<RunId> {
+        match &self.phase {
+            Phase::Starting { run } => Some(*run),
+            _ => self.life().map(|life| life.run),
         }
     }
 
     pub(crate) const fn is_done(&self) -> bool {
-        matches!(self.phase, Phase::Done)
+        matches!(self.phase, Phase::Done(_))
+    }
+
+    pub(crate) const fn is_wanted(&self) -> bool {
+        matches!(self.intent, Intent::Up)
+    }
+
+    /// It is done and does not keep the whole from being over. What was stopped or held may be started again.
+    pub(crate) const fn is_over(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Done(
+                Rest::Over
+                    | Rest::NeedFailed { .. }
+                    | Rest::GaveUp(AtLimit::End | AtLimit::Exit | AtLimit::Ignore)
+            )
+        )
+    }
+
+    /// The process itself is there, has started and is to be kept.
+    pub(crate) fn has_started(&self) -> bool {
+        match &self.phase {
+            Phase::Running(life) => self.is_wanted() && life.has_started(&self.plan),
+            _ => false,
+        }
+    }
+
+    /// The process itself is there, is ready and is to be kept.
+    pub(crate) fn is_ready(&self) -> bool {
+        match &self.phase {
+            Phase::Running(life) => self.is_wanted() && life.is_ready(&self.plan),
+            _ => false,
+        }
+    }
+
+    /// Does this hold, of what others may need?
+    pub(crate) fn holds(&self, condition: Condition) -> Holds {
+        let ended_well = match &self.phase {
+            Phase::Done(Rest::Over) => Some(self.last.is_some() && self.code() == 0),
+            Phase::Done(
+                Rest::NeedFailed { .. } | Rest::GaveUp(AtLimit::End | AtLimit::Exit | AtLimit::Ignore),
+            ) => Some(false),
+            _ => None,
+        };
+        let yes = match (condition, ended_well) {
+            (Condition::Exited, Some(_)) => self.last.is_some(),
+            (_, Some(well)) => well,
+            (Condition::Started, None) => self.has_started(),
+            (Condition::Ready, None) => self.is_ready(),
+            (Condition::Succeeded | Condition::Exited, None) => false,
+        };
+        match (yes, ended_well) {
+            (true, _) => Holds::Yes,
+            (false, None) => Holds::NotYet,
+            (false, Some(_)) => Holds::Never,
+        }
+    }
+
+    const fn probing(&self) -> Probing {
+        match (&self.phase, &self.intent) {
+            (Phase::Running(_), Intent::Up) => Probing::All,
+            _ => Probing::Ending,
+        }
     }
 
     pub(crate) fn deadline(&self) -> Option<Time> {
+        let of_life = |life: &Life| life.deadline(&self.plan, self.probing());
         match &self.phase {
-            Phase::Running { ttl_at, .. } => ttl_at.map(|(at, _)| at),
+            Phase::Running(life) => of_life(life),
+            Phase::Draining { life, until, .. } => of_life(life).into_iter().chain([*until]).min(),
+            Phase::Stopping { life, exit: None, kill_at, .. } => {
+                of_life(life).into_iter().chain([*kill_at]).min()
+            }
             Phase::Stopping { kill_at, .. } => Some(*kill_at),
             Phase::Killing { abandon_at, .. } => Some(*abandon_at),
             Phase::Pausing { retry_at, .. } => Some(*retry_at),
-            Phase::Waiting | Phase::Starting { .. } | Phase::Done => None,
+            Phase::Waiting | Phase::Starting { .. } | Phase::Done(_) => None,
         }
     }
 
@@ -154,31 +330,53 @@ impl Job {
             (Some((Outcome::Exited { exit, .. }, _)), _) => exit.shell_code(),
             (Some((Outcome::SpawnFailed(kind), _)), _) => kind.exit_code(),
             (Some((Outcome::Abandoned, _)), _) => 128 + Signal::KILL.0,
-            (None, Intent::Down(Cause::Signal(signal) | Cause::SecondSignal(signal))) => 128 + signal.0,
+            (None, Intent::Down { cause: Cause::Signal(signal) | Cause::SecondSignal(signal), .. }) => {
+                128 + signal.0
+            }
             (None, _) => 0,
         }
     }
 
+    const fn teller(&self) -> Teller {
+        Teller { job: self.id }
+    }
+
     // === what happens ===
 
+    /// What it waits for, as news if it is some.
+    pub(crate) fn waits(&mut self, need: &str, condition: Condition, cx: &mut Context<'_>) {
+        if self.waits_for.as_ref().is_some_and(|(name, of)| name == need && *of == condition) {
+            return;
+        }
+        self.waits_for = Some((need.to_owned(), condition));
+        self.tell(None, What::Waiting { need: need.to_owned(), condition }, cx);
+    }
+
+    /// What it needs cannot hold any more.
+    pub(crate) fn need_failed(&mut self, need: String, condition: Condition, cx: &mut Context<'_>) {
+        self.tell(None, What::NeedFailed { need: need.clone(), condition }, cx);
+        self.finish(Rest::NeedFailed { need, condition }, cx);
+    }
+
+    /// What it needs can hold after all: somebody has interfered.
+    pub(crate) fn reconsider(&mut self, cx: &mut Context<'_>) {
+        if self.is_wanted() && matches!(self.phase, Phase::Done(Rest::NeedFailed { .. })) {
+            self.enter(Phase::Waiting, cx);
+        }
+    }
+
     pub(crate) fn start(&mut self, cx: &mut Context<'_>) {
-        let run = RunId(*cx.next_run);
-        *cx.next_run += 1;
+        self.waits_for = None;
+        let run = RunId(cx.number());
+        self.newest_run = run;
         self.enter(Phase::Starting { run }, cx);
         cx.out.push(Effect::Spawn { job: self.id, run });
     }
 
     pub(crate) fn spawned(&mut self, run: RunId, cx: &mut Context<'_>) {
-        match &self.phase {
-            Phase::Starting { run: current } if *current == run => {}
-            // An older attempt, or one whose end was reported first.
-            _ => return,
-        }
-        self.note_start(run, cx);
-        if let Intent::Down(cause) = self.intent.clone() {
-            // The stop came while the process was being made.
-            let signal = self.plan.stop_signal;
-            self.begin_stop(run, cause, signal, None, cx);
+        // An older attempt, or one whose end was reported first, changes nothing.
+        if matches!(self.phase, Phase::Starting { run: current } if current == run) {
+            self.note_start(run, cx);
         }
     }
 
@@ -188,17 +386,28 @@ impl Job {
             _ => return,
         }
         let kind = error.kind;
+        let refused = |(_, goal): &mut (RequestId, Goal)| matches!(goal, Goal::Up(from) if *from <= run);
+        for (request, _) in self.requests.extract_if(.., refused) {
+            answer(request, Err(Refusal::Failed(error.message.clone())), cx);
+        }
         self.tell(Some(run), What::StartFailed(error), cx);
         self.last = Some((Outcome::SpawnFailed(kind), cx.now));
-        let hopeless = self.starts == 0 && kind != SpawnErrorKind::System;
+        let hopeless = self.plan.must_start && self.starts == 0 && kind != SpawnErrorKind::System;
         if hopeless {
-            self.finish(cx);
+            self.finish(Rest::Over, cx);
         } else {
             self.settle(Cause::SpawnFailed(kind), cx);
         }
     }
 
-    pub(crate) fn exited(&mut self, run: RunId, exit: Exit, leftovers: bool, cx: &mut Context<'_>) {
+    pub(crate) fn exited(
+        &mut self,
+        run: RunId,
+        exit: Exit,
+        leftovers: bool,
+        out_of_memory: bool,
+        cx: &mut Context<'_>,
+    ) {
         if self.run() != Some(run) {
             return;
         }
@@ -206,31 +415,43 @@ impl Job {
             // It lived so short that its end was seen before its start was reported.
             self.note_start(run, cx);
         }
+        if let Some((life, _)) = self.life_mut() {
+            life.over(cx);
+        }
         match self.phase.clone() {
-            Phase::Running { forwarded, .. } => {
-                let by = self.ended_by(exit, forwarded);
-                self.note_exit(run, exit, by.clone(), leftovers, cx);
+            Phase::Running(life) => {
+                let by = self.ended_by(exit, life.forwarded);
+                self.note_exit(run, exit, by.clone(), leftovers, out_of_memory, cx);
                 if leftovers {
                     let why = by.unwrap_or(Cause::LeaderExited(exit));
-                    let signal = self.plan.stop_signal;
-                    self.begin_stop(run, why, signal, Some(exit), cx);
+                    let kill_at = cx.now + self.plan.grace;
+                    self.ask_to_end(life, why, self.plan.stop_signal, Some(exit), kill_at, cx);
                 } else {
                     self.settle(by.unwrap_or(Cause::Exited(exit)), cx);
                 }
             }
-            Phase::Stopping { exit: None, why, kill_at, .. } => {
-                self.note_exit(run, exit, Some(why.clone()), leftovers, cx);
+            Phase::Draining { life, why, signal, attempt, kill_at, .. } => {
+                cx.abort(attempt);
+                self.note_exit(run, exit, Some(why.clone()), leftovers, out_of_memory, cx);
                 if leftovers {
-                    // They had the stop signal with everybody else: no second one.
-                    self.enter(Phase::Stopping { run, exit: Some(exit), why, kill_at }, cx);
+                    self.ask_to_end(life, why, signal, Some(exit), kill_at, cx);
                 } else {
                     self.settle(why, cx);
                 }
             }
-            Phase::Killing { exit: None, why, abandon_at, .. } => {
-                self.note_exit(run, exit, Some(why.clone()), leftovers, cx);
+            Phase::Stopping { life, exit: None, why, kill_at } => {
+                self.note_exit(run, exit, Some(why.clone()), leftovers, out_of_memory, cx);
                 if leftovers {
-                    self.enter(Phase::Killing { run, exit: Some(exit), why, abandon_at }, cx);
+                    // They had the stop signal with everybody else: no second one.
+                    self.enter(Phase::Stopping { life, exit: Some(exit), why, kill_at }, cx);
+                } else {
+                    self.settle(why, cx);
+                }
+            }
+            Phase::Killing { life, exit: None, why, abandon_at } => {
+                self.note_exit(run, exit, Some(why.clone()), leftovers, out_of_memory, cx);
+                if leftovers {
+                    self.enter(Phase::Killing { life, exit: Some(exit), why, abandon_at }, cx);
                 } else {
                     self.settle(why, cx);
                 }
@@ -241,19 +462,19 @@ impl Job {
             | Phase::Waiting
             | Phase::Starting { .. }
             | Phase::Pausing { .. }
-            | Phase::Done => {}
+            | Phase::Done(_) => {}
         }
     }
 
     pub(crate) fn cleared(&mut self, run: RunId, cx: &mut Context<'_>) {
-        match self.phase.clone() {
-            Phase::Stopping { run: current, exit: Some(exit), why, .. }
-            | Phase::Killing { run: current, exit: Some(exit), why, .. }
-                if current == run =>
+        match &self.phase {
+            Phase::Stopping { life, exit: Some(exit), why, .. }
+            | Phase::Killing { life, exit: Some(exit), why, .. }
+                if life.run == run =>
             {
                 let cause = match why {
-                    Cause::LeaderExited(_) => Cause::Exited(exit),
-                    other => other,
+                    Cause::LeaderExited(_) => Cause::Exited(*exit),
+                    other => other.clone(),
                 };
                 self.settle(cause, cx);
             }
@@ -263,21 +484,94 @@ impl Job {
     }
 
     pub(crate) fn suspended(&mut self, run: RunId, signal: Signal, cx: &mut Context<'_>) {
-        if let Phase::Running { run: current, suspended, .. } = &mut self.phase
-            && *current == run
-            && *suspended != Some(signal)
+        if let Phase::Running(life) = &mut self.phase
+            && life.run == run
+            && life.suspended != Some(signal)
         {
-            *suspended = Some(signal);
+            life.suspended = Some(signal);
             self.tell(Some(run), What::Suspended(signal), cx);
         }
     }
 
     pub(crate) fn resumed(&mut self, run: RunId, cx: &mut Context<'_>) {
-        if let Phase::Running { run: current, suspended, .. } = &mut self.phase
-            && *current == run
-            && suspended.take().is_some()
+        if let Phase::Running(life) = &mut self.phase
+            && life.run == run
+            && life.suspended.take().is_some()
         {
             self.tell(Some(run), What::Resumed, cx);
+        }
+    }
+
+    pub(crate) fn probed(&mut self, attempt: AttemptId, result: ProbeResult, cx: &mut Context<'_>) {
+        let teller = self.teller();
+        let Some((life, plan)) = self.life_mut() else { return };
+        let run = life.run;
+        let Some(cause) = life.probed(teller, attempt, result, plan, cx) else { return };
+        if let (Cause::Probe(kind, _), true) = (&cause, matches!(self.phase, Phase::Running(_))) {
+            let grace = probe_plan(&self.plan, *kind).and_then(|probe| probe.grace);
+            self.begin_end(run, cause, grace.unwrap_or(self.plan.grace), cx);
+        }
+    }
+
+    pub(crate) fn hooked(&mut self, attempt: AttemptId, failed: Option<String>, cx: &mut Context<'_>) {
+        let teller = self.teller();
+        match &mut self.phase {
+            Phase::Running(life) => {
+                let run = life.run;
+                if let Some(cause) = life.hooked(teller, attempt, failed, cx) {
+                    self.begin_end(run, cause, self.plan.grace, cx);
+                }
+            }
+            Phase::Draining { life, attempt: current, .. } if *current == attempt => {
+                let run = life.run;
+                if let Some(reason) = failed {
+                    // Its failure is only told; see "Container Lifecycle Hooks" of Kubernetes.
+                    self.tell(Some(run), What::HookFailed { kind: HookKind::PreStop, reason }, cx);
+                }
+                self.drained(cx);
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn said(&mut self, run: RunId, word: Word, cx: &mut Context<'_>) {
+        if let (Word::MoreTime(more), Phase::Stopping { life, kill_at, .. }) = (word, &mut self.phase)
+            && life.run == run
+        {
+            // The whole has its own limit: nobody asks for more than that leaves.
+            if self.plan.announces && self.intent == Intent::Up {
+                *kill_at = (*kill_at).max(cx.now + more);
+                cx.touched = true;
+            }
+            return;
+        }
+        if let Phase::Running(life) = &mut self.phase
+            && life.run == run
+            && let Some(cause) = life.said(word, &self.plan, cx)
+        {
+            self.begin_end(run, cause, self.plan.grace, cx);
+        }
+    }
+
+    pub(crate) fn over_memory(&mut self, run: RunId, used: u64, limit: u64, cx: &mut Context<'_>) {
+        let cause = Cause::Memory(used, limit);
+        match &mut self.phase {
+            Phase::Running(life) | Phase::Draining { life, .. } | Phase::Stopping { life, .. }
+                if life.run == run =>
+            {
+                let mut life = life.clone();
+                life.end_begins(cx);
+                let exit = match &self.phase {
+                    Phase::Stopping { exit, .. } => *exit,
+                    _ => None,
+                };
+                if let Phase::Draining { attempt, .. } = self.phase {
+                    cx.abort(attempt);
+                }
+                // The kernel gives no grace either.
+                self.begin_kill(life, exit, cause.clone(), cause, cx);
+            }
+            _ => {}
         }
     }
 
@@ -285,28 +579,60 @@ impl Job {
     pub(crate) fn forward(&mut self, signal: Signal, cx: &mut Context<'_>) -> bool {
         let Some(run) = self.run() else { return false };
         match &mut self.phase {
-            Phase::Running { forwarded, .. } => *forwarded = Some(signal),
+            Phase::Running(life) => life.forwarded = Some(signal),
             // The group is not there yet, or all that is left of it was sent KILL.
             Phase::Starting { .. } | Phase::Killing { .. } => return true,
-            Phase::Stopping { .. } | Phase::Waiting | Phase::Pausing { .. } | Phase::Done => {}
+            Phase::Draining { .. }
+            | Phase::Stopping { .. }
+            | Phase::Waiting
+            | Phase::Pausing { .. }
+            | Phase::Done(_) => {}
         }
         cx.out.push(Effect::Signal { run, signal, reach: Reach::Group });
         self.tell(Some(run), What::Forwarded(signal), cx);
         true
     }
 
-    /// Asks for the end; `signal` is what the process is sent.
-    pub(crate) fn stop(&mut self, cause: &Cause, signal: Signal, cx: &mut Context<'_>) {
-        if self.intent == Intent::Up {
-            self.intent = Intent::Down(cause.clone());
-            self.tell(self.run(), What::Ending { cause: cause.clone() }, cx);
+    // === the end ===
+
+    /// The end is wished for; `signal` is what the process will be sent when [its turn](Self::stop) has come.
+    pub(crate) fn condemn(&mut self, cause: &Cause, signal: Signal, cx: &mut Context<'_>) {
+        if self.is_wanted() {
+            self.intent = Intent::Down { cause: cause.clone(), signal };
+            if !self.is_done() {
+                self.tell(self.run(), What::Ending { cause: cause.clone() }, cx);
+            }
+        } else if let Intent::Down { cause: by @ Cause::Request, .. } = &mut self.intent
+            && !matches!(self.phase, Phase::Done(_))
+        {
+            // What was to end until somebody starts it again now ends for good.
+            *by = cause.clone();
         }
-        match self.phase {
-            Phase::Waiting | Phase::Pausing { .. } => self.finish(cx),
-            Phase::Running { run, .. } => self.begin_stop(run, cause.clone(), signal, None, cx),
-            // Starting: the signal follows when the process is there. Ending: it has had its signal, and
-            // with the new intent nothing follows.
-            Phase::Starting { .. } | Phase::Stopping { .. } | Phase::Killing { .. } | Phase::Done => {}
+        if let Some((life, _)) = self.life_mut() {
+            life.end_begins(cx);
+        }
+        if matches!(self.phase, Phase::Waiting | Phase::Pausing { .. }) {
+            self.finish(self.rest(), cx);
+        }
+    }
+
+    /// Does it wait for its turn to be stopped?
+    pub(crate) const fn awaits_its_turn(&self) -> bool {
+        matches!((&self.intent, &self.phase), (Intent::Down { .. }, Phase::Running(_)))
+    }
+
+    /// It is its turn: asks for the end, within so long at most.
+    pub(crate) fn stop(&mut self, share: Option<Duration>, hasty: bool, cx: &mut Context<'_>) {
+        let (Intent::Down { cause, signal }, Phase::Running(life)) = (self.intent.clone(), &self.phase)
+        else {
+            return;
+        };
+        let life = life.clone();
+        let grace = share.map_or(self.plan.grace, |share| self.plan.grace.min(share));
+        if hasty {
+            self.ask_to_end(life, cause, signal, None, cx.now + grace, cx);
+        } else {
+            self.begin_stop(life, cause, signal, grace, share.is_none(), cx);
         }
     }
 
@@ -317,42 +643,203 @@ impl Job {
         }
     }
 
-    /// Ends it without further grace.
-    pub(crate) fn force(&mut self, cause: &Cause, cx: &mut Context<'_>) {
-        if let Phase::Stopping { run, exit, why, .. } = self.phase.clone() {
-            self.begin_kill(run, exit, why, cause.clone(), cx);
+    /// It is ending already: it has no more than this for it from now on.
+    pub(crate) fn limit(&mut self, share: Duration, cx: &mut Context<'_>) {
+        let soon = cx.now + share;
+        match &mut self.phase {
+            Phase::Stopping { kill_at, .. } => *kill_at = (*kill_at).min(soon),
+            Phase::Draining { until, kill_at, .. } => {
+                *until = (*until).min(cx.now + share / 2);
+                *kill_at = (*kill_at).min(soon);
+            }
+            _ => {}
         }
     }
+
+    /// Leaves it no more than this from now on; a hook is not waited for.
+    pub(crate) fn hasten(&mut self, grace: Duration, cx: &mut Context<'_>) {
+        let soon = cx.now + grace;
+        match &mut self.phase {
+            Phase::Stopping { kill_at, .. } => *kill_at = (*kill_at).min(soon),
+            Phase::Draining { kill_at, attempt, .. } => {
+                *kill_at = (*kill_at).min(soon);
+                let attempt = *attempt;
+                cx.abort(attempt);
+                self.drained(cx);
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends it without further grace.
+    pub(crate) fn force(&mut self, cause: &Cause, cx: &mut Context<'_>) {
+        match self.phase.clone() {
+            Phase::Stopping { life, exit, why, .. } => self.begin_kill(life, exit, why, cause.clone(), cx),
+            Phase::Draining { life, why, attempt, .. } => {
+                cx.abort(attempt);
+                self.begin_kill(life, None, why, cause.clone(), cx);
+            }
+            _ => {}
+        }
+    }
+
+    // === requests ===
+
+    pub(crate) fn wish_up(&mut self, request: RequestId, cx: &mut Context<'_>) {
+        let running = matches!(self.phase, Phase::Starting { .. } | Phase::Running(_));
+        if self.is_wanted() && running {
+            return answer(request, Ok(Fulfilled::AlreadySo), cx);
+        }
+        self.intent = Intent::Up;
+        if matches!(self.phase, Phase::Done(_) | Phase::Pausing { .. }) {
+            self.streak = 0;
+            self.enter(Phase::Waiting, cx);
+        }
+        // What is on its way down comes up again when it has got there: see `settle`.
+        let from =
+            if matches!(self.phase, Phase::Starting { .. } | Phase::Running(_)) { 0 } else { *cx.next_id };
+        self.expect(request, Goal::Up(RunId(from)), cx);
+    }
+
+    pub(crate) fn wish_down(&mut self, request: RequestId, cx: &mut Context<'_>) {
+        if self.is_done() {
+            self.intent = Intent::Down { cause: Cause::Request, signal: self.plan.stop_signal };
+            if matches!(self.phase, Phase::Done(Rest::GaveUp(AtLimit::Hold) | Rest::NeedFailed { .. })) {
+                self.finish(Rest::Stopped, cx);
+            }
+            return answer(request, Ok(Fulfilled::AlreadySo), cx);
+        }
+        self.condemn(&Cause::Request, self.plan.stop_signal, cx);
+        self.expect(request, Goal::Down, cx);
+    }
+
+    pub(crate) fn wish_anew(&mut self, request: RequestId, cx: &mut Context<'_>) {
+        if let (Intent::Up, Phase::Running(life)) = (&self.intent, &self.phase) {
+            let run = life.run;
+            self.begin_end(run, Cause::Request, self.plan.grace, cx);
+            return self.expect(request, Goal::Up(RunId(*cx.next_id)), cx);
+        }
+        if let Phase::Starting { .. } = self.phase {
+            // It is as new as can be.
+            self.intent = Intent::Up;
+            return self.expect(request, Goal::Up(RunId(0)), cx);
+        }
+        self.wish_up(request, cx);
+    }
+
+    fn expect(&mut self, request: RequestId, goal: Goal, cx: &mut Context<'_>) {
+        let contrary =
+            |other: &Goal| matches!((goal, other), (Goal::Up(_), Goal::Down) | (Goal::Down, Goal::Up(_)));
+        for (other, _) in self.requests.extract_if(.., |(_, other)| contrary(other)) {
+            answer(other, Err(Refusal::Superseded), cx);
+        }
+        self.requests.push((request, goal));
+    }
+
+    /// Answers those whose wish has come true, or cannot.
+    fn answer_requests(&mut self, cx: &mut Context<'_>) {
+        if self.requests.is_empty() {
+            return;
+        }
+        let started = self.has_started().then(|| self.run()).flatten();
+        let ended_well = self.last.is_some() && self.code() == 0;
+        let newest = self.newest_run;
+        let (phase, wanted) = (&self.phase, self.is_wanted());
+        self.requests.retain(|(request, goal)| {
+            let told = match (goal, phase) {
+                (Goal::Down, Phase::Done(_)) => Ok(Fulfilled::Done),
+                (Goal::Up(from), Phase::Running(_)) if started.is_some_and(|run| run >= *from) => {
+                    Ok(Fulfilled::Done)
+                }
+                // Something that runs once has run.
+                (Goal::Up(from), Phase::Done(Rest::Over)) if newest >= *from => {
+                    if ended_well {
+                        Ok(Fulfilled::Done)
+                    } else {
+                        Err(Refusal::Failed("it has failed".to_owned()))
+                    }
+                }
+                (Goal::Up(_), Phase::Done(Rest::NeedFailed { need, condition })) => Err(Refusal::Failed(
+                    format!("it needs {need} to be {}, which has failed", condition.label()),
+                )),
+                (Goal::Up(_), Phase::Done(Rest::GaveUp(_))) => Err(Refusal::Failed("given up".to_owned())),
+                (Goal::Up(_), _) if !wanted => Err(Refusal::Ending),
+                _ => return true,
+            };
+            answer(*request, told, cx);
+            false
+        });
+    }
+
+    /// Draws the conclusions of what has changed. To be called after each change.
+    pub(crate) fn review(&mut self, cx: &mut Context<'_>) {
+        let teller = self.teller();
+        if self.is_wanted()
+            && let Phase::Running(life) = &mut self.phase
+        {
+            life.review(teller, &self.plan, cx);
+        }
+        self.answer_requests(cx);
+    }
+
+    // === time ===
 
     /// Does what has become due.
     pub(crate) fn woke(&mut self, cx: &mut Context<'_>) {
         if self.deadline().is_none_or(|at| at > cx.now) {
             return;
         }
-        match self.phase.clone() {
-            Phase::Running { run, ttl_at: Some((_, ttl)), .. } => {
-                let signal = self.plan.stop_signal;
-                self.begin_stop(run, Cause::Ttl(ttl), signal, None, cx);
+        let (teller, probing) = (self.teller(), self.probing());
+        match &mut self.phase {
+            Phase::Running(life)
+            | Phase::Draining { life, .. }
+            | Phase::Stopping { life, exit: None, .. } => {
+                life.probe_due(teller, &self.plan, probing, cx);
             }
-            Phase::Stopping { run, exit, why, .. } => {
-                let cause = Cause::GraceOver(self.plan.grace);
-                self.begin_kill(run, exit, why, cause, cx);
+            _ => {}
+        }
+        match &mut self.phase {
+            Phase::Running(life) => {
+                let run = life.run;
+                if probing == Probing::All
+                    && let Some(cause) = life.overdue(teller, &self.plan, cx)
+                {
+                    self.begin_end(run, cause, self.plan.grace, cx);
+                }
             }
-            Phase::Killing { run, exit, why, .. } => {
-                let abandoned = self.intent != Intent::Up || self.plan.restart == Restart::Never;
-                self.tell(Some(run), What::Stuck { abandoned }, cx);
+            Phase::Draining { life, until, attempt, .. } if *until <= cx.now => {
+                let (run, attempt) = (life.run, *attempt);
+                cx.abort(attempt);
+                let reason = "not done when the grace was nearly over".to_owned();
+                self.tell(Some(run), What::HookFailed { kind: HookKind::PreStop, reason }, cx);
+                self.drained(cx);
+            }
+            Phase::Stopping { life, exit, why, kill_at } if *kill_at <= cx.now => {
+                let (life, exit, why) = (life.clone(), *exit, why.clone());
+                let cause = Cause::GraceOver(kill_at.since(self.phase_since));
+                self.begin_kill(life, exit, why, cause, cx);
+            }
+            Phase::Killing { life, exit, why, .. } => {
+                let (life, exit, why) = (life.clone(), *exit, why.clone());
+                let once = self.plan.restart.policy == Policy::Never && !self.somebody_waits_for_it();
+                let abandoned = !self.is_wanted() || once;
+                self.tell(Some(life.run), What::Stuck { abandoned }, cx);
                 if abandoned {
                     if exit.is_none() {
                         self.last = Some((Outcome::Abandoned, cx.now));
                     }
-                    self.finish(cx);
+                    self.finish(self.rest(), cx);
                 } else {
                     let cause = Cause::GraceOver(self.plan.grace);
-                    self.begin_kill(run, exit, why, cause, cx);
+                    self.begin_kill(life, exit, why, cause, cx);
                 }
             }
-            Phase::Pausing { .. } => self.start(cx),
-            Phase::Running { ttl_at: None, .. } | Phase::Waiting | Phase::Starting { .. } | Phase::Done => {}
+            Phase::Pausing { .. } => self.enter(Phase::Waiting, cx),
+            Phase::Draining { .. }
+            | Phase::Stopping { .. }
+            | Phase::Waiting
+            | Phase::Starting { .. }
+            | Phase::Done(_) => {}
         }
     }
 
@@ -364,15 +851,15 @@ impl Job {
     }
 
     fn tell(&self, run: Option<RunId>, what: What, cx: &mut Context<'_>) {
-        cx.out.push(Effect::Tell(News { at: cx.now, job: self.id, run, what }));
+        self.teller().tell(run, what, cx);
     }
 
     fn note_start(&mut self, run: RunId, cx: &mut Context<'_>) {
-        let ttl = self.plan.ttl.map(|span| span.at(cx.dice.unit()));
-        let ttl_at = ttl.map(|ttl| (cx.now + ttl, ttl));
+        let life = Life::new(run, &self.plan, cx);
+        let ttl = life.ttl.map(|(_, ttl)| ttl);
         self.starts += 1;
         self.started_at = Some(cx.now);
-        self.enter(Phase::Running { run, ttl_at, forwarded: None, suspended: None }, cx);
+        self.enter(Phase::Running(Box::new(life)), cx);
         self.tell(Some(run), What::Started { ttl }, cx);
     }
 
@@ -382,10 +869,12 @@ impl Job {
         exit: Exit,
         by: Option<Cause>,
         leftovers: bool,
+        out_of_memory: bool,
         cx: &mut Context<'_>,
     ) {
-        self.last = Some((Outcome::Exited { exit, by: by.clone() }, cx.now));
-        self.tell(Some(run), What::Exited { exit, cause: by, leftovers }, cx);
+        let out_of_memory = out_of_memory || matches!(by, Some(Cause::Memory(..)));
+        self.last = Some((Outcome::Exited { exit, by: by.clone(), out_of_memory }, cx.now));
+        self.tell(Some(run), What::Exited { exit, cause: by, leftovers, out_of_memory }, cx);
     }
 
     /// Who ended a process that we had not asked to end?
@@ -402,16 +891,63 @@ impl Job {
         }
     }
 
+    /// Ends a run for a reason of its own; what follows is decided when it is over.
+    fn begin_end(&mut self, run: RunId, why: Cause, grace: Duration, cx: &mut Context<'_>) {
+        if let Phase::Running(life) = &self.phase
+            && life.run == run
+        {
+            let life = life.clone();
+            self.begin_stop(life, why, self.plan.stop_signal, grace, true, cx);
+        }
+    }
+
+    /// Begins with the hook, if there is one. `extensible`: where the grace is too short for both, the signal
+    /// gets its time on top.
     fn begin_stop(
         &mut self,
-        run: RunId,
+        mut life: Box<Life>,
+        why: Cause,
+        signal: Signal,
+        grace: Duration,
+        extensible: bool,
+        cx: &mut Context<'_>,
+    ) {
+        life.end_begins(cx);
+        if !self.plan.pre_stop {
+            return self.ask_to_end(life, why, signal, None, cx.now + grace, cx);
+        }
+        let (for_hook, for_both) = if grace > 2 * LEFT_FOR_THE_SIGNAL || !extensible {
+            (grace.saturating_sub(LEFT_FOR_THE_SIGNAL.min(grace / 2)), grace)
+        } else {
+            let for_hook = grace.saturating_sub(LEFT_FOR_THE_SIGNAL).max(grace / 2);
+            (for_hook, for_hook + LEFT_FOR_THE_SIGNAL)
+        };
+        let (kind, run, attempt) = (HookKind::PreStop, life.run, cx.attempt(self.id));
+        let (until, kill_at) = (cx.now + for_hook, cx.now + for_both);
+        self.enter(Phase::Draining { life, why, signal, attempt, until, kill_at }, cx);
+        self.tell(Some(run), What::Hooking(kind), cx);
+        cx.out.push(Effect::Hook { job: self.id, run, kind, attempt });
+    }
+
+    /// The hook is done, or is not waited for: now the signal.
+    fn drained(&mut self, cx: &mut Context<'_>) {
+        if let Phase::Draining { life, why, signal, kill_at, .. } = self.phase.clone() {
+            self.ask_to_end(life, why, signal, None, kill_at, cx);
+        }
+    }
+
+    fn ask_to_end(
+        &mut self,
+        mut life: Box<Life>,
         why: Cause,
         signal: Signal,
         exit: Option<Exit>,
+        kill_at: Time,
         cx: &mut Context<'_>,
     ) {
-        let kill_at = cx.now + self.plan.grace;
-        self.enter(Phase::Stopping { run, exit, why: why.clone(), kill_at }, cx);
+        life.end_begins(cx);
+        let run = life.run;
+        self.enter(Phase::Stopping { life, exit, why: why.clone(), kill_at }, cx);
         self.tell(Some(run), What::Stopping { cause: why, kill_at }, cx);
         let reach = Reach::Everything;
         cx.out.push(Effect::Signal { run, signal, reach });
@@ -421,28 +957,57 @@ impl Job {
         }
     }
 
-    fn begin_kill(&mut self, run: RunId, exit: Option<Exit>, why: Cause, cause: Cause, cx: &mut Context<'_>) {
+    fn begin_kill(
+        &mut self,
+        mut life: Box<Life>,
+        exit: Option<Exit>,
+        why: Cause,
+        cause: Cause,
+        cx: &mut Context<'_>,
+    ) {
+        life.over(cx);
+        let run = life.run;
         let abandon_at = cx.now + self.plan.abandon_after.max(BETWEEN_KILLS);
-        self.enter(Phase::Killing { run, exit, why, abandon_at }, cx);
+        self.enter(Phase::Killing { life, exit, why, abandon_at }, cx);
         self.tell(Some(run), What::Killing { cause }, cx);
         cx.out.push(Effect::Signal { run, signal: Signal::KILL, reach: Reach::Everything });
     }
 
+    /// Somebody wants a run of it that has not begun.
+    fn somebody_waits_for_it(&self) -> bool {
+        self.requests.iter().any(|(_, goal)| matches!(goal, Goal::Up(from) if self.newest_run < *from))
+    }
+
     /// The run is over and nothing of it is left: what now?
     fn settle(&mut self, cause: Cause, cx: &mut Context<'_>) {
-        let wanted = self.intent == Intent::Up && !matches!(cause, Cause::Terminal(_));
-        let (true, Restart::Always { pause, limit }) = (wanted, &self.plan.restart) else {
-            return self.finish(cx);
-        };
+        let by_hand = cause == Cause::Request || self.somebody_waits_for_it();
+        if !self.is_wanted() || (matches!(cause, Cause::Terminal(_)) && !by_hand) {
+            return self.finish(self.rest(), cx);
+        }
+        if by_hand {
+            // By hand: no policy, no pause, and it says nothing about how well it runs.
+            self.streak = 0;
+            let (retry_at, cause) = (cx.now, Cause::Request);
+            self.tell(None, What::Restarting { retry_at, cause: cause.clone() }, cx);
+            return self.enter(Phase::Pausing { retry_at, cause }, cx);
+        }
         // An end that was planned says nothing about how well it runs.
         let planned = matches!(cause, Cause::Ttl(_));
-        if let Some(limit) = *limit
+        let restart = &self.plan.restart;
+        let again = if planned { restart.policy == Policy::Always } else { restart.applies(self.code()) };
+        if !again {
+            return self.finish(Rest::Over, cx);
+        }
+        if let Some(limit) = restart.limit
             && !planned
             && !self.restarts.allow(limit, cx.now)
         {
-            self.tell(None, What::GaveUp { limit: limit.restarts, window: limit.window }, cx);
-            return self.finish(cx);
+            let at_limit = restart.at_limit;
+            let held = at_limit == AtLimit::Hold;
+            self.tell(None, What::GaveUp { limit: limit.restarts, window: limit.window, held }, cx);
+            return self.finish(Rest::GaveUp(at_limit), cx);
         }
+        let pause = &restart.pause;
         let ran = self.started_at.map_or(Duration::ZERO, |at| cx.now.since(at));
         if planned || (!matches!(cause, Cause::SpawnFailed(_)) && backoff::was_good(pause, ran)) {
             self.streak = 0;
@@ -458,8 +1023,21 @@ impl Job {
         self.enter(Phase::Pausing { retry_at, cause }, cx);
     }
 
-    fn finish(&mut self, cx: &mut Context<'_>) {
-        self.enter(Phase::Done, cx);
+    /// What it is when it has ended now.
+    fn rest(&self) -> Rest {
+        match self.intent {
+            Intent::Down { cause: Cause::Request, .. } => Rest::Stopped,
+            Intent::Down { .. } | Intent::Up => Rest::Over,
+        }
+    }
+
+    fn finish(&mut self, rest: Rest, cx: &mut Context<'_>) {
+        self.waits_for = None;
+        self.enter(Phase::Done(rest), cx);
         self.tell(None, What::Done, cx);
     }
+}
+
+fn answer(request: RequestId, answer: Result<Fulfilled, Refusal>, cx: &mut Context<'_>) {
+    cx.out.push(Effect::Answer { request, answer });
 }

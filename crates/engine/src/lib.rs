@@ -19,6 +19,9 @@
 //! * [`plan`]: what the machine is asked to do; validated, complete, no defaults left to guess
 //! * [`pod`]: all processes together: begin, stop, linger, end
 //! * [`job`]: the life of one process; its module page draws the phases
+//! * [`life`]: what is known of a process that is there: started, ready, probes, hooks
+//! * [`probe`]: what the answers to probes amount to
+//! * [`order`]: who needs whom
 //! * [`backoff`]: how long to pause before a restart, and when to give up
 //! * [`roster`]: who is there, for processes that somebody else started
 //! * [`snapshot`]: what others may see
@@ -28,24 +31,34 @@ pub mod dice;
 pub mod event;
 pub mod exit;
 pub mod job;
+pub mod life;
+pub mod order;
 pub mod plan;
 pub mod pod;
+pub mod probe;
 pub mod roster;
 pub mod signal;
 pub mod snapshot;
 pub mod time;
 
-pub use event::{Cause, Effect, Event, News, Reach, SpawnError, SpawnErrorKind, What};
+pub use event::{
+    Cause, Effect, Event, Fulfilled, HookKind, News, Reach, Refusal, Request, SpawnError, SpawnErrorKind,
+    What, Word,
+};
 pub use exit::Exit;
-pub use plan::{JobPlan, Pause, Plan, Restart, RestartLimit, Span};
+pub use plan::{
+    AtLimit, Condition, ExitRule, Frame, JobPlan, Need, Pause, Plan, Policy, PostStart, ProbePlan, Probes,
+    Restart, RestartLimit, RestartRule, Span,
+};
 pub use pod::Pod;
+pub use probe::{ProbeKind, ProbeResult};
 pub use signal::Signal;
 pub use snapshot::{JobPhase, JobSnapshot, PodPhase, Snapshot};
 pub use time::Time;
 
 use serde::{Deserialize, Serialize};
 
-/// Which process of the plan: its place in [`Plan::jobs`].
+/// Which process of the plan: its place in [`Plan::jobs`], and after a reload the place that it was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct JobId(pub usize);
@@ -55,3 +68,13 @@ pub struct JobId(pub usize);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RunId(pub u64);
+
+/// One attempt at something that is done for a run: a probe or a hook. Never used twice either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AttemptId(pub u64);
+
+/// One request, named by whoever hands it in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RequestId(pub u64);

@@ -1,32 +1,72 @@
-//! All processes together: they begin together, and when the last has ended the pod ends.
+//! All processes together: they begin when what they need holds, and when the last has ended the pod ends.
 //!
 //! ```text
-//!        stop signal               all done
-//!  Up ───────────────► Stopping ─────────────► Ended
-//!   │                                            ▲
-//!   └─ all done ──► Lingering ─── time, signal ──┘
+//!        stop signal, request, exitFrom, limit, all but sidecars are over         all done
+//!  Up ─────────────────────────────────────────────────────────────────► Stopping ────────► Ended
+//!   │                                                                        │ over by itself ▲
+//!   └─ all done ──► Lingering ─── time, signal ──────────────────────────────┼────────────────┘
+//!                      ▲                                                     │
+//!                      └─────────────────────────────────────────────────────┘
 //! ```
 //!
-//! `Stopping` is a latch: nothing leads back to `Up`.
+//! * `Stopping` is a latch: nothing leads back to `Up`.
+//! * Start order: a process is started when all its needs hold, the first time and each time after.
+//! * Stop order is the reverse: of those that are to end, one is asked to when all that need it have ended.
+//!   A stop of everything has one deadline; whoever's turn it is gets the time that is left, divided by the
+//!   number of stages that are still to come, and no more than its own grace.
+//! * A change of one process is followed along its needs and to those who need it, and nowhere else, so that
+//!   a step costs the same however many there are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::dice::Dice;
-use crate::event::{Cause, Effect, Event};
-use crate::job::{Context, Job};
-use crate::plan::Plan;
+use crate::event::{Cause, Effect, Event, Fulfilled, Refusal, Request};
+use crate::job::{Context, Holds, Intent, Job, Phase, Rest};
+use crate::order;
+use crate::plan::{AtLimit, Condition, ExitRule, Frame, JobPlan, Plan};
 use crate::snapshot::{JobSnapshot, PodPhase, Snapshot};
-use crate::{JobId, RunId, Signal, Time};
+use crate::{AttemptId, JobId, Need, RequestId, RunId, Signal, Time};
 
 /// The machine. See the [crate's page](crate) for how it is driven.
 #[derive(Debug, Clone)]
 pub struct Pod {
-    plan: Plan,
+    frame: Frame,
+    /// By place. A place stays, empty, when its process is not planned any more.
     jobs: Vec<Job>,
+    /// The places in the plan's order, and behind them those that are being ended by a reload.
+    order: Vec<JobId>,
+    /// Who needs it, by place.
+    dependents: Vec<Vec<JobId>>,
+    /// How many stages its stop leaves, by place.
+    stages: Vec<u32>,
+    /// Those that are not planned any more and have not ended: no other of their name may begin.
+    retiring: BTreeSet<JobId>,
     phase: PodPhase,
-    next_run: u64,
+    /// When everything has to have ended.
+    end_by: Option<Time>,
+    /// Nobody waits for his turn any more.
+    hasty: bool,
+    began: bool,
+    next_id: u64,
     dice: Dice,
     generation: u64,
+    runs: BTreeMap<RunId, JobId>,
+    attempts: BTreeMap<AttemptId, JobId>,
+    timers: BTreeSet<(Time, JobId)>,
+    /// Whose situation may have changed: themselves, what they need, or who needs them.
+    concerned: BTreeSet<JobId>,
+    /// Who has changed since somebody [asked](Pod::take_changed).
+    changed: BTreeSet<JobId>,
+    /// Something that others may see has changed in this step.
+    touched: bool,
+    /// Those that are not done, and of them those that are no sidecars and not at rest either.
+    undone: usize,
+    unfinished: usize,
+    /// Who decides our exit code, and the code.
+    failed: Option<(JobId, i32)>,
 }
 
 /// A [`Pod`] to begin with: all that is needed, besides the events, to repeat its life.
@@ -38,12 +78,67 @@ pub struct Seed {
     pub seed: u64,
 }
 
+/// What others may wait for, and what is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Standing {
+    run: Option<RunId>,
+    deadline: Option<Time>,
+    started: bool,
+    ready: bool,
+    wanted: bool,
+    done: bool,
+    over: bool,
+}
+
+impl Standing {
+    fn of(job: &Job) -> Self {
+        Self {
+            run: job.run(),
+            deadline: job.deadline(),
+            started: job.has_started(),
+            ready: job.is_ready(),
+            wanted: job.is_wanted(),
+            done: job.is_done(),
+            over: job.is_over(),
+        }
+    }
+
+    fn concerns_others(self, before: Self) -> bool {
+        let told = |s: Self| (s.started, s.ready, s.wanted, s.done, s.over);
+        told(self) != told(before)
+    }
+}
+
 impl Pod {
     /// A pod that waits for [`Event::Began`].
     #[must_use]
     pub fn new(Seed { plan, seed }: Seed) -> Self {
-        let jobs = plan.jobs.iter().cloned().enumerate().map(|(i, plan)| Job::new(JobId(i), plan)).collect();
-        Self { plan, jobs, phase: PodPhase::Up, next_run: 1, dice: Dice::new(seed), generation: 0 }
+        let mut this = Self {
+            frame: plan.frame,
+            jobs: Vec::new(),
+            order: Vec::new(),
+            dependents: Vec::new(),
+            stages: Vec::new(),
+            retiring: BTreeSet::new(),
+            phase: PodPhase::Up,
+            end_by: None,
+            hasty: false,
+            began: false,
+            next_id: 1,
+            dice: Dice::new(seed),
+            generation: 0,
+            runs: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            concerned: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            touched: false,
+            undone: 0,
+            unfinished: 0,
+            failed: None,
+        };
+        this.place((0..).map(JobId).zip(plan.jobs).collect());
+        this
     }
 
     /// Takes a fact and appends what is to be done about it to `effects`.
@@ -52,28 +147,45 @@ impl Pod {
     /// changes nothing.
     pub fn step(&mut self, now: Time, event: Event, effects: &mut Vec<Effect>) {
         if matches!(self.phase, PodPhase::Ended { .. }) {
+            if let Event::Asked { request, .. } | Event::Reloaded { request, .. } = event {
+                effects.push(Effect::Answer { request, answer: Err(Refusal::Ending) });
+            }
             return;
         }
-        let before = effects.len();
+        let before = (effects.len(), self.phase.clone());
         match event {
-            Event::Began => self.began(now, effects),
+            Event::Began => self.began(),
             Event::Woke => self.woke(now, effects),
             Event::Signalled(signal) => self.signalled(signal, now, effects),
-            Event::Spawned(run) => self.of(run, now, effects, |job, cx| job.spawned(run, cx)),
+            Event::Spawned(run) => self.of_run(run, now, effects, |job, cx| job.spawned(run, cx)),
             Event::SpawnFailed(run, error) => {
-                self.of(run, now, effects, |job, cx| job.spawn_failed(run, error, cx));
+                self.of_run(run, now, effects, |job, cx| job.spawn_failed(run, error, cx));
             }
-            Event::Exited { run, exit, leftovers } => {
-                self.of(run, now, effects, |job, cx| job.exited(run, exit, leftovers, cx));
+            Event::Exited { run, exit, leftovers, out_of_memory } => {
+                self.of_run(run, now, effects, |job, cx| job.exited(run, exit, leftovers, out_of_memory, cx));
             }
-            Event::Cleared(run) => self.of(run, now, effects, |job, cx| job.cleared(run, cx)),
+            Event::Cleared(run) => self.of_run(run, now, effects, |job, cx| job.cleared(run, cx)),
             Event::Suspended(run, signal) => {
-                self.of(run, now, effects, |job, cx| job.suspended(run, signal, cx));
+                self.of_run(run, now, effects, |job, cx| job.suspended(run, signal, cx));
             }
-            Event::Resumed(run) => self.of(run, now, effects, |job, cx| job.resumed(run, cx)),
+            Event::Resumed(run) => self.of_run(run, now, effects, |job, cx| job.resumed(run, cx)),
+            Event::Probed { attempt, result } => {
+                self.of_attempt(attempt, now, effects, |job, cx| job.probed(attempt, result, cx));
+            }
+            Event::Hooked { attempt, failed } => {
+                self.of_attempt(attempt, now, effects, |job, cx| job.hooked(attempt, failed, cx));
+            }
+            Event::Said(run, word) => self.of_run(run, now, effects, |job, cx| job.said(run, word, cx)),
+            Event::OverMemory { run, used, limit } => {
+                self.of_run(run, now, effects, |job, cx| job.over_memory(run, used, limit, cx));
+            }
+            Event::Asked { request, what } => self.asked(request, what, now, effects),
+            Event::Reloaded { request, jobs, frame } => self.reloaded(request, jobs, frame, now, effects),
         }
+        self.follow(now, effects);
         self.settle(now, effects);
-        if effects.len() > before {
+        let touched = std::mem::take(&mut self.touched);
+        if touched || before != (effects.len(), self.phase.clone()) {
             self.generation += 1;
         }
     }
@@ -85,7 +197,7 @@ impl Pod {
             PodPhase::Lingering { until } => Some(until),
             PodPhase::Up | PodPhase::Stopping { .. } | PodPhase::Ended { .. } => None,
         };
-        self.jobs.iter().filter_map(Job::deadline).chain(own).min()
+        self.timers.first().map(|(at, _)| *at).into_iter().chain(own).min()
     }
 
     /// What others may see.
@@ -94,104 +206,552 @@ impl Pod {
         Snapshot {
             generation: self.generation,
             phase: self.phase.clone(),
-            jobs: self.jobs.iter().map(JobSnapshot::of).collect(),
+            jobs: self.order.iter().map(|id| JobSnapshot::of(&self.jobs[id.0])).collect(),
         }
     }
 
-    fn began(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        if self.next_run == 1 && self.phase == PodPhase::Up {
-            self.each(now, effects, Job::start);
+    /// Grows with each step that did something.
+    #[must_use]
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Where the whole is in its life.
+    #[must_use]
+    pub const fn phase(&self) -> &PodPhase {
+        &self.phase
+    }
+
+    /// When everything has to have ended, if it is ending and there is such a time.
+    #[must_use]
+    pub const fn end_by(&self) -> Option<Time> {
+        self.end_by
+    }
+
+    /// The places of the processes, in the plan's order.
+    #[must_use]
+    pub fn order(&self) -> &[JobId] {
+        &self.order
+    }
+
+    /// How many places there are; the next new process gets this one.
+    #[must_use]
+    pub const fn places(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// What others may see of one process.
+    #[must_use]
+    pub fn job(&self, id: JobId) -> Option<JobSnapshot> {
+        self.jobs.get(id.0).map(JobSnapshot::of)
+    }
+
+    /// The process whose run this is, while something of the run is there.
+    #[must_use]
+    pub fn job_of(&self, run: RunId) -> Option<JobId> {
+        self.runs.get(&run).copied()
+    }
+
+    /// The processes that have changed since this was last asked.
+    pub fn take_changed(&mut self) -> BTreeSet<JobId> {
+        std::mem::take(&mut self.changed)
+    }
+
+    // === one process ===
+
+    /// The one way to change a process: the books follow.
+    fn with(
+        &mut self,
+        id: JobId,
+        now: Time,
+        out: &mut Vec<Effect>,
+        f: impl FnOnce(&mut Job, &mut Context<'_>),
+    ) {
+        let Some(job) = self.jobs.get_mut(id.0) else { return };
+        let before = Standing::of(job);
+        let mut cx = Context {
+            now,
+            next_id: &mut self.next_id,
+            dice: &mut self.dice,
+            attempts: &mut self.attempts,
+            out,
+            touched: false,
+        };
+        let told = cx.out.len();
+        f(job, &mut cx);
+        job.review(&mut cx);
+        let quiet = cx.out.len() == told && !cx.touched;
+        let after = Standing::of(job);
+        self.enter_books(id, before, after);
+        if !quiet || after != before {
+            self.changed.insert(id);
+            self.concerned.insert(id);
+            self.touched = true;
+        }
+        if after.run.is_some() && self.failed.is_some_and(|(failed, _)| failed == id) {
+            // Somebody has started it again.
+            self.failed = None;
+        }
+        if after.concerns_others(before) {
+            self.concern(id);
+        }
+        if after.done && !before.done {
+            self.ended(id, now, out);
         }
     }
 
-    fn woke(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        self.each(now, effects, Job::woke);
-        if let PodPhase::Lingering { until } = self.phase
-            && until <= now
+    fn enter_books(&mut self, id: JobId, before: Standing, after: Standing) {
+        if before.run != after.run {
+            before.run.and_then(|run| self.runs.remove(&run));
+            after.run.map(|run| self.runs.insert(run, id));
+        }
+        if before.deadline != after.deadline {
+            before.deadline.map(|at| self.timers.remove(&(at, id)));
+            after.deadline.map(|at| self.timers.insert((at, id)));
+        }
+        let job = &self.jobs[id.0];
+        self.undone = self.undone + usize::from(!after.done) - usize::from(!before.done);
+        if !job.plan.sidecar {
+            self.unfinished = self.unfinished + usize::from(!after.over) - usize::from(!before.over);
+        }
+    }
+
+    /// Its situation, that of what it needs and of who needs it may be another now.
+    fn concern(&mut self, id: JobId) {
+        self.concerned.insert(id);
+        self.concerned.extend(self.jobs[id.0].plan.needs.iter().map(|need| need.job));
+        self.concerned.extend(self.dependents[id.0].iter().copied());
+    }
+
+    /// A process has come to rest: what does that mean for the whole?
+    fn ended(&mut self, id: JobId, now: Time, out: &mut Vec<Effect>) {
+        let job = &self.jobs[id.0];
+        let (name, code) = (job.plan.name.clone(), job.code());
+        if job.is_wanted()
+            && code != 0
+            && self.failed.is_none()
+            && !matches!(job.phase, Phase::Done(Rest::GaveUp(AtLimit::Ignore)))
         {
-            self.end(effects);
+            self.failed = Some((id, code));
+        }
+        if job.retired {
+            self.retiring.remove(&id);
+            self.concerned.extend(self.order.iter().copied());
+            self.order.retain(|other| *other != id);
+            out.push(Effect::Forget(id));
+        } else if matches!(job.phase, Phase::Done(Rest::GaveUp(AtLimit::Exit))) {
+            self.failed = Some((id, code));
+            self.stop(&Cause::LimitOf(name), None, now, out);
+        } else if self.frame.exit == ExitRule::From(id) && job.is_over() {
+            self.stop(&Cause::ExitFrom(name), None, now, out);
         }
     }
 
-    fn signalled(&mut self, signal: Signal, now: Time, effects: &mut Vec<Effect>) {
-        let stops = self.plan.stop_on.contains(&signal);
-        match (&self.phase, stops) {
-            (PodPhase::Up, true) => self.stop(signal, now, effects),
-            (PodPhase::Up, false) => {
-                let mut heard = false;
-                self.each(now, effects, |job, cx| heard |= job.forward(signal, cx));
-                if !heard && signal.ends_a_program() {
-                    self.stop(signal, now, effects);
-                }
-            }
-            (PodPhase::Stopping { .. }, true) if signal == Signal::TERM => {
-                self.each(now, effects, |job, cx| job.stop_repeated(signal, cx));
-            }
-            (PodPhase::Stopping { .. }, true) => {
-                self.each(now, effects, |job, cx| job.force(&Cause::SecondSignal(signal), cx));
-            }
-            (PodPhase::Stopping { .. }, false) => {
-                self.each(now, effects, |job, cx| {
-                    job.forward(signal, cx);
-                });
-            }
-            (PodPhase::Lingering { .. }, _) if stops || signal.ends_a_program() => self.end(effects),
-            (PodPhase::Lingering { .. } | PodPhase::Ended { .. }, _) => {}
-        }
-    }
-
-    fn stop(&mut self, signal: Signal, now: Time, effects: &mut Vec<Effect>) {
-        let cause = Cause::Signal(signal);
-        self.phase = PodPhase::Stopping { cause: cause.clone() };
-        self.each(now, effects, |job, cx| {
-            // TERM is the general wish to end and is put in the process's own terms.
-            let sent = if signal == Signal::TERM { job.plan.stop_signal } else { signal };
-            job.stop(&cause, sent, cx);
-        });
-    }
-
-    /// When all have ended, so does the pod, sooner or later.
-    fn settle(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        if !self.jobs.iter().all(Job::is_done) {
-            return;
-        }
-        match self.phase {
-            PodPhase::Up => {
-                let any_ran = self.jobs.iter().any(|job| job.starts > 0);
-                if any_ran && !self.plan.linger.is_zero() {
-                    self.phase = PodPhase::Lingering { until: now + self.plan.linger };
-                } else {
-                    self.end(effects);
-                }
-            }
-            PodPhase::Stopping { .. } => self.end(effects),
-            PodPhase::Lingering { .. } | PodPhase::Ended { .. } => {}
-        }
-    }
-
-    /// The code is that of the first process, in the plan's order, that ended badly; else 0.
-    fn end(&mut self, effects: &mut Vec<Effect>) {
-        let code = self.jobs.iter().map(Job::code).find(|code| *code != 0).unwrap_or(0);
-        self.phase = PodPhase::Ended { code };
-        effects.push(Effect::End { code });
-    }
-
-    fn each(&mut self, now: Time, out: &mut Vec<Effect>, mut f: impl FnMut(&mut Job, &mut Context<'_>)) {
-        for job in &mut self.jobs {
-            f(job, &mut Context { now, next_run: &mut self.next_run, dice: &mut self.dice, out });
-        }
-    }
-
-    /// The job whose present run this is; an event about any other run is old news.
-    fn of(
+    /// The process whose present run this is; an event about any other run is old news.
+    fn of_run(
         &mut self,
         run: RunId,
         now: Time,
         out: &mut Vec<Effect>,
         f: impl FnOnce(&mut Job, &mut Context<'_>),
     ) {
-        if let Some(job) = self.jobs.iter_mut().find(|job| job.run() == Some(run)) {
-            f(job, &mut Context { now, next_run: &mut self.next_run, dice: &mut self.dice, out });
+        if let Some(id) = self.runs.get(&run).copied() {
+            self.with(id, now, out, f);
         }
+    }
+
+    /// The process for which this attempt is made; one that is not wanted any more is old news.
+    fn of_attempt(
+        &mut self,
+        attempt: AttemptId,
+        now: Time,
+        out: &mut Vec<Effect>,
+        f: impl FnOnce(&mut Job, &mut Context<'_>),
+    ) {
+        if let Some(id) = self.attempts.remove(&attempt) {
+            self.with(id, now, out, f);
+        }
+    }
+
+    fn each(&mut self, now: Time, out: &mut Vec<Effect>, mut f: impl FnMut(&mut Job, &mut Context<'_>)) {
+        for id in self.order.clone() {
+            self.with(id, now, out, &mut f);
+        }
+    }
+
+    // === order ===
+
+    fn began(&mut self) {
+        if !self.began && self.phase == PodPhase::Up {
+            self.began = true;
+            self.concerned.extend(self.order.iter().copied());
+        }
+    }
+
+    /// Whoever is concerned: is it his turn to be started, or to be stopped?
+    fn follow(&mut self, now: Time, out: &mut Vec<Effect>) {
+        while let Some(id) = self.concerned.pop_first() {
+            let job = &self.jobs[id.0];
+            if job.awaits_its_turn() {
+                if self.hasty || !self.has_to_wait_for_others(id) {
+                    let share = self.share(id, now);
+                    let hasty = self.hasty;
+                    self.with(id, now, out, |job, cx| job.stop(share, hasty, cx));
+                }
+            } else if self.began && self.phase == PodPhase::Up && job.is_wanted() && !job.retired {
+                match job.phase {
+                    Phase::Waiting => self.start_if_it_may(id, now, out),
+                    Phase::Done(Rest::NeedFailed { .. })
+                        if self.worst_need(id).is_none_or(|(_, h)| h != Holds::Never) =>
+                    {
+                        self.with(id, now, out, Job::reconsider);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn start_if_it_may(&mut self, id: JobId, now: Time, out: &mut Vec<Effect>) {
+        let name = &self.jobs[id.0].plan.name;
+        if self.retiring.iter().any(|old| self.jobs[old.0].plan.name == *name) {
+            let name = name.clone();
+            return self.with(id, now, out, |job, cx| job.waits(&name, Condition::Exited, cx));
+        }
+        let Some((need, holds)) = self.worst_need(id) else {
+            return self.with(id, now, out, Job::start);
+        };
+        let name = self.jobs[need.job.0].plan.name.clone();
+        if holds == Holds::Never {
+            self.with(id, now, out, |job, cx| job.need_failed(name, need.condition, cx));
+        } else {
+            self.with(id, now, out, |job, cx| job.waits(&name, need.condition, cx));
+        }
+    }
+
+    /// The need of a process that is farthest from holding; None: all hold.
+    fn worst_need(&self, id: JobId) -> Option<(Need, Holds)> {
+        let needs = self.jobs[id.0].plan.needs.iter();
+        let mut open = needs.filter_map(|need| {
+            let holds = self.jobs.get(need.job.0).map_or(Holds::Never, |other| other.holds(need.condition));
+            (holds != Holds::Yes).then_some((*need, holds))
+        });
+        let first = open.next()?;
+        Some(if first.1 == Holds::Never {
+            first
+        } else {
+            open.find(|(_, h)| *h == Holds::Never).unwrap_or(first)
+        })
+    }
+
+    /// Is somebody who needs it to be ended first?
+    fn has_to_wait_for_others(&self, id: JobId) -> bool {
+        let ending = |other: &JobId| {
+            let job = &self.jobs[other.0];
+            !job.is_wanted() && !job.is_done()
+        };
+        self.dependents[id.0].iter().any(ending)
+    }
+
+    /// How long a process may take to end whose turn it is.
+    fn share(&self, id: JobId, now: Time) -> Option<Duration> {
+        let end_by = self.end_by?;
+        Some(end_by.since(now) / self.stages[id.0].max(1))
+    }
+
+    // === the whole ===
+
+    fn woke(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let due: Vec<_> = self.timers.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect();
+        for id in due {
+            self.with(id, now, out, Job::woke);
+            self.concerned.insert(id);
+        }
+        if let PodPhase::Lingering { until } = self.phase
+            && until <= now
+        {
+            self.end(out);
+        }
+    }
+
+    fn signalled(&mut self, signal: Signal, now: Time, out: &mut Vec<Effect>) {
+        let stops = self.frame.stop_on.contains(&signal);
+        let hasty = self
+            .frame
+            .hasty
+            .as_ref()
+            .filter(|(signals, _)| signals.contains(&signal))
+            .map(|(_, grace)| *grace);
+        match (&self.phase, stops) {
+            (PodPhase::Up, true) => self.stop(&Cause::Signal(signal), hasty, now, out),
+            (PodPhase::Up, false) if self.frame.forward => {
+                let mut heard = false;
+                self.each(now, out, |job, cx| heard |= job.forward(signal, cx));
+                if !heard && signal.ends_a_program() {
+                    self.stop(&Cause::Signal(signal), None, now, out);
+                }
+            }
+            (PodPhase::Stopping { .. }, true) if hasty.is_some() && !self.hasty => {
+                self.hasten(hasty.unwrap_or_default(), now, out);
+            }
+            (PodPhase::Stopping { .. }, true) if signal == Signal::TERM => {
+                self.each(now, out, |job, cx| job.stop_repeated(signal, cx));
+            }
+            (PodPhase::Stopping { .. }, true) if self.frame.hasty.is_none() || hasty.is_some() => {
+                self.each(now, out, |job, cx| job.force(&Cause::SecondSignal(signal), cx));
+            }
+            (PodPhase::Stopping { .. }, true) => {
+                self.each(now, out, |job, cx| job.stop_repeated(signal, cx));
+            }
+            (PodPhase::Stopping { .. }, false) if self.frame.forward => {
+                self.each(now, out, |job, cx| {
+                    job.forward(signal, cx);
+                });
+            }
+            (PodPhase::Lingering { .. }, _) if stops || signal.ends_a_program() => self.end(out),
+            (
+                PodPhase::Up
+                | PodPhase::Stopping { .. }
+                | PodPhase::Lingering { .. }
+                | PodPhase::Ended { .. },
+                _,
+            ) => {}
+        }
+    }
+
+    fn stop(&mut self, cause: &Cause, hasty: Option<Duration>, now: Time, out: &mut Vec<Effect>) {
+        if self.phase != PodPhase::Up {
+            return;
+        }
+        self.phase = PodPhase::Stopping { cause: cause.clone() };
+        self.end_by = self.frame.deadline.map(|limit| now + limit);
+        let forward = self.frame.forward;
+        self.each(now, out, |job, cx| {
+            let signal = match *cause {
+                // TERM is the general wish to end and is put in the process's own terms; where signals are
+                // not handed on, every such wish is.
+                Cause::Signal(signal) if signal != Signal::TERM && forward => signal,
+                _ => job.plan.stop_signal,
+            };
+            job.condemn(cause, signal, cx);
+        });
+        for id in self.order.clone() {
+            if let Some(share) = self.share(id, now) {
+                self.with(id, now, out, |job, cx| job.limit(share, cx));
+            }
+        }
+        self.concerned.extend(self.order.iter().copied());
+        if let Some(grace) = hasty {
+            self.hasten(grace, now, out);
+        }
+    }
+
+    /// Order and hooks are given up, and the grace is cut.
+    fn hasten(&mut self, grace: Duration, now: Time, out: &mut Vec<Effect>) {
+        self.hasty = true;
+        self.end_by = Some(self.end_by.map_or(now + grace, |at| at.min(now + grace)));
+        for stages in &mut self.stages {
+            *stages = 1;
+        }
+        self.each(now, out, |job, cx| job.hasten(grace, cx));
+        self.concerned.extend(self.order.iter().copied());
+    }
+
+    fn asked(&mut self, request: RequestId, what: Request, now: Time, out: &mut Vec<Effect>) {
+        let job = match what {
+            Request::Start(job) | Request::Stop(job) | Request::Restart(job) | Request::Signal(job, _) => {
+                Some(job)
+            }
+            Request::End => None,
+        };
+        let known = |id: JobId| self.jobs.get(id.0).is_some_and(|job| !job.retired);
+        let refusal = if job.is_some_and(|id| !known(id)) {
+            Some(Refusal::Unknown)
+        } else if self.phase != PodPhase::Up && !matches!(what, Request::End | Request::Signal(..)) {
+            Some(Refusal::Ending)
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            return out.push(Effect::Answer { request, answer: Err(refusal) });
+        }
+        match what {
+            Request::Start(id) => {
+                self.with(id, now, out, |job, cx| job.wish_up(request, cx));
+                self.concerned.insert(id);
+            }
+            Request::Stop(id) => {
+                self.with(id, now, out, |job, cx| job.wish_down(request, cx));
+                self.concerned.insert(id);
+            }
+            Request::Restart(id) => {
+                self.with(id, now, out, |job, cx| job.wish_anew(request, cx));
+                self.concerned.insert(id);
+            }
+            Request::Signal(id, signal) => {
+                let mut heard = false;
+                self.with(id, now, out, |job, cx| heard = job.forward(signal, cx));
+                let answer = if heard { Ok(Fulfilled::Done) } else { Err(Refusal::NotRunning) };
+                out.push(Effect::Answer { request, answer });
+            }
+            Request::End => {
+                let up = self.phase == PodPhase::Up;
+                self.stop(&Cause::Request, None, now, out);
+                if let PodPhase::Lingering { .. } = self.phase {
+                    self.end(out);
+                }
+                let answer = if up { Fulfilled::Done } else { Fulfilled::AlreadySo };
+                out.push(Effect::Answer { request, answer: Ok(answer) });
+            }
+        }
+    }
+
+    /// When all have ended, so does the pod, sooner or later.
+    fn settle(&mut self, now: Time, out: &mut Vec<Effect>) {
+        match &self.phase {
+            PodPhase::Up if self.unfinished == 0 => {
+                if self.undone > 0 {
+                    self.stop(&Cause::AllOver, None, now, out);
+                    self.follow(now, out);
+                    return self.settle(now, out);
+                }
+                self.over_by_itself(now, out);
+            }
+            PodPhase::Stopping { cause: Cause::AllOver } if self.undone == 0 => self.over_by_itself(now, out),
+            PodPhase::Stopping { .. } if self.undone == 0 => self.end(out),
+            PodPhase::Up
+            | PodPhase::Stopping { .. }
+            | PodPhase::Lingering { .. }
+            | PodPhase::Ended { .. } => {}
+        }
+    }
+
+    fn over_by_itself(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let any_ran = self.jobs.iter().any(|job| job.starts > 0);
+        if any_ran && !self.frame.linger.is_zero() {
+            self.phase = PodPhase::Lingering { until: now + self.frame.linger };
+        } else {
+            self.end(out);
+        }
+    }
+
+    fn end(&mut self, out: &mut Vec<Effect>) {
+        let of = |id: JobId| self.jobs.get(id.0).map_or(0, Job::code);
+        let decided = match self.frame.exit {
+            ExitRule::FirstInPlan => self.order.iter().map(|id| (*id, of(*id))).find(|(_, code)| *code != 0),
+            ExitRule::FirstToFail => self.failed,
+            ExitRule::From(id) => Some((id, of(id))),
+        };
+        let code = decided.map_or(0, |(_, code)| code);
+        self.phase = PodPhase::Ended { code };
+        let from = decided.map(|(id, _)| id);
+        out.push(Effect::End { code, from });
+    }
+
+    // === the plan ===
+
+    /// Puts processes into their places: new ones, or new plans of those that are there.
+    fn place(&mut self, jobs: Vec<(JobId, JobPlan)>) {
+        self.order = jobs.iter().map(|(id, _)| *id).collect();
+        for (id, plan) in jobs {
+            if let Some(job) = self.jobs.get_mut(id.0) {
+                let was = Standing::of(job);
+                let sidecar = job.plan.sidecar;
+                job.plan = plan;
+                self.unfinished -= usize::from(!sidecar && !was.over);
+                self.unfinished += usize::from(!job.plan.sidecar && !was.over);
+            } else {
+                self.undone += 1;
+                self.unfinished += usize::from(!plan.sidecar);
+                self.jobs.push(Job::new(id, plan));
+            }
+        }
+        self.dependents = vec![Vec::new(); self.jobs.len()];
+        for job in &self.order {
+            for need in &self.jobs[job.0].plan.needs {
+                if let Some(dependents) = self.dependents.get_mut(need.job.0) {
+                    dependents.push(*job);
+                }
+            }
+        }
+        let jobs = &self.jobs;
+        self.stages = order::stages(jobs.len(), |job| &jobs[job].plan.needs);
+    }
+
+    fn reloaded(
+        &mut self,
+        request: RequestId,
+        jobs: Vec<(JobId, JobPlan)>,
+        frame: Frame,
+        now: Time,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.phase != PodPhase::Up {
+            return out.push(Effect::Answer { request, answer: Err(Refusal::Ending) });
+        }
+        let kept: BTreeSet<_> = jobs.iter().map(|(id, _)| *id).collect();
+        // Places are given in order; a plan that does not is none of ours.
+        let new = (self.jobs.len()..).map(JobId);
+        let fits =
+            kept.iter().filter(|id| id.0 >= self.jobs.len()).copied().zip(new).all(|(id, next)| id == next)
+                && kept.len() == jobs.len()
+                && kept.iter().all(|id| self.jobs.get(id.0).is_none_or(|job| !job.retired))
+                && jobs.iter().flat_map(|(_, plan)| &plan.needs).all(|need| kept.contains(&need.job));
+        if !fits {
+            return out.push(Effect::Answer { request, answer: Err(Refusal::Unknown) });
+        }
+        let gone: Vec<_> = self.order.iter().filter(|id| !kept.contains(id)).copied().collect();
+        self.frame = frame;
+        self.place(jobs);
+        // What those that go need stays until they have gone.
+        for id in &gone {
+            for need in &self.jobs[id.0].plan.needs {
+                self.dependents[need.job.0].push(*id);
+            }
+        }
+        for id in &gone {
+            self.order.push(*id);
+            self.jobs[id.0].retired = true;
+        }
+        for id in gone {
+            // It does not count any more for what the whole waits for.
+            let job = &self.jobs[id.0];
+            if job.is_done() {
+                self.unfinished -= usize::from(!job.plan.sidecar && !job.is_over());
+                self.order.retain(|other| *other != id);
+                self.changed.insert(id);
+                out.push(Effect::Forget(id));
+            } else {
+                self.retiring.insert(id);
+                self.with(id, now, out, |job, cx| job.condemn(&Cause::Reload, job.plan.stop_signal, cx));
+            }
+            self.concerned.insert(id);
+        }
+        self.concerned.extend(self.order.iter().copied());
+        self.changed.extend(self.order.iter().copied());
+        out.push(Effect::Answer { request, answer: Ok(Fulfilled::Done) });
+    }
+
+    /// Nothing in the plan's or the machine's books contradicts the processes. For tests.
+    #[doc(hidden)]
+    pub fn check_books(&self) -> Result<(), String> {
+        let undone = self.jobs.iter().filter(|job| !job.is_done()).count();
+        let active = self.jobs.iter().filter(|job| !job.plan.sidecar && !job.is_over());
+        let unfinished = active.filter(|job| !(job.retired && job.is_done())).count();
+        let timers: BTreeSet<_> =
+            self.jobs.iter().enumerate().filter_map(|(i, job)| Some((job.deadline()?, JobId(i)))).collect();
+        let runs: BTreeMap<_, _> =
+            self.jobs.iter().enumerate().filter_map(|(i, job)| Some((job.run()?, JobId(i)))).collect();
+        let fits =
+            |name: &str, yes: bool| if yes { Ok(()) } else { Err(format!("the books are wrong: {name}")) };
+        fits("undone", undone == self.undone)?;
+        fits("unfinished", unfinished == self.unfinished)?;
+        fits("timers", timers == self.timers)?;
+        fits("runs", runs == self.runs)?;
+        fits(
+            "intent",
+            self.phase == PodPhase::Up
+                || self.jobs.iter().all(|job| !matches!(job.intent, Intent::Up) || job.is_done()),
+        )
     }
 }

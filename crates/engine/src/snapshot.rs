@@ -1,8 +1,11 @@
 //! What others may see of a pod: a copy, taken after a step. Readers never ask the machine itself.
 
-use crate::job::{Intent, Job, Outcome, Phase};
-use crate::{Cause, Exit, RunId, Signal, Time};
 use std::time::Duration;
+
+use crate::job::{Intent, Job, Outcome, Phase, Rest};
+use crate::plan::{AtLimit, Condition};
+use crate::probe::ProbeKind;
+use crate::{Cause, Exit, RunId, Signal, Time};
 
 /// A pod at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,13 +57,39 @@ pub struct JobSnapshot {
     pub last: Option<LastEnd>,
     /// Somebody asked for the end for good, with this cause.
     pub ending: Option<Cause>,
+    /// It is there, its startup probe has passed and its hook is done.
+    pub started: bool,
+    /// It may be given work.
+    pub ready: bool,
+    /// Why it is not ready, of a process that is there.
+    pub unready_reason: Option<String>,
+    /// Its probes.
+    pub probes: Vec<ProbeSnapshot>,
+    /// It is not planned any more.
+    pub retired: bool,
+}
+
+/// A probe of a process that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeSnapshot {
+    /// Which.
+    pub kind: ProbeKind,
+    /// What its answers amount to.
+    pub passes: bool,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Why it failed last.
+    pub reason: Option<String>,
 }
 
 /// The phase of a process with what belongs to it; [`crate::job`] draws it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobPhase {
-    /// Never started.
-    Waiting,
+    /// To be started as soon as this holds.
+    Waiting {
+        /// What does not hold yet: of which process, and what.
+        need: Option<(String, Condition)>,
+    },
     /// Being started.
     Starting,
     /// There.
@@ -69,6 +98,13 @@ pub enum JobPhase {
         ttl: Option<(Duration, Time)>,
         /// Stopped by this signal, and not gone on since.
         suspended: Option<Signal>,
+    },
+    /// Its preStop hook is carried out.
+    Draining {
+        /// Why it is to end.
+        why: Cause,
+        /// When it will be killed.
+        kill_at: Time,
     },
     /// Asked to end.
     Stopping {
@@ -93,8 +129,26 @@ pub enum JobPhase {
         /// Why.
         cause: Cause,
     },
-    /// Ended for good.
-    Done,
+    /// It is not there, and will not be by itself.
+    Done(Resting),
+}
+
+/// Why a process will not run any more by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resting {
+    /// It has ended, and that was all.
+    Over,
+    /// Somebody wanted it to end.
+    Stopped,
+    /// It would have to be started again too often.
+    GaveUp(AtLimit),
+    /// What it needs cannot hold any more.
+    NeedFailed {
+        /// Of which process.
+        need: String,
+        /// What.
+        condition: Condition,
+    },
 }
 
 impl JobPhase {
@@ -102,13 +156,17 @@ impl JobPhase {
     #[must_use]
     pub const fn label(&self) -> &'static str {
         match self {
-            Self::Waiting => "waiting",
+            Self::Waiting { .. } => "waiting",
             Self::Starting => "starting",
             Self::Running { .. } => "running",
+            Self::Draining { .. } => "draining",
             Self::Stopping { .. } => "stopping",
             Self::Killing { .. } => "killing",
             Self::Pausing { .. } => "pausing",
-            Self::Done => "done",
+            Self::Done(Resting::Over) => "done",
+            Self::Done(Resting::Stopped) => "stopped",
+            Self::Done(Resting::GaveUp(_)) => "gaveUp",
+            Self::Done(Resting::NeedFailed { .. }) => "blocked",
         }
     }
 }
@@ -124,6 +182,8 @@ pub struct LastEnd {
     pub code: i32,
     /// What ended it, where that was our doing or went through us.
     pub by: Option<Cause>,
+    /// The kernel, or we for it, killed it because its memory was at its limit.
+    pub out_of_memory: bool,
 }
 
 impl JobSnapshot {
@@ -131,36 +191,75 @@ impl JobSnapshot {
     #[must_use]
     pub const fn is_alive(&self) -> bool {
         match &self.phase {
-            JobPhase::Running { .. } => true,
+            JobPhase::Running { .. } | JobPhase::Draining { .. } => true,
             JobPhase::Stopping { leftovers, .. } | JobPhase::Killing { leftovers, .. } => !*leftovers,
-            JobPhase::Waiting | JobPhase::Starting | JobPhase::Pausing { .. } | JobPhase::Done => false,
+            JobPhase::Waiting { .. } | JobPhase::Starting | JobPhase::Pausing { .. } | JobPhase::Done(_) => {
+                false
+            }
+        }
+    }
+
+    /// It is as it should be: ready, or done with what it had to do, or of no account.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        match &self.phase {
+            JobPhase::Done(Resting::Over) => self.last.as_ref().is_some_and(|last| last.code == 0),
+            JobPhase::Done(Resting::GaveUp(AtLimit::Ignore)) => true,
+            _ => self.ready,
+        }
+    }
+
+    /// It has failed in a way that only somebody else can mend.
+    #[must_use]
+    pub fn has_failed_for_good(&self) -> bool {
+        match &self.phase {
+            JobPhase::Done(Resting::Over) => !self.is_healthy(),
+            JobPhase::Done(Resting::GaveUp(at)) => *at != AtLimit::Ignore,
+            JobPhase::Done(Resting::NeedFailed { .. }) => true,
+            _ => false,
         }
     }
 
     pub(crate) fn of(job: &Job) -> Self {
         let phase = match job.phase.clone() {
-            Phase::Waiting => JobPhase::Waiting,
+            Phase::Waiting => JobPhase::Waiting { need: job.waits_for.clone() },
             Phase::Starting { .. } => JobPhase::Starting,
-            Phase::Running { ttl_at, suspended, .. } => {
-                JobPhase::Running { ttl: ttl_at.map(|(at, ttl)| (ttl, at)), suspended }
+            Phase::Running(life) => {
+                JobPhase::Running { ttl: life.ttl.map(|(at, ttl)| (ttl, at)), suspended: life.suspended }
             }
+            Phase::Draining { why, kill_at, .. } => JobPhase::Draining { why, kill_at },
             Phase::Stopping { why, kill_at, exit, .. } => {
                 JobPhase::Stopping { why, kill_at, leftovers: exit.is_some() }
             }
             Phase::Killing { why, exit, .. } => JobPhase::Killing { why, leftovers: exit.is_some() },
             Phase::Pausing { retry_at, cause } => JobPhase::Pausing { retry_at, cause },
-            Phase::Done => JobPhase::Done,
+            Phase::Done(rest) => JobPhase::Done(match rest {
+                Rest::Over => Resting::Over,
+                Rest::Stopped => Resting::Stopped,
+                Rest::GaveUp(at) => Resting::GaveUp(at),
+                Rest::NeedFailed { need, condition } => Resting::NeedFailed { need, condition },
+            }),
         };
         let last = job.last.clone().map(|(outcome, at)| match outcome {
-            Outcome::Exited { exit, by } => LastEnd { at, exit: Some(exit), code: exit.shell_code(), by },
-            Outcome::SpawnFailed(kind) => {
-                LastEnd { at, exit: None, code: kind.exit_code(), by: Some(Cause::SpawnFailed(kind)) }
+            Outcome::Exited { exit, by, out_of_memory } => {
+                LastEnd { at, exit: Some(exit), code: exit.shell_code(), by, out_of_memory }
             }
-            Outcome::Abandoned => LastEnd { at, exit: None, code: 128 + Signal::KILL.0, by: None },
+            Outcome::SpawnFailed(kind) => {
+                let by = Some(Cause::SpawnFailed(kind));
+                LastEnd { at, exit: None, code: kind.exit_code(), by, out_of_memory: false }
+            }
+            Outcome::Abandoned => {
+                LastEnd { at, exit: None, code: 128 + Signal::KILL.0, by: None, out_of_memory: false }
+            }
         });
         let ending = match &job.intent {
             Intent::Up => None,
-            Intent::Down(cause) => Some(cause.clone()),
+            Intent::Down { cause, .. } => Some(cause.clone()),
+        };
+        let life = job.life();
+        let probe = |kind| {
+            let (passes, failures, reason) = life?.probe_state(kind)?;
+            Some(ProbeSnapshot { kind, passes, failures, reason })
         };
         Self {
             phase,
@@ -170,6 +269,11 @@ impl JobSnapshot {
             started_at: job.started_at,
             last,
             ending,
+            started: job.has_started(),
+            ready: job.is_ready(),
+            unready_reason: life.and_then(|life| life.unready_reason(&job.plan)),
+            probes: ProbeKind::ALL.into_iter().filter_map(probe).collect(),
+            retired: job.retired,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Properties of the machine over a pretend world.
 //!
 //! A world holds what the machine cannot see: which processes are there, what they left behind, which of
-//! them are deaf. Weighted acts change the world or the clock; each becomes an event; after every event the
+//! them are deaf, which probes and hooks are under way, who waits for an answer. Weighted acts change the world or the clock; each becomes an event; after every event the
 //! invariants are checked; at the end everything is asked to stop and must have ended within a bounded
 //! number of steps. A failure prints its events in the form that `sexton debug replay` reads.
 
@@ -11,8 +11,10 @@ use std::time::Duration;
 use engine::pod::Seed;
 use engine::snapshot::JobPhase;
 use engine::{
-    Cause, Effect, Event, Exit, JobId, JobPlan, Pause, Plan, Pod, PodPhase, Restart, RestartLimit, RunId,
-    Signal, Snapshot, Span, SpawnError, SpawnErrorKind, Time, What,
+    AtLimit, AttemptId, Cause, Condition, Effect, Event, Exit, ExitRule, Frame, HookKind, JobId, JobPlan,
+    Need, Pause, Plan, Pod, PodPhase, Policy, PostStart, ProbeKind, ProbePlan, ProbeResult, Probes, Request,
+    RequestId, Restart, RestartLimit, RestartRule, RunId, Signal, Snapshot, Span, SpawnError, SpawnErrorKind,
+    Time, What, Word,
 };
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -42,6 +44,32 @@ enum Act {
     Stale(u8),
     /// No start succeeds any more.
     RefuseAll,
+    /// The oldest probe (or the hook, if there is one) is answered.
+    Answer(Reply),
+    /// The process says something.
+    Say(Word),
+    /// It uses too much memory.
+    OverMemory,
+    /// Somebody wants something of the process at this place.
+    Ask(Wish, u8),
+    /// The configuration is read again: bit by bit, which processes stay, and whether they stay as they are.
+    Reload(u8, u8),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Reply {
+    Pass,
+    Fail,
+    Cannot,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Wish {
+    Start,
+    Stop,
+    Restart,
+    Signal,
+    End,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -52,14 +80,25 @@ struct Process {
     leader: bool,
     stop_signals: u32,
     stopped_at: Option<Time>,
+    /// Its grace began: with the hook before the signal, if there is one.
+    ending_at: Option<Time>,
     /// KILL was sent, last at this time.
     killed_at: Option<Time>,
     /// The machine has given up waiting for it.
     abandoned: bool,
+    over_memory: bool,
+}
+
+/// What is under way for a run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Task {
+    Probe(ProbeKind),
+    Hook(HookKind),
 }
 
 struct World {
-    plan: Plan,
+    frame: Frame,
+    plans: BTreeMap<JobId, JobPlan>,
     pod: Pod,
     now: Time,
     /// Processes take no notice of anything but KILL.
@@ -70,6 +109,15 @@ struct World {
     used: BTreeSet<RunId>,
     over: Vec<RunId>,
     starts: Vec<(JobId, Time)>,
+    tasks: BTreeMap<AttemptId, (RunId, Task)>,
+    /// Processes that have passed their readiness probe since they were started.
+    passed: BTreeSet<RunId>,
+    /// The last code of a process.
+    codes: BTreeMap<JobId, i32>,
+    waiting: BTreeSet<RequestId>,
+    requests: u64,
+    /// When everything was asked to end.
+    stop_began: Option<Time>,
     /// Restarts that were decided, but for planned ones.
     restarts: Vec<(JobId, Time)>,
     spawn_failures: usize,
@@ -90,7 +138,8 @@ impl World {
     fn new(plan: Plan, seed: u64, deaf: bool, stuck: bool) -> Self {
         Self {
             pod: Pod::new(Seed { plan: plan.clone(), seed }),
-            plan,
+            frame: plan.frame,
+            plans: (0..).map(JobId).zip(plan.jobs).collect(),
             now: Time::ZERO,
             deaf,
             stuck,
@@ -98,6 +147,12 @@ impl World {
             used: BTreeSet::new(),
             over: Vec::new(),
             starts: Vec::new(),
+            tasks: BTreeMap::new(),
+            passed: BTreeSet::new(),
+            codes: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            requests: 0,
+            stop_began: None,
             restarts: Vec::new(),
             spawn_failures: 0,
             ended: None,
@@ -114,86 +169,179 @@ impl World {
         let before = self.pod.snapshot();
         let mut effects = Vec::new();
         self.pod.step(self.now, event, &mut effects);
-        check(!was_ended || effects.is_empty(), || "an effect after the end".to_owned())?;
+        self.pod.check_books()?;
+        let answers = |effect: &Effect| matches!(effect, Effect::Answer { .. });
+        check(!was_ended || effects.iter().all(answers), || "an effect after the end".to_owned())?;
         let up = before.phase == PodPhase::Up;
         let starts = |effect: &Effect| matches!(effect, Effect::Spawn { .. });
         check(up || !effects.iter().any(starts), || "a start after the end was asked for".to_owned())?;
         let many = effects.iter().filter(|effect| starts(effect)).count();
-        check(many <= self.plan.jobs.len(), || "one event has led to endless starts".to_owned())?;
+        check(many <= self.plans.len(), || "one event has led to endless starts".to_owned())?;
+        let after = self.pod.snapshot();
+        if self.stop_began.is_none() && after.phase != PodPhase::Up {
+            self.stop_began = Some(self.now);
+        }
         for effect in &effects {
-            self.perform(effect)?;
+            self.perform(effect, &after)?;
         }
         let quiet = effects.is_empty();
         self.effects.extend(effects);
-        let after = self.pod.snapshot();
         self.invariant_generation(&before, &after, quiet)?;
         self.invariant_never_two()?;
         self.invariant_ended_means_nothing_outstanding(&after)?;
         self.invariant_waiting_has_a_deadline(&after)?;
-        self.invariant_phase_matches_the_world(&after)
+        self.invariant_phase_matches_the_world(&after)?;
+        self.invariant_tasks_are_for_processes_that_are_there()
     }
 
-    fn perform(&mut self, effect: &Effect) -> Checked {
+    fn perform(&mut self, effect: &Effect, after: &Snapshot) -> Checked {
         match effect {
             Effect::Spawn { job, run } => {
                 check(self.used.insert(*run), || format!("{run:?} used twice"))?;
+                self.invariant_needs_hold(*job)?;
                 self.starts.push((*job, self.now));
                 let process = Process {
                     reported: false,
                     leader: true,
                     stop_signals: 0,
                     stopped_at: None,
+                    ending_at: None,
                     killed_at: None,
                     abandoned: false,
+                    over_memory: false,
                 };
                 self.processes.insert(*run, (*job, process));
             }
             Effect::Signal { run, signal, .. } => {
-                let grace = |job: JobId| self.plan.jobs[job.0].grace;
+                // A probe may have its own, and the whole may leave less.
+                let grace = |job: JobId| {
+                    let plan = &self.plans[&job];
+                    let probes = [&plan.probes.startup, &plan.probes.liveness, &plan.probes.readiness];
+                    let own = probes.into_iter().flatten().filter_map(|probe| probe.grace);
+                    own.chain([plan.grace]).min().unwrap_or_default()
+                };
+                let cut = self.frame.deadline.is_some() && self.stop_began.is_some();
                 let Some((job, process)) = self.processes.get_mut(run) else {
                     return Err(format!("{signal} to {run:?}, which is gone"));
                 };
                 check(process.reported, || format!("{signal} before the process was there"))?;
                 if *signal == Signal::KILL {
-                    let asked = process.stopped_at.is_some_and(|at| self.now.since(at) >= grace(*job));
-                    check(asked || self.forced, || "KILL before the grace was over".to_owned())?;
+                    let asked = process.ending_at.is_some_and(|at| self.now.since(at) >= grace(*job));
+                    check(asked || self.forced || cut || process.over_memory, || {
+                        "KILL before the grace was over".to_owned()
+                    })?;
                     process.killed_at = Some(self.now);
                 }
             }
             Effect::Tell(news) => {
-                if let (What::Stopping { .. }, Some(run)) = (&news.what, news.run) {
+                if let (What::Stopping { cause, .. }, Some(run)) = (&news.what, news.run) {
+                    self.invariant_stop_order(news.job, cause, after)?;
                     let (_, process) = self.processes.get_mut(&run).ok_or("stopping what is gone")?;
                     process.stop_signals += 1;
                     process.stopped_at = Some(news.at);
+                    process.ending_at = process.ending_at.or(Some(news.at));
                     check(process.stop_signals == 1, || format!("a second stop signal to {run:?}"))?;
+                }
+                if let (What::Hooking(HookKind::PreStop), Some(run)) = (&news.what, news.run)
+                    && let Some((_, process)) = self.processes.get_mut(&run)
+                {
+                    process.ending_at = Some(news.at);
                 }
                 // An end that was planned does not count.
                 if let What::Restarting { cause, .. } = &news.what
-                    && !matches!(cause, Cause::Ttl(_))
+                    && !matches!(cause, Cause::Ttl(_) | Cause::Request)
                 {
                     self.restarts.push((news.job, news.at));
                     self.invariant_restarts_within_limit(news.job)?;
                 }
                 if let (What::Stuck { abandoned: true }, Some(run)) = (&news.what, news.run) {
                     let (job, process) = self.processes.get_mut(&run).ok_or("abandoned what is gone")?;
-                    let patience = self.plan.jobs[job.0].abandon_after;
+                    let patience = self.plans[job].abandon_after;
                     let waited = process.killed_at.is_some_and(|at| self.now.since(at) >= patience);
                     check(waited, || format!("{run:?} abandoned too early"))?;
                     process.abandoned = true;
+                    self.codes.entry(*job).or_insert(137);
                 }
             }
-            Effect::End { code } => {
+            Effect::Probe { job, run, kind, attempt } => {
+                self.task(*job, *run, *attempt, Task::Probe(*kind))?;
+            }
+            Effect::Hook { job, run, kind, attempt } => self.task(*job, *run, *attempt, Task::Hook(*kind))?,
+            Effect::Abort(attempt) => {
+                check(self.tasks.remove(attempt).is_some(), || format!("{attempt:?} is not under way"))?;
+            }
+            Effect::Answer { request, .. } => {
+                check(self.waiting.remove(request), || {
+                    format!("{request:?} answered twice, or never asked")
+                })?;
+            }
+            Effect::Forget(job) => {
+                let left = self.processes.values().any(|(of, process)| of == job && !process.abandoned);
+                check(!left, || format!("{job:?} forgotten while it is there"))?;
+            }
+            Effect::End { code, .. } => {
                 check(self.ended.replace(*code).is_none(), || "ended twice".to_owned())?;
             }
         }
         Ok(())
     }
 
+    fn task(&mut self, job: JobId, run: RunId, attempt: AttemptId, task: Task) -> Checked {
+        let there = self.processes.get(&run).is_some_and(|(of, process)| *of == job && process.leader);
+        check(there, || format!("{task:?} for {run:?}, which is not there"))?;
+        let twice = self.tasks.values().any(|other| *other == (run, task));
+        check(!twice, || format!("{task:?} for {run:?} overlaps itself"))?;
+        let late =
+            matches!(task, Task::Hook(HookKind::PreStop)) && self.processes[&run].1.stopped_at.is_some();
+        check(!late, || "a preStop hook behind the stop signal".to_owned())?;
+        self.tasks.insert(attempt, (run, task));
+        Ok(())
+    }
+
     // === invariants ===
+
+    /// What a process needs holds when it is started, as far as the world can tell.
+    fn invariant_needs_hold(&self, job: JobId) -> Checked {
+        for need in &self.plans[&job].needs {
+            let plan = &self.plans[&need.job];
+            let there =
+                self.processes.iter().find(|(_, (of, process))| *of == need.job && !process.abandoned);
+            let up = there.is_some_and(|(run, (_, process))| {
+                let ready = plan.probes.readiness.is_none() || self.passed.contains(run);
+                process.reported && process.leader && (need.condition == Condition::Started || ready)
+            });
+            let code = self.codes.get(&need.job).filter(|_| there.is_none());
+            let holds = match need.condition {
+                Condition::Started | Condition::Ready => up || code == Some(&0),
+                Condition::Succeeded => code == Some(&0),
+                Condition::Exited => code.is_some(),
+            };
+            check(holds, || format!("{job:?} was started before {need:?} holds"))?;
+        }
+        Ok(())
+    }
+
+    /// When everything ends: whoever is needed is asked to end after those who need it have ended.
+    fn invariant_stop_order(&self, job: JobId, cause: &Cause, after: &Snapshot) -> Checked {
+        let of_all = matches!(&after.phase, PodPhase::Stopping { cause: all } if all == cause);
+        if !of_all || self.forced {
+            return Ok(());
+        }
+        let needs_it = |other: &JobId| self.plans[other].needs.iter().any(|need| need.job == job);
+        let there = self.processes.values().find(|(other, process)| needs_it(other) && !process.abandoned);
+        check(there.is_none(), || format!("{job:?} was asked to end before {there:?}, which needs it"))
+    }
+
+    fn invariant_tasks_are_for_processes_that_are_there(&self) -> Checked {
+        let there = |run: &RunId| self.processes.get(run).is_some_and(|(_, process)| process.leader);
+        let stray = self.tasks.iter().find(|(_, (run, _))| !there(run));
+        check(stray.is_none(), || format!("{stray:?} is under way for nobody"))
+    }
 
     fn invariant_never_two(&self) -> Checked {
         let mut seen = BTreeSet::new();
-        let twice = self.processes.values().any(|(job, _)| !seen.insert(job.0));
+        let present = self.processes.values().filter(|(_, process)| !process.abandoned);
+        let twice = present.map(|(job, _)| &self.plans[job].name).any(|name| !seen.insert(name));
         check(!twice, || format!("two runs of one process: {:?}", self.processes))
     }
 
@@ -201,7 +349,11 @@ impl World {
         check(after.generation >= self.generation, || "the generation fell".to_owned())?;
         self.generation = after.generation;
         let changed = before.jobs != after.jobs || before.phase != after.phase;
-        check(!changed || !quiet, || "something changed and nobody was told".to_owned())?;
+        let phases =
+            |snapshot: &Snapshot| snapshot.jobs.iter().map(|job| job.phase.label()).collect::<Vec<_>>();
+        check(phases(before) == phases(after) || !quiet, || {
+            "something changed and nobody was told".to_owned()
+        })?;
         check(!changed || after.generation > before.generation, || "changed, same generation".to_owned())
     }
 
@@ -213,6 +365,7 @@ impl World {
         }
         let left = self.processes.values().any(|(_, process)| !process.abandoned);
         check(!left, || format!("ended with processes left: {:?}", self.processes))?;
+        check(self.waiting.is_empty(), || format!("ended without an answer to {:?}", self.waiting))?;
         check(self.pod.deadline().is_none(), || "a deadline after the end".to_owned())
     }
 
@@ -220,24 +373,29 @@ impl World {
         let waits_for_time = after.jobs.iter().any(|job| {
             matches!(
                 job.phase,
-                JobPhase::Stopping { .. } | JobPhase::Killing { .. } | JobPhase::Pausing { .. }
+                JobPhase::Stopping { .. }
+                    | JobPhase::Draining { .. }
+                    | JobPhase::Killing { .. }
+                    | JobPhase::Pausing { .. }
             )
         });
         check(!waits_for_time || self.pod.deadline().is_some(), || "waiting without a deadline".to_owned())
     }
 
     fn invariant_phase_matches_the_world(&self, after: &Snapshot) -> Checked {
-        for (index, job) in after.jobs.iter().enumerate() {
-            let there = self.processes.values().find(|(id, _)| id.0 == index).map(|(_, process)| process);
+        for (id, job) in self.pod.order().iter().zip(&after.jobs) {
+            let there =
+                self.processes.values().find(|(of, p)| of == id && !p.abandoned).map(|(_, process)| process);
             let fits = match (&job.phase, there) {
-                (JobPhase::Running { .. }, Some(process)) => process.reported && process.leader,
+                (JobPhase::Running { .. } | JobPhase::Draining { .. }, Some(process)) => {
+                    process.reported && process.leader
+                }
                 (JobPhase::Starting, Some(process)) => !process.reported && process.leader,
                 (
                     JobPhase::Stopping { leftovers, .. } | JobPhase::Killing { leftovers, .. },
                     Some(process),
                 ) => process.leader != *leftovers,
-                (JobPhase::Waiting | JobPhase::Pausing { .. } | JobPhase::Done, None) => true,
-                (JobPhase::Done, Some(process)) => process.abandoned,
+                (JobPhase::Waiting { .. } | JobPhase::Pausing { .. } | JobPhase::Done(_), None) => true,
                 _ => false,
             };
             check(fits, || format!("{:?} but in the world {there:?}", job.phase))?;
@@ -246,7 +404,7 @@ impl World {
     }
 
     fn invariant_restarts_within_limit(&self, job: JobId) -> Checked {
-        let Restart::Always { limit: Some(limit), .. } = self.plan.jobs[job.0].restart else { return Ok(()) };
+        let Some(limit) = self.plans[&job].restart.limit else { return Ok(()) };
         let restarts = self.restarts.iter().filter(|(restarted, _)| *restarted == job);
         let recent = restarts.filter(|(_, at)| self.now.since(*at) < limit.window).count();
         check(recent <= limit.restarts as usize, || format!("{recent} restarts within {:?}", limit.window))
@@ -269,6 +427,7 @@ impl World {
             Act::FailSpawn(kind) => {
                 if let Some(run) = first(self, &|process| !process.reported) {
                     self.spawn_failures += 1;
+                    self.codes.insert(self.processes[&run].0, kind.exit_code());
                     self.remove(run);
                     let message = "no".to_owned();
                     self.event(Event::SpawnFailed(run, SpawnError { kind: *kind, message }))?;
@@ -299,14 +458,115 @@ impl World {
             }
             Act::Stale(which) => self.stale(*which)?,
             Act::RefuseAll => self.refuse_all()?,
+            Act::Answer(reply) => self.reply(*reply)?,
+            Act::Say(word) => {
+                if let Some(run) = first(self, &|process| process.reported && process.leader) {
+                    self.event(Event::Said(run, *word))?;
+                }
+            }
+            Act::OverMemory => {
+                if let Some(run) = first(self, &|process| process.reported) {
+                    if let Some((_, process)) = self.processes.get_mut(&run) {
+                        process.over_memory = true;
+                    }
+                    self.event(Event::OverMemory { run, used: 2 << 20, limit: 1 << 20 })?;
+                }
+            }
+            Act::Ask(wish, which) => {
+                let place = JobId(usize::from(*which) % (self.pod.places() + 1));
+                let what = match wish {
+                    Wish::Start => Request::Start(place),
+                    Wish::Stop => Request::Stop(place),
+                    Wish::Restart => Request::Restart(place),
+                    Wish::Signal => Request::Signal(place, Signal(10)),
+                    Wish::End => Request::End,
+                };
+                let request = self.request();
+                self.event(Event::Asked { request, what })?;
+            }
+            Act::Reload(keep, change) => self.reload(*keep, *change)?,
         }
         self.hear()
     }
 
+    fn request(&mut self) -> RequestId {
+        self.requests += 1;
+        self.waiting.insert(RequestId(self.requests));
+        RequestId(self.requests)
+    }
+
+    fn reply(&mut self, reply: Reply) -> Checked {
+        let Some((attempt, (run, task))) = self.tasks.first_key_value().map(|(a, t)| (*a, *t)) else {
+            return Ok(());
+        };
+        self.tasks.remove(&attempt);
+        match task {
+            Task::Probe(kind) => {
+                let result = match reply {
+                    Reply::Pass => ProbeResult::Passed,
+                    Reply::Fail => ProbeResult::Failed("no".to_owned()),
+                    Reply::Cannot => ProbeResult::Impossible("cannot".to_owned()),
+                };
+                if kind == ProbeKind::Readiness && result == ProbeResult::Passed {
+                    self.passed.insert(run);
+                }
+                self.event(Event::Probed { attempt, result })?;
+            }
+            Task::Hook(_) => {
+                let failed = matches!(reply, Reply::Fail).then(|| "no".to_owned());
+                self.event(Event::Hooked { attempt, failed })?;
+            }
+        }
+        // The same again is old news.
+        let before = self.pod.snapshot();
+        self.event(Event::Hooked { attempt, failed: None })?;
+        check(before == self.pod.snapshot(), || "an answer counted twice".to_owned())
+    }
+
+    /// Processes whose bit in `keep` is 0 are dropped; those with a bit in `change` are replaced.
+    fn reload(&mut self, keep: u8, change: u8) -> Checked {
+        let old = self.pod.order().to_vec();
+        let retired = |id: &JobId| self.pod.job(*id).is_none_or(|job| job.retired);
+        let old: Vec<_> = old.into_iter().filter(|id| !retired(id)).collect();
+        let bit = |bits: u8, place: usize| bits >> (place % 8) & 1 == 1;
+        let mut next = self.pod.places();
+        let mut moved = BTreeMap::new();
+        for (place, id) in old.iter().enumerate().filter(|(place, _)| bit(keep, *place)) {
+            let new = if bit(change, place) { JobId(next) } else { *id };
+            next += usize::from(new != *id);
+            moved.insert(*id, new);
+        }
+        if moved.is_empty() {
+            return Ok(());
+        }
+        let same = moved.len() == old.len() && moved.iter().all(|(old, new)| old == new);
+        let jobs: Vec<_> = old
+            .iter()
+            .filter_map(|id| {
+                let mut plan = self.plans[id].clone();
+                plan.needs.retain_mut(|need| moved.get(&need.job).map(|new| need.job = *new).is_some());
+                Some((*moved.get(id)?, plan))
+            })
+            .collect();
+        let frame = Frame { exit: ExitRule::FirstToFail, ..self.frame.clone() };
+        let up = self.pod.snapshot().phase == PodPhase::Up;
+        let request = self.request();
+        if up {
+            self.plans.extend(jobs.iter().cloned());
+            self.frame = frame.clone();
+        }
+        let before = (self.pod.snapshot().jobs, self.effects.len());
+        self.event(Event::Reloaded { request, jobs, frame })?;
+        let after = (self.pod.snapshot().jobs, self.effects.len() - 1);
+        check(!same || !up || before == after, || "the same plan again changed something".to_owned())
+    }
+
     fn signal(&mut self, signal: Signal) -> Checked {
         // The second wish of a person at the keyboard is the one thing that cuts the grace short.
-        self.forced |=
-            signal != Signal::TERM && matches!(self.pod.snapshot().phase, PodPhase::Stopping { .. });
+        let stops = self.frame.stop_on.contains(&signal);
+        let hastes = self.frame.hasty.as_ref().is_some_and(|(signals, _)| signals.contains(&signal));
+        let stopping = matches!(self.pod.snapshot().phase, PodPhase::Stopping { .. });
+        self.forced |= (signal != Signal::TERM && stops && stopping && self.frame.hasty.is_none()) || hastes;
         self.event(Event::Signalled(signal))
     }
 
@@ -320,7 +580,14 @@ impl World {
         for event in [
             Event::Spawned(run),
             Event::SpawnFailed(run, SpawnError { kind, message }),
-            Event::Exited { run, exit: Exit::Code(1), leftovers: which.is_multiple_of(2) },
+            Event::Exited {
+                run,
+                exit: Exit::Code(1),
+                leftovers: which.is_multiple_of(2),
+                out_of_memory: false,
+            },
+            Event::Said(run, Word::Ready),
+            Event::OverMemory { run, used: 2, limit: 1 },
             Event::Cleared(run),
             Event::Suspended(run, Signal(19)),
             Event::Resumed(run),
@@ -339,6 +606,9 @@ impl World {
     }
 
     fn exit(&mut self, run: RunId, exit: Exit, leftovers: bool) -> Checked {
+        if let Some((job, _)) = self.processes.get(&run) {
+            self.codes.insert(*job, exit.shell_code());
+        }
         if leftovers {
             if let Some((_, process)) = self.processes.get_mut(&run) {
                 process.leader = false;
@@ -347,7 +617,7 @@ impl World {
         } else {
             self.remove(run);
         }
-        self.event(Event::Exited { run, exit, leftovers })
+        self.event(Event::Exited { run, exit, leftovers, out_of_memory: false })
     }
 
     fn remove(&mut self, run: RunId) {
@@ -355,19 +625,25 @@ impl World {
         self.over.push(run);
     }
 
+    fn hears(&self, process: &Process) -> bool {
+        (process.killed_at.is_some() && !self.stuck) || (process.stopped_at.is_some() && !self.deaf)
+    }
+
     /// Processes that hear a signal end of it.
     fn hear(&mut self) -> Checked {
-        let hearing = |process: &Process| {
-            (process.killed_at.is_some() && !self.stuck) || (process.stopped_at.is_some() && !self.deaf)
-        };
-        let Some((run, process)) =
-            self.processes.iter().find(|(_, (_, process))| hearing(process)).map(|(run, (_, p))| (*run, *p))
+        let Some((run, process)) = self
+            .processes
+            .iter()
+            .find(|(_, (_, process))| !process.abandoned && self.hears(process))
+            .map(|(run, (_, p))| (*run, *p))
         else {
             return Ok(());
         };
         if process.leader {
             let signal = if process.killed_at.is_some() { Signal::KILL } else { Signal::TERM };
-            self.exit(run, Exit::Signal(signal), true)
+            // What is polite ends with 0 when it is asked to.
+            let polite = signal == Signal::TERM && run.0.is_multiple_of(2);
+            self.exit(run, if polite { Exit::Code(0) } else { Exit::Signal(signal) }, true)
         } else {
             self.remove(run);
             self.event(Event::Cleared(run))
@@ -380,7 +656,7 @@ impl World {
         while let Some(at) = self.pod.deadline().filter(|at| *at <= until) {
             // A life, a grace and a pause of nothing may fall due together, but not for ever.
             at_once = if at > self.now { 0 } else { at_once + 1 };
-            check(at_once <= 3 * self.plan.jobs.len(), || "a deadline that stays due".to_owned())?;
+            check(at_once <= 12 * self.plans.len(), || "a deadline that stays due".to_owned())?;
             self.now = self.now.max(at);
             self.event(Event::Woke)?;
         }
@@ -394,6 +670,7 @@ impl World {
         for _ in 0..200 {
             let next = self.processes.iter().find(|(_, (_, process))| !process.reported).map(|(run, _)| *run);
             if let Some(run) = next {
+                self.codes.insert(self.processes[&run].0, 71);
                 self.remove(run);
                 let error = SpawnError { kind: SpawnErrorKind::System, message: "no".to_owned() };
                 self.event(Event::SpawnFailed(run, error))?;
@@ -405,34 +682,44 @@ impl World {
             }
         }
         let tenths = self.now.since(begun).as_millis() / 100;
-        let most = (tenths + 2) * self.plan.jobs.len() as u128;
+        let most = (tenths + 2) * self.plans.len() as u128;
         check((self.starts.len() - before) as u128 <= most, || "starts that fail follow too fast".to_owned())
     }
 
-    /// However things stand: a request to end is fulfilled within a bounded number of steps.
+    /// However things stand: a request to end is fulfilled within a bounded number of steps, and, where the
+    /// processes die of KILL, within the deadline that there is for all.
     fn end(&mut self) -> Checked {
+        let began = (self.pod.snapshot().phase == PodPhase::Up).then_some(self.now);
         self.signal(Signal::TERM)?;
-        for _ in 0..60 {
+        for _ in 0..120 * self.plans.len() {
             if self.ended.is_some() {
-                return self.ended_well();
+                return self.ended_well(began);
             }
             let unreported: Vec<_> =
                 self.processes.iter().filter(|(_, (_, p))| !p.reported).map(|(run, _)| *run).collect();
             for run in unreported {
                 self.report_spawn(run)?;
             }
-            self.hear()?;
+            while self.processes.values().any(|(_, process)| !process.abandoned && self.hears(process)) {
+                self.hear()?;
+            }
             if let Some(at) = self.pod.deadline() {
                 self.now = self.now.max(at);
                 self.event(Event::Woke)?;
             }
         }
-        Err(format!("not ended by 60 steps: {:?}", self.pod.snapshot()))
+        Err(format!("not ended by so many steps: {:?}", self.pod.snapshot()))
     }
 
-    fn ended_well(&self) -> Checked {
+    fn ended_well(&self, began: Option<Time>) -> Checked {
         let abandoned = self.processes.values().filter(|(_, process)| process.abandoned).count();
-        check(self.used.len() == self.over.len() + abandoned, || "a run has no end".to_owned())
+        check(self.used.len() == self.over.len() + abandoned, || "a run has no end".to_owned())?;
+        check(self.tasks.is_empty(), || format!("still under way: {:?}", self.tasks))?;
+        if let (Some(limit), Some(began), false) = (self.frame.deadline, began, self.stuck) {
+            let took = self.now.since(began);
+            check(took <= limit, || format!("took {took:?} of {limit:?} to end"))?;
+        }
+        Ok(())
     }
 
     fn run(&mut self, acts: &[Act]) -> Checked {
@@ -443,9 +730,9 @@ impl World {
         self.end()
     }
 
-    fn journal(&self, seed: u64) -> String {
-        let seed = Seed { plan: self.plan.clone(), seed };
-        let head = serde_json::json!({ "version": 1, "seed": seed });
+    fn journal(&self, plan: &Plan, seed: u64) -> String {
+        let seed = Seed { plan: plan.clone(), seed };
+        let head = serde_json::json!({ "version": 2, "seed": seed });
         let lines = self.journal.iter().map(|(at, event)| serde_json::json!({ "at": at, "event": event }));
         std::iter::once(head).chain(lines).map(|line| format!("{line}\n")).collect()
     }
@@ -465,35 +752,135 @@ fn restart() -> impl Strategy<Value = Restart> {
     let pause = prop_oneof![
         Just(Pause::Fixed(Duration::ZERO)),
         duration(8000).prop_map(Pause::Fixed),
-        (span(8000), duration(5000)).prop_map(|(span, reset_after)| Pause::Growing { span, reset_after }),
+        (span(8000), duration(5000), any::<bool>()).prop_map(|(span, reset_after, first_at_once)| {
+            Pause::Growing { span, reset_after, first_at_once }
+        }),
     ];
     let limit = proptest::option::of(
         (0u32..4, duration(20_000)).prop_map(|(restarts, window)| RestartLimit { restarts, window }),
     );
-    prop_oneof![
-        1 => Just(Restart::Never),
-        3 => (pause, limit).prop_map(|(pause, limit)| Restart::Always { pause, limit }),
-    ]
+    let policy =
+        prop_oneof![1 => Just(Policy::Never), 1 => Just(Policy::OnFailure), 2 => Just(Policy::Always)];
+    let rule =
+        (0i32..4, any::<bool>()).prop_map(|(code, negated)| RestartRule { codes: vec![code, 9], negated });
+    let rules = proptest::collection::vec(rule, 0..2);
+    let at_limit =
+        prop_oneof![Just(AtLimit::End), Just(AtLimit::Exit), Just(AtLimit::Hold), Just(AtLimit::Ignore)];
+    (policy, rules, pause, limit, at_limit).prop_map(|(policy, rules, pause, limit, at_limit)| Restart {
+        policy,
+        rules,
+        pause,
+        limit,
+        at_limit,
+    })
 }
 
-fn job() -> impl Strategy<Value = JobPlan> {
-    (restart(), proptest::option::of(span(5000)), duration(6000), duration(3000), any::<bool>()).prop_map(
-        |(restart, ttl, grace, abandon_after, terminal)| JobPlan {
-            name: "p".to_owned(),
-            restart,
-            ttl,
-            stop_signal: Signal::TERM,
+fn probe() -> impl Strategy<Value = ProbePlan> {
+    let thresholds = (1u32..3, 1u32..3, proptest::option::of(duration(2000)), any::<bool>());
+    let period = (200u64..3000).prop_map(Duration::from_millis);
+    (duration(2000), period, thresholds).prop_map(
+        |(initial_delay, period, (success_threshold, failure_threshold, grace, restarts))| ProbePlan {
+            initial_delay,
+            period,
+            timeout: Duration::from_secs(1),
+            success_threshold,
+            failure_threshold,
             grace,
-            abandon_after,
-            terminal,
+            restarts,
         },
     )
 }
 
+fn probes() -> impl Strategy<Value = Probes> {
+    let some = || proptest::option::weighted(0.3, probe());
+    (some(), some(), some()).prop_map(|(startup, liveness, readiness)| Probes {
+        startup,
+        liveness,
+        readiness,
+    })
+}
+
+/// A process that may need those before it.
+fn job() -> impl Strategy<Value = (JobPlan, [Option<Condition>; 3])> {
+    let condition = prop_oneof![
+        3 => Just(Condition::Started),
+        3 => Just(Condition::Ready),
+        1 => Just(Condition::Succeeded),
+        1 => Just(Condition::Exited)
+    ];
+    let condition = || proptest::option::weighted(0.35, condition.clone());
+    let hook =
+        (duration(3000), any::<bool>()).prop_map(|(deadline, when_ready)| PostStart { deadline, when_ready });
+    let more = (
+        proptest::bool::weighted(0.15),
+        probes(),
+        proptest::bool::weighted(0.15),
+        proptest::option::weighted(0.2, duration(5000)),
+        proptest::option::weighted(0.1, duration(5000)),
+        proptest::option::weighted(0.25, hook),
+        proptest::bool::weighted(0.25),
+        any::<bool>(),
+    );
+    let needs = [condition(), condition(), condition()];
+    (restart(), proptest::option::of(span(5000)), duration(6000), duration(3000), any::<bool>(), more, needs)
+        .prop_map(|(restart, ttl, grace, abandon_after, terminal, more, needs)| {
+            let (sidecar, probes, announces, start_deadline, watchdog, post_start, pre_stop, must_start) =
+                more;
+            let plan = JobPlan {
+                name: "p".to_owned(),
+                needs: Vec::new(),
+                sidecar,
+                restart,
+                ttl,
+                stop_signal: Signal::TERM,
+                grace,
+                abandon_after,
+                terminal,
+                must_start,
+                probes,
+                announces,
+                start_deadline,
+                watchdog,
+                post_start,
+                pre_stop,
+            };
+            (plan, needs)
+        })
+}
+
 fn plan() -> impl Strategy<Value = Plan> {
     let stop_on = prop_oneof![Just(vec![Signal::TERM]), Just(vec![Signal::TERM, Signal::INT, Signal::QUIT]),];
-    (proptest::collection::vec(job(), 1..4), stop_on, prop_oneof![Just(Duration::ZERO), duration(4000)])
-        .prop_map(|(jobs, stop_on, linger)| Plan { jobs, stop_on, linger })
+    let linger = prop_oneof![Just(Duration::ZERO), duration(4000)];
+    let hasty = proptest::option::of(duration(1000).prop_map(|grace| (vec![Signal::INT], grace)));
+    let frame = (
+        stop_on,
+        linger,
+        hasty,
+        any::<bool>(),
+        proptest::option::of((500u64..9000).prop_map(Duration::from_millis)),
+        0usize..8,
+    );
+    (proptest::collection::vec(job(), 1..5), frame).prop_map(|(jobs, frame)| {
+        let (stop_on, linger, hasty, forward, deadline, exit) = frame;
+        let exit = match exit {
+            from if from < jobs.len() => ExitRule::From(JobId(from)),
+            5 => ExitRule::FirstInPlan,
+            _ => ExitRule::FirstToFail,
+        };
+        let mut plans: Vec<JobPlan> = Vec::new();
+        for (place, (mut plan, needs)) in jobs.into_iter().enumerate() {
+            plan.name = format!("p{place}");
+            plan.needs = (0..place)
+                .filter_map(|job| Some(Need { job: JobId(job), condition: needs[job % 3]? }))
+                .filter(|need| {
+                    let may_end = plans[need.job.0].restart.may_end();
+                    may_end || matches!(need.condition, Condition::Started | Condition::Ready)
+                })
+                .collect();
+            plans.push(plan);
+        }
+        Plan { jobs: plans, frame: Frame { stop_on, hasty, forward, linger, deadline, exit } }
+    })
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -521,13 +908,35 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::Resume),
         3 => any::<u8>().prop_map(Act::Stale),
         1 => Just(Act::RefuseAll),
+        10 => prop_oneof![4 => Just(Reply::Pass), 2 => Just(Reply::Fail), 1 => Just(Reply::Cannot)]
+            .prop_map(Act::Answer),
+        1 => prop_oneof![
+            Just(Word::Ready),
+            Just(Word::Alive),
+            Just(Word::Trouble),
+            Just(Word::Stopping),
+            duration(3000).prop_map(Word::MoreTime)
+        ].prop_map(Act::Say),
+        1 => Just(Act::OverMemory),
+        3 => (
+            prop_oneof![
+                6 => Just(Wish::Start),
+                6 => Just(Wish::Stop),
+                6 => Just(Wish::Restart),
+                2 => Just(Wish::Signal),
+                1 => Just(Wish::End)
+            ],
+            any::<u8>()
+        ).prop_map(|(wish, which)| Act::Ask(wish, which)),
+        1 => (any::<u8>(), any::<u8>()).prop_map(|(keep, change)| Act::Reload(keep, change)),
+        1 => Just(Act::Reload(255, 0)),
     ]
 }
 
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 1500,
-        max_shrink_iters: 20_000,
+        max_shrink_iters: 2_000,
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/schedules.regressions"))),
         ..ProptestConfig::default()
     })]
@@ -542,7 +951,7 @@ proptest! {
     ) {
         let mut world = World::new(plan.clone(), seed, deaf, stuck);
         if let Err(broken) = world.run(&acts) {
-            return Err(TestCaseError::fail(format!("{broken}\n{}", world.journal(seed))));
+            return Err(TestCaseError::fail(format!("{broken}\n{}", world.journal(&plan, seed))));
         }
         let mut again = World::new(plan, seed, deaf, stuck);
         let _ = again.run(&acts);

@@ -1,6 +1,5 @@
 //! The two clocks: the monotonic one that decides, and the time of day that is shown.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use engine::Time;
@@ -40,44 +39,6 @@ impl Clock {
     pub fn of_day(self, at: Time) -> Option<Timestamp> {
         let (now, day) = (self.now(), Timestamp::now());
         if at >= now { day.checked_add(at.since(now)).ok() } else { day.checked_sub(now.since(at)).ok() }
-    }
-}
-
-/// Times of day of what has happened: each is fixed when it is first asked for, so that the start of a
-/// process stays the same for those who compare it, also when the system's clock is set later.
-#[derive(Debug, Clone)]
-pub struct Calendar {
-    clock: Clock,
-    fixed: BTreeMap<Time, Timestamp>,
-}
-
-impl Calendar {
-    /// More than are shown at any moment.
-    const KEPT: usize = 64;
-
-    /// An empty one.
-    #[must_use]
-    pub const fn new(clock: Clock) -> Self {
-        Self { clock, fixed: BTreeMap::new() }
-    }
-
-    /// The time of day of something that has happened.
-    pub fn past(&mut self, at: Time) -> Option<Timestamp> {
-        if let Some(fixed) = self.fixed.get(&at) {
-            return Some(*fixed);
-        }
-        let day = self.clock.of_day(at)?;
-        self.fixed.insert(at, day);
-        if self.fixed.len() > Self::KEPT {
-            self.fixed.pop_first();
-        }
-        Some(day)
-    }
-
-    /// The time of day of something that is to happen, as the system's clock stands now.
-    #[must_use]
-    pub fn future(&self, at: Time) -> Option<Timestamp> {
-        self.clock.of_day(at)
     }
 }
 

@@ -1,74 +1,144 @@
 //! The driver: facts to the engine, effects to the system.
 //!
 //! ```text
-//! signals, children, time ──Event──► Pod::step ──Effect──► spawn, signal
-//!                     ▲                   │
+//! signals, children, time, ──Event──► Pod::step ──Effect──► spawn, signal, probe, hook
+//! results, requests   ▲                   │
 //!                     └── what came of ───┴── then: publish to the hub, tell the service manager
 //! ```
 //!
 //! One task does it all, one event after the other. A child is started and entered into the books before
 //! any other is reaped; its output is read before its end is told.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::fs;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use engine::pod::Seed;
-use engine::{Effect, Event, Exit, JobId, News, Pod, Reach, RunId, Signal, SpawnError, SpawnErrorKind, What};
+use engine::{
+    AttemptId, Effect, Event, Exit, Fulfilled, HookKind, JobId, News, Plan, Pod, PodPhase, ProbeKind, Reach,
+    Refusal, Request, RequestId, RunId, Signal, SpawnError, SpawnErrorKind, What,
+};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
-use crate::clock::{Calendar, Clock};
+use crate::announce::{self, Ear, Said};
+use crate::clock::Clock;
+use crate::config::environment::Real;
+use crate::config::up::{self, Action, Beside, Check, ProcessPlan, Source, UpPlan};
+use crate::config::{OutputPlan, StreamPlan};
+use crate::control::{Command, ControlError, Reloaded, Reply, Wish};
+use crate::figures;
 use crate::hub::{Change, Hub};
 use crate::journal::Journal;
 use crate::notify::Notify;
 use crate::output::{Outputs, Pipes};
-use crate::process::group::{Groups, Happened, ToRun};
-use crate::process::signals::SignalStream;
-use crate::process::spawn::{Program, spawn};
+use crate::probe::{self, Asked, Facts};
+use crate::process::group::{Groups, Happened, MARK, ToRun};
+use crate::process::signals::{SignalStream, kill};
+use crate::process::spawn::{Program, Start, spawn};
 use crate::process::terminal::{self, AfterSuspension, Terminal};
 use crate::process::{Pid, reap};
 use crate::tell;
-use crate::view::{Constants, View};
+use crate::termination;
+use crate::view::{Constants, ProcessView, View};
 use crate::words::describe;
 
 /// Where something of a run is left and nobody may tell us of its end (it is not our child): how soon we
 /// look again, at first and at most.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
+/// How often the memory of processes with a limit is looked at, where no control group does it.
+const LOOK_AT_MEMORY: Duration = Duration::from_millis(500);
+/// How many restarts of a process are remembered.
+const RESTARTS_KEPT: usize = 256;
+/// How many lines of the culprit are put into the last word.
+const LAST_LINES: usize = 40;
 
 /// Looks after one pod until it has ended.
 pub struct Driver {
     pod: Pod,
+    mode: &'static str,
     clock: Clock,
-    calendar: Calendar,
     signals: SignalStream,
     groups: Groups,
-    programs: Vec<Program>,
+    jobs: BTreeMap<JobId, Job>,
     outputs: Outputs,
     terminal: Option<Terminal>,
     journal: Option<Journal>,
     notify: Notify,
     hub: Arc<Hub>,
-    constants: Constants,
+    many: Option<Many>,
     /// Events that the effects of an event have made.
     events: VecDeque<Event>,
-    generation: u64,
+    views: BTreeMap<JobId, Arc<ProcessView>>,
+    /// What was published last.
+    published: (u64, PodPhase),
+    tasks: BTreeMap<AttemptId, AbortHandle>,
+    ears: BTreeMap<RunId, AbortHandle>,
+    inbox: Inbox,
+    requests: BTreeMap<RequestId, Reply<Fulfilled>>,
+    next_request: u64,
     look_again: Option<(Instant, Duration)>,
+    look_at_memory: Option<Instant>,
     /// We were sent a signal that suspends, and no CONT since.
     suspending: bool,
-    code: Option<i32>,
+    end: Option<(i32, Option<JobId>)>,
+}
+
+/// What comes in from tasks of our own.
+struct Inbox {
+    results: (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
+    asked: (mpsc::UnboundedSender<Asked>, mpsc::UnboundedReceiver<Asked>),
+    said: (mpsc::UnboundedSender<Said>, mpsc::UnboundedReceiver<Said>),
+    /// Nobody sends, where there is no control socket.
+    commands: mpsc::Receiver<Command>,
+}
+
+/// What we know of a process beside its place in the plan.
+struct Job {
+    constants: Constants,
+    program: Program,
+    plan: Option<ProcessPlan>,
+    checks: [Arc<[Check]>; 3],
+    limits: [Duration; 3],
+    hooks: [Option<Arc<Action>>; 2],
+    watchdog: Option<Duration>,
+    /// When it was restarted.
+    restarts: VecDeque<Instant>,
+    started: Instant,
+    heart_beat: Option<Instant>,
+    /// What it says about itself.
+    said: Option<String>,
+}
+
+/// What concerns many processes and not one.
+#[derive(Debug)]
+pub struct Many {
+    /// Where the plan comes from.
+    pub source: Source,
+    /// What is said beside it.
+    pub beside: Beside,
+    /// The plan as it is now; its engine part is in the order of the file.
+    pub plan: UpPlan,
+    /// Where the last word goes.
+    pub termination_log: PathBuf,
 }
 
 /// All that a driver is made of.
 pub struct Parts {
+    /// `run`, `supervise` or `up`.
+    pub mode: &'static str,
     /// What to do, and where chance begins.
     pub seed: Seed,
     /// Since when.
     pub clock: Clock,
     /// What others send us.
     pub signals: SignalStream,
-    /// What to start, for each process of the plan.
-    pub programs: Vec<Program>,
+    /// What is known of each process of the plan.
+    pub processes: Vec<Process>,
     /// What becomes of their output.
     pub outputs: Outputs,
     /// Ours, if there is one.
@@ -79,8 +149,74 @@ pub struct Parts {
     pub notify: Notify,
     /// Who reads.
     pub hub: Arc<Hub>,
-    /// What is shown with it.
+    /// What somebody wants of us.
+    pub commands: mpsc::Receiver<Command>,
+    /// Of many processes.
+    pub many: Option<Many>,
+}
+
+/// A process of the plan.
+pub struct Process {
+    /// What is shown of it.
     pub constants: Constants,
+    /// What is started.
+    pub program: Program,
+    /// Of one of many.
+    pub plan: Option<ProcessPlan>,
+}
+
+impl Job {
+    fn new(process: Process, plan: &engine::JobPlan) -> Self {
+        let Process { constants, program, plan: own } = process;
+        let checks = |kind: ProbeKind| {
+            own.as_ref().map_or_else(Vec::new, |own| own.probes[kind as usize].clone()).into()
+        };
+        let limit =
+            |probe: &Option<engine::ProbePlan>| probe.as_ref().map_or(Duration::ZERO, |probe| probe.timeout);
+        let hook = |action: Option<&Option<Action>>| action.cloned().flatten().map(Arc::new);
+        Self {
+            checks: ProbeKind::ALL.map(checks),
+            limits: [
+                limit(&plan.probes.startup),
+                limit(&plan.probes.liveness),
+                limit(&plan.probes.readiness),
+            ],
+            hooks: [
+                hook(own.as_ref().map(|own| &own.post_start)),
+                hook(own.as_ref().map(|own| &own.pre_stop)),
+            ],
+            watchdog: plan.watchdog,
+            constants,
+            program,
+            plan: own,
+            restarts: VecDeque::new(),
+            started: Instant::now(),
+            heart_beat: None,
+            said: None,
+        }
+    }
+}
+
+/// What is shown of a process of a plan that is one of many.
+#[must_use]
+pub fn constants(plan: &ProcessPlan) -> Constants {
+    let text = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();
+    Constants {
+        name: plan.name.as_str().into(),
+        command: text(&plan.program.command),
+        arguments: plan.program.arguments.iter().map(text).collect(),
+        ttl: Duration::ZERO,
+        wait: Duration::ZERO,
+        side_port: 0,
+    }
+}
+
+/// The streams of a process that is one of many.
+#[must_use]
+pub fn streams(plan: &ProcessPlan) -> OutputPlan {
+    let none = plan.logs.format == crate::config::raw::native::LogFormat::None;
+    let each = if none { StreamPlan::Discard } else { StreamPlan::Records };
+    OutputPlan { stdout: each, stderr: each }
 }
 
 impl Driver {
@@ -88,25 +224,43 @@ impl Driver {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         reap::adopt_orphans();
-        let groups = Groups::new(parts.seed.plan.jobs.len() == 1);
+        let plans = parts.seed.plan.jobs.clone();
+        let jobs = (0..).map(JobId).zip(parts.processes.into_iter().zip(&plans));
+        let jobs = jobs.map(|(id, (process, plan))| (id, Job::new(process, plan))).collect();
+        let limited = parts
+            .many
+            .as_ref()
+            .is_some_and(|many| many.plan.processes.iter().any(|it| it.memory_limit.is_some()));
         Self {
+            groups: Groups::new(parts.many.is_none()),
             pod: Pod::new(parts.seed),
+            mode: parts.mode,
             clock: parts.clock,
-            calendar: Calendar::new(parts.clock),
             signals: parts.signals,
-            groups,
-            programs: parts.programs,
+            jobs,
             outputs: parts.outputs,
             terminal: parts.terminal,
             journal: parts.journal,
             notify: parts.notify,
             hub: parts.hub,
-            constants: parts.constants,
+            many: parts.many,
             events: VecDeque::new(),
-            generation: 0,
+            views: BTreeMap::new(),
+            published: (u64::MAX, PodPhase::Up),
+            tasks: BTreeMap::new(),
+            ears: BTreeMap::new(),
+            inbox: Inbox {
+                results: mpsc::unbounded_channel(),
+                asked: mpsc::unbounded_channel(),
+                said: mpsc::unbounded_channel(),
+                commands: parts.commands,
+            },
+            requests: BTreeMap::new(),
+            next_request: 0,
             look_again: None,
+            look_at_memory: limited.then(Instant::now),
             suspending: false,
-            code: None,
+            end: None,
         }
     }
 
@@ -115,32 +269,50 @@ impl Driver {
         let watchdog = self.notify.watchdog();
         let mut alive_at = watchdog.map(|every| Instant::now() + every);
         self.feed(Event::Began);
-        while self.code.is_none() {
+        self.publish();
+        while self.end.is_none() {
             let due = self.pod.deadline().map(|at| self.clock.instant(at));
             if due.is_some_and(|due| due <= Instant::now()) {
                 self.feed(Event::Woke);
+                self.publish();
                 // Others have their turn: signals, children, those who ask.
                 tokio::task::yield_now().await;
                 if let Some(signals) = self.signals.at_once()? {
                     self.signalled(&signals);
+                    self.publish();
                 }
                 continue;
             }
             let look_again = self.look_again.map(|(at, _)| at);
+            let look_at_memory = self.look_at_memory;
             tokio::select! {
                 biased;
                 signals = self.signals.next() => self.signalled(&signals?),
+                Some(asked) = self.inbox.asked.1.recv() => self.start_helper(asked),
+                Some(event) = self.inbox.results.1.recv() => self.result(event),
+                Some(said) = self.inbox.said.1.recv() => self.said(said),
                 () = until(due) => self.feed(Event::Woke),
+                Some(command) = self.inbox.commands.recv() => self.command(command),
                 () = until(look_again) => self.reap(),
+                () = until(look_at_memory) => self.look_at_memory(),
                 () = until(alive_at) => {
                     self.notify.alive();
                     alive_at = watchdog.map(|every| Instant::now() + every);
                 }
             }
+            // What has come meanwhile is published together.
+            while let Ok(event) = self.inbox.results.1.try_recv() {
+                self.result(event);
+            }
+            self.publish();
             // Those who ask have their turn too.
             tokio::task::yield_now().await;
         }
-        let Self { outputs, signals, code, .. } = self;
+        self.last_word();
+        let Self { outputs, signals, end, tasks, .. } = self;
+        for task in tasks.values() {
+            task.abort();
+        }
         let finished = outputs.finish();
         tokio::pin!(finished);
         loop {
@@ -153,7 +325,7 @@ impl Driver {
                 }
             }
         }
-        Ok(code.unwrap_or(0))
+        Ok(end.map_or(0, |(code, _)| code))
     }
 
     // === facts ===
@@ -183,6 +355,11 @@ impl Driver {
                         terminal::suspend_ourselves(signal);
                     }
                 }
+                Signal::HUP if self.many.is_some() => match self.reload() {
+                    Ok(reloaded) => log::info!("read again: {}", in_words(&reloaded)),
+                    Err(error) => log::error!("not read again, nothing has changed: {error}"),
+                },
+                Signal(libc::SIGUSR1 | libc::SIGUSR2) if self.many.is_some() => self.print_state(),
                 signal => self.feed(Event::Signalled(signal)),
             }
         }
@@ -195,13 +372,16 @@ impl Driver {
                     if let Some(terminal) = &self.terminal {
                         terminal.ended(matches!(exit, Exit::Signal(_)));
                     }
-                    // What it wrote comes before its end.
+                    // What it wrote comes before its end, and what it said.
                     if leftovers {
                         self.outputs.drain(run);
                     } else {
                         self.outputs.close(run);
                     }
-                    self.feed(Event::Exited { run, exit, leftovers });
+                    if let Some(ear) = self.ears.remove(&run) {
+                        ear.abort();
+                    }
+                    self.feed(Event::Exited { run, exit, leftovers, out_of_memory: false });
                 }
                 ToRun::Cleared => {
                     self.outputs.close(run);
@@ -236,10 +416,60 @@ impl Driver {
         }
     }
 
-    /// The group that has, or would have, the terminal.
+    /// The group that has, or would have, the terminal: that of the only process.
     fn foreground_group(&self) -> Option<Pid> {
-        let snapshot = self.pod.snapshot();
-        snapshot.jobs.first().and_then(|job| job.run).and_then(|run| self.groups.pid(run))
+        if self.many.is_some() {
+            return None;
+        }
+        let run = self.pod.job(JobId(0)).and_then(|job| job.run);
+        run.and_then(|run| self.groups.pid(run))
+    }
+
+    fn result(&mut self, event: Event) {
+        if let Event::Probed { attempt, .. } | Event::Hooked { attempt, .. } = &event
+            && self.tasks.remove(attempt).is_some()
+        {
+            self.feed(event);
+        }
+    }
+
+    fn said(&mut self, said: Said) {
+        match said {
+            Said::Word(run, word) => self.feed(Event::Said(run, word)),
+            Said::Status(run, status) => {
+                let Some(id) = self.pod.job_of(run) else { return };
+                if let Some(job) = self.jobs.get_mut(&id) {
+                    job.said = Some(status);
+                    self.show(id);
+                    self.publish_anyway();
+                }
+            }
+        }
+    }
+
+    fn look_at_memory(&mut self) {
+        self.look_at_memory = Some(Instant::now() + LOOK_AT_MEMORY);
+        let limited: Vec<(RunId, Pid, u64)> = self
+            .groups
+            .leaders()
+            .filter_map(|(run, pid)| {
+                let job = self.jobs.get(&self.pod.job_of(run)?)?;
+                Some((run, pid, job.plan.as_ref()?.memory_limit?))
+            })
+            .collect();
+        let roots: Vec<Pid> = limited.iter().map(|(_, pid, _)| *pid).collect();
+        let measured = figures::measure(&roots);
+        for (run, pid, limit) in limited {
+            let resident = measured.get(&pid).map_or(0, |figures| figures.resident_bytes);
+            if resident <= limit {
+                continue;
+            }
+            // Pages that several of its processes share were counted several times.
+            let used = figures::proportional_bytes(pid).filter(|bytes| *bytes > 0).unwrap_or(resident);
+            if used > limit {
+                self.feed(Event::OverMemory { run, used, limit });
+            }
+        }
     }
 
     // === the engine ===
@@ -255,7 +485,6 @@ impl Driver {
                 self.perform(effect);
             }
         }
-        self.publish();
     }
 
     fn note(&mut self, now: engine::Time, event: &Event) {
@@ -267,14 +496,86 @@ impl Driver {
         }
     }
 
+    // === what is shown ===
+
     fn publish(&mut self) {
-        let snapshot = self.pod.snapshot();
-        if snapshot.generation == self.generation {
+        let phase = self.pod.phase().clone();
+        if self.published == (self.pod.generation(), phase.clone()) {
             return;
         }
-        self.generation = snapshot.generation;
-        let pid = self.foreground_group();
-        self.hub.publish(View::own(&self.constants, &snapshot, pid, &mut self.calendar));
+        let changed = if self.published.1 == phase && self.published.0 != u64::MAX {
+            self.pod.take_changed().into_iter().collect()
+        } else {
+            // What the whole is at is told of each.
+            self.pod.take_changed();
+            self.pod.order().to_vec()
+        };
+        for id in changed {
+            self.show(id);
+        }
+        self.published = (self.pod.generation(), phase);
+        self.publish_anyway();
+    }
+
+    fn show(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let Some(snapshot) = self.pod.job(id) else { return };
+        let pid = snapshot.run.and_then(|run| self.groups.pid(run));
+        let before = self.views.get(&id).map(|view| &**view);
+        let view = ProcessView::own(
+            &job.constants,
+            snapshot,
+            self.pod.phase(),
+            pid,
+            job.said.as_deref(),
+            before,
+            self.clock,
+        );
+        self.views.insert(id, Arc::new(view));
+    }
+
+    fn publish_anyway(&mut self) {
+        let processes = self.pod.order().iter().filter_map(|id| self.views.get(id).cloned()).collect();
+        let end_by = self.pod.end_by();
+        let was_ready = self.hub.view().health.ready.is_yes();
+        let view = View::own(
+            self.mode,
+            self.pod.generation(),
+            self.pod.phase(),
+            end_by,
+            processes,
+            self.many.is_some(),
+        );
+        let ready = view.health.ready.is_yes();
+        let ending = view.ending.is_some();
+        if let Some(many) = &self.many {
+            if let Some(file) = &many.plan.readiness_file {
+                let gone = if many.plan.readiness_file_sticky { ending || view.over } else { !ready };
+                readiness_file(file, ready, gone);
+            }
+            if ready != was_ready {
+                let status = if ready { "all are ready" } else { "not all are ready" };
+                log::info!(
+                    "{status}{}",
+                    view.reason(&view.health.ready).map(|why| format!(": {why}")).unwrap_or_default()
+                );
+                if ready {
+                    self.notify.ready(status);
+                } else {
+                    self.notify.status(status);
+                }
+            }
+        }
+        self.hub.publish(view);
+    }
+
+    /// What somebody who sends us USR1 wants to know.
+    fn print_state(&self) {
+        for view in self.hub.view().processes.iter() {
+            let pid = view.pid.map(|pid| pid.to_string()).unwrap_or_default();
+            let starts = view.own.as_ref().map_or(0, |own| own.job.starts);
+            log::warn!(process:% = view.name, pid:% = pid, starts = starts; "{}", view.state);
+        }
     }
 
     // === effects ===
@@ -289,26 +590,67 @@ impl Driver {
                 self.events.push_back(event);
             }
             Effect::Signal { run, signal, reach } => self.groups.signal(run, signal, reach),
+            Effect::Probe { job, kind, attempt, .. } => self.probe(job, kind, attempt),
+            Effect::Hook { job, kind, attempt, .. } => self.hook(job, kind, attempt),
+            Effect::Abort(attempt) => {
+                if let Some(task) = self.tasks.remove(&attempt) {
+                    task.abort();
+                }
+            }
             Effect::Tell(news) => self.tell(&news),
-            Effect::End { code } => self.code = Some(code),
+            Effect::Answer { request, answer } => {
+                if let Some(reply) = self.requests.remove(&request) {
+                    // Whoever asked may have gone.
+                    let _ = reply.send(answer.map_err(ControlError::Refused));
+                }
+            }
+            Effect::Forget(job) => {
+                self.jobs.remove(&job);
+                self.views.remove(&job);
+                self.outputs.forget(job);
+            }
+            Effect::End { code, from } => self.end = Some((code, from)),
         }
     }
 
-    fn spawn(&mut self, job: JobId, run: RunId) -> Result<(), SpawnError> {
+    fn spawn(&mut self, id: JobId, run: RunId) -> Result<(), SpawnError> {
+        let Some(job) = self.jobs.get_mut(&id) else {
+            let message = "there is no such process".to_owned();
+            return Err(SpawnError { kind: SpawnErrorKind::System, message });
+        };
+        let command = job.program.command.to_string_lossy();
         let system = |what: &str, error: &io::Error| SpawnError {
             kind: SpawnErrorKind::System,
-            message: format!("cannot start '{}': {what}: {}", self.constants.command, describe(error)),
+            message: format!("cannot start '{command}': {what}: {}", describe(error)),
         };
-        let Some(program) = self.programs.get(job.0) else {
-            return Err(system("no program", &io::ErrorKind::NotFound.into()));
-        };
-        let pipes = self.outputs.pipes().map_err(|error| system("no pipe", &error))?;
+        let pipes = self.outputs.pipes(id).map_err(|error| system("no pipe", &error))?;
         let Pipes { stdout, stderr, ends } = pipes;
-        let foreground = self.terminal.as_ref().is_some_and(Terminal::offer);
-        match spawn(program, stdout, stderr, foreground) {
+        let mut start = Start::with(stdout, stderr);
+        let mut ear: Option<Ear> = None;
+        if let Some(plan) = &job.plan {
+            start.variables.push((MARK, Groups::mark(run).into()));
+            if let Some(kind) = plan.notify {
+                let user = job.program.attributes.user;
+                let made = announce::prepare(kind, run, user, job.watchdog, &mut start);
+                ear = Some(made.map_err(|error| system("nowhere to say that it is ready", &error))?);
+            }
+        } else {
+            start.stdin = true;
+            start.foreground = self.terminal.as_ref().is_some_and(Terminal::offer);
+        }
+        match spawn(&job.program, start) {
             Ok(pid) => {
                 self.groups.enter(run, pid);
-                self.outputs.follow(run, pid, ends);
+                self.outputs.follow(id, run, pid, ends);
+                if let Some(ear) = ear {
+                    self.ears.insert(run, announce::listen(run, ear, self.inbox.said.0.clone()));
+                }
+                let now = Instant::now();
+                if self.pod.job(id).is_some_and(|job| job.starts > 0) {
+                    job.restarts.push_back(now);
+                    job.restarts.drain(..job.restarts.len().saturating_sub(RESTARTS_KEPT));
+                }
+                (job.started, job.heart_beat, job.said) = (now, None, None);
                 Ok(())
             }
             Err(error) => {
@@ -320,8 +662,45 @@ impl Driver {
         }
     }
 
+    fn probe(&mut self, id: JobId, kind: ProbeKind, attempt: AttemptId) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let facts = Facts {
+            restarts: job.restarts.iter().map(Instant::elapsed).collect(),
+            heart_beat: job.heart_beat.unwrap_or(job.started).elapsed(),
+        };
+        let checks = Arc::clone(&job.checks[kind as usize]);
+        let (runner, results) = (self.inbox.asked.0.clone(), self.inbox.results.0.clone());
+        let task = probe::begin_probe(attempt, checks, job.limits[kind as usize], facts, runner, results);
+        self.tasks.insert(attempt, task);
+    }
+
+    fn hook(&mut self, id: JobId, kind: HookKind, attempt: AttemptId) {
+        let action = self.jobs.get(&id).and_then(|job| job.hooks[kind as usize].clone());
+        let Some(action) = action else {
+            return self.events.push_back(Event::Hooked { attempt, failed: None });
+        };
+        let (runner, results) = (self.inbox.asked.0.clone(), self.inbox.results.0.clone());
+        self.tasks.insert(attempt, probe::begin_hook(attempt, action, runner, results));
+    }
+
+    /// Starts a command of a probe or hook.
+    fn start_helper(&mut self, asked: Asked) {
+        let Asked { program, start, started, ended } = asked;
+        match spawn(&program, start) {
+            Ok(pid) => {
+                self.groups.enter_helper(pid, ended);
+                if started.send(Ok(pid)).is_err() {
+                    // Nobody waits for it any more.
+                    let _ = kill(-pid, Signal::KILL.0);
+                }
+            }
+            Err(error) => drop(started.send(Err(error.message))),
+        }
+    }
+
     fn tell(&mut self, news: &News) {
-        let name = &self.constants.name;
+        let Some(job) = self.jobs.get(&news.job) else { return };
+        let name = Arc::clone(&job.constants.name);
         let (level, message) = tell::words(news);
         let pid = news.run.and_then(|run| self.groups.pid(run));
         match (news.run, pid) {
@@ -330,8 +709,10 @@ impl Driver {
             (None, _) => log::log!(level, process:% = name; "{message}"),
         }
         match &news.what {
-            What::Started { .. } => self.notify.ready(&format!("{name}: {message}")),
-            What::Ending { .. } => self.notify.stopping(&format!("{name}: {message}")),
+            What::Started { .. } if self.many.is_none() => self.notify.ready(&format!("{name}: {message}")),
+            What::Ending { .. } if *self.pod.phase() != PodPhase::Up => {
+                self.notify.stopping(&format!("{name}: {message}"));
+            }
             What::Exited { .. } | What::Restarting { .. } | What::GaveUp { .. } => {
                 self.notify.status(&format!("{name}: {message}"));
             }
@@ -342,17 +723,205 @@ impl Driver {
             }
             _ => {}
         }
-        self.hub.metrics.count(name, &news.what);
+        self.hub.metrics.count(&name, &news.what);
         self.hub.tell(Change {
             number: 0,
             at: String::new(),
-            process: name.clone(),
+            process: name.to_string(),
             run: news.run.map(|run| run.0),
             pid,
             event: news.what.label(),
             cause: tell::cause(&news.what),
             message,
         });
+    }
+
+    /// Who decided how it ended, for whoever asks what became of the container.
+    fn last_word(&self) {
+        let (Some(many), Some((code, from))) = (&self.many, self.end) else { return };
+        let view = from.and_then(|id| self.views.get(&id));
+        let kept = from.and_then(|id| self.outputs.kept(id));
+        let lines: Vec<_> =
+            kept.iter().flat_map(|kept| kept.lines(LAST_LINES)).map(|line| line.text).collect();
+        let report = termination::report(code, view.map(|view| &**view), &lines);
+        if code != 0 {
+            let first = report.lines().next().unwrap_or_default();
+            log::error!(code = code; "{first}");
+        }
+        termination::write(&many.termination_log, &report);
+        if let Some(file) = &many.plan.readiness_file {
+            readiness_file(file, false, true);
+        }
+    }
+
+    // === requests ===
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Process { name, wish, reply } => {
+                let id = match self.find(&name) {
+                    Ok(id) => id,
+                    Err(error) => return drop(reply.send(Err(error))),
+                };
+                let what = match wish {
+                    Wish::Start => Request::Start(id),
+                    Wish::Stop => Request::Stop(id),
+                    Wish::Restart => Request::Restart(id),
+                    Wish::Signal(signal) => Request::Signal(id, signal),
+                };
+                self.request(what, reply);
+            }
+            Command::End(reply) => self.request(Request::End, reply),
+            Command::Reload(reply) => {
+                let result = self.reload();
+                match &result {
+                    Ok(reloaded) => log::info!("read again: {}", in_words(reloaded)),
+                    Err(error) => log::error!("not read again, nothing has changed: {error}"),
+                }
+                let _ = reply.send(result);
+            }
+            Command::HeartBeat { name, reply } => {
+                let result = self.find(&name).map(|id| {
+                    if let Some(job) = self.jobs.get_mut(&id) {
+                        job.heart_beat = Some(Instant::now());
+                    }
+                });
+                let _ = reply.send(result);
+            }
+        }
+    }
+
+    fn find(&self, name: &str) -> Result<JobId, ControlError> {
+        let retired = |id: &JobId| self.pod.job(*id).is_none_or(|job| job.retired);
+        let planned = self.pod.order().iter().filter(|id| !retired(id));
+        let named = |id: &&JobId| self.jobs.get(id).is_some_and(|job| &*job.constants.name == name);
+        planned.clone().find(named).copied().ok_or_else(|| {
+            let names: Vec<_> =
+                planned.filter_map(|id| Some(self.jobs.get(id)?.constants.name.clone())).collect();
+            let hint = crate::config::read::hint(name, names.iter().map(|name| &**name));
+            ControlError::Unknown(format!("there is no process '{name}'{hint}"))
+        })
+    }
+
+    fn request(&mut self, what: Request, reply: Reply<Fulfilled>) {
+        self.next_request += 1;
+        let request = RequestId(self.next_request);
+        self.requests.insert(request, reply);
+        self.feed(Event::Asked { request, what });
+    }
+
+    /// Reads the configuration again. All or nothing: a file that is not all right changes nothing.
+    fn reload(&mut self) -> Result<Reloaded, ControlError> {
+        let Some(many) = &self.many else {
+            return Err(ControlError::Configuration(
+                "there is no configuration that could be read again".to_owned(),
+            ));
+        };
+        if *self.pod.phase() != PodPhase::Up {
+            return Err(ControlError::Refused(Refusal::Ending));
+        }
+        let new = up::load(&many.source, &many.beside, &Real)
+            .map_err(|error| ControlError::Configuration(error.to_string()))?;
+        let retired = |id: &JobId| self.pod.job(*id).is_none_or(|job| job.retired);
+        let present: Vec<JobId> = self.pod.order().iter().filter(|id| !retired(id)).copied().collect();
+        let mut told = Reloaded::default();
+        let mut next = self.pod.places();
+        let mut places = Vec::new();
+        for (place, process) in new.processes.iter().enumerate() {
+            let old = present
+                .iter()
+                .find(|id| self.jobs.get(id).is_some_and(|job| *job.constants.name == process.name));
+            let same = old.is_some_and(|id| {
+                let before = many.plan.processes.iter().position(|it| it.name == process.name);
+                let plans = before.map(|before| (&many.plan.plan.jobs[before], &new.plan.jobs[place]));
+                let as_planned = plans.is_some_and(|(before, now)| {
+                    engine::JobPlan { needs: Vec::new(), ..before.clone() }
+                        == engine::JobPlan { needs: Vec::new(), ..now.clone() }
+                });
+                as_planned && self.jobs.get(id).is_some_and(|job| job.plan.as_ref() == Some(process))
+            });
+            match old.filter(|_| same) {
+                Some(id) => {
+                    told.kept += 1;
+                    places.push(*id);
+                }
+                None => {
+                    let list = if old.is_some() { &mut told.changed } else { &mut told.added };
+                    list.push(process.name.clone());
+                    places.push(JobId(next));
+                    next += 1;
+                }
+            }
+        }
+        let planned = |name: &str| new.processes.iter().any(|process| process.name == name);
+        let names = present.iter().filter_map(|id| Some(self.jobs.get(id)?.constants.name.to_string()));
+        told.removed = names.filter(|name| !planned(name)).collect();
+        let first_new = self.pod.places();
+        for (place, process) in
+            new.processes.iter().enumerate().filter(|(place, _)| places[*place].0 >= first_new)
+        {
+            let id = places[place];
+            let planned = self.outputs.plan(id, &process.name, streams(process), process.logs.clone(), false);
+            planned
+                .map_err(|error| ControlError::Configuration(format!("no output: {}", describe(&error))))?;
+            let process = Process {
+                constants: constants(process),
+                program: process.program.clone(),
+                plan: Some(process.clone()),
+            };
+            self.jobs.insert(id, Job::new(process, &new.plan.jobs[place]));
+        }
+        let Plan { jobs, mut frame } = new.plan.clone();
+        let placed = jobs.into_iter().enumerate().map(|(place, mut job)| {
+            for need in &mut job.needs {
+                need.job = places[need.job.0];
+            }
+            (places[place], job)
+        });
+        let jobs = placed.collect();
+        if let engine::ExitRule::From(id) = &mut frame.exit {
+            *id = places[id.0];
+        }
+        if new.processes.iter().any(|process| process.memory_limit.is_some()) && self.look_at_memory.is_none()
+        {
+            self.look_at_memory = Some(Instant::now());
+        }
+        if let Some(many) = &mut self.many {
+            many.plan = new;
+        }
+        // The engine's own answer adds nothing: what could be refused was refused above.
+        self.next_request += 1;
+        self.feed(Event::Reloaded { request: RequestId(self.next_request), jobs, frame });
+        self.publish();
+        Ok(told)
+    }
+}
+
+fn in_words(reloaded: &Reloaded) -> String {
+    let list = |what: &str, names: &[String]| match names {
+        [] => String::new(),
+        names => format!("{what} {}; ", names.join(", ")),
+    };
+    let Reloaded { added, changed, removed, kept } = reloaded;
+    format!(
+        "{}{}{}{kept} as before",
+        list("added", added),
+        list("changed", changed),
+        list("removed", removed)
+    )
+}
+
+/// Makes or removes a file, if that has to be done.
+fn readiness_file(path: &Path, there: bool, gone: bool) {
+    let result = if there && !path.exists() {
+        fs::write(path, "")
+    } else if gone && path.exists() {
+        fs::remove_file(path)
+    } else {
+        Ok(())
+    };
+    if let Err(error) = result {
+        log::warn!(file:% = path.display(); "cannot keep the readiness file: {error}");
     }
 }
 
@@ -366,6 +935,22 @@ async fn until(at: Option<Instant>) {
 
 /// What is shown before anything has happened.
 #[must_use]
-pub fn first_view(constants: &Constants, seed: &Seed, clock: Clock) -> View {
-    View::own(constants, &Pod::new(seed.clone()).snapshot(), None, &mut Calendar::new(clock))
+pub fn first_view(
+    mode: &'static str,
+    constants: &[&Constants],
+    seed: &Seed,
+    many: bool,
+    clock: Clock,
+) -> View {
+    let snapshot = Pod::new(seed.clone()).snapshot();
+    let shown = constants.iter().zip(snapshot.jobs).map(|(constants, job)| {
+        Arc::new(ProcessView::own(constants, job, &snapshot.phase, None, None, None, clock))
+    });
+    View::own(mode, 0, &snapshot.phase, None, shown.collect(), many)
+}
+
+/// An answer that nobody will give.
+#[must_use]
+pub fn no_commands() -> mpsc::Receiver<Command> {
+    mpsc::channel(1).1
 }

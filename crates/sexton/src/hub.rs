@@ -3,18 +3,22 @@
 //! One writes (the driver, after each step of the engine); the others read, never wait for the writer, and
 //! never ask the engine.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::{broadcast, watch};
 
+use crate::control::Controls;
+use crate::logs::recent as logs;
 use crate::metrics::Metrics;
 use crate::view::View;
 
 /// How many changes are kept for those who come later, and how far a follower may fall behind.
 const KEPT: usize = 256;
+/// How many changes of each process are kept, so that one that is often restarted does not displace the others.
+const KEPT_OF_EACH: usize = 12;
 
 /// Something that has happened, as people and programs are told.
 #[derive(Debug, Clone, Serialize)]
@@ -49,12 +53,20 @@ pub struct Hub {
     recent: Mutex<Recent>,
     /// What is counted.
     pub metrics: Metrics,
+    /// What the processes wrote last.
+    pub logs: Arc<logs::Recent>,
+    /// The way to the driver, where somebody may want something of it.
+    pub controls: Option<Controls>,
 }
 
 #[derive(Debug, Default)]
 struct Recent {
     told: u64,
     kept: VecDeque<Arc<Change>>,
+    /// The last that concerned each process.
+    of: BTreeMap<String, VecDeque<Arc<Change>>>,
+    /// When each was last said to be alive.
+    heard: BTreeMap<String, Timestamp>,
 }
 
 impl Hub {
@@ -66,6 +78,8 @@ impl Hub {
             changes: broadcast::Sender::new(KEPT),
             recent: Mutex::default(),
             metrics: Metrics::new(),
+            logs: Arc::default(),
+            controls: None,
         }
     }
 
@@ -97,8 +111,32 @@ impl Hub {
             recent.kept.pop_front();
         }
         recent.kept.push_back(Arc::clone(&change));
+        let own = recent.of.entry(change.process.clone()).or_default();
+        if own.len() == KEPT_OF_EACH {
+            own.pop_front();
+        }
+        own.push_back(Arc::clone(&change));
         // Nobody follows: nobody hears.
         let _ = self.changes.send(change);
+    }
+
+    /// Somebody has said that a process is alive.
+    pub fn heard(&self, process: &str) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.heard.insert(process.to_owned(), Timestamp::now());
+    }
+
+    /// When somebody last said so.
+    #[must_use]
+    pub fn last_heard(&self, process: &str) -> Option<Timestamp> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).heard.get(process).copied()
+    }
+
+    /// The last changes of one process, the oldest first.
+    #[must_use]
+    pub fn changes_of(&self, process: &str) -> Vec<Arc<Change>> {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.of.get(process).into_iter().flatten().cloned().collect()
     }
 
     /// The last changes, and each that follows: none is missing between the two.

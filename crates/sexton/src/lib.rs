@@ -8,10 +8,14 @@
 //!                                       hub ─► http
 //! ```
 
+pub mod announce;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod driver;
+pub mod figures;
 pub mod http;
 pub mod hub;
 pub mod journal;
@@ -19,13 +23,16 @@ pub mod life;
 pub mod listen;
 pub mod logfmt;
 pub mod logging;
+pub mod logs;
 pub mod metrics;
 pub mod notify;
 pub mod output;
+pub mod probe;
 pub mod process;
 pub mod readable;
 pub mod sink;
 pub mod tell;
+pub mod termination;
 pub mod view;
 pub mod watch;
 pub mod words;

@@ -1,25 +1,34 @@
 //! The life of the program, from settings to exit code: everything that can be refused is refused before
 //! anything is started.
 
-use std::io;
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use engine::pod::Seed;
+use engine::{JobId, Plan};
 use thiserror::Error;
+use tokio::sync::mpsc;
 
 use crate::clock::Clock;
-use crate::config::{Answers, Mode, Own, Settings, Watch};
-use crate::driver::{self, Driver, Parts};
-use crate::http::{Server, router};
+use crate::config::environment::Real;
+use crate::config::raw::native::LogFormat;
+use crate::config::up::{self, ConfigError, LogPlan, UpPlan};
+use crate::config::{Answers, ControlPath, Mode, Own, Settings, Up, Watch};
+use crate::control;
+use crate::driver::{self, Driver, Many, Parts, Process};
+use crate::http::{Server, control_router, router};
 use crate::hub::Hub;
 use crate::journal::Journal;
-use crate::listen::{self, Bound, ListenError};
+use crate::listen::{self, Bound, ControlSocket, ListenError};
 use crate::logging;
 use crate::notify::Notify;
 use crate::output::Outputs;
 use crate::process::signals::{SignalStream, Signals};
 use crate::process::terminal::Terminal;
+use crate::termination;
 use crate::view::{Constants, Health, View};
 use crate::watch::Watcher;
 
@@ -29,6 +38,9 @@ pub enum LifeError {
     /// We cannot answer.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The file is not all right.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The journal cannot be written.
     #[error("cannot write the event journal {path}: {source}")]
     Journal {
@@ -51,10 +63,11 @@ pub enum LifeError {
 }
 
 impl LifeError {
-    /// As in sysexits.h: `EX_UNAVAILABLE`, `EX_CANTCREAT`, `EX_OSERR`.
+    /// As in sysexits.h: `EX_CONFIG`, `EX_UNAVAILABLE`, `EX_CANTCREAT`, `EX_OSERR`.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
+            Self::Config(_) => 78,
             Self::Listen(_) => 69,
             Self::Journal { .. } => 73,
             Self::ProcessList(_) | Self::System { .. } => 71,
@@ -68,7 +81,16 @@ fn system(what: &'static str) -> impl FnOnce(io::Error) -> LifeError {
 
 /// Does what the settings say, and returns the exit code.
 pub fn live(settings: Settings) -> Result<i32, LifeError> {
+    // A file that is not all right binds nothing either.
+    let plan = match &settings.mode {
+        Mode::Up(up) => Some(up::load(&up.source, &up.beside, &Real)?),
+        Mode::Own(_) | Mode::Watch(_) => None,
+    };
     let listeners = listen::open(&settings.listen)?;
+    let control = match &settings.mode {
+        Mode::Up(up) => control_socket(up.control.as_ref())?,
+        Mode::Own(_) | Mode::Watch(_) => None,
+    };
     // Before there is any thread: threads inherit what is blocked.
     let signals = Signals::take().map_err(system("signals"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -78,9 +100,14 @@ pub fn live(settings: Settings) -> Result<i32, LifeError> {
         let (bound, side_port, answers) = (listeners.bound, listeners.side_port, settings.answers);
         let code = match settings.mode {
             Mode::Own(own) => {
-                look_after(own, settings.journal.as_deref(), signals, bound, side_port, answers).await
+                look_after(*own, settings.journal.as_deref(), signals, bound, side_port, answers).await
             }
             Mode::Watch(watch) => look_at(watch, signals, bound, side_port, answers).await,
+            Mode::Up(up) => {
+                let Some(plan) = plan else { unreachable!("it was read above") };
+                look_after_many(*up, plan, settings.journal.as_deref(), signals, bound, control, answers)
+                    .await
+            }
         };
         logging::flush().await;
         code
@@ -90,8 +117,21 @@ pub fn live(settings: Settings) -> Result<i32, LifeError> {
     code
 }
 
-fn begin_journal(own: &Own, path: Option<&std::path::Path>) -> Result<(Seed, Option<Journal>), LifeError> {
-    let seed = Seed { plan: own.plan.clone(), seed: throw() };
+/// The control socket. One that nobody has asked for need not be.
+fn control_socket(path: Option<&ControlPath>) -> Result<Option<ControlSocket>, LifeError> {
+    let Some(ControlPath { path, asked_for }) = path else { return Ok(None) };
+    match listen::control(path) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) if *asked_for => Err(error.into()),
+        Err(error) => {
+            log::warn!("{error}: nobody can ask us for anything (--control names another place)");
+            Ok(None)
+        }
+    }
+}
+
+fn begin_journal(plan: &Plan, path: Option<&std::path::Path>) -> Result<(Seed, Option<Journal>), LifeError> {
+    let seed = Seed { plan: plan.clone(), seed: throw() };
     let journal = path.map(|path| {
         Journal::begin(path, &seed)
             .map_err(|source| LifeError::Journal { path: path.display().to_string(), source })
@@ -114,37 +154,114 @@ async fn look_after(
     side_port: u16,
     answers: Answers,
 ) -> Result<i32, LifeError> {
-    let (seed, journal) = begin_journal(&own, journal)?;
+    let (seed, journal) = begin_journal(&own.plan, journal)?;
     let clock = Clock::begin();
     let text = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();
     let constants = Constants {
-        mode: own.word,
-        name: own.name.clone(),
+        name: own.name.as_str().into(),
         command: text(&own.program.command),
         arguments: own.program.arguments.iter().map(text).collect(),
         ttl: own.ttl.filter(|span| span.from == span.to).map(|span| span.to).unwrap_or_default(),
         wait: own.wait,
         side_port,
     };
-    let outputs = Outputs::new(own.output, own.name).map_err(system("a thread for the output"))?;
-    let mut hub = Hub::new(driver::first_view(&constants, &seed, clock));
+    let mut hub = Hub::new(driver::first_view(own.word, &[&constants], &seed, false, clock));
+    let mut outputs = Outputs::new(Arc::clone(&hub.logs));
+    let logs = LogPlan { format: records_for_one(), labels: BTreeMap::new() };
+    outputs.plan(JobId(0), &own.name, own.output, logs, true).map_err(system("a thread for the output"))?;
     hub.metrics.watch_sinks(outputs.sinks());
     let hub = Arc::new(hub);
-    let server = serve(bound, &hub, answers)?;
+    let server = serve(bound, &hub, router(Arc::clone(&hub), answers, clock))?;
     let driver = Driver::new(Parts {
+        mode: own.word,
         seed,
         clock,
         signals,
-        programs: vec![own.program],
+        processes: vec![Process { constants, program: own.program, plan: None }],
         outputs,
         terminal: Terminal::on_stdin(),
         journal,
         notify: Notify::from_environment(),
         hub,
-        constants,
+        commands: driver::no_commands(),
+        many: None,
     });
     let code = driver.run().await.map_err(system("signals"))?;
     if let Some(server) = server {
+        server.finish().await;
+    }
+    Ok(code)
+}
+
+/// The form of the records of one process alone.
+fn records_for_one() -> LogFormat {
+    if io::stdout().is_terminal() { LogFormat::Pretty } else { LogFormat::Logfmt }
+}
+
+async fn look_after_many(
+    up: Up,
+    plan: UpPlan,
+    journal: Option<&std::path::Path>,
+    signals: SignalStream,
+    bound: Vec<Bound>,
+    control: Option<ControlSocket>,
+    answers: Answers,
+) -> Result<i32, LifeError> {
+    for warning in &plan.warnings {
+        log::warn!("{}:{warning}", up.source);
+    }
+    let (seed, journal) = begin_journal(&plan.plan, journal)?;
+    let clock = Clock::begin();
+    let constants: Vec<_> = plan.processes.iter().map(driver::constants).collect();
+    let mut hub =
+        Hub::new(driver::first_view("up", &constants.iter().collect::<Vec<_>>(), &seed, true, clock));
+    let mut outputs = Outputs::new(Arc::clone(&hub.logs));
+    for (place, process) in plan.processes.iter().enumerate() {
+        let planned =
+            outputs.plan(JobId(place), &process.name, driver::streams(process), process.logs.clone(), false);
+        planned.map_err(system("a thread for the output"))?;
+    }
+    outputs.align();
+    hub.metrics.watch_sinks(outputs.sinks());
+    let (controls, commands) = mpsc::channel(control::QUEUE);
+    hub.controls = Some(controls);
+    let hub = Arc::new(hub);
+    let server = serve(bound, &hub, router(Arc::clone(&hub), answers, clock))?;
+    let (control, guard) = match control {
+        Some(ControlSocket { bound, guard }) => {
+            let router = control_router(Arc::clone(&hub), answers, clock);
+            (serve(vec![bound], &hub, router)?, Some(guard))
+        }
+        None => (None, None),
+    };
+    let processes = plan.processes.iter().zip(constants);
+    let processes = processes.map(|(process, constants)| Process {
+        constants,
+        program: process.program.clone(),
+        plan: Some(process.clone()),
+    });
+    let driver = Driver::new(Parts {
+        mode: "up",
+        seed,
+        clock,
+        signals,
+        processes: processes.collect(),
+        outputs,
+        terminal: None,
+        journal,
+        notify: Notify::from_environment(),
+        hub,
+        commands,
+        many: Some(Many {
+            source: up.source,
+            beside: up.beside,
+            plan,
+            termination_log: termination::FILE.into(),
+        }),
+    });
+    let code = driver.run().await.map_err(system("signals"))?;
+    drop(guard);
+    for server in [control, server].into_iter().flatten() {
         server.finish().await;
     }
     Ok(code)
@@ -159,11 +276,18 @@ async fn look_at(
 ) -> Result<i32, LifeError> {
     let clock = Clock::begin();
     let health = Health::watched(false, false, "yet");
-    let hub = Hub::new(View { generation: 0, mode: "watch", processes: Vec::new(), health, over: false });
+    let hub = Hub::new(View {
+        generation: 0,
+        mode: "watch",
+        processes: Vec::new(),
+        health,
+        ending: None,
+        over: false,
+    });
     let hub = Arc::new(hub);
     let watcher = Watcher::new(watch, side_port, clock, Notify::from_environment(), Arc::clone(&hub));
     let watcher = watcher.map_err(LifeError::ProcessList)?;
-    let server = serve(bound, &hub, answers)?;
+    let server = serve(bound, &hub, router(Arc::clone(&hub), answers, clock))?;
     let code = watcher.run(signals).await.map_err(system("signals"))?;
     if let Some(server) = server {
         server.finish().await;
@@ -171,7 +295,7 @@ async fn look_at(
     Ok(code)
 }
 
-fn serve(bound: Vec<Bound>, hub: &Arc<Hub>, answers: Answers) -> Result<Option<Server>, LifeError> {
+fn serve(bound: Vec<Bound>, hub: &Arc<Hub>, router: Router) -> Result<Option<Server>, LifeError> {
     if bound.is_empty() {
         return Ok(None);
     }
@@ -182,6 +306,6 @@ fn serve(bound: Vec<Bound>, hub: &Arc<Hub>, answers: Answers) -> Result<Option<S
             log::info!(address:% = address; "listening");
         }
     }
-    let server = Server::start(bound, router(Arc::clone(hub), answers), Arc::clone(hub));
+    let server = Server::start(bound, router, Arc::clone(hub));
     server.map(Some).map_err(system("the listening socket"))
 }

@@ -1,11 +1,15 @@
 //! Where we answer: bound before anything is started, so that a port that is taken starts nothing.
 
 use std::env;
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::os::unix::net::UnixListener as StdUnixListener;
+use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, Mode, flock};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use thiserror::Error;
@@ -19,6 +23,9 @@ const FIRST_HANDED: i32 = 3;
 /// after a second at the earliest.
 const QUEUE: i32 = 4096;
 
+/// What `sockaddr_un` holds, less the end; unix(7).
+const LONGEST_SOCKET_PATH: usize = 107;
+
 /// A bound socket that does not listen on any runtime yet.
 #[derive(Debug)]
 pub enum Bound {
@@ -26,6 +33,8 @@ pub enum Bound {
     Tcp(StdTcpListener),
     /// Of this machine.
     Unix(StdUnixListener),
+    /// Of this machine, and only for ourselves and root.
+    Control(StdUnixListener),
 }
 
 /// All that we have bound.
@@ -51,6 +60,14 @@ pub enum ListenError {
     /// No port above is free.
     #[error("cannot listen at a second port: none above {0} is free")]
     NoSidePort(u16),
+    /// The control socket cannot be had.
+    #[error("cannot listen at the control socket {}: {why}", path.display())]
+    Control {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// The service manager handed us nothing.
     #[error("cannot take a socket from the service manager: {0}")]
     NotActivated(String),
@@ -83,6 +100,59 @@ fn bind(address: SocketAddr) -> Result<StdTcpListener, ListenError> {
         Ok(listener)
     });
     bound.map_err(|source| ListenError::Bind { address, source })
+}
+
+/// The control socket, for as long as it is ours.
+#[derive(Debug)]
+pub struct ControlSocket {
+    /// To answer on.
+    pub bound: Bound,
+    /// Removes the socket, and gives up the lock, when all is over.
+    pub guard: ControlGuard,
+}
+
+/// Holds the lock beside the socket.
+#[derive(Debug)]
+pub struct ControlGuard {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Drop for ControlGuard {
+    fn drop(&mut self) {
+        // The lock file stays: whoever waits for it has it open.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Binds the control socket. A lock beside it tells whether another has it; a socket without one is left over from
+/// somebody who was killed, and goes.
+pub fn control(path: &Path) -> Result<ControlSocket, ListenError> {
+    let wrong = |why: String| ListenError::Control { path: path.to_owned(), why };
+    let io = |error: io::Error| wrong(crate::words::describe(&error));
+    if path.as_os_str().len() > LONGEST_SOCKET_PATH {
+        return Err(wrong(format!("the path is too long for a socket: at most {LONGEST_SOCKET_PATH} bytes")));
+    }
+    let mut lock = path.as_os_str().to_owned();
+    lock.push(".lock");
+    let lock =
+        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(lock).map_err(io)?;
+    if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Err(wrong("another sexton has it".to_owned()));
+    }
+    match fs::symlink_metadata(path) {
+        Ok(there) if there.file_type().is_socket() => fs::remove_file(path).map_err(io)?,
+        Ok(_) => return Err(wrong("there is a file of that name which is no socket".to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(io(error)),
+    }
+    // For the time between bind and chmod too: nobody else may connect. There is no other thread yet.
+    let before = rustix::process::umask(Mode::from_raw_mode(0o177));
+    let bound = StdUnixListener::bind(path);
+    rustix::process::umask(before);
+    let bound = bound.map_err(io)?;
+    let guard = ControlGuard { path: path.to_owned(), _lock: lock };
+    Ok(ControlSocket { bound: Bound::Control(bound), guard })
 }
 
 /// The next port above that is free.

@@ -36,15 +36,16 @@ enum Form {
     Text,
 }
 
-/// Of `-v` (how often), `--log-format`, `SEXTON_LOG` and `SEXTON_LOG_FORMAT`.
+/// Of `-v` (how often), `--log-format`, `SEXTON_LOG` and `SEXTON_LOG_FORMAT`; `quiet` is the level where nobody says.
 pub fn settings(
+    quiet: LevelFilter,
     verbose: u8,
     format: Option<String>,
     environment: &dyn Environment,
 ) -> Result<LogSettings, UsageError> {
     let text = |name| environment.get(name).map(|value| value.to_string_lossy().into_owned());
     let level = match (verbose, text("SEXTON_LOG")) {
-        (0, None) => LevelFilter::Warn,
+        (0, None) => quiet,
         (0, Some(word)) => word.parse().map_err(|_| {
             UsageError(format!("SEXTON_LOG '{word}': expected off, error, warn, info, debug or trace"))
         })?,
@@ -168,15 +169,16 @@ mod tests {
     fn words_decide_level_and_form() {
         use std::collections::BTreeMap;
         let none = BTreeMap::new();
-        assert_eq!(settings(0, None, &none), Ok(LogSettings::default()));
-        assert_eq!(settings(1, None, &none).map(|s| s.level), Ok(LevelFilter::Info));
-        assert_eq!(settings(9, None, &none).map(|s| s.level), Ok(LevelFilter::Debug));
+        assert_eq!(settings(LevelFilter::Warn, 0, None, &none), Ok(LogSettings::default()));
+        assert_eq!(settings(LevelFilter::Warn, 1, None, &none).map(|s| s.level), Ok(LevelFilter::Info));
+        assert_eq!(settings(LevelFilter::Warn, 9, None, &none).map(|s| s.level), Ok(LevelFilter::Debug));
         let variables = BTreeMap::from([("SEXTON_LOG", "off"), ("SEXTON_LOG_FORMAT", "text")]);
         let expected = LogSettings { level: LevelFilter::Off, form: Some(Form::Text) };
-        assert_eq!(settings(0, None, &variables), Ok(expected));
+        assert_eq!(settings(LevelFilter::Warn, 0, None, &variables), Ok(expected));
         assert!(
-            settings(0, Some("xml".to_owned()), &none).is_err_and(|e| e.0.starts_with("--log-format 'xml'"))
+            settings(LevelFilter::Warn, 0, Some("xml".to_owned()), &none)
+                .is_err_and(|e| e.0.starts_with("--log-format 'xml'"))
         );
-        assert!(settings(0, None, &BTreeMap::from([("SEXTON_LOG", "loud")])).is_err());
+        assert!(settings(LevelFilter::Warn, 0, None, &BTreeMap::from([("SEXTON_LOG", "loud")])).is_err());
     }
 }

@@ -5,13 +5,17 @@ use std::process::ExitCode;
 
 use sexton::cli::{self, Invocation};
 use sexton::config::environment::Real;
+use sexton::config::up::ConfigError;
+use sexton::life::LifeError;
 use sexton::process::terminal::Terminal;
-use sexton::{life, logging, words};
+use sexton::{client, life, logging, words};
 
 /// `EX_USAGE` of sysexits.h.
 const USAGE: u8 = 64;
 /// `EX_DATAERR` of sysexits.h: a journal that is none.
 const DATA: u8 = 65;
+/// `EX_CONFIG` of sysexits.h: a configuration that is not all right.
+const CONFIG: u8 = 78;
 /// `EX_CANTCREAT` of sysexits.h: a link that cannot be made.
 const CANNOT_CREATE: u8 = 73;
 
@@ -27,12 +31,21 @@ fn main() -> ExitCode {
         Invocation::Live(settings) => match life::live(*settings) {
             // Codes are 0 to 255, as the system has them.
             Ok(code) => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
+            Err(LifeError::Config(error)) => refused_file(&error),
             Err(error) => refused(&error, error.exit_code()),
         },
         Invocation::Print(text) => printed(&text),
         Invocation::Install(directory) => match cli::install::install(&directory) {
             Ok(told) => printed(&told),
             Err(error) => refused(&error, CANNOT_CREATE),
+        },
+        Invocation::Ask(errand) => match client::run(errand) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => refused(&error, error.exit_code()),
+        },
+        Invocation::Check { file, json } => match cli::check::check(&file, json, &Real) {
+            Ok(told) => printed(&told),
+            Err(error) => refused_file(&error),
         },
         Invocation::Replay(file) => match cli::replay::replay(&file, &mut std::io::stdout().lock()) {
             Ok(()) => ExitCode::SUCCESS,
@@ -46,6 +59,15 @@ fn refused(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
     // If nobody can read it, the code still tells.
     let _ = writeln!(std::io::stderr(), "sexton: {}", words::one_line(&error.to_string()));
     ExitCode::from(code)
+}
+
+/// Says all that is wrong with a file: a line for each thing.
+fn refused_file(error: &ConfigError) -> ExitCode {
+    let mut told = ExitCode::SUCCESS;
+    for problem in error.lines() {
+        told = refused(&problem, CONFIG);
+    }
+    told
 }
 
 /// Whoever does not want to read on (`| head`) makes no error of it.

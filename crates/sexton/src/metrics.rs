@@ -1,5 +1,6 @@
 //! What is counted, in the `OpenMetrics` text format.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 
 use engine::What;
@@ -11,7 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::process::procfs;
+use crate::figures::Figures;
+use crate::process::{Pid, procfs};
 use crate::sink::Sink;
 use crate::tell;
 use crate::view::{Status, View};
@@ -35,6 +37,12 @@ struct OfExit {
 struct OfRestart {
     process: String,
     reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfProbe {
+    process: String,
+    probe: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -97,6 +105,10 @@ pub struct Metrics {
     kills: Family<OfProcess, Counter>,
     up: Family<OfProcess, Gauge>,
     uptime: Family<OfProcess, Gauge<f64, AtomicU64>>,
+    ready: Family<OfProcess, Gauge>,
+    cpu: Family<OfProcess, Counter<f64, AtomicU64>>,
+    memory: Family<OfProcess, Gauge>,
+    probe_failures: Family<OfProbe, Counter>,
     lines_lost: Family<OfStream, Counter>,
     /// Connections that were cut to make room for others.
     pub connections_cut: Counter,
@@ -118,6 +130,10 @@ impl Metrics {
             kills: Family::default(),
             up: Family::default(),
             uptime: Family::default(),
+            ready: Family::default(),
+            cpu: Family::default(),
+            memory: Family::default(),
+            probe_failures: Family::default(),
             lines_lost: Family::default(),
             connections_cut: Counter::default(),
             connections: Gauge::default(),
@@ -140,6 +156,20 @@ impl Metrics {
             Unit::Seconds,
             this.uptime.clone(),
         );
+        r.register("sexton_process_ready", "1 while the process is ready", this.ready.clone());
+        r.register_with_unit(
+            "sexton_process_cpu",
+            "Processor time of the process and its descendants",
+            Unit::Seconds,
+            this.cpu.clone(),
+        );
+        r.register_with_unit(
+            "sexton_process_memory",
+            "Resident memory of the process and its descendants",
+            Unit::Bytes,
+            this.memory.clone(),
+        );
+        r.register("sexton_probe_failures", "Probes that failed", this.probe_failures.clone());
         r.register(
             "sexton_log_lines_lost",
             "Lines of output dropped or not written",
@@ -170,6 +200,10 @@ impl Metrics {
                 let labels = OfRestart { process: name.to_owned(), reason: cause.label() };
                 self.restarts.get_or_create(&labels).inc();
             }
+            What::ProbeFailed { kind, .. } => {
+                let labels = OfProbe { process: name.to_owned(), probe: kind.label() };
+                self.probe_failures.get_or_create(&labels).inc();
+            }
             What::Killing { .. } => {
                 self.kills.get_or_create(&process()).inc();
             }
@@ -184,12 +218,23 @@ impl Metrics {
 
     /// The text.
     #[must_use]
-    pub fn text(&self, view: &View) -> String {
+    pub fn text(&self, view: &View, usage: &BTreeMap<Pid, Figures>) -> String {
         for process in &view.processes {
-            let labels = OfProcess { process: process.name.clone() };
+            let labels = OfProcess { process: process.name.to_string() };
             let up = process.status == Status::Running;
             self.up.get_or_create(&labels).set(i64::from(up));
             let age = process.started_at.filter(|_| up).map(|at| Timestamp::now().duration_since(at));
+            if view.mode == "up" {
+                let ready = process.own.as_ref().is_some_and(|own| own.job.ready);
+                self.ready.get_or_create(&labels).set(i64::from(ready));
+                let figures = process.pid.and_then(|pid| usage.get(&pid)).copied().unwrap_or_default();
+                let cpu = self.cpu.get_or_create(&labels);
+                // Of those that are there: what has ended takes its share along, and a counter does not fall.
+                cpu.inc_by((figures.cpu_seconds - cpu.get()).max(0.0));
+                self.memory
+                    .get_or_create(&labels)
+                    .set(i64::try_from(figures.resident_bytes).unwrap_or(i64::MAX));
+            }
             self.uptime.get_or_create(&labels).set(age.map_or(0.0, |age| age.as_secs_f64().max(0.0)));
         }
         for (stream, sink) in &self.sinks {

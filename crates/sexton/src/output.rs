@@ -1,44 +1,59 @@
-//! The output of a process as log records: one for each line, with the time at which we read it.
+//! The output of processes: read from pipes, made into records, kept for a while.
 //!
 //! * The end of a process is what the reaper says, never the end of its output: a grandchild may hold the
 //!   pipe open. What was written before the end is read before the end is told; what comes later, until
 //!   nothing of the run is left.
 //! * A line longer than [`LONGEST`] is split, each part but the last marked `partial=true`.
-//! * Reading never waits for whoever reads us: see [`crate::sink`].
+//! * Reading never waits long for whoever reads us: see [`crate::sink`].
 
-use std::io::{self, IsTerminal, Read as _};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use engine::RunId;
-use jiff::Timestamp;
+use engine::{JobId, RunId};
 use tokio::io::unix::AsyncFd;
 use tokio::task::AbortHandle;
 
-use crate::clock::rfc3339_millis;
+use crate::config::raw::native::LogFormat;
+use crate::config::up::LogPlan;
 use crate::config::{OutputPlan, StreamPlan};
-use crate::logfmt;
+use crate::logs::Stream;
+use crate::logs::lines::{LONGEST, Lines};
+use crate::logs::recent::{Kept, Recent};
+use crate::logs::record::{Form, Person, Stamp};
 use crate::process::Pid;
 use crate::process::spawn::Output;
 use crate::readable::readable;
 use crate::sink::Sink;
 
-/// The longest line that is kept in one piece, in bytes.
-pub const LONGEST: usize = 64 << 10;
-
 /// How much is read at once.
-const PIECE: usize = 16 << 10;
+const PIECE: usize = 64 << 10;
 
-/// What becomes of the output of a process, and the readers that are at it.
+/// What becomes of the output of processes, and the readers that are at it.
 #[derive(Debug)]
 pub struct Outputs {
-    plan: OutputPlan,
-    name: String,
+    plans: BTreeMap<JobId, Plan>,
     stdout: Option<Sink>,
     stderr: Option<Sink>,
-    /// A person reads the records.
-    text: (bool, bool),
-    readers: Vec<(RunId, Arc<Mutex<Reader>>, AbortHandle)>,
+    recent: Arc<Recent>,
+    readers: BTreeMap<RunId, Vec<(Arc<Reader>, AbortHandle)>>,
+    /// The widest name, for people who read many.
+    width: usize,
+    colours: bool,
+}
+
+/// What becomes of the output of one process.
+#[derive(Debug)]
+struct Plan {
+    streams: OutputPlan,
+    name: Arc<str>,
+    logs: LogPlan,
+    kept: Arc<Kept>,
+    /// Its colour, for people who read many.
+    colour: Option<u8>,
+    width: usize,
 }
 
 /// The ends of the pipes of a process that is about to be started.
@@ -53,46 +68,76 @@ pub struct Pipes {
 }
 
 /// Our ends of the pipes.
-#[derive(Debug)]
-pub struct ReadEnds(Vec<ReadEnd>);
-
-#[derive(Debug)]
-struct ReadEnd {
-    pipe: io::PipeReader,
-    readiness: AsyncFd<OwnedFd>,
-    stream: Stream,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stream {
-    Stdout,
-    Stderr,
-}
-
-impl Stream {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Stdout => "stdout",
-            Self::Stderr => "stderr",
-        }
-    }
-}
+#[derive(Debug, Default)]
+pub struct ReadEnds(Vec<(AsyncFd<OwnedFd>, Stream)>);
 
 impl Outputs {
-    /// Prepares what the plan asks for.
-    pub fn new(plan: OutputPlan, name: String) -> io::Result<Self> {
+    /// Nobody's output yet.
+    #[must_use]
+    pub fn new(recent: Arc<Recent>) -> Self {
+        let colours =
+            io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|word| word.is_empty());
+        Self {
+            plans: BTreeMap::new(),
+            stdout: None,
+            stderr: None,
+            recent,
+            readers: BTreeMap::new(),
+            width: 0,
+            colours,
+        }
+    }
+
+    /// The output of a process is to be treated so from now on. `alone`: there is but one, whose output goes where
+    /// it says; the records of many go to our standard output, whatever stream they come from.
+    pub fn plan(
+        &mut self,
+        job: JobId,
+        name: &str,
+        streams: OutputPlan,
+        logs: LogPlan,
+        alone: bool,
+    ) -> io::Result<()> {
         let records = |plan| plan == StreamPlan::Records;
         let no_sink = || io::Error::other("no thread, or no descriptor, for standard error");
-        let stdout = records(plan.stdout).then(Sink::stdout).transpose()?;
-        let stderr = records(plan.stderr).then(|| Sink::stderr().ok_or_else(no_sink)).transpose()?;
-        Ok(Self {
-            plan,
-            name,
-            stdout,
-            stderr,
-            text: (io::stdout().is_terminal(), io::stderr().is_terminal()),
-            readers: Vec::new(),
-        })
+        if self.stdout.is_none() && (records(streams.stdout) || (!alone && records(streams.stderr))) {
+            self.stdout = Some(Sink::stdout()?);
+        }
+        if self.stderr.is_none() && alone && records(streams.stderr) {
+            self.stderr = Some(Sink::stderr().ok_or_else(no_sink)?);
+        }
+        if !alone {
+            self.width = self.width.max(name.chars().count()).min(24);
+        }
+        let name: Arc<str> = name.into();
+        let kept = self.recent.keep(&name);
+        let colour = u8::try_from(job.0 % 6).ok().filter(|_| self.colours && !alone);
+        let width = if alone { 0 } else { self.width };
+        self.plans.insert(job, Plan { streams, name, logs, kept, colour, width });
+        Ok(())
+    }
+
+    /// A process is not planned any more.
+    pub fn forget(&mut self, job: JobId) {
+        if let Some(gone) = self.plans.remove(&job)
+            && self.plans.values().all(|plan| plan.name != gone.name)
+        {
+            self.recent.forget(&gone.name);
+        }
+    }
+
+    /// The names are aligned to the widest.
+    pub fn align(&mut self) {
+        let width = self.width;
+        for plan in self.plans.values_mut().filter(|plan| plan.width > 0) {
+            plan.width = width;
+        }
+    }
+
+    /// What a process has written last.
+    #[must_use]
+    pub fn kept(&self, job: JobId) -> Option<Arc<Kept>> {
+        self.plans.get(&job).map(|plan| Arc::clone(&plan.kept))
     }
 
     /// Lines that were dropped because nobody read them, or that could not be written.
@@ -104,64 +149,74 @@ impl Outputs {
     }
 
     /// Pipes for a process that is about to be started. All that may fail, fails here.
-    pub fn pipes(&self) -> io::Result<Pipes> {
+    pub fn pipes(&self, job: JobId) -> io::Result<Pipes> {
         let mut ends = Vec::new();
         let mut output = |plan, stream| {
             Ok::<_, io::Error>(match plan {
                 StreamPlan::Inherit => Output::Inherit,
                 StreamPlan::Discard => Output::Discard,
                 StreamPlan::Records => {
-                    let (pipe, writer) = io::pipe()?;
-                    rustix::io::ioctl_fionbio(&pipe, true)?;
-                    let readiness = readable(OwnedFd::from(pipe.try_clone()?))?;
-                    ends.push(ReadEnd { pipe, readiness, stream });
-                    Output::Pipe(writer.into())
+                    let (reader, writer) = pipe()?;
+                    ends.push((reader, stream));
+                    Output::Pipe(writer)
                 }
             })
         };
-        let stdout = output(self.plan.stdout, Stream::Stdout)?;
-        let stderr = output(self.plan.stderr, Stream::Stderr)?;
+        let plan = self.plans.get(&job).map_or(OutputPlan::discard(), |plan| plan.streams);
+        let stdout = output(plan.stdout, Stream::Stdout)?;
+        let stderr = output(plan.stderr, Stream::Stderr)?;
         Ok(Pipes { stdout, stderr, ends: ReadEnds(ends) })
     }
 
     /// Reads what the process writes, from now on.
-    pub fn follow(&mut self, run: RunId, pid: Pid, ends: ReadEnds) {
-        for ReadEnd { pipe, readiness, stream } in ends.0 {
-            let (sink, text) = match stream {
-                Stream::Stdout => (&self.stdout, self.text.0),
-                Stream::Stderr => (&self.stderr, self.text.1),
+    pub fn follow(&mut self, job: JobId, run: RunId, pid: Pid, ends: ReadEnds) {
+        let Some(plan) = self.plans.get(&job) else { return };
+        let mut readers = Vec::new();
+        for (pipe, stream) in ends.0 {
+            let own = match stream {
+                Stream::Stdout => &self.stdout,
+                Stream::Stderr => self.stderr.as_ref().map_or(&self.stdout, |_| &self.stderr),
             };
-            let Some(sink) = sink.clone() else { continue };
-            let form = Form { name: self.name.clone(), pid, stream, text };
-            let reader =
-                Arc::new(Mutex::new(Reader { pipe, form, lines: Lines::default(), sink, ended: false }));
-            let task = tokio::spawn(read_until_end(readiness, Arc::clone(&reader)));
-            self.readers.push((run, reader, task.abort_handle()));
+            let Some(sink) = own.clone() else { continue };
+            let person = Person { width: plan.width, colour: plan.colour };
+            let form = Form::new(plan.logs.format, &plan.name, pid, stream, &plan.logs.labels, person);
+            let reader = Arc::new(Reader {
+                pipe,
+                stream,
+                pid,
+                name: Arc::clone(&plan.name),
+                raw: plan.logs.format == LogFormat::Raw,
+                form,
+                sink,
+                kept: Arc::clone(&plan.kept),
+                recent: Arc::clone(&self.recent),
+                state: Mutex::default(),
+            });
+            let task = tokio::spawn(Arc::clone(&reader).read_until_end());
+            readers.push((reader, task.abort_handle()));
         }
+        self.readers.insert(run, readers);
     }
 
     /// Reads what the process of this run wrote before its end.
     pub fn drain(&self, run: RunId) {
-        for (_, reader, _) in self.readers.iter().filter(|(of, _, _)| *of == run) {
-            reader.lock().unwrap_or_else(PoisonError::into_inner).read_what_is_there();
+        for (reader, _) in self.readers.get(&run).into_iter().flatten() {
+            reader.read_what_is_there();
         }
     }
 
     /// Reads what is still there and stops reading: nothing of the run is left.
     pub fn close(&mut self, run: RunId) {
         self.drain(run);
-        self.readers.retain(|(of, reader, task)| {
-            if *of == run {
-                reader.lock().unwrap_or_else(PoisonError::into_inner).end();
-                task.abort();
-            }
-            *of != run
-        });
+        for (reader, task) in self.readers.remove(&run).into_iter().flatten() {
+            reader.end();
+            task.abort();
+        }
     }
 
     /// Writes out everything, within reason.
     pub async fn finish(mut self) {
-        let runs: Vec<_> = self.readers.iter().map(|(run, _, _)| *run).collect();
+        let runs: Vec<_> = self.readers.keys().copied().collect();
         for run in runs {
             self.close(run);
         }
@@ -174,26 +229,31 @@ impl Outputs {
     }
 }
 
-async fn read_until_end(descriptor: AsyncFd<OwnedFd>, reader: Arc<Mutex<Reader>>) {
-    loop {
-        let Ok(mut ready) = descriptor.readable().await else { return };
-        let more = reader.lock().unwrap_or_else(PoisonError::into_inner).read_some();
-        match more {
-            More::Perhaps => {}
-            More::NotNow => ready.clear_ready(),
-            More::Never => return,
-        }
-        // Others want their turn, signals and exits among them.
-        tokio::task::yield_now().await;
-    }
+/// A pipe of which our end does not block and is watched by the event loop.
+pub(crate) fn pipe() -> io::Result<(AsyncFd<OwnedFd>, OwnedFd)> {
+    let (reader, writer) = io::pipe()?;
+    rustix::io::ioctl_fionbio(&reader, true)?;
+    Ok((readable(OwnedFd::from(reader))?, writer.into()))
 }
 
 #[derive(Debug)]
 struct Reader {
-    pipe: io::PipeReader,
+    pipe: AsyncFd<OwnedFd>,
+    stream: Stream,
+    pid: Pid,
+    name: Arc<str>,
+    /// Passed on as it comes, up to the end of a line.
+    raw: bool,
     form: Form,
-    lines: Lines,
     sink: Sink,
+    kept: Arc<Kept>,
+    recent: Arc<Recent>,
+    state: Mutex<ReaderState>,
+}
+
+#[derive(Debug, Default)]
+struct ReaderState {
+    lines: Lines,
     ended: bool,
 }
 
@@ -203,151 +263,121 @@ enum More {
     Never,
 }
 
+/// What is used while something is read and made into records, and by no two at a time.
+struct Scratch {
+    read: Vec<u8>,
+    records: Vec<u8>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { read: Vec::new(), records: Vec::new() }) };
+}
+
 impl Reader {
-    fn read_some(&mut self) -> More {
-        let mut buffer = [0; PIECE];
-        if self.ended {
+    async fn read_until_end(self: Arc<Self>) {
+        loop {
+            self.sink.room().await;
+            let Ok(mut ready) = self.pipe.readable().await else { return };
+            match self.read_some() {
+                More::Perhaps => {}
+                More::NotNow => ready.clear_ready(),
+                More::Never => return,
+            }
+            // Others want their turn, signals and exits among them.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn read_some(&self) -> More {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.ended {
             return More::Never;
         }
-        match self.pipe.read(&mut buffer) {
-            Ok(0) => {
-                self.end();
-                More::Never
+        SCRATCH.with_borrow_mut(|Scratch { read, records }| {
+            read.resize(PIECE, 0);
+            match rustix::io::read(self.pipe.get_ref(), read.as_mut_slice()) {
+                Ok(0) => {
+                    self.end_of(&mut state, records);
+                    More::Never
+                }
+                Ok(length) => {
+                    self.pass_on(&mut state, &read[..length], records);
+                    More::Perhaps
+                }
+                Err(rustix::io::Errno::AGAIN) => More::NotNow,
+                Err(rustix::io::Errno::INTR) => More::Perhaps,
+                Err(_) => {
+                    self.end_of(&mut state, records);
+                    More::Never
+                }
             }
-            Ok(read) => {
-                let Self { form, lines, sink, .. } = self;
-                let time = Timestamp::now();
-                lines.take(&buffer[..read], |line, partial| sink.push(&form.record(time, line, partial)));
-                More::Perhaps
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => More::NotNow,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => More::Perhaps,
-            Err(_) => {
-                self.end();
-                More::Never
-            }
+        })
+    }
+
+    fn pass_on(&self, state: &mut ReaderState, bytes: &[u8], records: &mut Vec<u8>) {
+        self.recent.note(&self.kept, &self.name, self.pid, self.stream, bytes);
+        records.clear();
+        let mut lines = 0;
+        if self.raw
+            && let Some(last) = memchr::memrchr(b'\n', bytes)
+        {
+            // Whole lines go out as they are; what is behind the last waits for its end.
+            state.lines.rest(|begun| records.extend_from_slice(begun));
+            records.extend_from_slice(&bytes[..=last]);
+            lines = 1;
+            state.lines.take(&bytes[last + 1..], |part, _| records.extend_from_slice(part));
+        } else if self.raw {
+            state.lines.take(bytes, |part, _| {
+                records.extend_from_slice(part);
+                lines += 1;
+            });
+        } else {
+            let stamp = Stamp::now();
+            state.lines.take(bytes, |line, partial| {
+                self.form.append(records, &stamp, line, partial);
+                lines += 1;
+            });
+        }
+        if !records.is_empty() {
+            self.sink.push_lines(records, lines);
+        }
+        if records.capacity() > 4 * PIECE {
+            *records = Vec::new();
         }
     }
 
     /// No more than the pipe holds: who writes for ever, as a grandchild may, does not hold up the end.
-    fn read_what_is_there(&mut self) {
-        let capacity = rustix::pipe::fcntl_getpipe_size(&self.pipe).unwrap_or(1 << 20);
-        for _ in 0..capacity.div_ceil(PIECE) {
+    fn read_what_is_there(&self) {
+        let capacity = rustix::pipe::fcntl_getpipe_size(self.pipe.get_ref()).unwrap_or(1 << 20);
+        // A pipe gives no more at once than it holds, and may give less.
+        for _ in 0..capacity.div_ceil(PIECE) + 16 {
             if !matches!(self.read_some(), More::Perhaps) {
                 return;
             }
         }
     }
 
-    fn end(&mut self) {
-        if !self.ended {
-            self.ended = true;
-            let Self { form, lines, sink, .. } = self;
-            lines.rest(|line| sink.push(&form.record(Timestamp::now(), line, false)));
-        }
+    fn end(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        SCRATCH.with_borrow_mut(|scratch| self.end_of(&mut state, &mut scratch.records));
     }
-}
 
-/// Bytes in, lines out.
-#[derive(Debug, Default)]
-struct Lines {
-    begun: Vec<u8>,
-}
-
-impl Lines {
-    fn take(&mut self, mut bytes: &[u8], mut line: impl FnMut(&[u8], bool)) {
-        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
-            let (head, tail) = (&bytes[..end], &bytes[end + 1..]);
-            if self.begun.is_empty() && head.len() <= LONGEST {
-                line(head, false);
+    fn end_of(&self, state: &mut ReaderState, records: &mut Vec<u8>) {
+        if std::mem::replace(&mut state.ended, true) {
+            return;
+        }
+        records.clear();
+        state.lines.rest(|line| {
+            if self.raw {
+                records.extend_from_slice(line);
             } else {
-                self.extend(head, &mut line);
-                line(&std::mem::take(&mut self.begun), false);
+                self.form.append(records, &Stamp::now(), line, false);
             }
-            bytes = tail;
-        }
-        self.extend(bytes, &mut line);
-    }
-
-    fn extend(&mut self, mut bytes: &[u8], line: &mut impl FnMut(&[u8], bool)) {
-        while self.begun.len() + bytes.len() > LONGEST {
-            let (head, tail) = bytes.split_at(LONGEST - self.begun.len());
-            self.begun.extend_from_slice(head);
-            line(&self.begun, true);
-            self.begun.clear();
-            bytes = tail;
-        }
-        self.begun.extend_from_slice(bytes);
-    }
-
-    /// The last line, if it has no end.
-    fn rest(&mut self, line: impl FnOnce(&[u8])) {
-        if !self.begun.is_empty() {
-            line(&std::mem::take(&mut self.begun));
+        });
+        if !records.is_empty() {
+            self.sink.push_lines(records, 1);
         }
     }
 }
 
-#[derive(Debug)]
-struct Form {
-    name: String,
-    pid: Pid,
-    stream: Stream,
-    text: bool,
-}
-
-impl Form {
-    fn record(&self, time: Timestamp, line: &[u8], partial: bool) -> Vec<u8> {
-        let time = rfc3339_millis(time);
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if self.text {
-            let mut record = format!("{time} {}[{}] ", self.name, self.pid).into_bytes();
-            record.extend_from_slice(line);
-            record.push(b'\n');
-            return record;
-        }
-        let mut record = Vec::with_capacity(line.len() + 128);
-        logfmt::append(&mut record, "time", time.as_bytes());
-        logfmt::append(&mut record, "process", self.name.as_bytes());
-        logfmt::append(&mut record, "pid", self.pid.to_string().as_bytes());
-        logfmt::append(&mut record, "stream", self.stream.label().as_bytes());
-        if partial {
-            logfmt::append(&mut record, "partial", b"true");
-        }
-        logfmt::append(&mut record, "msg", line);
-        record.push(b'\n');
-        record
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lines(chunks: &[&[u8]]) -> Vec<(usize, bool)> {
-        let mut out = Vec::new();
-        let mut lines = Lines::default();
-        for chunk in chunks {
-            lines.take(chunk, |line, partial| out.push((line.len(), partial)));
-        }
-        lines.rest(|line| out.push((line.len(), false)));
-        out
-    }
-
-    #[test]
-    fn lines_come_whole_however_they_are_cut() {
-        assert_eq!(lines(&[b"one\ntw", b"o\n", b"\nlast"]), [(3, false), (3, false), (0, false), (4, false)]);
-        assert_eq!(lines(&[b"", b"\n"]), [(0, false)]);
-    }
-
-    #[test]
-    fn a_long_line_is_split_and_marked_and_nothing_of_it_is_lost() {
-        let long = vec![b'x'; 2 * LONGEST + 5];
-        let with_end = [long.as_slice(), b"\nnext\n"].concat();
-        let expected = [(LONGEST, true), (LONGEST, true), (5, false), (4, false)];
-        assert_eq!(lines(&[&with_end]), expected);
-        let chunks: Vec<&[u8]> = with_end.chunks(4096).collect();
-        assert_eq!(lines(&chunks), expected);
-        assert_eq!(lines(&[&long[..LONGEST], b"\n"]), [(LONGEST, false)], "exactly as long is not too long");
-    }
-}
+const _: () = assert!(LONGEST == PIECE, "what is read at once is one line at the longest");

@@ -15,7 +15,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::fcntl_dupfd_cloexec;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
 use crate::clock::rfc3339_millis;
@@ -27,6 +27,10 @@ const CAPACITY: usize = 1 << 20;
 
 /// Our own descriptors begin here, above those that people number by hand.
 const FIRST_OF_OURS: i32 = 10;
+
+/// How long a writer waits for room. Whoever takes less than half of the capacity in that time is no reader that
+/// a process should wait for.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// How long the last lines may take when we end.
 const LAST_LINES: Duration = Duration::from_secs(5);
@@ -43,6 +47,8 @@ struct Shared {
     state: Mutex<State>,
     /// There is something to do for the thread.
     filled: Condvar,
+    /// There is room again for what was waiting to be pushed.
+    emptied: Notify,
     lost: AtomicU64,
 }
 
@@ -52,6 +58,8 @@ struct State {
     lines: u64,
     /// Lines dropped since the last line that told of it.
     untold: u64,
+    /// Somebody has waited for room in vain: until there is some, nobody else does.
+    slow: bool,
     /// Who wants to be told when all is written.
     flushing: Vec<oneshot::Sender<()>>,
     closed: bool,
@@ -60,8 +68,12 @@ struct State {
 impl Sink {
     /// Begins the thread that writes to `descriptor`. `tell` makes the line that tells how many were dropped.
     pub fn begin(descriptor: OwnedFd, tell: fn(u64) -> Vec<u8>) -> io::Result<Self> {
-        let shared =
-            Arc::new(Shared { state: Mutex::default(), filled: Condvar::new(), lost: AtomicU64::new(0) });
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            filled: Condvar::new(),
+            emptied: Notify::new(),
+            lost: AtomicU64::new(0),
+        });
         let writer = Arc::clone(&shared);
         let file = File::from(descriptor);
         std::thread::Builder::new()
@@ -89,16 +101,38 @@ impl Sink {
 
     /// Takes one line, with its end, or drops it.
     pub fn push(&self, line: &[u8]) {
+        self.push_lines(line, 1);
+    }
+
+    /// Takes so many lines, with their ends, or drops them.
+    pub fn push_lines(&self, text: &[u8], lines: u64) {
         let shared = &self.0.0;
         let mut state = shared.lock();
-        if state.waiting.len() + line.len() > CAPACITY {
-            state.untold += 1;
-            shared.lost.fetch_add(1, Ordering::Relaxed);
+        if !state.waiting.is_empty() && state.waiting.len() + text.len() > CAPACITY {
+            state.untold += lines;
+            shared.lost.fetch_add(lines, Ordering::Relaxed);
             return;
         }
-        state.waiting.extend_from_slice(line);
-        state.lines += 1;
+        state.waiting.extend_from_slice(text);
+        state.lines += lines;
         shared.filled.notify_one();
+    }
+
+    /// Waits until there is room, as long as whoever reads us keeps reading: a writer that is faster than its
+    /// reader is slowed down to it. One who does not read at all is waited for once, and not for long.
+    pub async fn room(&self) {
+        let shared = &self.0.0;
+        let full = |state: &mut State| state.waiting.len() > CAPACITY / 2 && !state.slow;
+        loop {
+            let emptied = shared.emptied.notified();
+            if !full(&mut shared.lock()) {
+                return;
+            }
+            if timeout(PATIENCE, emptied).await.is_err() {
+                shared.lock().slow = true;
+                return;
+            }
+        }
     }
 
     /// Lines that were dropped, or could not be written.
@@ -154,15 +188,21 @@ impl Shared {
                     continue;
                 }
                 std::mem::swap(&mut batch, &mut state.waiting);
+                state.slow = false;
                 if state.untold > 0 {
                     batch.extend_from_slice(&tell(std::mem::take(&mut state.untold)));
                 }
                 std::mem::take(&mut state.lines)
             };
+            self.emptied.notify_waiters();
             if write_whole(&mut file, &batch).is_err() {
                 self.lost.fetch_add(lines, Ordering::Relaxed);
             }
             batch.clear();
+            if batch.capacity() > CAPACITY / 8 && self.lock().waiting.is_empty() {
+                // Nothing to do any more: what a burst needed is given back.
+                batch = Vec::new();
+            }
         }
     }
 }

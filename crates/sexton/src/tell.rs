@@ -11,11 +11,28 @@ pub fn words(news: &News) -> (Level, String) {
         What::Started { ttl: None } => (Level::Info, "started".to_owned()),
         What::Started { ttl: Some(ttl) } => (Level::Info, format!("started, to live {ttl:?}")),
         What::StartFailed(error) => (Level::Error, error.message.clone()),
-        What::Exited { exit, cause, leftovers } => {
+        What::Exited { out_of_memory: true, .. } => {
+            (Level::Error, "killed: it used too much memory (OOMKilled)".to_owned())
+        }
+        What::Exited { exit, cause, leftovers, .. } => {
             let cause = cause.as_ref().map(|cause| format!(", because {cause}")).unwrap_or_default();
             let left = if *leftovers { "; it left processes behind" } else { "" };
             (Level::Info, format!("ended with {exit}{cause}{left}"))
         }
+        What::Waiting { need, condition } => {
+            (Level::Info, format!("waits for {need} to be {}", condition.label()))
+        }
+        What::NeedFailed { need, condition } => {
+            (Level::Error, format!("not started: {need} cannot be {} any more", condition.label()))
+        }
+        What::Ready => (Level::Info, "ready".to_owned()),
+        What::Unready { reason } => (Level::Warn, format!("not ready: {reason}")),
+        What::ProbeFailed { kind, reason, failures, threshold } => {
+            let level = if failures >= threshold { Level::Warn } else { Level::Info };
+            (level, format!("{kind} probe failed ({failures} of {threshold}): {reason}"))
+        }
+        What::Hooking(kind) => (Level::Debug, format!("its {kind} hook is carried out")),
+        What::HookFailed { kind, reason } => (Level::Warn, format!("its {kind} hook has failed: {reason}")),
         What::Ending { cause } => (Level::Info, format!("to end for good, because {cause}")),
         What::Stopping { cause, kill_at } => {
             (Level::Info, format!("asked to end, because {cause}; KILL follows in {}", after(*kill_at)))
@@ -35,12 +52,12 @@ pub fn words(news: &News) -> (Level, String) {
         What::Restarting { retry_at, cause } => {
             (Level::Info, format!("restarted in {}, because {cause}", after(*retry_at)))
         }
-        What::GaveUp { limit, window } => (
-            Level::Error,
-            format!(
-                "given up: it would have to be restarted more often than {limit} times within {window:?}"
-            ),
-        ),
+        What::GaveUp { limit, window, held } => {
+            let held = if *held { "; it stays down until somebody starts it" } else { "" };
+            let why =
+                format!("it would have to be restarted more often than {limit} times within {window:?}");
+            (Level::Error, format!("given up: {why}{held}"))
+        }
         What::Suspended(signal) => (Level::Info, format!("suspended by {signal}")),
         What::Resumed => (Level::Info, "goes on".to_owned()),
         What::Done => (Level::Debug, "done".to_owned()),

@@ -1,12 +1,13 @@
 //! What is shown of the processes: the engine's snapshot with numbers, names and times of day.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use engine::snapshot::LastEnd;
-use engine::{Cause, Exit, JobPhase, JobSnapshot, PodPhase, Snapshot, Time};
+use engine::snapshot::{LastEnd, Resting};
+use engine::{Cause, Exit, JobPhase, JobSnapshot, PodPhase, Time};
 use jiff::Timestamp;
 
-use crate::clock::{Calendar, rfc3339_millis};
+use crate::clock::{Clock, rfc3339_millis};
 use crate::process::Pid;
 
 /// What there is to show at one moment.
@@ -14,36 +15,59 @@ use crate::process::Pid;
 pub struct View {
     /// Grows with each change.
     pub generation: u64,
-    /// `run`, `supervise` or `watch`.
+    /// `run`, `supervise`, `watch` or `up`.
     pub mode: &'static str,
-    /// The processes; at least one, which may be one that is not there.
-    pub processes: Vec<ProcessView>,
+    /// The processes, in the plan's order; of others, those that are there.
+    pub processes: Vec<Arc<ProcessView>>,
     /// The answers to the three questions.
     pub health: Health,
+    /// Why everything is ending, and until when; None: it is not.
+    pub ending: Option<(String, Option<Time>)>,
     /// Nothing will change any more.
     pub over: bool,
 }
 
-/// The answers to the three questions of an orchestrator; a "no" has its reason.
+/// The answers to the three questions of an orchestrator.
 #[derive(Debug, Clone)]
 pub struct Health {
     /// Is it worth keeping?
-    pub live: Result<(), String>,
+    pub live: Answer,
     /// May it be given work?
-    pub ready: Result<(), String>,
+    pub ready: Answer,
     /// Has it been started?
-    pub started: Result<(), String>,
+    pub started: Answer,
+}
+
+/// Yes, or why not.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// Yes.
+    Yes,
+    /// No, for this reason.
+    No(String),
+    /// No: because of the process at this place.
+    NoBecauseOf(usize),
+}
+
+impl Answer {
+    /// Is it yes?
+    #[must_use]
+    pub const fn is_yes(&self) -> bool {
+        matches!(self, Self::Yes)
+    }
 }
 
 /// One process.
 #[derive(Debug, Clone, Default)]
 pub struct ProcessView {
     /// What people call it.
-    pub name: String,
+    pub name: Arc<str>,
     /// What was executed.
     pub command: String,
     /// With which arguments.
     pub arguments: Vec<String>,
+    /// Its state in a few words.
+    pub state: String,
     /// In the words of the status socket.
     pub status: Status,
     /// Its number, while it is there.
@@ -99,15 +123,15 @@ pub struct OwnView {
     pub next: Option<(&'static str, Timestamp)>,
     /// When the last process ended, also while the next is there.
     pub last_at: Option<Timestamp>,
+    /// What it says about itself.
+    pub said: Option<String>,
 }
 
 /// What does not change in the life of a process of our own.
 #[derive(Debug, Clone)]
 pub struct Constants {
-    /// The mode's word.
-    pub mode: &'static str,
     /// What people call it.
-    pub name: String,
+    pub name: Arc<str>,
     /// What is executed.
     pub command: String,
     /// With which arguments.
@@ -121,27 +145,79 @@ pub struct Constants {
 }
 
 impl View {
-    /// Of a process of our own.
+    /// Of processes of our own. `many`: they are healthy when each is as it should be; one alone is judged by
+    /// whether it is there.
     #[must_use]
     pub fn own(
-        constants: &Constants,
-        snapshot: &Snapshot,
-        pid: Option<Pid>,
-        calendar: &mut Calendar,
+        mode: &'static str,
+        generation: u64,
+        phase: &PodPhase,
+        end_by: Option<Time>,
+        processes: Vec<Arc<ProcessView>>,
+        many: bool,
     ) -> Self {
-        let processes =
-            snapshot.jobs.iter().map(|job| ProcessView::own(constants, job, pid, calendar)).collect();
-        let health = snapshot
-            .jobs
-            .first()
-            .map_or_else(Health::nothing_there, |job| Health::own(snapshot, job, calendar));
-        let over = matches!(snapshot.phase, PodPhase::Ended { .. });
-        Self { generation: snapshot.generation, mode: constants.mode, processes, health, over }
+        let ending = match phase {
+            PodPhase::Stopping { cause } => Some((cause.to_string(), end_by)),
+            PodPhase::Up | PodPhase::Lingering { .. } | PodPhase::Ended { .. } => None,
+        };
+        let first = |good: &dyn Fn(&JobSnapshot) -> bool| {
+            let bad = |process: &Arc<ProcessView>| process.own.as_ref().is_some_and(|own| !good(&own.job));
+            processes.iter().position(bad).map_or(Answer::Yes, Answer::NoBecauseOf)
+        };
+        let health = if many {
+            let ready = match &ending {
+                Some((cause, _)) => Answer::No(format!("everything is ending, because {cause}")),
+                None => first(&|job: &JobSnapshot| job.is_healthy()),
+            };
+            let up = |job: &JobSnapshot| job.started || job.is_healthy() || job.started_at.is_some();
+            Health { live: first(&|job| !job.has_failed_for_good()), ready, started: first(&up) }
+        } else {
+            let up = *phase == PodPhase::Up;
+            let runs = |job: &JobSnapshot| matches!(job.phase, JobPhase::Running { suspended: None, .. });
+            Health {
+                live: first(&|job| !matches!(job.phase, JobPhase::Done(_))),
+                ready: first(&|job| runs(job) && job.ending.is_none() && up),
+                started: first(&|job| job.starts > 0),
+            }
+        };
+        let over = matches!(phase, PodPhase::Ended { .. });
+        Self { generation, mode, processes, health, ending, over }
+    }
+
+    /// Why an answer is no.
+    #[must_use]
+    pub fn reason(&self, answer: &Answer) -> Option<String> {
+        match answer {
+            Answer::Yes => None,
+            Answer::No(reason) => Some(reason.clone()),
+            Answer::NoBecauseOf(place) => self.processes.get(*place).map(|process| {
+                if self.processes.len() == 1 && self.mode != "up" {
+                    return process.state.clone();
+                }
+                format!("{}: {}", process.name, process.state)
+            }),
+        }
+    }
+
+    /// The process of this name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&Arc<ProcessView>> {
+        self.processes.iter().find(|process| &*process.name == name)
     }
 }
 
 impl ProcessView {
-    fn own(constants: &Constants, job: &JobSnapshot, pid: Option<Pid>, calendar: &mut Calendar) -> Self {
+    /// A process of our own, as it is now; `before` is what was shown of it last: what has a time keeps it.
+    #[must_use]
+    pub fn own(
+        constants: &Constants,
+        job: JobSnapshot,
+        pod: &PodPhase,
+        pid: Option<Pid>,
+        said: Option<&str>,
+        before: Option<&Self>,
+        clock: Clock,
+    ) -> Self {
         let status = match &job.last {
             _ if job.is_alive() => Status::Running,
             Some(LastEnd { exit: Some(Exit::Signal(_)), .. }) => Status::Killed,
@@ -150,24 +226,40 @@ impl ProcessView {
         };
         let (ttl, next) = match &job.phase {
             JobPhase::Running { ttl: Some((ttl, at)), .. } => (*ttl, Some(("ttl", *at))),
-            JobPhase::Stopping { kill_at, .. } => (constants.ttl, Some(("kill", *kill_at))),
+            JobPhase::Draining { kill_at, .. } | JobPhase::Stopping { kill_at, .. } => {
+                (constants.ttl, Some(("kill", *kill_at)))
+            }
             JobPhase::Pausing { retry_at, .. } => (constants.ttl, Some(("retry", *retry_at))),
             _ => (constants.ttl, None),
         };
-        let last_at = job.last.as_ref().and_then(|last| calendar.past(last.at));
-        let own = OwnView {
-            job: job.clone(),
-            since: calendar.past(job.since),
-            next: next.and_then(|(what, at)| Some((what, calendar.future(at)?))),
-            last_at,
+        let old = before.and_then(|before| before.own.as_ref());
+        // A time of day is fixed when it is first shown, also when the system's clock is set later.
+        let day = |at: Time, known: Option<(Time, Option<Timestamp>)>| match known {
+            Some((same, day)) if same == at => day,
+            _ => clock.of_day(at),
         };
+        let last_at = job.last.as_ref().and_then(|last| {
+            day(last.at, old.and_then(|old| Some((old.job.last.as_ref()?.at, old.last_at))))
+        });
+        let started_at = job.started_at.and_then(|at| {
+            day(at, old.and_then(|old| old.job.started_at).zip(before.map(|before| before.started_at)))
+        });
+        let own = OwnView {
+            since: day(job.since, old.map(|old| (old.job.since, old.since))),
+            next: next.and_then(|(what, at)| Some((what, clock.of_day(at)?))),
+            last_at,
+            said: said.map(str::to_owned),
+            job,
+        };
+        let job = &own.job;
         Self {
-            name: constants.name.clone(),
+            name: Arc::clone(&constants.name),
             command: constants.command.clone(),
             arguments: constants.arguments.clone(),
+            state: describe(pod, job, clock),
             status,
             pid: pid.filter(|_| job.is_alive()),
-            started_at: job.started_at.and_then(|at| calendar.past(at)),
+            started_at,
             ended_at: last_at.filter(|_| !job.is_alive()),
             exit_code: job.last.as_ref().map_or(0, |last| last.code),
             ttl,
@@ -180,44 +272,53 @@ impl ProcessView {
 
 /// Did it end because we, or somebody through us, wanted it to?
 const fn ended_by_us(by: &Cause) -> bool {
-    matches!(by, Cause::Signal(_) | Cause::SecondSignal(_) | Cause::Ttl(_) | Cause::GraceOver(_))
+    matches!(
+        by,
+        Cause::Signal(_) | Cause::SecondSignal(_) | Cause::Ttl(_) | Cause::GraceOver(_) | Cause::Request
+    )
 }
 
 impl Health {
-    fn nothing_there() -> Self {
-        let no = || Err("there is no process".to_owned());
-        Self { live: no(), ready: no(), started: no() }
-    }
-
-    fn own(snapshot: &Snapshot, job: &JobSnapshot, calendar: &Calendar) -> Self {
-        let state = describe(snapshot, job, calendar);
-        let over = job.phase == JobPhase::Done;
-        let ready = matches!(job.phase, JobPhase::Running { suspended: None, .. })
-            && job.ending.is_none()
-            && snapshot.phase == PodPhase::Up;
-        let answer = |yes: bool| if yes { Ok(()) } else { Err(state.clone()) };
-        Self { live: answer(!over), ready: answer(ready), started: answer(job.starts > 0) }
-    }
-
     /// Of processes of others: we know whether they are there.
     #[must_use]
     pub fn watched(present: bool, ever: bool, whom: &str) -> Self {
-        let answer = |yes: bool| if yes { Ok(()) } else { Err(format!("there is no process {whom}")) };
+        let answer =
+            |yes: bool| if yes { Answer::Yes } else { Answer::No(format!("there is no process {whom}")) };
         Self { live: answer(present), ready: answer(present), started: answer(ever) }
     }
 }
 
 /// The state in a few words.
-fn describe(snapshot: &Snapshot, job: &JobSnapshot, calendar: &Calendar) -> String {
+fn describe(pod: &PodPhase, job: &JobSnapshot, clock: Clock) -> String {
     // Not "in 5 s": what is said now may be read later.
     let when = |at: Time| {
-        calendar.future(at).map_or_else(|| "some day".to_owned(), |at| format!("at {}", rfc3339_millis(at)))
+        clock.of_day(at).map_or_else(|| "some day".to_owned(), |at| format!("at {}", rfc3339_millis(at)))
+    };
+    let how_it_ended = || match &job.last {
+        None => "never started".to_owned(),
+        Some(LastEnd { exit: Some(_), out_of_memory: true, .. }) => {
+            "killed, because it used too much memory".to_owned()
+        }
+        Some(LastEnd { exit: Some(exit), by: None, .. }) => format!("ended with {exit}"),
+        Some(LastEnd { exit: Some(exit), by: Some(by), .. }) => format!("ended with {exit}, because {by}"),
+        Some(LastEnd { exit: None, by: Some(by), .. }) => by.to_string(),
+        Some(LastEnd { exit: None, by: None, .. }) => "KILL did not end it".to_owned(),
     };
     match &job.phase {
-        JobPhase::Waiting => "not started yet".to_owned(),
+        JobPhase::Waiting { need: None } => "not started yet".to_owned(),
+        JobPhase::Waiting { need: Some((need, condition)) } => {
+            format!("waits for {need} to be {}", condition.label())
+        }
         JobPhase::Starting => "being started".to_owned(),
         JobPhase::Running { suspended: Some(signal), .. } => format!("suspended by {signal}"),
-        JobPhase::Running { .. } => "running".to_owned(),
+        JobPhase::Running { .. } => match (&job.ending, &job.unready_reason) {
+            (Some(cause), _) => format!("waits for its turn to end, because {cause}"),
+            (None, Some(reason)) => format!("running, not ready: {reason}"),
+            (None, None) => "running".to_owned(),
+        },
+        JobPhase::Draining { why, kill_at } => {
+            format!("its preStop hook is carried out, because {why}; killed {}", when(*kill_at))
+        }
         JobPhase::Stopping { why, kill_at, leftovers } => {
             let who = if *leftovers { "what it left behind is ending" } else { "ending" };
             format!("{who}, because {why}; killed {}", when(*kill_at))
@@ -226,18 +327,17 @@ fn describe(snapshot: &Snapshot, job: &JobSnapshot, calendar: &Calendar) -> Stri
         JobPhase::Pausing { retry_at, cause } => {
             format!("restarted {}, because {cause}", when(*retry_at))
         }
-        JobPhase::Done => {
-            let how = match &job.last {
-                None => "never started".to_owned(),
-                Some(LastEnd { exit: Some(exit), by: None, .. }) => format!("ended with {exit}"),
-                Some(LastEnd { exit: Some(exit), by: Some(by), .. }) => {
-                    format!("ended with {exit}, because {by}")
-                }
-                Some(LastEnd { exit: None, by: Some(by), .. }) => by.to_string(),
-                Some(LastEnd { exit: None, by: None, .. }) => "KILL did not end it".to_owned(),
-            };
-            match snapshot.phase {
-                PodPhase::Lingering { until } => format!("{how}; we leave {}", when(until)),
+        JobPhase::Done(Resting::NeedFailed { need, condition }) => {
+            format!("not started: {need} cannot be {} any more", condition.label())
+        }
+        JobPhase::Done(Resting::GaveUp(_)) => {
+            format!("given up after too many restarts; it {}", how_it_ended())
+        }
+        JobPhase::Done(Resting::Stopped) => format!("stopped on request; it {}", how_it_ended()),
+        JobPhase::Done(Resting::Over) => {
+            let how = how_it_ended();
+            match pod {
+                PodPhase::Lingering { until } => format!("{how}; we leave {}", when(*until)),
                 _ => how,
             }
         }

@@ -272,8 +272,9 @@ impl Watcher {
         self.hub.publish(View {
             generation: self.generation,
             mode: "watch",
-            processes,
+            processes: processes.into_iter().map(Arc::new).collect(),
             health,
+            ending: None,
             over: self.over,
         });
     }
@@ -285,8 +286,8 @@ impl Watcher {
             .map_or_else(Default::default, |(first, rest)| (first.clone(), rest.to_vec()));
         ProcessView {
             name: match &self.watch.whom {
-                Whom::Named(name) => name.clone(),
-                Whom::Numbered(_) => command.clone(),
+                Whom::Named(name) => name.as_str().into(),
+                Whom::Numbered(_) => command.as_str().into(),
             },
             command,
             arguments,
@@ -308,8 +309,8 @@ impl Watcher {
                 Whom::Numbered(pid) => pid.to_string(),
             };
             return ProcessView {
-                command: name.clone(),
-                name,
+                name: name.as_str().into(),
+                command: name,
                 wait: self.watch.every,
                 side_port: self.side_port,
                 ..ProcessView::default()

@@ -31,7 +31,11 @@ fn records_have_time_process_pid_and_stream() {
         sh(&["run", "-L", "--name", "job"], "echo two words; echo err >&2; printf 'x\\tq\"\\n'").done();
     let records: Vec<_> = done.stdout.lines().collect();
     assert_eq!(records.len(), 2, "{}", done.stdout);
-    assert!(records[0].starts_with("time=20") && records[0].contains("Z process=job pid="), "{}", records[0]);
+    assert!(
+        records[0].starts_with("time=20") && records[0].contains("Z level=info process=job pid="),
+        "{}",
+        records[0]
+    );
     assert!(records[0].ends_with("stream=stdout msg=\"two words\""), "{}", records[0]);
     assert!(records[1].ends_with("msg=\"x\\tq\\\"\""), "{}", records[1]);
     assert!(done.stderr.trim_end().ends_with("stream=stderr msg=err"), "{}", done.stderr);

@@ -7,8 +7,8 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 /// Looks after the life of processes.
 ///
-/// While a process is looked after, an HTTP server answers for it: / (state), /readiness, /liveness,
-/// /startup, /metrics, /v1/process and /v1/events.
+/// While processes are looked after, an HTTP server answers for them: / (state), /readiness, /liveness,
+/// /startup, /metrics, /v1/processes and /v1/events.
 ///
 /// Options of all commands may stand before or after the command's name. For each there is a variable,
 /// SEXTON_ and the option's name in capitals (SEXTON_GRACE_PERIOD); for those that kapo had, KAPO_ works too.
@@ -102,6 +102,52 @@ pub struct SuperviseOptions {
     pub(super) restart_window: Option<String>,
 }
 
+/// Options of `up`.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of up")]
+pub struct UpOptions {
+    /// Where the control socket is, or none [default: /run/sexton.sock; $XDG_RUNTIME_DIR/sexton.sock if we are not root]
+    #[arg(long, value_name = "PATH")]
+    pub(super) control: Option<String>,
+    /// A file that is there while all processes are healthy
+    #[arg(long, value_name = "FILE")]
+    pub(super) readiness_file: Option<String>,
+    /// It stays when health is lost; it still goes when everything ends
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(super) readiness_file_sticky: Option<String>,
+    /// The process whose exit code becomes ours, and whose end ends everything
+    #[arg(long, value_name = "NAME")]
+    pub(super) exit_from: Option<String>,
+    /// How long everything may take to end [default: terminationGracePeriodSeconds of the file, less a little]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub(super) shutdown_deadline: Option<String>,
+}
+
+/// Options of all that ask a running `up`.
+#[derive(Debug, Clone, Args)]
+pub struct Client {
+    /// Where it is asked: its control socket
+    #[arg(long, value_name = "PATH")]
+    pub(super) control: Option<String>,
+    /// For people or for programs
+    #[arg(short, long, value_name = "FORM", value_parser = ["table", "json"], default_value = "table")]
+    pub(super) output: String,
+}
+
+/// Options of start, stop and restart.
+#[derive(Debug, Clone, Args)]
+pub struct WishOptions {
+    /// Whom
+    #[arg(required = true)]
+    pub(super) names: Vec<String>,
+    /// How long to wait for it [default: for ever]
+    #[arg(short, long, value_name = "DURATION")]
+    pub(super) timeout: Option<String>,
+    /// Of all that ask
+    #[command(flatten)]
+    pub(super) client: Client,
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -166,6 +212,140 @@ pub enum Command {
         port: Option<String>,
         /// The name of what they execute
         name: Option<String>,
+    },
+    /// Run many processes from one file: order, probes, restarts, hooks, logs
+    ///
+    /// The file is our own (sexton.yaml), a list of process-wrapper's, or a Kubernetes manifest with a pod in it.
+    /// TERM and QUIT stop everything in order, INT at once; HUP reads the file again; USR1 prints the state.
+    Up {
+        /// The file [default: sexton.yaml]
+        file: Option<String>,
+        /// Of this command
+        #[command(flatten)]
+        more: UpOptions,
+        /// Of all commands
+        #[command(flatten)]
+        shared: Shared,
+        /// Where the HTTP server listens: a port, 0 for any that is free, or none for no server [default: 6666]
+        #[arg(short, long, value_name = "PORT", allow_hyphen_values = true)]
+        port: Option<String>,
+    },
+    /// Check a file for `up`, and print the plan that it makes
+    Check {
+        /// The file [default: sexton.yaml]
+        file: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the JSON Schema of sexton.yaml, for editors
+    Schema,
+    /// Show the processes of a running `up`
+    Status {
+        /// Only these
+        names: Vec<String>,
+        /// Again every second
+        #[arg(short, long)]
+        watch: bool,
+        /// Of all that ask
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Show what processes have written
+    Logs {
+        /// Only these
+        names: Vec<String>,
+        /// And what they write
+        #[arg(short, long)]
+        follow: bool,
+        /// How many lines of before
+        #[arg(short = 'n', long, value_name = "LINES", default_value_t = 100)]
+        tail: usize,
+        /// In which form [default: pretty on a terminal, else logfmt]
+        #[arg(short, long, value_name = "FORM", value_parser = ["logfmt", "json", "raw", "pretty"])]
+        output: Option<String>,
+        /// Where it is asked
+        #[arg(long, value_name = "PATH")]
+        control: Option<String>,
+    },
+    /// Show what has happened
+    Events {
+        /// Only of these
+        names: Vec<String>,
+        /// And what happens
+        #[arg(short, long)]
+        follow: bool,
+        /// Of all that ask
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Tell what led to the present state of a process
+    Why {
+        /// Which
+        name: String,
+        /// Of all that ask
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Start processes, and wait until they have started
+    Start {
+        /// Of start, stop and restart
+        #[command(flatten)]
+        wish: WishOptions,
+    },
+    /// Stop processes, and wait until they have ended; they stay down until somebody starts them
+    Stop {
+        /// Of start, stop and restart
+        #[command(flatten)]
+        wish: WishOptions,
+    },
+    /// Stop processes and start them anew, and wait until they have started
+    Restart {
+        /// Of start, stop and restart
+        #[command(flatten)]
+        wish: WishOptions,
+    },
+    /// Send a signal to the process groups of processes
+    Signal {
+        /// Its name or number
+        signal: String,
+        /// Whom
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// Of all that ask
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Read the file again, and change what has changed; a file that is not all right changes nothing
+    Reload {
+        /// Of all that ask
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Stop everything, as TERM does
+    End {
+        /// Of all that ask
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Wait until all processes are healthy
+    Wait {
+        /// How long at most [default: for ever]
+        #[arg(short, long, value_name = "DURATION")]
+        timeout: Option<String>,
+        /// Wait for this file, instead of asking
+        #[arg(long, value_name = "FILE")]
+        readiness_file: Option<PathBuf>,
+        /// Of all that ask
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Print the names of the processes, for completions
+    #[command(hide = true)]
+    Names {
+        /// Of all that ask
+        #[command(flatten)]
+        client: Client,
     },
     /// Make links to this program under the names of the tools it stands in for
     Install {

@@ -1,24 +1,31 @@
 //! The command line: words in, an [`Invocation`] out. No side effects; `--help` is a text to print.
 
 pub mod args;
+pub mod check;
 pub mod install;
 pub mod kapo;
+pub mod process_wrapper;
 pub mod replay;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _};
+use log::LevelFilter;
 
-use crate::config::Settings;
+use crate::client::{Errand, What};
 use crate::config::environment::Environment;
 use crate::config::resolve::{
-    Personality, RawMode, RawOptions, RawOwn, RawSupervise, RawWatch, UsageError, resolve,
+    DEFAULT_FILE, Personality, RawMode, RawOptions, RawOwn, RawSupervise, RawUp, RawWatch, UsageError,
+    default_control, resolve,
 };
+use crate::config::{Settings, duration};
 use crate::logging::{self, LogSettings};
 use crate::words::base_name;
 use args::{Command, Debug, Sexton, Shared};
+use process_wrapper::Parsed;
 
 /// What to do.
 #[derive(Debug)]
@@ -31,6 +38,15 @@ pub enum Invocation {
     Install(PathBuf),
     /// Repeat a journal.
     Replay(PathBuf),
+    /// Ask a running `up` for something.
+    Ask(Errand),
+    /// Check a file.
+    Check {
+        /// Which.
+        file: PathBuf,
+        /// For programs.
+        json: bool,
+    },
 }
 
 /// Reads the command line. The name by which we were called decides whose it is.
@@ -46,7 +62,20 @@ pub fn parse(
             Err(error) => return printed(&error, kapo::NAME).map(|it| (it, LogSettings::default())),
         };
         let settings = resolve(Personality::Kapo, &options, mode, environment, terminal)?;
-        return Ok((Invocation::Live(Box::new(settings)), logging::settings(0, None, environment)?));
+        let log = logging::settings(LevelFilter::Warn, 0, None, environment)?;
+        return Ok((Invocation::Live(Box::new(settings)), log));
+    }
+    if called == process_wrapper::NAME {
+        return match process_wrapper::parse(&words, environment)? {
+            Parsed::Print(text) => Ok((Invocation::Print(text), LogSettings::default())),
+            Parsed::Wait(errand) => Ok((Invocation::Ask(errand), LogSettings::default())),
+            Parsed::Live(live, debug) => {
+                let (options, mode) = *live;
+                let settings = resolve(Personality::ProcessWrapper, &options, mode, environment, false)?;
+                let log = logging::settings(LevelFilter::Info, u8::from(debug) * 2, None, environment)?;
+                Ok((Invocation::Live(Box::new(settings)), log))
+            }
+        };
     }
     let parsed =
         match Sexton::command().try_get_matches_from(words).and_then(|m| Sexton::from_arg_matches(&m)) {
@@ -56,7 +85,50 @@ pub fn parse(
     let front = parsed.shared.raw(parsed.port);
     let verbose = parsed.shared.verbose;
     let log_format = parsed.shared.log_format;
+    let at = |client: args::Client, what: What| {
+        let json = client.output == "json";
+        Ok((
+            Invocation::Ask(Errand { socket: control_of(client.control, environment), what, json }),
+            LogSettings::default(),
+        ))
+    };
+    let wish = |verb: &'static str, wish: args::WishOptions| {
+        let patience = patience(wish.timeout.as_deref())?;
+        at(wish.client, What::Wish { verb, names: wish.names, patience })
+    };
+    let mut quiet = LevelFilter::Warn;
     let (behind, mode) = match parsed.command {
+        Command::Up { file, more, shared, port } => {
+            quiet = LevelFilter::Info;
+            (shared.split(port), RawMode::Up(more.raw(file)))
+        }
+        Command::Check { file, json } => {
+            let file = file.unwrap_or_else(|| DEFAULT_FILE.to_owned()).into();
+            return Ok((Invocation::Check { file, json }, LogSettings::default()));
+        }
+        Command::Schema => return Ok((Invocation::Print(check::schema()), LogSettings::default())),
+        Command::Status { names, watch, client } => return at(client, What::Status { names, watch }),
+        Command::Logs { names, follow, tail, output, control } => {
+            let what = What::Logs { names, follow, tail, format: output };
+            let socket = control_of(control, environment);
+            return Ok((Invocation::Ask(Errand { socket, what, json: false }), LogSettings::default()));
+        }
+        Command::Events { names, follow, client } => return at(client, What::Events { names, follow }),
+        Command::Why { name, client } => return at(client, What::Why(name)),
+        Command::Start { wish: options } => return wish("start", options),
+        Command::Stop { wish: options } => return wish("stop", options),
+        Command::Restart { wish: options } => return wish("restart", options),
+        Command::Signal { signal, names, client } => {
+            signal.parse::<engine::Signal>().map_err(|error| UsageError(error.to_string()))?;
+            return at(client, What::Signal { signal, names });
+        }
+        Command::Reload { client } => return at(client, What::Reload),
+        Command::End { client } => return at(client, What::End),
+        Command::Wait { timeout, readiness_file, client } => {
+            let patience = patience(timeout.as_deref())?;
+            return at(client, What::Wait { patience, file: readiness_file });
+        }
+        Command::Names { client } => return at(client, What::Names),
         Command::Run { wait, own, shared, port, words } => {
             (shared.split(port), RawMode::Run(own.raw(wait, words)))
         }
@@ -74,9 +146,35 @@ pub fn parse(
         }
     };
     let (behind, behind_verbose, behind_format) = behind;
-    let log = logging::settings(verbose + behind_verbose, behind_format.or(log_format), environment)?;
+    let log = logging::settings(quiet, verbose + behind_verbose, behind_format.or(log_format), environment)?;
     let settings = resolve(Personality::Sexton, &behind.or(front), mode, environment, terminal)?;
     Ok((Invocation::Live(Box::new(settings)), log))
+}
+
+fn control_of(given: Option<String>, environment: &dyn Environment) -> PathBuf {
+    let said = given.map(PathBuf::from).or_else(|| environment.get("SEXTON_CONTROL").map(PathBuf::from));
+    said.unwrap_or_else(|| default_control(environment))
+}
+
+fn patience(given: Option<&str>) -> Result<Option<Duration>, UsageError> {
+    let parse = |text: &str| {
+        duration::parse(text).map_err(|error| UsageError(format!("--timeout '{text}': {error}")))
+    };
+    given.map(parse).transpose()
+}
+
+impl args::UpOptions {
+    fn raw(self, file: Option<String>) -> RawUp {
+        RawUp {
+            file,
+            control: self.control,
+            readiness_file: self.readiness_file,
+            readiness_file_sticky: self.readiness_file_sticky,
+            exit_from: self.exit_from,
+            shutdown_deadline: self.shutdown_deadline,
+            skip: Vec::new(),
+        }
+    }
 }
 
 impl Shared {

@@ -9,7 +9,7 @@ use engine::{Effect, Event, Pod, Time};
 use crate::journal::{Head, Line, VERSION};
 
 /// No line of ours is longer.
-const LONGEST_LINE: u64 = 1 << 20;
+const LONGEST_LINE: u64 = 16 << 20;
 
 /// Repeats the events and tells what the engine made of each, as far as the journal can be read.
 pub fn replay(path: &Path, out: &mut impl Write) -> Result<(), String> {
@@ -50,7 +50,18 @@ fn step(pod: &mut Pod, at: Time, event: Event, out: &mut impl Write) -> io::Resu
             Effect::Signal { run, signal, reach } => {
                 writeln!(out, "          signal  {signal} to run {} ({reach:?})", run.0)
             }
-            Effect::End { code } => writeln!(out, "          end     with code {code}"),
+            Effect::Probe { run, kind, attempt, .. } => {
+                writeln!(out, "          probe   run {}: {kind}, attempt {}", run.0, attempt.0)
+            }
+            Effect::Hook { run, kind, attempt, .. } => {
+                writeln!(out, "          hook    run {}: {kind}, attempt {}", run.0, attempt.0)
+            }
+            Effect::Abort(attempt) => writeln!(out, "          abort   attempt {}", attempt.0),
+            Effect::Answer { request, answer } => {
+                writeln!(out, "          answer  request {}: {answer:?}", request.0)
+            }
+            Effect::Forget(job) => writeln!(out, "          forget  job {}", job.0),
+            Effect::End { code, .. } => writeln!(out, "          end     with code {code}"),
         }?;
     }
     pod.snapshot().jobs.iter().try_for_each(|job| writeln!(out, "          now     {:?}", job.phase))
@@ -62,7 +73,7 @@ fn next_line(file: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     if line.len() as u64 == LONGEST_LINE {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
-            "a line of more than 1 MiB: no journal of ours",
+            "a line of more than 16 MiB: no journal of ours",
         ));
     }
     Ok((!line.is_empty()).then_some(line))

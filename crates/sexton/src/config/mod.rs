@@ -5,7 +5,11 @@
 
 pub mod duration;
 pub mod environment;
+pub mod raw;
+pub mod read;
 pub mod resolve;
+pub mod tree;
+pub mod up;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -53,15 +57,41 @@ pub struct Answers {
     pub list: bool,
     /// The state at any path that means nothing else.
     pub any_path: bool,
+    /// There are many processes: more may be asked.
+    pub many: bool,
+    /// Liveness asks what readiness asks, as in process-wrapper's files.
+    pub liveness_is_readiness: bool,
 }
 
 /// What to do.
 #[derive(Debug)]
 pub enum Mode {
     /// Look after a process of our own.
-    Own(Own),
+    Own(Box<Own>),
     /// Look at processes of others.
     Watch(Watch),
+    /// Look after many processes of our own.
+    Up(Box<Up>),
+}
+
+/// Many processes of our own.
+#[derive(Debug)]
+pub struct Up {
+    /// Where the plan comes from.
+    pub source: up::Source,
+    /// What is said beside it.
+    pub beside: up::Beside,
+    /// Where the control socket is; None: there is none.
+    pub control: Option<ControlPath>,
+}
+
+/// Where the control socket is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlPath {
+    /// The path.
+    pub path: PathBuf,
+    /// Somebody has said so: without it nothing is begun.
+    pub asked_for: bool,
 }
 
 /// A process of our own.
@@ -123,3 +153,11 @@ pub enum Whom {
 
 /// The words of a command: what to execute and its arguments.
 pub type Words = Vec<OsString>;
+
+impl OutputPlan {
+    /// Nothing is passed on.
+    #[must_use]
+    pub const fn discard() -> Self {
+        Self { stdout: StreamPlan::Discard, stderr: StreamPlan::Discard }
+    }
+}

@@ -4,21 +4,28 @@
 //! `kapo` personality knows `KAPO_…` only.)
 
 use std::fmt::Display;
+use std::io::IsTerminal as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use engine::{JobPlan, Pause, Plan, Restart, RestartLimit, Signal, Span};
+use engine::{ExitRule, Frame, JobPlan, Pause, Plan, Probes, Restart, RestartLimit, Signal, Span};
 use thiserror::Error;
 
 use super::duration::{parse as parse_duration, parse_span};
 use super::environment::Environment;
-use super::{Answers, Listen, Mode, OutputPlan, Own, Settings, StreamPlan, Watch, Whom, Words};
+use super::raw::native::LogFormat;
+use super::up::{Beside, Source};
+use super::{
+    Answers, ControlPath, Listen, Mode, OutputPlan, Own, Settings, StreamPlan, Up, Watch, Whom, Words,
+};
 use crate::process::Pid;
 use crate::process::spawn::Program;
 use crate::words::base_name;
 
+/// The file that `up` reads, unless somebody says otherwise.
+pub const DEFAULT_FILE: &str = "sexton.yaml";
 /// The port of the status socket.
 pub const DEFAULT_PORT: u16 = 6666;
 /// From the stop signal to KILL: what Kubernetes gives a pod.
@@ -41,6 +48,8 @@ pub enum Personality {
     Sexton,
     /// An older tool that keeps a port open.
     Kapo,
+    /// An older tool that runs many processes.
+    ProcessWrapper,
 }
 
 impl Personality {
@@ -48,6 +57,8 @@ impl Personality {
         match self {
             Self::Sexton => &["SEXTON_", "KAPO_"],
             Self::Kapo => &["KAPO_"],
+            // Its variables have no prefix; its command line has read them.
+            Self::ProcessWrapper => &[],
         }
     }
 }
@@ -143,6 +154,39 @@ pub enum RawMode {
     Supervise(RawOwn, RawSupervise),
     /// `watch`
     Watch(RawWatch),
+    /// `up`
+    Up(RawUp),
+}
+
+/// The options of `up`, as they were written.
+#[derive(Debug, Clone, Default)]
+pub struct RawUp {
+    /// The file.
+    pub file: Option<String>,
+    /// `--control`
+    pub control: Option<String>,
+    /// `--readiness-file`
+    pub readiness_file: Option<String>,
+    /// `--readiness-file-sticky`
+    pub readiness_file_sticky: Option<String>,
+    /// `--exit-from`
+    pub exit_from: Option<String>,
+    /// `--shutdown-deadline`
+    pub shutdown_deadline: Option<String>,
+    /// process-wrapper's `-skip-commands`
+    pub skip: Vec<String>,
+}
+
+/// Where the control socket is, unless somebody says otherwise.
+#[must_use]
+pub fn default_control(environment: &dyn Environment) -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/run/sexton.sock");
+    }
+    match environment.get("XDG_RUNTIME_DIR") {
+        Some(directory) => PathBuf::from(directory).join("sexton.sock"),
+        None => PathBuf::from(format!("/tmp/sexton-{}.sock", rustix::process::geteuid().as_raw())),
+    }
 }
 
 /// What is wrong with what the user wrote: where it stands, what stands there, what was expected.
@@ -184,9 +228,15 @@ pub fn resolve(
     let journal = resolver.given(options.debug_journal.clone(), "--debug-journal", "DEBUG_JOURNAL")?;
     let listen = resolver.listen(options)?;
     let mode = match mode {
-        RawMode::Run(own) => Mode::Own(resolver.run(options, own)?),
-        RawMode::Supervise(own, more) => Mode::Own(resolver.supervise(options, own, more)?),
+        RawMode::Run(own) => Mode::Own(Box::new(resolver.run(options, own)?)),
+        RawMode::Supervise(own, more) => Mode::Own(Box::new(resolver.supervise(options, own, more)?)),
         RawMode::Watch(watch) => Mode::Watch(resolver.watch(watch)?),
+        RawMode::Up(up) => Mode::Up(Box::new(resolver.up(up)?)),
+    };
+    let answers = Answers {
+        many: matches!(mode, Mode::Up(_)),
+        liveness_is_readiness: personality == Personality::ProcessWrapper,
+        ..answers
     };
     Ok(Settings { listen, answers, mode, journal: journal.map(|given| PathBuf::from(given.text)) })
 }
@@ -230,7 +280,12 @@ impl Resolver<'_> {
                 _ => Err("expected object or list"),
             })
         });
-        Ok(Answers { list: list.transpose()?.unwrap_or(kapo), any_path: kapo })
+        Ok(Answers {
+            list: list.transpose()?.unwrap_or(kapo),
+            any_path: kapo,
+            many: false,
+            liveness_is_readiness: false,
+        })
     }
 
     fn listen(&self, raw: &RawOptions) -> Result<Listen, UsageError> {
@@ -256,7 +311,7 @@ impl Resolver<'_> {
         // We pass everything on unless asked otherwise; kapo passed nothing on unless asked to. Whoever
         // asks for records of neither stream by name means both.
         let default = match self.personality {
-            Personality::Sexton => true,
+            Personality::Sexton | Personality::ProcessWrapper => true,
             Personality::Kapo => records && stdout.is_none() && stderr.is_none(),
         };
         let stream = |wanted: Option<bool>| match (wanted.unwrap_or(default), records) {
@@ -269,7 +324,7 @@ impl Resolver<'_> {
 
     fn run(&self, options: &RawOptions, raw: RawOwn) -> Result<Own, UsageError> {
         let linger = self.duration(raw.wait.clone(), "--wait", "WAIT")?.unwrap_or_default();
-        self.own("run", options, raw, Restart::Never, vec![Signal::TERM], linger, linger)
+        self.own("run", options, raw, Restart::never(), vec![Signal::TERM], linger, linger)
     }
 
     fn supervise(&self, options: &RawOptions, raw: RawOwn, more: RawSupervise) -> Result<Own, UsageError> {
@@ -292,10 +347,14 @@ impl Resolver<'_> {
         let pause = match (wait, self.personality) {
             (Some(wait), _) => Pause::Fixed(wait),
             (None, Personality::Kapo) => Pause::Fixed(DEFAULT_WAIT),
-            (None, Personality::Sexton) => {
+            (None, Personality::Sexton | Personality::ProcessWrapper) => {
                 let default = Span { from: DEFAULT_WAIT, to: DEFAULT_LONGEST_PAUSE };
                 let span = backoff.map(|given| given.parse(parse_backoff)).transpose()?.unwrap_or(default);
-                Pause::Growing { span, reset_after: reset_after.unwrap_or(DEFAULT_BACKOFF_RESET) }
+                Pause::Growing {
+                    span,
+                    reset_after: reset_after.unwrap_or(DEFAULT_BACKOFF_RESET),
+                    first_at_once: false,
+                }
             }
         };
         let window = self.duration(more.restart_window, "--restart-window", "RESTART_WINDOW")?;
@@ -311,7 +370,7 @@ impl Resolver<'_> {
             Pause::Fixed(wait) => *wait,
             Pause::Growing { span, .. } => span.from,
         };
-        let restart = Restart::Always { pause, limit };
+        let restart = Restart::always(pause, limit);
         let stop_on = vec![Signal::TERM, Signal::INT, Signal::QUIT];
         self.own("supervise", options, raw, restart, stop_on, Duration::ZERO, wait)
     }
@@ -351,14 +410,69 @@ impl Resolver<'_> {
             grace,
             abandon_after: ABANDON_AFTER,
             terminal: self.terminal,
+            must_start: true,
+            needs: Vec::new(),
+            sidecar: false,
+            probes: Probes::default(),
+            announces: false,
+            start_deadline: None,
+            watchdog: None,
+            post_start: None,
+            pre_stop: false,
         };
-        let plan = Plan { jobs: vec![job], stop_on, linger };
+        let frame = Frame {
+            stop_on,
+            hasty: None,
+            forward: true,
+            linger,
+            deadline: None,
+            exit: ExitRule::FirstInPlan,
+        };
+        let plan = Plan { jobs: vec![job], frame };
         let program = Program {
             command,
             arguments: words.collect(),
             without_variables: crate::notify::OUR_VARIABLES.to_vec(),
+            ..Program::default()
         };
         Ok(Own { word, name, program, output, plan, ttl, wait })
+    }
+
+    fn up(&self, raw: RawUp) -> Result<Up, UsageError> {
+        let file = self.given(raw.file, "FILE", "CONFIG")?;
+        let inline =
+            self.environment.get("CONFIG").filter(|_| self.personality == Personality::ProcessWrapper);
+        let source = match (file, inline) {
+            (Some(file), _) => Source::File(PathBuf::from(file.text)),
+            (None, Some(text)) => Source::Variable(text),
+            (None, None) => Source::File(PathBuf::from(DEFAULT_FILE)),
+        };
+        let switch = |given: Option<Given>| given.map(|given| given.parse(parse_switch)).transpose();
+        let log_format = self.environment.get("LOG_FORMAT").map(|word| word.to_string_lossy().into_owned());
+        let log_format = log_format.map(|word| parse_log_format(&word)).transpose();
+        let beside = Beside {
+            log_format: log_format.map_err(UsageError)?,
+            terminal: std::io::stdout().is_terminal(),
+            skip: raw.skip,
+            readiness_file: self
+                .given(raw.readiness_file, "--readiness-file", "READINESS_FILE")?
+                .map(|given| PathBuf::from(given.text)),
+            readiness_file_sticky: switch(self.given(
+                raw.readiness_file_sticky,
+                "--readiness-file-sticky",
+                "READINESS_FILE_STICKY",
+            )?)?,
+            deadline: self.duration(raw.shutdown_deadline, "--shutdown-deadline", "SHUTDOWN_DEADLINE")?,
+            exit_from: self.given(raw.exit_from, "--exit-from", "EXIT_FROM")?.map(|given| given.text),
+        };
+        let control = self.given(raw.control, "--control", "CONTROL")?;
+        let control = match control {
+            Some(given) if given.text == "none" => None,
+            Some(given) => Some(ControlPath { path: PathBuf::from(given.text), asked_for: true }),
+            None if self.personality == Personality::ProcessWrapper => None,
+            None => Some(ControlPath { path: default_control(self.environment), asked_for: false }),
+        };
+        Ok(Up { source, beside, control })
     }
 
     fn watch(&self, raw: RawWatch) -> Result<Watch, UsageError> {
@@ -394,6 +508,18 @@ fn parse_switch(text: &str) -> Result<bool, &'static str> {
     }
 }
 
+/// `$LOG_FORMAT`; `free` and `plain` are process-wrapper's words for raw.
+fn parse_log_format(word: &str) -> Result<LogFormat, String> {
+    match word.to_ascii_lowercase().as_str() {
+        "logfmt" => Ok(LogFormat::Logfmt),
+        "json" => Ok(LogFormat::Json),
+        "auto" => Ok(LogFormat::Auto),
+        "pretty" | "text" => Ok(LogFormat::Pretty),
+        "raw" | "free" | "plain" => Ok(LogFormat::Raw),
+        _ => Err(format!("LOG_FORMAT '{word}': expected logfmt, json, auto, pretty or raw")),
+    }
+}
+
 fn parse_port(text: &str) -> Result<Option<u16>, &'static str> {
     if text.eq_ignore_ascii_case("none") {
         return Ok(None);
@@ -422,7 +548,7 @@ fn parse_count(text: &str) -> Result<u32, &'static str> {
     text.parse().ok().filter(|count| *count <= MOST).ok_or("expected a whole number from 0 to 100000")
 }
 
-fn parse_stop_signal(text: &str) -> Result<Signal, String> {
+pub(super) fn parse_stop_signal(text: &str) -> Result<Signal, String> {
     let signal = Signal::from_str(text).map_err(|error| error.to_string())?;
     match signal {
         Signal::CHLD | Signal::URG | Signal::CONT => Err("it ends no process".to_owned()),
@@ -462,7 +588,7 @@ mod tests {
 
     fn own(settings: Result<Settings, String>) -> Own {
         match settings.map(|settings| settings.mode) {
-            Ok(Mode::Own(own)) => own,
+            Ok(Mode::Own(own)) => *own,
             other => panic!("{other:?}"),
         }
     }
@@ -540,14 +666,17 @@ mod tests {
     #[test]
     fn the_pause_grows_unless_it_is_fixed() {
         let seconds = Duration::from_secs;
-        let growing =
-            Pause::Growing { span: Span { from: seconds(5), to: seconds(300) }, reset_after: seconds(60) };
+        let growing = Pause::Growing {
+            span: Span { from: seconds(5), to: seconds(300) },
+            reset_after: seconds(60),
+            first_at_once: false,
+        };
         let none = RawSupervise::default();
         assert_eq!(
             supervise(words("x"), none.clone(), Personality::Sexton),
-            Ok(Restart::Always { pause: growing, limit: None })
+            Ok(Restart::always(growing, None))
         );
-        let fixed = |n| Ok(Restart::Always { pause: Pause::Fixed(seconds(n)), limit: None });
+        let fixed = |n| Ok(Restart::always(Pause::Fixed(seconds(n)), None));
         assert_eq!(supervise(words("x"), none.clone(), Personality::Kapo), fixed(5));
         let wait = RawOwn { wait: Some("30".to_owned()), ..words("x") };
         assert_eq!(supervise(wait.clone(), none, Personality::Sexton), fixed(30));
@@ -561,13 +690,9 @@ mod tests {
         let mode = RawMode::Supervise(words("x"), backoff);
         let settings = resolve(Personality::Sexton, &RawOptions::default(), mode, &variables, false);
         let span = Span { from: seconds(1), to: seconds(2) };
-        let pause = Pause::Growing { span, reset_after: seconds(60) };
+        let pause = Pause::Growing { span, reset_after: seconds(60), first_at_once: false };
         let restart = own(settings.map_err(|error| error.0)).plan.jobs[0].restart.clone();
-        assert_eq!(
-            restart,
-            Restart::Always { pause, limit: None },
-            "what was typed counts before a variable"
-        );
+        assert_eq!(restart, Restart::always(pause, None), "what was typed counts before a variable");
         let from_nothing = RawSupervise { backoff: Some("0..2s".to_owned()), ..RawSupervise::default() };
         assert!(supervise(words("x"), from_nothing, Personality::Sexton).is_err());
         let window = RawSupervise { restart_window: Some("1m".to_owned()), ..RawSupervise::default() };

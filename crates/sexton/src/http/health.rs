@@ -1,9 +1,10 @@
 //! The three questions of an orchestrator, and waiting until the answer is yes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::hub::Hub;
-use crate::view::View;
+use crate::view::{Answer, View};
 
 /// What may be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,18 +16,21 @@ pub(super) enum Question {
 
 /// The answer, as soon as it is yes, or cannot become yes, or patience is at an end.
 pub(super) async fn ask(hub: &Hub, question: Question, patience: Duration) -> Result<(), String> {
-    let answer = |view: &View| match question {
-        Question::Live => view.health.live.clone(),
-        Question::Ready => view.health.ready.clone(),
-        Question::Started => view.health.started.clone(),
-    };
-    let first = answer(&hub.view());
-    if first.is_ok() || patience.is_zero() {
-        return first;
+    fn of(view: &View, question: Question) -> &Answer {
+        match question {
+            Question::Live => &view.health.live,
+            Question::Ready => &view.health.ready,
+            Question::Started => &view.health.started,
+        }
+    }
+    let told = |view: &View| view.reason(of(view, question)).map_or(Ok(()), Err);
+    let first = hub.view();
+    if of(&first, question).is_yes() || patience.is_zero() {
+        return told(&first);
     }
     let mut views = hub.views();
-    let waited = tokio::time::timeout(patience, views.wait_for(|view| view.over || answer(view).is_ok()));
+    let yes = |view: &Arc<View>| view.over || of(view, question).is_yes();
     // Whether it became so or not: the newest answer counts.
-    let _ = waited.await;
-    answer(&hub.view())
+    let _ = tokio::time::timeout(patience, views.wait_for(yes)).await;
+    told(&hub.view())
 }

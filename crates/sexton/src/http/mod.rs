@@ -1,10 +1,13 @@
-//! The HTTP server. It only reads: what it answers comes from the [hub](crate::hub), so an answer never
-//! waits for anything that is going on.
+//! The HTTP server. What it answers comes from the [hub](crate::hub), so an answer never waits for anything that is
+//! going on. Over TCP it only reads; what changes anything is asked over the control socket ([`mod@control`]).
 
+mod control;
 mod health;
+mod query;
 mod routes;
 mod server;
 mod status;
 
+pub use control::control_router;
 pub use routes::router;
 pub use server::Server;

@@ -1,12 +1,13 @@
-//! Which path means what.
+//! Which path means what, for those who only read.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -14,38 +15,62 @@ use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
-use tokio::sync::{broadcast, watch};
+use serde_json::json;
+use tokio::sync::{broadcast, oneshot, watch};
 
 use super::health::{self, Question};
+use super::query::{Query, decoded};
 use super::status;
+use crate::clock::{Clock, rfc3339};
 use crate::config::Answers;
 use crate::config::duration;
+use crate::control::{Command, ControlError};
+use crate::figures::{self, Figures};
 use crate::hub::{Change, Hub};
 use crate::metrics;
+use crate::process::Pid;
 use crate::view::View;
 
-const JSON: &str = "application/json";
-const JSON_LINES: &str = "application/x-ndjson";
-const TEXT: &str = "text/plain; charset=utf-8";
+pub(super) const JSON: &str = "application/json";
+pub(super) const JSON_LINES: &str = "application/x-ndjson";
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 
+/// What every answer is made of.
 #[derive(Debug, Clone)]
-struct Shared {
-    hub: Arc<Hub>,
-    answers: Answers,
+pub(super) struct Shared {
+    pub(super) hub: Arc<Hub>,
+    pub(super) answers: Answers,
+    pub(super) clock: Clock,
 }
 
-/// The routes over what this hub knows.
-pub fn router(hub: Arc<Hub>, answers: Answers) -> Router {
-    let router = Router::new()
+/// The routes over what this hub knows. Of many processes there is more to be asked.
+pub fn router(hub: Arc<Hub>, answers: Answers, clock: Clock) -> Router {
+    let router = reading();
+    let router = if answers.many {
+        router
+            .route("/status", get(healthy))
+            .route("/pids", get(pids))
+            .route("/pidof", get(pid_of))
+            .route("/heartbeat", get(last_heart_beat).patch(heart_beat))
+    } else {
+        router
+    };
+    let router = if answers.any_path { router.fallback(get(state)) } else { router.fallback(no_such_path) };
+    router.with_state(Shared { hub, answers, clock })
+}
+
+/// What may be read by anybody who reaches us.
+pub(super) fn reading() -> Router<Shared> {
+    Router::new()
         .route("/", get(state))
         .route("/liveness", get(|shared, query| health(shared, query, Question::Live)))
         .route("/readiness", get(|shared, query| health(shared, query, Question::Ready)))
         .route("/startup", get(|shared, query| health(shared, query, Question::Started)))
         .route("/metrics", get(metrics_text))
-        .route("/v1/process", get(process))
-        .route("/v1/events", get(events));
-    let router = if answers.any_path { router.fallback(get(state)) } else { router.fallback(no_such_path) };
-    router.with_state(Shared { hub, answers })
+        .route("/v1/process", get(processes))
+        .route("/v1/processes", get(processes))
+        .route("/v1/processes/{name}", get(process))
+        .route("/v1/events", get(events))
 }
 
 async fn state(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
@@ -54,12 +79,35 @@ async fn state(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Respo
     answer(StatusCode::OK, JSON, body)
 }
 
-async fn process(State(shared): State<Shared>) -> Response {
-    answer(StatusCode::OK, JSON, status::processes(&shared.hub.view()))
+/// How much the processes use; looked up where it holds up nobody.
+async fn usage(view: &View) -> BTreeMap<Pid, Figures> {
+    let roots: Vec<Pid> = view.processes.iter().filter_map(|process| process.pid).collect();
+    tokio::task::spawn_blocking(move || figures::measure(&roots)).await.unwrap_or_default()
+}
+
+async fn processes(State(shared): State<Shared>) -> Response {
+    let view = shared.hub.view();
+    let usage = usage(&view).await;
+    answer(StatusCode::OK, JSON, status::processes(&view, &usage, |at| shared.clock.of_day(at)))
+}
+
+async fn process(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
+    let view = shared.hub.view();
+    let Some(process) = view.find(&decoded(&name)) else { return unknown(&view, &name) };
+    let usage = usage(&view).await;
+    answer(StatusCode::OK, JSON, status::one(process, &usage))
+}
+
+/// 404, with the nearest name that there is.
+pub(super) fn unknown(view: &View, name: &str) -> Response {
+    let hint = crate::config::read::hint(name, view.processes.iter().map(|process| &*process.name));
+    answer(StatusCode::NOT_FOUND, TEXT, format!("there is no process '{name}'{hint}\n").into())
 }
 
 async fn metrics_text(State(shared): State<Shared>) -> Response {
-    let text = shared.hub.metrics.text(&shared.hub.view());
+    let view = shared.hub.view();
+    let usage = if shared.answers.many { usage(&view).await } else { BTreeMap::new() };
+    let text = shared.hub.metrics.text(&view, &usage);
     answer(StatusCode::OK, metrics::CONTENT_TYPE, text.into())
 }
 
@@ -73,23 +121,111 @@ async fn health(State(shared): State<Shared>, RawQuery(query): RawQuery, questio
         }
     };
     let patience = if query.has("wait") { limit.unwrap_or(Duration::MAX) } else { Duration::ZERO };
+    // Where one block of a configuration is both, liveness is readiness.
+    let question = if shared.answers.liveness_is_readiness && question == Question::Live {
+        Question::Ready
+    } else {
+        question
+    };
     match health::ask(&shared.hub, question, patience).await {
         Ok(()) => answer(StatusCode::OK, TEXT, Bytes::from_static(b"ok\n")),
         Err(reason) => answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{reason}\n").into()),
     }
 }
 
+// === process-wrapper's ===
+
+fn by_name<T: serde::Serialize>(
+    view: &View,
+    value: impl Fn(&crate::view::ProcessView) -> Option<T>,
+) -> Response {
+    let map: BTreeMap<&str, T> =
+        view.processes.iter().filter_map(|process| Some((&*process.name, value(process)?))).collect();
+    if map.is_empty() {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    let mut body = serde_json::to_vec(&map).unwrap_or_default();
+    body.push(b'\n');
+    answer(StatusCode::OK, JSON, body.into())
+}
+
+async fn healthy(State(shared): State<Shared>) -> Response {
+    by_name(&shared.hub.view(), |process| Some(process.own.as_ref()?.job.is_healthy()))
+}
+
+async fn pids(State(shared): State<Shared>) -> Response {
+    by_name(&shared.hub.view(), |process| process.pid)
+}
+
+fn named(query: Option<&str>) -> Option<String> {
+    Query(query).all("name").into_iter().next().filter(|name| !name.is_empty())
+}
+
+fn no_name() -> Response {
+    answer(StatusCode::BAD_REQUEST, TEXT, Bytes::from_static(b"name is missing: ?name=PROCESS\n"))
+}
+
+async fn pid_of(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
+    let Some(name) = named(query.as_deref()) else { return no_name() };
+    let view = shared.hub.view();
+    match view.find(&name) {
+        None => unknown(&view, &name),
+        Some(process) => match process.pid {
+            Some(pid) => answer(StatusCode::OK, TEXT, format!("{pid}\n").into()),
+            None => StatusCode::NO_CONTENT.into_response(),
+        },
+    }
+}
+
+async fn heart_beat(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
+    let Some(name) = named(query.as_deref()) else { return no_name() };
+    let Some(controls) = &shared.hub.controls else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
+    let (reply, told) = oneshot::channel();
+    let sent = controls.send(Command::HeartBeat { name: name.clone(), reply }).await;
+    match (sent, told.await) {
+        (Ok(()), Ok(Ok(()))) => {
+            shared.hub.heard(&name);
+            last_heart_beat_of(&shared, &name, StatusCode::ACCEPTED)
+        }
+        (Ok(()), Ok(Err(ControlError::Unknown(_)))) => unknown(&shared.hub.view(), &name),
+        _ => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    }
+}
+
+async fn last_heart_beat(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
+    let Some(name) = named(query.as_deref()) else { return no_name() };
+    let view = shared.hub.view();
+    if view.find(&name).is_none() {
+        return unknown(&view, &name);
+    }
+    last_heart_beat_of(&shared, &name, StatusCode::OK)
+}
+
+fn last_heart_beat_of(shared: &Shared, name: &str, code: StatusCode) -> Response {
+    let last = shared.hub.last_heard(name).map(rfc3339);
+    answer(code, JSON, format!("{}\n", json!({ "name": name, "lastHeartBeat": last })).into())
+}
+
+// === events ===
+
 async fn events(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
+    let query = Query(query.as_deref());
+    let only = query.all("process");
     let (recent, following) = shared.hub.changes();
-    let recent: Vec<u8> = recent.iter().flat_map(|change| json_line(change)).collect();
-    if !Query(query.as_deref()).has("follow") {
+    let recent: Vec<u8> =
+        recent.iter().filter(|it| is_about(it, &only)).flat_map(|change| json_line(change)).collect();
+    if !query.has("follow") {
         return answer(StatusCode::OK, JSON_LINES, recent.into());
     }
-    let follower = Follower { recent: recent.into(), following, views: shared.hub.views() };
+    let follower = Follower { recent: recent.into(), following, views: shared.hub.views(), only };
     let frames = stream::unfold(follower, |follower| async {
         follower.next().await.map(|(line, follower)| (Ok::<_, Infallible>(Frame::data(line)), follower))
     });
     with_type(StatusCode::OK, JSON_LINES, Body::new(StreamBody::new(frames)))
+}
+
+fn is_about(change: &Change, only: &[String]) -> bool {
+    only.is_empty() || only.contains(&change.process)
 }
 
 /// What was told, and then what is told. A follower that does not keep up misses some; the numbers show it.
@@ -97,6 +233,7 @@ struct Follower {
     recent: Bytes,
     following: broadcast::Receiver<Arc<Change>>,
     views: watch::Receiver<Arc<View>>,
+    only: Vec<String>,
 }
 
 impl Follower {
@@ -113,8 +250,10 @@ impl Follower {
                 _ = self.views.wait_for(|view| view.over) => return None,
             };
             match told {
-                Ok(change) => return Some((json_line(&change).into(), self)),
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Ok(change) if is_about(&change, &self.only) => {
+                    return Some((json_line(&change).into(), self));
+                }
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
         }
@@ -127,36 +266,20 @@ fn json_line(change: &Change) -> Vec<u8> {
     line
 }
 
-async fn no_such_path() -> Response {
-    const PATHS: &str =
-        "no such path; there are /, /liveness, /readiness, /startup, /metrics, /v1/process, /v1/events\n";
+pub(super) async fn no_such_path() -> Response {
+    const PATHS: &str = "no such path; there are /, /liveness, /readiness, /startup, /metrics, /v1/processes, /v1/events, and for many processes /status, /pids, /pidof, /heartbeat\n";
     answer(StatusCode::NOT_FOUND, TEXT, Bytes::from_static(PATHS.as_bytes()))
 }
 
-fn answer(code: StatusCode, kind: &'static str, body: Bytes) -> Response {
+pub(super) fn answer(code: StatusCode, kind: &'static str, body: Bytes) -> Response {
     with_type(code, kind, Body::from(body))
 }
 
-fn with_type(code: StatusCode, kind: &'static str, body: Body) -> Response {
+pub(super) fn with_type(code: StatusCode, kind: &'static str, body: Body) -> Response {
     // A proxy that kept an old answer would make every check worthless.
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
     (code, headers, body).into_response()
-}
-
-/// The words behind the question mark.
-struct Query<'a>(Option<&'a str>);
-
-impl Query<'_> {
-    fn get(&self, name: &str) -> Option<&str> {
-        let mut words =
-            self.0.unwrap_or_default().split('&').map(|word| word.split_once('=').unwrap_or((word, "")));
-        words.find(|(key, _)| *key == name).map(|(_, value)| value)
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.get(name).is_some_and(|value| !matches!(value, "0" | "false"))
-    }
 }

@@ -89,6 +89,10 @@ impl Server {
                     listener.set_nonblocking(true)?;
                     tokio::spawn(shared.accept(UnixListener::from_std(listener)?));
                 }
+                Bound::Control(listener) => {
+                    listener.set_nonblocking(true)?;
+                    tokio::spawn(shared.accept(OnlyUs(UnixListener::from_std(listener)?)));
+                }
             }
         }
         Ok(Self { shared })
@@ -134,6 +138,22 @@ impl Accepts for UnixListener {
     type Stream = UnixStream;
     async fn accept_one(&self) -> io::Result<UnixStream> {
         self.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+/// Accepts nobody but ourselves and root, whatever the mode of the socket has become.
+struct OnlyUs(UnixListener);
+
+impl Accepts for OnlyUs {
+    type Stream = UnixStream;
+    async fn accept_one(&self) -> io::Result<UnixStream> {
+        let (stream, _) = self.0.accept().await?;
+        let peer = stream.peer_cred()?.uid();
+        if peer == 0 || peer == rustix::process::geteuid().as_raw() {
+            return Ok(stream);
+        }
+        log::warn!(uid = peer; "somebody else's connection to the control socket was refused");
+        Err(io::ErrorKind::ConnectionAborted.into())
     }
 }
 
@@ -312,7 +332,8 @@ mod tests {
 
     fn shared() -> Arc<Shared> {
         let health = Health::watched(false, false, "x");
-        let view = View { generation: 0, mode: "watch", processes: Vec::new(), health, over: false };
+        let view =
+            View { generation: 0, mode: "watch", processes: Vec::new(), health, ending: None, over: false };
         Arc::new(Shared {
             router: Router::new().route("/", get(async || "hello")),
             hub: Arc::new(Hub::new(view)),

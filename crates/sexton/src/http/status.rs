@@ -1,5 +1,6 @@
 //! The state as JSON: as the status socket has always had it, and in full.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +10,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::clock::rfc3339;
+use crate::figures::Figures;
+use crate::process::Pid;
 use crate::tell::exit_words;
 use crate::view::{ProcessView, View};
 
@@ -93,8 +96,22 @@ struct Everything<'a> {
     ready: bool,
     started: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
+    reason: Option<String>,
+    /// Everything is being ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ending: Option<Ending<'a>>,
     processes: Vec<Process<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Ending<'a> {
+    cause: &'a str,
+    /// When it has to be over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
+    /// Who has not ended.
+    waiting_for: Vec<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -106,8 +123,21 @@ struct Process<'a> {
     status: &'static str,
     pid: Option<i32>,
     started_at: Option<String>,
+    /// In a few words.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    state: &'a str,
     #[serde(flatten)]
     own: Option<Own>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Usage>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Usage {
+    cpu_seconds: f64,
+    memory_bytes: u64,
+    processes: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -123,11 +153,30 @@ struct Own {
     /// The process itself has ended; what it left behind has not.
     leftovers: bool,
     run: Option<u64>,
+    started: bool,
+    ready: bool,
+    healthy: bool,
     starts: u64,
+    /// What it says about itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    said: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    probes: Vec<Probe>,
     /// What happens next by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<Next>,
     last_exit: Option<LastExit>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Probe {
+    kind: &'static str,
+    passes: bool,
+    /// Failures in a row.
+    failures: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_failure: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -151,44 +200,85 @@ struct LastExit {
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason_label: Option<&'static str>,
+    out_of_memory: bool,
 }
 
-/// `GET /v1/process`.
-pub(super) fn processes(view: &View) -> Bytes {
+/// `GET /v1/processes`.
+pub(super) fn processes(
+    view: &View,
+    usage: &BTreeMap<Pid, Figures>,
+    clock: impl Fn(engine::Time) -> Option<Timestamp>,
+) -> Bytes {
     let health = &view.health;
+    let there = |process: &&std::sync::Arc<ProcessView>| {
+        process.own.as_ref().is_some_and(|own| !matches!(own.job.phase, JobPhase::Done(_)))
+    };
     let everything = Everything {
         mode: view.mode,
         generation: view.generation,
-        live: health.live.is_ok(),
-        ready: health.ready.is_ok(),
-        started: health.started.is_ok(),
-        reason: health.ready.as_ref().err().map(String::as_str),
-        processes: view.processes.iter().map(process).collect(),
+        live: health.live.is_yes(),
+        ready: health.ready.is_yes(),
+        started: health.started.is_yes(),
+        reason: view.reason(&health.ready),
+        ending: view.ending.as_ref().map(|(cause, by)| Ending {
+            cause,
+            by: by.and_then(clock).map(rfc3339),
+            waiting_for: view.processes.iter().filter(there).map(|process| &*process.name).collect(),
+        }),
+        processes: view.processes.iter().map(|it| process(it, usage)).collect(),
     };
     line(serde_json::to_vec(&everything))
 }
 
-fn process(process: &ProcessView) -> Process<'_> {
+/// `GET /v1/processes/NAME`.
+pub(super) fn one(it: &ProcessView, usage: &BTreeMap<Pid, Figures>) -> Bytes {
+    line(serde_json::to_vec(&process(it, usage)))
+}
+
+fn process<'a>(process: &'a ProcessView, usage: &BTreeMap<Pid, Figures>) -> Process<'a> {
     let own = process.own.as_ref().map(|own| {
-        let (cause, suspended_by, leftovers) = match &own.job.phase {
+        let job = &own.job;
+        let (cause, suspended_by, leftovers) = match &job.phase {
             JobPhase::Stopping { why, leftovers, .. } | JobPhase::Killing { why, leftovers } => {
                 (Some(why.to_string()), None, *leftovers)
             }
+            JobPhase::Draining { why, .. } => (Some(why.to_string()), None, false),
             JobPhase::Pausing { cause, .. } => (Some(cause.to_string()), None, false),
             JobPhase::Running { suspended, .. } => (None, suspended.map(|signal| signal.to_string()), false),
-            JobPhase::Waiting | JobPhase::Starting | JobPhase::Done => (None, None, false),
+            JobPhase::Waiting { need } => (
+                need.as_ref().map(|(need, condition)| format!("it needs {need} to be {}", condition.label())),
+                None,
+                false,
+            ),
+            JobPhase::Starting | JobPhase::Done(_) => (None, None, false),
+        };
+        let probe = |probe: &engine::snapshot::ProbeSnapshot| Probe {
+            kind: probe.kind.label(),
+            passes: probe.passes,
+            failures: probe.failures,
+            last_failure: probe.reason.clone(),
         };
         Own {
-            phase: own.job.phase.label(),
+            phase: job.phase.label(),
             since: own.since.map(rfc3339),
             cause,
             suspended_by,
             leftovers,
-            run: own.job.run.map(|run| run.0),
-            starts: own.job.starts,
+            run: job.run.map(|run| run.0),
+            started: job.started,
+            ready: job.ready,
+            healthy: job.is_healthy(),
+            starts: job.starts,
+            said: own.said.clone(),
+            probes: job.probes.iter().map(probe).collect(),
             next: own.next.map(|(what, at)| Next { what, at: rfc3339(at) }),
-            last_exit: own.job.last.as_ref().map(|last| last_exit(last, own.last_at)),
+            last_exit: job.last.as_ref().map(|last| last_exit(last, own.last_at)),
         }
+    });
+    let usage = process.pid.and_then(|pid| usage.get(&pid)).map(|figures| Usage {
+        cpu_seconds: figures.cpu_seconds,
+        memory_bytes: figures.resident_bytes,
+        processes: figures.processes,
     });
     Process {
         name: &process.name,
@@ -197,7 +287,9 @@ fn process(process: &ProcessView) -> Process<'_> {
         status: process.status.label(),
         pid: process.pid,
         started_at: process.started_at.map(rfc3339),
+        state: &process.state,
         own,
+        usage,
     }
 }
 
@@ -211,7 +303,12 @@ fn last_exit(last: &LastEnd, at: Option<Timestamp>) -> LastExit {
         },
         signal: last.exit.map(|exit| exit_words(exit).1).filter(|signal| !signal.is_empty()),
         reason: last.by.as_ref().map(ToString::to_string),
-        reason_label: last.by.as_ref().map(engine::Cause::label),
+        reason_label: if last.out_of_memory {
+            Some("OOMKilled")
+        } else {
+            last.by.as_ref().map(engine::Cause::label)
+        },
+        out_of_memory: last.out_of_memory,
     }
 }
 

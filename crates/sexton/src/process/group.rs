@@ -2,22 +2,37 @@
 //!
 //! A run's process leads a group; what it starts is in that group unless it leaves it (setsid(2)). Those
 //! who have left, once their own parents are gone, are handed to us as orphans: [strays](Groups::strays).
-//! Where there is but one process to look after, every stray is of its making and ends with it.
+//! Where there is but one process to look after, every stray is of its making and ends with it. Where there are
+//! many, a variable that each run is started with ([`MARK`]) tells whose a stray is; one that has cleared its
+//! environment is nobody's.
+//!
+//! Helpers (the commands of probes and hooks) lead groups of their own, and what they leave behind is killed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Once;
 
 use engine::{Exit, Reach, RunId, Signal};
+use tokio::sync::oneshot;
 
 use super::reap::{self, Change};
 use super::signals::kill;
 use super::{Pid, procfs};
 
+/// The variable that tells of which run a process is.
+pub const MARK: &str = "SEXTON_RUN";
+
 /// The runs that are there, or of which something is left.
 #[derive(Debug)]
 pub struct Groups {
     runs: BTreeMap<RunId, Group>,
+    /// The runs by the number of their process, while it has not ended.
+    leaders: BTreeMap<Pid, RunId>,
+    /// Those of them whose process has ended and who were told to end, which are looked at each time.
+    ending: BTreeSet<RunId>,
+    helpers: BTreeMap<Pid, oneshot::Sender<Exit>>,
+    /// Whose a stray is; None: nobody's.
+    marks: BTreeMap<Pid, Option<RunId>>,
     /// There is but one process to look after: strays are its.
     sole: bool,
     /// Children that we already had when we became this program (by exec); nobody's concern.
@@ -73,13 +88,33 @@ impl Groups {
     pub fn new(sole: bool) -> Self {
         let had = std::process::id() != 1 && reap::any_children();
         let inherited = if had { procfs::children().unwrap_or_default() } else { Vec::new() };
-        Self { runs: BTreeMap::new(), sole, inherited: inherited.into_iter().collect() }
+        Self {
+            runs: BTreeMap::new(),
+            leaders: BTreeMap::new(),
+            ending: BTreeSet::new(),
+            helpers: BTreeMap::new(),
+            marks: BTreeMap::new(),
+            sole,
+            inherited: inherited.into_iter().collect(),
+        }
+    }
+
+    /// The value of [`MARK`] for a run.
+    #[must_use]
+    pub fn mark(run: RunId) -> String {
+        format!("{}.{}", std::process::id(), run.0)
+    }
+
+    /// Enters a helper that was just started.
+    pub fn enter_helper(&mut self, pid: Pid, ended: oneshot::Sender<Exit>) {
+        self.helpers.insert(pid, ended);
     }
 
     /// Enters a process that was just started.
     pub fn enter(&mut self, run: RunId, pid: Pid) {
         self.runs
             .insert(run, Group { pid, exit: None, empty: false, condemned: None, told: BTreeSet::new() });
+        self.leaders.insert(pid, run);
     }
 
     /// The process of a run, if it has not ended.
@@ -91,12 +126,20 @@ impl Groups {
     /// Is a run's process gone and something of the run still there?
     #[must_use]
     pub fn any_leftovers(&self) -> bool {
-        self.runs.values().any(|group| group.exit.is_some())
+        self.ending.iter().any(|run| self.runs.get(run).is_some_and(|group| group.exit.is_some()))
+    }
+
+    /// The runs and the numbers of their processes, of those that have not ended.
+    pub fn leaders(&self) -> impl Iterator<Item = (RunId, Pid)> {
+        self.leaders.iter().map(|(pid, run)| (*run, *pid))
     }
 
     /// Forgets a run of which something could not be ended.
     pub fn abandon(&mut self, run: RunId) {
-        self.runs.remove(&run);
+        if let Some(group) = self.runs.remove(&run) {
+            self.leaders.remove(&group.pid);
+        }
+        self.ending.remove(&run);
     }
 
     /// Sends a signal.
@@ -116,6 +159,7 @@ impl Groups {
         if reach == Reach::Everything && signal != Signal::CONT {
             group.condemned = Some(signal);
             group.told.clear();
+            self.ending.insert(run);
             let strays = self.strays();
             self.tell(&strays);
         }
@@ -126,11 +170,9 @@ impl Groups {
         let mut happened = Vec::new();
         let mut exited = Vec::new();
         for (pid, change) in reap::reap() {
-            let run = self.runs.iter().find(|(_, group)| group.pid == pid && group.exit.is_none());
-            let Some(run) = run.map(|(run, _)| *run) else {
+            let Some(run) = self.leaders.get(&pid).copied() else {
                 if let Change::Ended(exit) = change {
-                    self.forget_stray(pid);
-                    log::debug!(pid = pid; "reaped an orphan that ended with {exit}");
+                    self.ended_beside(pid, exit);
                 }
                 continue;
             };
@@ -139,6 +181,8 @@ impl Groups {
                     if let Some(group) = self.runs.get_mut(&run) {
                         group.exit = Some(exit);
                     }
+                    self.leaders.remove(&pid);
+                    self.ending.insert(run);
                     exited.push((run, exit));
                 }
                 Change::Suspended(signal) => {
@@ -147,16 +191,17 @@ impl Groups {
                 Change::Resumed => happened.push(Happened { run, what: ToRun::Resumed }),
             }
         }
-        let ending = self.runs.values().any(|group| group.exit.is_some() || group.condemned.is_some());
-        let strays = if ending { self.strays() } else { Vec::new() };
+        let strays = if self.ending.is_empty() { Vec::new() } else { self.strays() };
         self.tell(&strays);
         // Only now, since the others of its group may have been reaped right behind it.
-        let over: Vec<_> =
-            self.runs.iter().filter(|(_, group)| group.exit.is_some()).map(|(run, _)| *run).collect();
-        for run in over {
+        for run in self.ending.clone() {
+            if self.runs.get(&run).is_none_or(|group| group.exit.is_none()) {
+                continue;
+            }
             let leftovers = self.has_leftovers(run, &strays);
             if !leftovers {
                 self.runs.remove(&run);
+                self.ending.remove(&run);
             }
             match exited.iter().find(|(of, _)| *of == run) {
                 Some((_, exit)) => {
@@ -170,16 +215,29 @@ impl Groups {
     }
 
     /// The run's process has ended: is anything of it left?
-    fn has_leftovers(&mut self, run: RunId, strays: &[Pid]) -> bool {
+    fn has_leftovers(&mut self, run: RunId, strays: &[(Pid, RunId)]) -> bool {
         let Some(group) = self.runs.get_mut(&run) else { return false };
         group.empty = group.empty || !group_is_populated(group.pid);
-        !group.empty || !strays.is_empty()
+        !group.empty || strays.iter().any(|(_, of)| *of == run)
     }
 
-    /// Our children that are neither the process of a run nor inherited, where they are of a run's making.
-    /// One that has just ended may be among them; its end is told soon.
-    fn strays(&self) -> Vec<Pid> {
-        if !self.sole || !reap::any_children() {
+    /// Somebody has ended who is the process of no run.
+    fn ended_beside(&mut self, pid: Pid, exit: Exit) {
+        if let Some(ended) = self.helpers.remove(&pid) {
+            // What it left behind: its number is that of their group as long as there is any of them.
+            let _ = kill(-pid, Signal::KILL.0);
+            // Nobody waits for it any more: nobody hears.
+            let _ = ended.send(exit);
+            return;
+        }
+        self.forget_stray(pid);
+        log::debug!(pid = pid; "reaped an orphan that ended with {exit}");
+    }
+
+    /// Our children that are neither the process of a run nor a helper nor inherited, and whose they are. One that
+    /// has just ended may be among them; its end is told soon.
+    fn strays(&mut self) -> Vec<(Pid, RunId)> {
+        if !reap::any_children() {
             return Vec::new();
         }
         let children = procfs::children().unwrap_or_else(|error| {
@@ -189,21 +247,31 @@ impl Groups {
             });
             Vec::new()
         });
-        let led = |pid: &Pid| self.runs.values().any(|group| group.pid == *pid && group.exit.is_none());
-        children.into_iter().filter(|pid| !led(pid) && !self.inherited.contains(pid)).collect()
+        let known = |pid: &Pid| {
+            self.leaders.contains_key(pid) || self.helpers.contains_key(pid) || self.inherited.contains(pid)
+        };
+        let strays: Vec<Pid> = children.into_iter().filter(|pid| !known(pid)).collect();
+        if self.sole {
+            let only = self.runs.keys().next_back().copied();
+            return strays.into_iter().filter_map(|pid| Some((pid, only?))).collect();
+        }
+        self.marks.retain(|pid, _| strays.contains(pid));
+        let own = format!("{}.", std::process::id());
+        let of = |pid: Pid| procfs::variable(pid, MARK)?.strip_prefix(&own)?.parse().ok().map(RunId);
+        let whose = |pid: Pid| Some((pid, (*self.marks.entry(pid).or_insert_with(|| of(pid)))?));
+        strays.into_iter().filter_map(whose).collect()
     }
 
     /// Those of them who have not had the signal that their run is condemned to get it now. A stray is our
     /// unreaped child: its number is its own.
-    fn tell(&mut self, strays: &[Pid]) {
-        for group in self.runs.values_mut() {
+    fn tell(&mut self, strays: &[(Pid, RunId)]) {
+        for (stray, run) in strays {
+            let Some(group) = self.runs.get_mut(run) else { continue };
             let Some(signal) = group.condemned else { continue };
-            for stray in strays {
-                if group.told.insert(*stray) {
-                    let _ = kill(*stray, signal.0);
-                    if signal != Signal::KILL {
-                        let _ = kill(*stray, Signal::CONT.0);
-                    }
+            if group.told.insert(*stray) {
+                let _ = kill(*stray, signal.0);
+                if signal != Signal::KILL {
+                    let _ = kill(*stray, Signal::CONT.0);
                 }
             }
         }
@@ -211,6 +279,7 @@ impl Groups {
 
     fn forget_stray(&mut self, pid: Pid) {
         self.inherited.remove(&pid);
+        self.marks.remove(&pid);
         for group in self.runs.values_mut() {
             group.told.remove(&pid);
         }

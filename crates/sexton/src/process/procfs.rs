@@ -21,6 +21,10 @@ pub struct Stat {
     pub pgrp: Pid,
     /// When it was started, in clock ticks since boot.
     pub start_ticks: u64,
+    /// Processor time of itself, in clock ticks.
+    pub cpu_ticks: u64,
+    /// Resident memory, in pages.
+    pub resident_pages: u64,
 }
 
 impl Stat {
@@ -42,6 +46,8 @@ impl Stat {
             ppid: fields.get(1)?.parse().ok()?,
             pgrp: fields.get(2)?.parse().ok()?,
             start_ticks: fields.get(19)?.parse().ok()?,
+            cpu_ticks: fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?,
+            resident_pages: fields.get(21).and_then(|field| field.parse().ok()).unwrap_or(0),
         })
     }
 }
@@ -93,6 +99,17 @@ pub fn arguments(pid: Pid) -> io::Result<Vec<String>> {
 pub fn executable_name(pid: Pid) -> Option<String> {
     let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
     path.file_name().map(|name| name.to_string_lossy().into_owned())
+}
+
+/// The value of a variable that a process was started with.
+#[must_use]
+pub fn variable(pid: Pid, name: &str) -> Option<String> {
+    let raw = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let value = |entry: &[u8]| {
+        let rest = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        String::from_utf8(rest.to_vec()).ok()
+    };
+    raw.split(|byte| *byte == 0).find_map(value)
 }
 
 /// Our children, the adopted ones included.

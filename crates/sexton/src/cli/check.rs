@@ -1,0 +1,177 @@
+//! `sexton check FILE`: what a file would do. `sexton schema`: what may stand in it.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+
+use engine::{AtLimit, ExitRule, JobPlan, Pause, Policy, ProbePlan};
+use serde_json::json;
+
+use crate::config::environment::Environment;
+use crate::config::raw::native;
+use crate::config::up::{Beside, Check, ConfigError, ProcessPlan, Source, UpPlan, load};
+
+/// The JSON Schema of our own form.
+#[must_use]
+pub fn schema() -> String {
+    let mut schema = schemars::schema_for!(native::File);
+    schema.insert("title".to_owned(), "sexton.yaml".into());
+    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// Checks a file, and tells what it would do.
+pub fn check(file: &Path, json: bool, environment: &dyn Environment) -> Result<String, ConfigError> {
+    let beside = Beside { terminal: std::io::stdout().is_terminal(), ..Beside::default() };
+    let plan = load(&Source::File(file.to_owned()), &beside, environment)?;
+    if json {
+        return Ok(format!("{}\n", json!({ "plan": plan.plan, "warnings": plan.warnings })));
+    }
+    Ok(words(&plan, &file.display().to_string(), environment))
+}
+
+fn words(plan: &UpPlan, file: &str, environment: &dyn Environment) -> String {
+    let mut text = String::new();
+    for warning in &plan.warnings {
+        let _ = writeln!(text, "warning: {file}:{warning}");
+    }
+    let names: Vec<&str> = plan.plan.jobs.iter().map(|job| job.name.as_str()).collect();
+    for (job, process) in plan.plan.jobs.iter().zip(&plan.processes) {
+        let _ = writeln!(text, "{}{}", job.name, if job.sidecar { " (sidecar)" } else { "" });
+        let mut line = |key: &str, value: String| {
+            let _ = writeln!(text, "  {key:14} {value}");
+        };
+        line("command", command(process));
+        if !found(process, environment) {
+            line("warning", "there is no such program in PATH here".to_owned());
+        }
+        let needs: Vec<_> = job
+            .needs
+            .iter()
+            .map(|need| format!("{} {}", names[need.job.0], need.condition.label()))
+            .collect();
+        if !needs.is_empty() {
+            line("starts after", needs.join(", "));
+        }
+        line("restart", restart(job));
+        for ((key, probe), checks) in [
+            ("startup", &job.probes.startup),
+            ("liveness", &job.probes.liveness),
+            ("readiness", &job.probes.readiness),
+        ]
+        .into_iter()
+        .zip(&process.probes)
+        {
+            if let Some(probe) = probe {
+                line(key, probed(probe, checks));
+            }
+        }
+        if let Some(hook) = &job.post_start {
+            let when = if hook.when_ready { "when it is ready" } else { "when it is there" };
+            line("postStart", format!("{when}, within {:?}", hook.deadline));
+        }
+        let before = if job.pre_stop { "preStop, then " } else { "" };
+        line("stop", format!("{before}{}, KILL after {:?}", job.stop_signal, job.grace));
+        if let Some(bytes) = process.memory_limit {
+            line("memory", format!("at most {:.1} MiB", megabytes(bytes)));
+        }
+    }
+    let frame = &plan.plan.frame;
+    if let Some(deadline) = frame.deadline {
+        let _ = writeln!(text, "everything ends within {deadline:?}");
+    }
+    let code = match frame.exit {
+        ExitRule::From(id) => format!("that of {}", names[id.0]),
+        ExitRule::FirstToFail | ExitRule::FirstInPlan => {
+            "that of the first that fails for good, else 0".to_owned()
+        }
+    };
+    let _ = writeln!(text, "exit code: {code}");
+    text
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1_048_576.0
+}
+
+fn command(process: &ProcessPlan) -> String {
+    let words = std::iter::once(&process.program.command).chain(&process.program.arguments);
+    shell_words::join(words.map(|word| word.to_string_lossy()))
+}
+
+fn found(process: &ProcessPlan, environment: &dyn Environment) -> bool {
+    let program = &process.program;
+    if program.attributes.chroot.is_some() {
+        return true;
+    }
+    let command = Path::new(&program.command);
+    if program.command.to_string_lossy().contains('/') {
+        let directory = program.directory.clone().unwrap_or_default();
+        return directory.join(command).exists();
+    }
+    let own = program.variables.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
+    let path = own.or_else(|| environment.get("PATH")).unwrap_or_default();
+    std::env::split_paths(&path).any(|directory: PathBuf| directory.join(command).exists())
+}
+
+fn restart(job: &JobPlan) -> String {
+    let restart = &job.restart;
+    let policy = match restart.policy {
+        Policy::Never if restart.rules.is_empty() => return "never".to_owned(),
+        Policy::Never => "on some exit codes",
+        Policy::OnFailure => "on failure",
+        Policy::Always => "always",
+    };
+    let pause = match &restart.pause {
+        Pause::Fixed(pause) => format!("after {pause:?}"),
+        Pause::Growing { span, reset_after, first_at_once } => {
+            let first = if *first_at_once { "at once, then " } else { "" };
+            format!("{first}after {:?} to {:?}, anew after a run of {reset_after:?}", span.from, span.to)
+        }
+    };
+    let limit = restart.limit.map(|limit| {
+        let then = match restart.at_limit {
+            AtLimit::End => "it ends",
+            AtLimit::Exit => "everything ends",
+            AtLimit::Hold => "it is held",
+            AtLimit::Ignore => "it is given up",
+        };
+        format!("; more than {} within {:?}: {then}", limit.restarts, limit.window)
+    });
+    format!("{policy}, {pause}{}", limit.unwrap_or_default())
+}
+
+fn probed(probe: &ProbePlan, checks: &[Check]) -> String {
+    let how: Vec<String> = checks
+        .iter()
+        .map(|check| match check {
+            Check::Http(http) => {
+                let scheme = if http.tls { "https" } else { "http" };
+                format!("GET {scheme}://{}:{}{}", http.host, http.port, http.path)
+            }
+            Check::Tcp { host, port } => format!("connect {host}:{port}"),
+            Check::Grpc { host, port, service } => format!("gRPC health {host}:{port} {service}"),
+            Check::Exec(program) => format!("exec {}", program.command.to_string_lossy()),
+            Check::File(path) => format!("file {}", path.display()),
+            Check::Env { name, .. } => format!("variable {name}"),
+            Check::FloatingPid { period, threshold } => {
+                format!("at most {threshold} restarts within {period:?}")
+            }
+            Check::HeartBeat(period) => format!("a heartbeat every {period:?}"),
+        })
+        .collect();
+    let delay = if probe.initial_delay.is_zero() {
+        String::new()
+    } else {
+        format!("after {:?}, ", probe.initial_delay)
+    };
+    format!(
+        "{}; {delay}every {:?}, within {:?}, {} failures",
+        how.join(" and "),
+        probe.period,
+        probe.timeout,
+        probe.failure_threshold
+    )
+}

@@ -1,0 +1,603 @@
+//! `sexton.yaml`: our own form.
+//!
+//! The comments of the fields are their descriptions in the JSON Schema and in the reference.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::words::{Bytes, DependsOn, Later, Map, OneOrMany, Port, Span, Variables, Word, Words};
+
+/// Many processes of one container, started in order, looked after, and stopped in the reverse order.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct File {
+    /// The processes by name. Their order is that of the answers; what starts first is said by dependsOn.
+    pub processes: ProcessMap,
+    /// How long everything may take to end, in seconds, shared out over those who end one after the other [default: 30]
+    pub termination_grace_period_seconds: Option<Span>,
+    /// For all that do not say otherwise [default: Always]
+    pub restart_policy: Option<RestartPolicy>,
+    /// The process whose exit code becomes ours, and whose end for good ends everything. Without: the code of
+    /// the first that failed for good, else 0.
+    pub exit_from: Option<String>,
+    /// Variables of all processes
+    pub env: Option<Variables>,
+    /// Files with variables of all processes: NAME=value, one a line
+    pub env_file: Option<OneOrMany<String>>,
+    /// How the output of all that do not say otherwise is passed on
+    pub logs: Option<Logs>,
+    /// How long to pause before restarts, for all that do not say otherwise
+    pub backoff: Option<Backoff>,
+    /// How often a process may be restarted, for all that do not say otherwise
+    pub restart_limit: Option<RestartLimit>,
+    /// This file is there while all processes are healthy and nothing is ending
+    pub readiness_file: Option<String>,
+    /// The readiness file stays when health is lost; it still goes when everything ends
+    pub readiness_file_sticky: Option<bool>,
+    #[schemars(skip)]
+    #[doc(hidden)]
+    pub graveyard: Option<Later>,
+    #[schemars(skip)]
+    #[doc(hidden)]
+    pub ensemble: Option<Later>,
+    #[schemars(skip)]
+    #[doc(hidden)]
+    pub automaton: Option<Later>,
+    #[schemars(skip)]
+    #[doc(hidden)]
+    pub metrics: Option<Later>,
+}
+
+/// The processes in the order of the file.
+#[derive(Debug, Clone, Default)]
+pub struct ProcessMap(pub Vec<(String, Process)>);
+
+impl<'de> Deserialize<'de> for ProcessMap {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct This;
+        impl<'de> serde::de::Visitor<'de> for This {
+            type Value = ProcessMap;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a map of names to processes, or a list of processes with a name each")
+            }
+
+            fn visit_unit<E>(self) -> Result<ProcessMap, E> {
+                Ok(ProcessMap::default())
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<ProcessMap, A::Error> {
+                let mut all = Vec::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    all.push((name, map.next_value()?));
+                }
+                Ok(ProcessMap(all))
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<ProcessMap, A::Error> {
+                let mut all = Vec::new();
+                while let Some(process) = items.next_element::<Process>()? {
+                    all.push((process.name.clone().unwrap_or_default(), process));
+                }
+                Ok(ProcessMap(all))
+            }
+        }
+        deserializer.deserialize_any(This)
+    }
+}
+
+impl JsonSchema for ProcessMap {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Processes".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let process = generator.subschema_for::<Process>();
+        schemars::json_schema!({
+            "description": "Names to processes, or a list of processes with a name each.",
+            "anyOf": [
+                {"type": "object", "additionalProperties": process},
+                {"type": "array", "items": process}
+            ]
+        })
+    }
+}
+
+/// One process.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct Process {
+    /// Its name, where the processes are a list
+    pub name: Option<String>,
+    /// What to execute; `$(NAME)` stands for a variable of `env`
+    pub command: Option<Words>,
+    /// Arguments behind those of `command`
+    pub args: Option<Words>,
+    /// Variables; they count before those of the whole file, which count before those we were started with
+    pub env: Option<Variables>,
+    /// Files with variables; `env` counts before them
+    pub env_file: Option<OneOrMany<String>>,
+    /// Files with variables, with a prefix for their names
+    pub env_from: Option<Vec<EnvFrom>>,
+    /// Where it is started
+    pub working_dir: Option<String>,
+    /// What must hold before it is started
+    pub depends_on: Option<DependsOn>,
+    /// It serves the others: it is started before them, ends after them, and does not keep us from ending
+    pub sidecar: Option<bool>,
+    /// So many of it, named name_0, name_1, … [default: one, without a number]
+    pub replicas: Option<u32>,
+    /// Whether it is started again when it has ended
+    pub restart_policy: Option<RestartPolicy>,
+    /// Exit codes that restart it, whatever the policy says
+    pub restart_policy_rules: Option<Vec<RestartPolicyRule>>,
+    /// How long to pause before a restart
+    pub backoff: Option<Backoff>,
+    /// How often it may be restarted
+    pub restart_limit: Option<RestartLimit>,
+    /// Has it started? Until it passes the other probes rest; when it fails the process is started anew
+    pub startup_probe: Option<Probe>,
+    /// Is it worth keeping? When it fails the process is started anew
+    pub liveness_probe: Option<Probe>,
+    /// May it be given work?
+    pub readiness_probe: Option<Probe>,
+    /// Hooks and the stop signal
+    pub lifecycle: Option<Lifecycle>,
+    /// From the stop signal, or the beginning of preStop, to KILL [default: that of the whole]
+    pub termination_grace_period_seconds: Option<Span>,
+    /// It ends itself after so long, or is ended; of a range such as 1h..2h a part is drawn at each start
+    pub ttl: Option<String>,
+    /// It says itself when it has started: `systemd` (READY=1 to $NOTIFY_SOCKET), or `fd:N` (a line on descriptor N)
+    pub notify: Option<String>,
+    /// With notify systemd: it has to say WATCHDOG=1 this often
+    pub watchdog: Option<Span>,
+    /// It has to be ready so long after its start, else it is started anew
+    pub start_deadline: Option<Span>,
+    /// How much it may use
+    pub resources: Option<Resources>,
+    /// Under which identity it runs
+    pub security_context: Option<SecurityContext>,
+    /// Its ports, so that probes can name them
+    pub ports: Option<Vec<ContainerPort>>,
+    /// How its output is passed on
+    pub logs: Option<Logs>,
+    /// The mask of the modes of files that it makes, in octal, such as "022"
+    pub umask: Option<Word>,
+    /// Limits as of setrlimit(2) by name, such as {nofile: 1024} or {core: "0:unlimited"}
+    pub rlimits: Option<Map<Word>>,
+    /// Its scheduling priority, -20 to 19
+    pub nice: Option<i32>,
+    /// How willingly the kernel kills it when memory is short, -1000 to 1000
+    pub oom_score_adj: Option<i32>,
+    /// Its root directory
+    pub chroot: Option<String>,
+    /// It leads a session of its own
+    pub setsid: Option<bool>,
+    #[schemars(skip)]
+    #[doc(hidden)]
+    pub when: Option<Later>,
+    #[schemars(skip)]
+    #[doc(hidden)]
+    pub metrics: Option<Later>,
+    #[schemars(skip)]
+    #[doc(hidden)]
+    pub automaton: Option<Later>,
+    /// Set by the other two forms, never by a file.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub more: More,
+}
+
+/// What the other two forms can say and ours cannot.
+#[derive(Debug, Clone, Default)]
+pub struct More {
+    /// Where it stands in its file.
+    pub at: Vec<super::super::tree::Step>,
+    /// The readiness probe restarts it when it fails.
+    pub readiness_restarts: bool,
+    /// The hook is for when it is ready.
+    pub post_start_when_ready: bool,
+    /// The hook's time limit.
+    pub post_start_deadline: Option<std::time::Duration>,
+    /// Files count before `env`.
+    pub files_first: bool,
+    /// A signal when our own thread ends; PR_SET_PDEATHSIG(2const).
+    pub parent_death_signal: Option<i32>,
+    /// Do not touch the supplementary groups.
+    pub keep_groups: bool,
+    /// It waits for nobody and starts with the others, although sidecars are there.
+    pub ignores_sidecars: bool,
+}
+
+/// A file with variables.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct EnvFrom {
+    /// The file
+    pub file: Option<String>,
+    /// Goes in front of each name
+    pub prefix: Option<String>,
+}
+
+/// Whether a process is started again when it has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum RestartPolicy {
+    /// Whatever it ended with
+    #[serde(alias = "always")]
+    Always,
+    /// Unless it ended with 0
+    #[serde(alias = "onFailure", alias = "on-failure")]
+    OnFailure,
+    /// It runs once
+    #[serde(alias = "never")]
+    Never,
+}
+
+/// A rule that counts before the policy; the first that matches counts.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct RestartPolicyRule {
+    /// Restart
+    pub action: Option<RuleAction>,
+    /// Which exit codes
+    pub exit_codes: Option<ExitCodes>,
+}
+
+/// What a rule does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum RuleAction {
+    /// Start it again
+    Restart,
+}
+
+/// Which exit codes.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct ExitCodes {
+    /// One of them, or none of them
+    pub operator: Option<ExitCodesOperator>,
+    /// The codes, 0 to 255
+    pub values: Vec<i32>,
+}
+
+/// How the codes are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum ExitCodesOperator {
+    /// One of them
+    In,
+    /// None of them
+    NotIn,
+}
+
+/// How long to pause before a restart.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct Backoff {
+    /// The first pause; it doubles each time, a fifth more or less by chance [default: 1s]
+    pub initial: Option<Span>,
+    /// The longest pause [default: 1m]
+    pub max: Option<Span>,
+    /// A run of this length was a good one: the next pause is the first again [default: 1m]
+    pub reset: Option<Span>,
+    /// The first restart comes without a pause [default: true]
+    pub first_at_once: Option<bool>,
+}
+
+/// How often a process may be restarted.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct RestartLimit {
+    /// So often
+    pub restarts: Option<u32>,
+    /// Within this time [default: 10m]
+    pub within: Option<Span>,
+    /// What happens when it would have to be restarted more often [default: exit]
+    pub then: Option<AtLimit>,
+}
+
+/// What happens at the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AtLimit {
+    /// Everything ends, with its exit code
+    Exit,
+    /// It stays down and keeps us from being ready, until somebody starts it
+    Hold,
+    /// It stays down and does not count any more
+    Ignore,
+}
+
+/// A probe: when, and one or more ways how; of several all have to pass.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct Probe {
+    /// From the start of the process to the first probe [default: 0]
+    pub initial_delay_seconds: Option<Span>,
+    /// From one probe to the next [default: 10]
+    pub period_seconds: Option<Span>,
+    /// An answer that takes longer is a failure [default: 1]
+    pub timeout_seconds: Option<Span>,
+    /// So many passes in a row make it pass; 1 for startup and liveness [default: 1]
+    pub success_threshold: Option<u32>,
+    /// So many failures in a row make it fail [default: 3]
+    pub failure_threshold: Option<u32>,
+    /// Replaces the process's when this probe is why it is ended; not for readiness
+    pub termination_grace_period_seconds: Option<Span>,
+    /// A request that is answered with 200 to 399
+    pub http_get: Option<HttpGet>,
+    /// A connection that is accepted
+    pub tcp_socket: Option<TcpSocket>,
+    /// The health service of gRPC says SERVING
+    pub grpc: Option<Grpc>,
+    /// A command that ends with 0
+    pub exec: Option<Exec>,
+    /// A file that is there
+    pub file: Option<FileThere>,
+    /// A variable of the process that has this value
+    pub env: Option<EnvIs>,
+    /// The process was not restarted too often of late
+    pub floating_pid: Option<FloatingPid>,
+    /// Somebody said over HTTP (PATCH /heartbeat?name=…) that it is alive
+    pub heart_beat: Option<HeartBeat>,
+    #[schemars(skip)]
+    #[doc(hidden)]
+    pub sql: Option<Later>,
+    #[schemars(skip)]
+    #[doc(hidden)]
+    pub amqp: Option<Later>,
+    #[schemars(skip)]
+    #[doc(hidden)]
+    pub redis: Option<Later>,
+    #[schemars(skip)]
+    #[doc(hidden)]
+    pub lock: Option<Later>,
+}
+
+/// A request that is answered with 200 to 399.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct HttpGet {
+    /// The path, with a query if need be [default: /]
+    pub path: Option<String>,
+    /// The port
+    pub port: Option<Port>,
+    /// The host to connect to [default: 127.0.0.1]
+    pub host: Option<String>,
+    /// HTTP or HTTPS (whose certificate is not checked) [default: HTTP]
+    pub scheme: Option<Scheme>,
+    /// Headers
+    pub http_headers: Option<Vec<HttpHeader>>,
+    /// A whole URL instead of the others
+    pub url: Option<String>,
+}
+
+/// HTTP or HTTPS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum Scheme {
+    /// Plain
+    #[serde(alias = "http")]
+    HTTP,
+    /// Encrypted; the certificate is not checked
+    #[serde(alias = "https")]
+    HTTPS,
+}
+
+/// A header.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct HttpHeader {
+    /// Its name; Host sets the host that is asked for
+    pub name: Option<String>,
+    /// Its value
+    pub value: Option<Word>,
+}
+
+/// A connection that is accepted.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct TcpSocket {
+    /// The port
+    pub port: Option<Port>,
+    /// The host to connect to [default: 127.0.0.1]
+    pub host: Option<String>,
+}
+
+/// The health service of gRPC says SERVING.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct Grpc {
+    /// The port
+    pub port: Option<Port>,
+    /// The service that is asked about [default: the server as a whole]
+    pub service: Option<String>,
+    /// The host to connect to [default: 127.0.0.1]
+    pub host: Option<String>,
+}
+
+/// A command.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct Exec {
+    /// What to execute, without a shell
+    pub command: Option<Words>,
+    /// Variables beside those of the process
+    #[schemars(skip)]
+    #[doc(hidden)]
+    pub env: Option<Variables>,
+}
+
+/// A file that is there.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct FileThere {
+    /// The file
+    pub path: Option<String>,
+}
+
+/// A variable of the process that has this value.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct EnvIs {
+    /// Its name
+    pub name: Option<String>,
+    /// Its value
+    pub value: Option<Word>,
+}
+
+/// The process was not restarted too often of late.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct FloatingPid {
+    /// How far to look back [default: 10s]
+    pub period: Option<Span>,
+    /// So many restarts are allowed [default: 1]
+    pub threshold: Option<u32>,
+}
+
+/// Somebody said over HTTP that it is alive.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct HeartBeat {
+    /// Not longer ago than this [default: 10s]
+    pub period: Option<Span>,
+}
+
+/// Hooks and the stop signal.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct Lifecycle {
+    /// Carried out when the process is there; it has started when this is done, and is started anew when it fails
+    pub post_start: Option<Handler>,
+    /// Carried out before the stop signal, within the grace; its failure is only told
+    pub pre_stop: Option<Handler>,
+    /// What asks it to end [default: SIGTERM]
+    pub stop_signal: Option<String>,
+}
+
+/// A hook: one of these.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct Handler {
+    /// A command that ends with 0
+    pub exec: Option<Exec>,
+    /// A request; any answer will do
+    pub http_get: Option<HttpGet>,
+    /// A connection that is accepted
+    pub tcp_socket: Option<TcpSocket>,
+    /// A pause
+    pub sleep: Option<Sleep>,
+    /// How long it may take; preStop has the grace instead [default: 1m]
+    pub deadline: Option<Span>,
+    #[schemars(skip)]
+    #[doc(hidden)]
+    pub sql: Option<Later>,
+}
+
+/// A pause.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct Sleep {
+    /// How long
+    pub seconds: Option<Span>,
+}
+
+/// How much a process may use.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct Resources {
+    /// No more than this
+    pub limits: Option<Limits>,
+    /// What a scheduler would set aside; means nothing here
+    pub requests: Option<Limits>,
+}
+
+/// Amounts.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct Limits {
+    /// Memory of the process and all that descends from it; more, and it is killed (OOMKilled)
+    pub memory: Option<Bytes>,
+    /// Processors, such as 0.5 or 500m; needs a delegated cgroup
+    pub cpu: Option<Word>,
+    /// Means nothing here
+    #[serde(rename = "ephemeral-storage")]
+    pub ephemeral_storage: Option<Word>,
+}
+
+/// Under which identity a process runs.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct SecurityContext {
+    /// The user, by number or name
+    pub run_as_user: Option<Word>,
+    /// The group, by number or name [default: the user's, if it is known]
+    pub run_as_group: Option<Word>,
+    /// The supplementary groups, by number or name [default: none, when user or group are given]
+    pub supplemental_groups: Option<Vec<Word>>,
+}
+
+/// A port with a name.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct ContainerPort {
+    /// Its name
+    pub name: Option<String>,
+    /// Its number
+    pub container_port: Option<u16>,
+    /// TCP; others mean nothing here
+    pub protocol: Option<String>,
+}
+
+/// How output is passed on.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct Logs {
+    /// logfmt or json: records; pretty: for people; raw: untouched; none: thrown away; auto: logfmt, its level
+    /// found in the words [default: $LOG_FORMAT, else pretty on a terminal and logfmt elsewhere]
+    pub format: Option<LogFormat>,
+    /// Added to each record
+    pub labels: Option<Map<Word>>,
+}
+
+/// The form of records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// key=value; a line that is itself logfmt or JSON keeps its level and message
+    Logfmt,
+    /// The same as JSON
+    Json,
+    /// As logfmt, and the level of any line is found in its words
+    Auto,
+    /// Time, name and line, with colours on a terminal
+    Pretty,
+    /// Untouched
+    Raw,
+    /// Thrown away
+    None,
+}

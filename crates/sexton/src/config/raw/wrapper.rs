@@ -1,0 +1,146 @@
+//! The list of the tool process-wrapper: YAML in a file, or JSON in `$CONFIG`; keys without regard to case.
+
+use serde::Deserialize;
+
+use super::words::{Later, Map, Span, Word};
+
+/// An entry of the list.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Entry {
+    pub(in super::super) name: Option<String>,
+    pub(in super::super) entrypoint: Option<String>,
+    pub(in super::super) args: Option<Vec<Word>>,
+    pub(in super::super) envs: Option<Map<Option<Word>>>,
+    pub(in super::super) envs_file: Option<String>,
+    pub(in super::super) dir: Option<String>,
+    pub(in super::super) replicas: Option<u32>,
+    pub(in super::super) restart_policy: Option<Policy>,
+    pub(in super::super) log_format: Option<Format>,
+    pub(in super::super) prom_target: Option<Later>,
+    #[serde(rename = "memoryLimitMB")]
+    pub(in super::super) memory_limit_mb: Option<u64>,
+    pub(in super::super) sys_proc_attr: Option<SysProcAttr>,
+    pub(in super::super) post_start: Option<PostStart>,
+    pub(in super::super) readiness: Option<Readiness>,
+}
+
+/// `restartPolicy`; the old tool ignored it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    /// Whatever it ended with.
+    Always,
+    /// It runs once.
+    Never,
+}
+
+/// `logFormat`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Untouched.
+    Free,
+    /// Untouched.
+    Plain,
+    /// The level is found in the words.
+    Auto,
+    /// Records.
+    Logfmt,
+}
+
+/// Go's `syscall.SysProcAttr`, its names in lower case.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct SysProcAttr {
+    pub(in super::super) chroot: Option<String>,
+    pub(in super::super) credential: Option<Credential>,
+    pub(in super::super) setsid: Option<bool>,
+    pub(in super::super) setpgid: Option<bool>,
+    pub(in super::super) pgid: Option<i32>,
+    pub(in super::super) pdeathsig: Option<i32>,
+    pub(in super::super) foreground: Option<bool>,
+    pub(in super::super) ptrace: Option<Later>,
+    pub(in super::super) setctty: Option<Later>,
+    pub(in super::super) noctty: Option<Later>,
+    pub(in super::super) ctty: Option<Later>,
+    pub(in super::super) cloneflags: Option<Later>,
+    pub(in super::super) unshareflags: Option<Later>,
+    pub(in super::super) uidmappings: Option<Later>,
+    pub(in super::super) gidmappings: Option<Later>,
+    pub(in super::super) gidmappingsenablesetgroups: Option<Later>,
+    pub(in super::super) ambientcaps: Option<Later>,
+    pub(in super::super) usecgroupfd: Option<Later>,
+    pub(in super::super) cgroupfd: Option<Later>,
+}
+
+/// An identity.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Credential {
+    pub(in super::super) uid: Option<u32>,
+    pub(in super::super) gid: Option<u32>,
+    pub(in super::super) groups: Option<Vec<u32>>,
+    pub(in super::super) nosetgroups: Option<bool>,
+}
+
+/// A command with its variables.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Command {
+    pub(in super::super) name: Option<String>,
+    pub(in super::super) entrypoint: Option<String>,
+    pub(in super::super) args: Option<Vec<Word>>,
+    pub(in super::super) envs: Option<Map<Option<Word>>>,
+}
+
+/// What is done once all probes have passed.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct PostStart {
+    pub(in super::super) command: Option<Command>,
+    pub(in super::super) sql: Option<Later>,
+    pub(in super::super) envs: Option<Map<Option<Word>>>,
+    pub(in super::super) deadline: Option<Span>,
+}
+
+/// Readiness and liveness in one; all of the probes have to pass.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Readiness {
+    pub(in super::super) period: Option<Span>,
+    pub(in super::super) delay: Option<Span>,
+    pub(in super::super) failure_threshold: Option<u32>,
+    pub(in super::super) startup_deadline: Option<Span>,
+    pub(in super::super) http: Option<Http>,
+    pub(in super::super) tcp: Option<Tcp>,
+    pub(in super::super) file: Option<super::native::FileThere>,
+    pub(in super::super) env: Option<super::native::EnvIs>,
+    pub(in super::super) exec: Option<Exec>,
+    pub(in super::super) sql: Option<Later>,
+    pub(in super::super) floating_pid: Option<super::native::FloatingPid>,
+    pub(in super::super) heart_beat: Option<super::native::HeartBeat>,
+    pub(in super::super) amqp: Option<Later>,
+    pub(in super::super) lock: Option<Later>,
+}
+
+/// A URL that answers.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Http {
+    pub(in super::super) url: Option<String>,
+}
+
+/// A socket that accepts: host:port.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Tcp {
+    pub(in super::super) socket: Option<String>,
+}
+
+/// A command that ends with 0.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Exec {
+    pub(in super::super) command: Option<Command>,
+}

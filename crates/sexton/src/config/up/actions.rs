@@ -1,0 +1,290 @@
+//! What probes and hooks do, resolved: nothing is left to look up.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::super::raw::native::{Exec, Handler, HttpGet, Probe, Scheme, TcpSocket};
+use super::super::raw::words::Port;
+use super::super::tree::Step;
+use super::{Problems, below};
+use crate::process::spawn::Program;
+
+/// One thing that a probe checks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Check {
+    /// A request is answered with 200 to 399.
+    Http(HttpCheck),
+    /// A connection is accepted.
+    Tcp {
+        /// Name or address.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// The health service of gRPC says SERVING.
+    Grpc {
+        /// Name or address.
+        host: String,
+        /// Port.
+        port: u16,
+        /// About which service; empty: the server.
+        service: String,
+    },
+    /// A command ends with 0.
+    Exec(Program),
+    /// A file is there.
+    File(PathBuf),
+    /// A variable has this value.
+    Env {
+        /// Its name.
+        name: String,
+        /// The value that it should have.
+        expected: String,
+        /// The value that the process gets.
+        actual: Option<String>,
+    },
+    /// It was restarted no more often than this.
+    FloatingPid {
+        /// Within this time.
+        period: Duration,
+        /// So often.
+        threshold: u32,
+    },
+    /// Somebody said no longer ago than this that it is alive.
+    HeartBeat(Duration),
+}
+
+/// A request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpCheck {
+    /// Encrypted, without a check of the certificate.
+    pub tls: bool,
+    /// Name or address to connect to.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Path and query.
+    pub path: String,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+}
+
+/// What a hook does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// A command that ends with 0.
+    Exec(Program),
+    /// A request; any answer will do.
+    Http(HttpCheck),
+    /// A connection that is accepted.
+    Tcp {
+        /// Name or address.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// A pause.
+    Sleep(Duration),
+}
+
+/// What belongs to a process, for the look-ups of its actions.
+pub(super) struct Owner<'a> {
+    pub(super) ports: Vec<(String, u16)>,
+    /// The process's program with other words.
+    pub(super) program: &'a dyn Fn(Vec<String>) -> Program,
+    pub(super) variable: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl Owner<'_> {
+    fn port(&self, port: Option<&Port>, path: &[Step], problems: &mut Problems<'_>) -> u16 {
+        match port {
+            Some(Port::Number(number)) => *number,
+            Some(Port::Name(name)) => match self.ports.iter().find(|(known, _)| known == name) {
+                Some((_, number)) => *number,
+                None => {
+                    let names = self.ports.iter().map(|(name, _)| name.as_str());
+                    let hint = crate::config::read::hint(name, names);
+                    problems
+                        .at(&below(path, "port"), format!("no port of this process is named '{name}'{hint}"));
+                    0
+                }
+            },
+            None => {
+                problems.at(path, "port is missing: expected a number from 1 to 65535, or a name from ports");
+                0
+            }
+        }
+    }
+
+    pub(super) fn checks(&self, probe: &Probe, path: &[Step], problems: &mut Problems<'_>) -> Vec<Check> {
+        let mut checks = Vec::new();
+        for (key, given) in
+            [("sql", &probe.sql), ("amqp", &probe.amqp), ("redis", &probe.redis), ("lock", &probe.lock)]
+        {
+            if given.is_some() {
+                problems.at(&below(path, key), "not yet: this sexton has no such probe");
+            }
+        }
+        if let Some(http) = &probe.http_get {
+            checks.extend(self.http(http, &below(path, "httpGet"), problems).map(Check::Http));
+        }
+        if let Some(tcp) = &probe.tcp_socket {
+            let (host, port) = self.tcp(tcp, &below(path, "tcpSocket"), problems);
+            checks.push(Check::Tcp { host, port });
+        }
+        if let Some(grpc) = &probe.grpc {
+            let port = self.port(grpc.port.as_ref(), &below(path, "grpc"), problems);
+            let host = grpc.host.clone().unwrap_or_else(local);
+            checks.push(Check::Grpc { host, port, service: grpc.service.clone().unwrap_or_default() });
+        }
+        if let Some(exec) = &probe.exec {
+            checks.extend(self.exec(exec, &below(path, "exec"), problems).map(Check::Exec));
+        }
+        if let Some(file) = &probe.file {
+            match &file.path {
+                Some(file) if !file.is_empty() => checks.push(Check::File(file.into())),
+                _ => problems.at(&below(path, "file"), "path is missing: which file has to be there?"),
+            }
+        }
+        if let Some(env) = &probe.env {
+            match &env.name {
+                Some(name) if !name.is_empty() => checks.push(Check::Env {
+                    name: name.clone(),
+                    expected: env.value.clone().unwrap_or_default().0,
+                    actual: (self.variable)(name),
+                }),
+                _ => problems.at(&below(path, "env"), "name is missing: which variable?"),
+            }
+        }
+        if let Some(floating) = &probe.floating_pid {
+            checks.push(Check::FloatingPid {
+                period: floating.period.map_or(Duration::from_secs(10), |span| span.0),
+                threshold: floating.threshold.unwrap_or(1),
+            });
+        }
+        if let Some(beat) = &probe.heart_beat {
+            checks.push(Check::HeartBeat(beat.period.map_or(Duration::from_secs(10), |span| span.0)));
+        }
+        if checks.is_empty() {
+            problems.at(
+                path,
+                "it says when to probe but not how: expected httpGet, tcpSocket, grpc, exec, file, env, floatingPid or heartBeat",
+            );
+        }
+        checks
+    }
+
+    pub(super) fn action(
+        &self,
+        handler: &Handler,
+        path: &[Step],
+        problems: &mut Problems<'_>,
+    ) -> Option<Action> {
+        if handler.sql.is_some() {
+            problems.at(&below(path, "sql"), "not yet: this sexton has no such hook");
+            return None;
+        }
+        let given = [
+            handler.exec.is_some(),
+            handler.http_get.is_some(),
+            handler.tcp_socket.is_some(),
+            handler.sleep.is_some(),
+        ];
+        if given.iter().filter(|given| **given).count() != 1 {
+            problems.at(path, "expected exactly one of exec, httpGet, tcpSocket and sleep");
+            return None;
+        }
+        if let Some(exec) = &handler.exec {
+            self.exec(exec, &below(path, "exec"), problems).map(Action::Exec)
+        } else if let Some(http) = &handler.http_get {
+            self.http(http, &below(path, "httpGet"), problems).map(Action::Http)
+        } else if let Some(tcp) = &handler.tcp_socket {
+            let (host, port) = self.tcp(tcp, &below(path, "tcpSocket"), problems);
+            Some(Action::Tcp { host, port })
+        } else {
+            let seconds = handler.sleep.as_ref().and_then(|sleep| sleep.seconds);
+            if seconds.is_none() {
+                problems.at(&below(path, "sleep"), "seconds is missing: how long?");
+            }
+            Some(Action::Sleep(seconds?.0))
+        }
+    }
+
+    fn exec(&self, exec: &Exec, path: &[Step], problems: &mut Problems<'_>) -> Option<Program> {
+        let words = exec.command.clone().unwrap_or_default().0;
+        if words.is_empty() {
+            problems.at(path, "command is missing: what to execute?");
+            return None;
+        }
+        let mut program = (self.program)(words);
+        for (name, value) in exec.env.iter().flat_map(|env| &env.0) {
+            program.variables.push((name.into(), value.clone().unwrap_or_default().into()));
+        }
+        Some(program)
+    }
+
+    fn tcp(&self, tcp: &TcpSocket, path: &[Step], problems: &mut Problems<'_>) -> (String, u16) {
+        (tcp.host.clone().unwrap_or_else(local), self.port(tcp.port.as_ref(), path, problems))
+    }
+
+    fn http(&self, http: &HttpGet, path: &[Step], problems: &mut Problems<'_>) -> Option<HttpCheck> {
+        if let Some(url) = &http.url {
+            let check = from_url(url);
+            if let Err(message) = &check {
+                problems.at(&below(path, "url"), format!("'{url}': {message}"));
+            }
+            return check.ok();
+        }
+        let port = self.port(http.port.as_ref(), path, problems);
+        let mut headers = Vec::new();
+        for (index, header) in http.http_headers.iter().flatten().enumerate() {
+            let at = below(&below(path, "httpHeaders"), index);
+            let name = header.name.clone().unwrap_or_default().to_lowercase();
+            let value = header.value.clone().unwrap_or_default().0;
+            if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+                problems.at(&at, format!("'{name}' is no name of a header"));
+            } else if http::HeaderValue::from_str(&value).is_err() {
+                problems.at(&at, format!("'{value}' is no value of a header"));
+            }
+            headers.push((name, value));
+        }
+        let path_and_query = http.path.clone().unwrap_or_default();
+        let path_and_query =
+            if path_and_query.starts_with('/') { path_and_query } else { format!("/{path_and_query}") };
+        if path_and_query.parse::<http::uri::PathAndQuery>().is_err() {
+            problems.at(&below(path, "path"), format!("'{path_and_query}' is no path of a URL"));
+        }
+        Some(HttpCheck {
+            tls: http.scheme == Some(Scheme::HTTPS),
+            host: http.host.clone().unwrap_or_else(local),
+            port,
+            path: path_and_query,
+            headers,
+        })
+    }
+}
+
+fn local() -> String {
+    "127.0.0.1".to_owned()
+}
+
+/// A request to a URL.
+pub(super) fn from_url(url: &str) -> Result<HttpCheck, String> {
+    let uri: http::Uri =
+        url.parse().map_err(|_| "expected a URL such as http://localhost:8080/health".to_owned())?;
+    let tls = match uri.scheme_str() {
+        Some("http") => false,
+        Some("https") => true,
+        _ => return Err("expected http:// or https://".to_owned()),
+    };
+    let host = uri.host().filter(|host| !host.is_empty()).ok_or("it names no host")?;
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    Ok(HttpCheck {
+        tls,
+        host: bare.to_owned(),
+        port: uri.port_u16().unwrap_or(if tls { 443 } else { 80 }),
+        path: path.to_owned(),
+        headers: Vec::new(),
+    })
+}

@@ -1,0 +1,97 @@
+//! Variables: files that hold them, and `$(NAME)` in words.
+
+use std::fs;
+use std::path::Path;
+
+/// The largest file with variables, in bytes.
+const LARGEST: u64 = 1 << 20;
+
+/// Reads a file of `NAME=value` lines. Blank lines and comments (`#`) are skipped, as is `export ` in front of a
+/// name; one pair of quotes around a value goes.
+pub(super) fn read_file(path: &Path) -> Result<Vec<(String, String)>, String> {
+    let describe =
+        |error: std::io::Error| format!("cannot read {}: {}", path.display(), crate::words::describe(&error));
+    if fs::metadata(path).map_err(describe)?.len() > LARGEST {
+        return Err(format!("{} is too large for a file of variables: at most 1 MiB", path.display()));
+    }
+    let text = fs::read_to_string(path).map_err(describe)?;
+    parse(&text).map_err(|(line, message)| format!("{}:{line}: {message}", path.display()))
+}
+
+fn parse(text: &str) -> Result<Vec<(String, String)>, (usize, String)> {
+    let mut all = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
+        let Some((name, value)) = line.split_once('=') else {
+            return Err((index + 1, format!("expected NAME=value, found '{line}'")));
+        };
+        let name = name.trim_end();
+        check_name(name).map_err(|message| (index + 1, message))?;
+        let value = value.trim();
+        let unquoted = ['"', '\'']
+            .iter()
+            .find_map(|quote| value.strip_prefix(*quote).and_then(|rest| rest.strip_suffix(*quote)));
+        all.push((name.to_owned(), unquoted.unwrap_or(value).to_owned()));
+    }
+    Ok(all)
+}
+
+/// May a variable have this name?
+pub(super) fn check_name(name: &str) -> Result<(), String> {
+    if name.is_empty() || name.contains(['=', '\0']) || name.chars().any(char::is_whitespace) {
+        return Err(format!("'{name}' is no name of a variable"));
+    }
+    Ok(())
+}
+
+/// Puts values in the place of `$(NAME)`. A name that is not known stays as it stands; `$$` is a `$`. As Kubernetes
+/// has it: "expansion" in the API's description of `command`, `args` and `env`.
+pub(super) fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(dollar) = rest.find('$') {
+        out.push_str(&rest[..dollar]);
+        rest = &rest[dollar + 1..];
+        if let Some(after) = rest.strip_prefix('$') {
+            out.push('$');
+            rest = after;
+        } else if let Some((name, after)) = rest.strip_prefix('(').and_then(|inner| inner.split_once(')')) {
+            match value(name) {
+                Some(value) => out.push_str(&value),
+                None => out.push_str(&format!("$({name})")),
+            }
+            rest = after;
+        } else {
+            out.push('$');
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_variables() {
+        let text = "# comment\n\nA=1\nexport B = \"two words\"\nC='x'\nD=\"\nE=a=b\n  F=  spaced \n";
+        let pairs = parse(text).unwrap_or_else(|error| panic!("{error:?}"));
+        let pairs: Vec<_> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(pairs, ["A=1", "B=two words", "C=x", "D=\"", "E=a=b", "F=spaced"]);
+        assert!(parse("A=1\nnonsense\n").is_err_and(|(line, _)| line == 2));
+        assert!(parse("=x").is_err());
+    }
+
+    #[test]
+    fn references_in_words() {
+        let known = |name: &str| (name == "PORT").then(|| "80".to_owned());
+        assert_eq!(expand("--port=$(PORT)", known), "--port=80");
+        assert_eq!(expand("$$(PORT) $(NONE) $PORT $", known), "$(PORT) $(NONE) $PORT $");
+        assert_eq!(expand("$(PORT", known), "$(PORT");
+    }
+}

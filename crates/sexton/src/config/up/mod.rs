@@ -1,0 +1,260 @@
+//! A file that describes many processes becomes one validated plan.
+//!
+//! ```text
+//! text ─► tree ─► raw::native ───────────────────────────────┐
+//!              ─► raw::wrapper ──► from_wrapper ─────────────┤
+//!              ─► raw::kubernetes ─► from_kubernetes ────────┴─► raw::native::File ─► resolve ─► UpPlan
+//! ```
+//!
+//! All that is wrong is told at once, with its place. Nothing is started by a file that is not all right.
+
+mod accounts;
+mod actions;
+mod environment;
+mod from_kubernetes;
+mod from_wrapper;
+mod resolve;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use engine::Plan;
+
+use super::environment::Environment;
+use super::raw::native::LogFormat;
+use super::read::{Keys, Problem, read};
+use super::tree::{self, Node, Step, Value};
+use crate::process::spawn::Program;
+
+pub use actions::{Action, Check, HttpCheck};
+
+/// All processes, and what each is made of, by place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UpPlan {
+    /// Order, probes, restarts: what the engine decides by.
+    pub plan: Plan,
+    /// What each is made of.
+    pub processes: Vec<ProcessPlan>,
+    /// A file that is there while all are healthy.
+    pub readiness_file: Option<PathBuf>,
+    /// It stays when health is lost.
+    pub readiness_file_sticky: bool,
+    /// What was not understood as the writer may have meant it.
+    pub warnings: Vec<String>,
+}
+
+/// What a process is made of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProcessPlan {
+    /// What people call it.
+    pub name: String,
+    /// What to start.
+    pub program: Program,
+    /// How its output is passed on.
+    pub logs: LogPlan,
+    /// How it is probed: startup, liveness, readiness; all checks of one have to pass.
+    pub probes: [Vec<Check>; 3],
+    /// What is done when it is there.
+    pub post_start: Option<Action>,
+    /// What is done before the stop signal.
+    pub pre_stop: Option<Action>,
+    /// The most memory it may use, in bytes.
+    pub memory_limit: Option<u64>,
+    /// How many processors it may use.
+    pub cpu_limit: Option<f64>,
+    /// How it says that it has started.
+    pub notify: Option<NotifyKind>,
+}
+
+/// How a process says that it has started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotifyKind {
+    /// `READY=1` to `$NOTIFY_SOCKET`, sd_notify(3).
+    Systemd,
+    /// A line on this descriptor, as s6 has it.
+    Descriptor(i32),
+}
+
+/// How the output of a process is passed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogPlan {
+    /// The form of the records.
+    pub format: LogFormat,
+    /// Added to each.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Where a configuration comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// From a file, which is read again on a reload.
+    File(PathBuf),
+    /// From `$CONFIG`.
+    Variable(OsString),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Variable(_) => f.write_str("$CONFIG"),
+        }
+    }
+}
+
+/// What is said beside the file: on the command line and in the environment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// The form of records where the file does not say.
+    pub log_format: Option<LogFormat>,
+    /// Standard output is a terminal.
+    pub terminal: bool,
+    /// Of process-wrapper's list, those that are left out.
+    pub skip: Vec<String>,
+    /// Replaces the file's.
+    pub readiness_file: Option<PathBuf>,
+    /// Replaces the file's.
+    pub readiness_file_sticky: Option<bool>,
+    /// Replaces the file's: how long everything may take to end, exactly.
+    pub deadline: Option<Duration>,
+    /// Replaces the file's.
+    pub exit_from: Option<String>,
+}
+
+/// All that is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// Where it comes from.
+    pub source: String,
+    /// What is wrong.
+    pub problems: Vec<String>,
+}
+
+impl ConfigError {
+    /// A line for each thing.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        self.problems.iter().map(|problem| format!("{}:{problem}", self.source))
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines().collect::<Vec<_>>().join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Reads, checks and resolves a configuration.
+pub fn load(source: &Source, beside: &Beside, environment: &dyn Environment) -> Result<UpPlan, ConfigError> {
+    let wrong = |problem: String| ConfigError { source: source.to_string(), problems: vec![problem] };
+    let (text, directory) = match source {
+        Source::File(path) => (text_of(path).map_err(|error| wrong(format!(" {error}")))?, path.parent()),
+        Source::Variable(text) => {
+            let text = text.to_str().ok_or_else(|| wrong(" it is not UTF-8".to_owned()))?;
+            (text.to_owned(), None)
+        }
+    };
+    let directory = directory.filter(|path| !path.as_os_str().is_empty());
+    from_text(&text, directory, beside, environment).map_err(|problems| ConfigError {
+        source: source.to_string(),
+        problems: problems.iter().map(ToString::to_string).collect(),
+    })
+}
+
+fn text_of(path: &Path) -> Result<String, String> {
+    let describe = |error: std::io::Error| format!("cannot read it: {}", crate::words::describe(&error));
+    let mut raw = Vec::new();
+    let file = File::open(path).map_err(describe)?;
+    file.take(tree::LARGEST as u64 + 1).read_to_end(&mut raw).map_err(describe)?;
+    String::from_utf8(raw)
+        .map_err(|error| format!("it is not UTF-8 at byte {}", error.utf8_error().valid_up_to()))
+}
+
+/// The same of a text; `directory` is where relative names of files are looked for.
+pub fn from_text(
+    text: &str,
+    directory: Option<&Path>,
+    beside: &Beside,
+    environment: &dyn Environment,
+) -> Result<UpPlan, Vec<Problem>> {
+    let documents = tree::parse(text)
+        .map_err(|error| vec![Problem { place: error.place, path: String::new(), message: error.message }])?;
+    let documents: Vec<_> = documents.into_iter().filter(|node| !node.is_null()).collect();
+    let root = match documents.as_slice() {
+        [] => return Err(vec![problem_at_root("it is empty: expected a map with 'processes'")]),
+        [root] => root,
+        several => from_kubernetes::the_one_with_a_pod(several)?,
+    };
+    let (file, problems, warnings) = match &root.value {
+        Value::List(_) => {
+            let (file, problems) = from_wrapper::file(root, beside);
+            (file, problems, Vec::new())
+        }
+        Value::Map(_) if root.get("apiVersion").is_some() || root.get("kind").is_some() => {
+            from_kubernetes::file(root)
+        }
+        Value::Map(_) => {
+            let (file, problems) = read(root, Keys::Exact);
+            (file, problems, Vec::new())
+        }
+        Value::Scalar { .. } => {
+            return Err(vec![problem_at_root(
+                "expected a map with 'processes', a list, or a Kubernetes manifest",
+            )]);
+        }
+    };
+    let mut problems = Problems { root, found: problems };
+    let plan = resolve::resolve(&file, directory, beside, environment, &mut problems);
+    match plan {
+        Some(mut plan) if problems.found.is_empty() => {
+            plan.warnings.extend(warnings);
+            Ok(plan)
+        }
+        _ => {
+            problems.found.sort();
+            problems.found.dedup();
+            Err(problems.found)
+        }
+    }
+}
+
+fn problem_at_root(message: &str) -> Problem {
+    let place = tree::Place { line: 1, column: 1 };
+    Problem { place, path: String::new(), message: message.to_owned() }
+}
+
+/// What has been found wrong so far.
+struct Problems<'a> {
+    root: &'a Node,
+    found: Vec<Problem>,
+}
+
+impl Problems<'_> {
+    fn at(&mut self, path: &[Step], message: impl Into<String>) {
+        let place = self.root.place_of(path);
+        let path = tree::dotted(path);
+        // What could not be read below it is missing here, and was told.
+        let inner = |problem: &Problem| {
+            let rest = problem.path.strip_prefix(&path);
+            rest.is_some_and(|rest| !path.is_empty() && rest.starts_with(['.', '[']))
+        };
+        if !self.found.iter().any(inner) {
+            self.found.push(Problem { place, path, message: message.into() });
+        }
+    }
+}
+
+/// A path, one step longer.
+fn below(path: &[Step], step: impl Into<Step>) -> Vec<Step> {
+    let mut path = path.to_vec();
+    path.push(step.into());
+    path
+}

@@ -1,0 +1,748 @@
+//! Our form of a file → a plan: defaults are filled in, names are looked up, contradictions are told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use engine::{
+    Condition, ExitRule, Frame, JobId, JobPlan, Need, Pause, Plan, Policy, PostStart, ProbeKind, ProbePlan,
+    Probes, Restart, RestartLimit, RestartRule, Signal, Span, order,
+};
+
+use super::super::duration::parse_span;
+use super::super::environment::Environment;
+use super::super::raw::native::{self, AtLimit, File, LogFormat, Logs, Process, RestartPolicy};
+use super::super::raw::words::{self, Later, Word};
+use super::super::read::hint;
+use super::super::tree::Step;
+use super::actions::Owner;
+use super::environment::{check_name, expand, read_file};
+use super::{Beside, LogPlan, NotifyKind, Problems, ProcessPlan, UpPlan, accounts, below};
+use crate::process::spawn::{Attributes, Program};
+
+/// How long everything may take to end: what Kubernetes gives a pod.
+const DEFAULT_GRACE: Duration = Duration::from_secs(30);
+/// What of that is left for us, so that the last of our processes is not cut by whoever gave us that time.
+const MARGIN: Duration = Duration::from_secs(1);
+/// How long a hook may take when a process has started.
+const DEFAULT_HOOK_DEADLINE: Duration = Duration::from_secs(60);
+/// How far back restarts are counted.
+const DEFAULT_WINDOW: Duration = Duration::from_secs(600);
+/// How long to wait for a process that even KILL does not end.
+const ABANDON_AFTER: Duration = Duration::from_secs(10);
+/// The grace that Ctrl-C leaves to everybody.
+const HASTY_GRACE: Duration = Duration::from_secs(2);
+/// The most replicas of a process.
+const MOST_REPLICAS: u32 = 10_000;
+
+/// A process of the file, and where it stands.
+struct Named<'a> {
+    /// The name in the file; its replicas have it with a number.
+    base: &'a str,
+    name: String,
+    raw: &'a Process,
+    at: Vec<Step>,
+    replica: Option<u32>,
+}
+
+/// Makes a plan, as far as that is possible.
+pub(super) fn resolve(
+    file: &File,
+    directory: Option<&Path>,
+    beside: &Beside,
+    environment: &dyn Environment,
+    problems: &mut Problems<'_>,
+) -> Option<UpPlan> {
+    let resolver = Resolver { file, directory, beside, environment };
+    not_yet(
+        &[],
+        [
+            ("graveyard", &file.graveyard),
+            ("ensemble", &file.ensemble),
+            ("automaton", &file.automaton),
+            ("metrics", &file.metrics),
+        ],
+        problems,
+    );
+    let named = resolver.named(problems);
+    if named.is_empty() && problems.found.is_empty() {
+        problems.at(&[], "processes is missing or empty: there is nothing to do");
+    }
+    let places: BTreeMap<&str, Vec<usize>> =
+        named.iter().enumerate().fold(BTreeMap::new(), |mut map, (place, it)| {
+            map.entry(it.base).or_insert_with(Vec::new).push(place);
+            map
+        });
+    let mut jobs = Vec::new();
+    let mut processes = Vec::new();
+    for it in &named {
+        let (job, process) = resolver.process(it, problems);
+        jobs.push(job);
+        processes.push(process);
+    }
+    resolver.needs(&named, &places, &mut jobs, problems);
+    if let Some(cycle) = order::cycle(&jobs) {
+        let names: Vec<_> = cycle.iter().chain(cycle.first()).map(|id| named[id.0].base).collect();
+        let at = below(&named[cycle[0].0].at, "dependsOn");
+        problems.at(&at, format!("a cycle: {}", names.join(" needs ")));
+    }
+    if !jobs.is_empty() && jobs.iter().all(|job| job.sidecar) {
+        problems
+            .at(&[Step::from("processes")], "all of them are sidecars, and there is nobody whom they serve");
+    }
+    let exit_from = beside.exit_from.as_ref().or(file.exit_from.as_ref());
+    let exit = match exit_from.map(|name| (name, places.get(name.as_str()))) {
+        None => ExitRule::FirstToFail,
+        Some((_, Some(places))) if places.len() == 1 => ExitRule::From(JobId(places[0])),
+        Some((name, Some(_))) => {
+            problems
+                .at(&[Step::from("exitFrom")], format!("'{name}' has several replicas: whose exit code?"));
+            ExitRule::FirstToFail
+        }
+        Some((name, None)) => {
+            let hint = hint(name, places.keys().copied());
+            problems.at(&[Step::from("exitFrom")], format!("there is no process '{name}'{hint}"));
+            ExitRule::FirstToFail
+        }
+    };
+    let grace = file.termination_grace_period_seconds.map_or(DEFAULT_GRACE, |span| span.0);
+    let frame = Frame {
+        stop_on: vec![Signal::TERM, Signal::QUIT, Signal::INT],
+        hasty: Some((vec![Signal::INT], HASTY_GRACE)),
+        forward: false,
+        linger: Duration::ZERO,
+        deadline: Some(beside.deadline.unwrap_or_else(|| grace.saturating_sub(MARGIN.min(grace / 10)))),
+        exit,
+    };
+    let readiness_file =
+        beside.readiness_file.clone().or_else(|| file.readiness_file.as_ref().map(PathBuf::from));
+    Some(UpPlan {
+        plan: Plan { jobs, frame },
+        processes,
+        readiness_file,
+        readiness_file_sticky: beside.readiness_file_sticky.or(file.readiness_file_sticky).unwrap_or(false),
+        warnings: Vec::new(),
+    })
+}
+
+fn not_yet<'a>(
+    path: &[Step],
+    keys: impl IntoIterator<Item = (&'a str, &'a Option<Later>)>,
+    problems: &mut Problems<'_>,
+) {
+    for (key, given) in keys {
+        if given.is_some() {
+            problems.at(&below(path, key), "not yet: this sexton does not know how");
+        }
+    }
+}
+
+struct Resolver<'a> {
+    file: &'a File,
+    directory: Option<&'a Path>,
+    beside: &'a Beside,
+    environment: &'a dyn Environment,
+}
+
+impl<'a> Resolver<'a> {
+    fn named(&self, problems: &mut Problems<'_>) -> Vec<Named<'a>> {
+        let mut all: Vec<Named<'a>> = Vec::new();
+        let mut seen = BTreeSet::new();
+        for (index, (name, raw)) in self.file.processes.0.iter().enumerate() {
+            let at = if !raw.more.at.is_empty() {
+                raw.more.at.clone()
+            } else if raw.name.as_deref() == Some(name)
+                && problems.root.get("processes").is_some_and(|it| it.get(name).is_none())
+            {
+                vec![Step::from("processes"), Step::from(index)]
+            } else {
+                vec![Step::from("processes"), Step::from(name.as_str())]
+            };
+            if let Some(own) = &raw.name
+                && own != name
+            {
+                problems.at(&below(&at, "name"), format!("it is called '{name}' already, by its key"));
+            }
+            if let Err(message) = check_process_name(name) {
+                problems.at(&at, message);
+            }
+            let replicas = raw.replicas.unwrap_or(1);
+            if replicas > MOST_REPLICAS {
+                problems.at(
+                    &below(&at, "replicas"),
+                    format!("expected at most {MOST_REPLICAS}, found {replicas}"),
+                );
+                continue;
+            }
+            for replica in 0..replicas {
+                let replica = raw.replicas.map(|_| replica);
+                let name = replica.map_or_else(|| name.clone(), |number| format!("{name}_{number}"));
+                if !name.is_empty() && !seen.insert(name.clone()) {
+                    problems.at(&at, format!("there is a process '{name}' already"));
+                }
+                all.push(Named { base: &self.file.processes.0[index].0, name, raw, at: at.clone(), replica });
+            }
+        }
+        all
+    }
+
+    fn needs(
+        &self,
+        named: &[Named<'_>],
+        places: &BTreeMap<&str, Vec<usize>>,
+        jobs: &mut [JobPlan],
+        problems: &mut Problems<'_>,
+    ) {
+        for (place, it) in named.iter().enumerate() {
+            let at = below(&it.at, "dependsOn");
+            for (name, condition) in it.raw.depends_on.iter().flat_map(|needs| &needs.0) {
+                let Some(others) = places.get(name.as_str()) else {
+                    let hint = hint(name, places.keys().copied());
+                    problems.at(&below(&at, name.as_str()), format!("there is no process '{name}'{hint}"));
+                    continue;
+                };
+                let condition = match condition.unwrap_or(words::Condition::Ready) {
+                    words::Condition::Started => Condition::Started,
+                    words::Condition::Ready => Condition::Ready,
+                    words::Condition::Succeeded => Condition::Succeeded,
+                    words::Condition::Exited => Condition::Exited,
+                };
+                for other in others {
+                    let ends = jobs[*other].restart.may_end();
+                    if matches!(condition, Condition::Succeeded | Condition::Exited) && !ends {
+                        let word = condition.label();
+                        let message = format!("'{name}' can never have {word}: its restartPolicy is Always");
+                        problems.at(&below(&at, name.as_str()), message);
+                    }
+                    jobs[place].needs.push(Need { job: JobId(*other), condition });
+                }
+            }
+        }
+        let sidecars: Vec<usize> = (0..jobs.len())
+            .filter(|place| jobs[*place].sidecar && !named[*place].raw.more.ignores_sidecars)
+            .collect();
+        // What a sidecar itself needs cannot wait for it.
+        let mut needed_by = BTreeMap::new();
+        for sidecar in &sidecars {
+            let mut needed = BTreeSet::new();
+            let mut open = vec![*sidecar];
+            while let Some(place) = open.pop() {
+                open.extend(
+                    jobs[place].needs.iter().map(|need| need.job.0).filter(|need| needed.insert(*need)),
+                );
+            }
+            needed_by.insert(*sidecar, needed);
+        }
+        for place in 0..jobs.len() {
+            if jobs[place].sidecar || named[place].raw.more.ignores_sidecars {
+                continue;
+            }
+            for (sidecar, needed) in &needed_by {
+                let has = jobs[place].needs.iter().any(|need| need.job.0 == *sidecar);
+                if !has && !needed.contains(&place) {
+                    jobs[place].needs.push(Need { job: JobId(*sidecar), condition: Condition::Started });
+                }
+            }
+        }
+    }
+
+    fn process(&self, it: &Named<'_>, problems: &mut Problems<'_>) -> (JobPlan, ProcessPlan) {
+        let (raw, at) = (it.raw, it.at.as_slice());
+        not_yet(
+            at,
+            [("when", &raw.when), ("metrics", &raw.metrics), ("automaton", &raw.automaton)],
+            problems,
+        );
+        let variables = self.variables(it, problems);
+        let program = self.program(it, &variables, problems);
+        let whole = self.file.termination_grace_period_seconds.map_or(DEFAULT_GRACE, |span| span.0);
+        let grace = raw.termination_grace_period_seconds.map_or(whole, |span| span.0);
+        let lifecycle = raw.lifecycle.clone().unwrap_or_default();
+        let with_words = |words: Vec<String>| {
+            let mut program = program.clone();
+            let mut words =
+                words.iter().map(|word| OsString::from(expand(word, |name| lookup(&variables, name))));
+            program.command = words.next().unwrap_or_default();
+            program.arguments = words.collect();
+            program
+        };
+        let look = |name: &str| {
+            lookup(&variables, name)
+                .or_else(|| self.environment.get(name).map(|value| value.to_string_lossy().into_owned()))
+        };
+        let owner = Owner { ports: ports(raw, at, problems), program: &with_words, variable: &look };
+        let mut plans = Probes::default();
+        let mut checks = [Vec::new(), Vec::new(), Vec::new()];
+        for (kind, key, probe) in [
+            (ProbeKind::Startup, "startupProbe", &raw.startup_probe),
+            (ProbeKind::Liveness, "livenessProbe", &raw.liveness_probe),
+            (ProbeKind::Readiness, "readinessProbe", &raw.readiness_probe),
+        ] {
+            let Some(probe) = probe else { continue };
+            let key = if raw.more.readiness_restarts { "readiness" } else { key };
+            let path = below(at, key);
+            checks[kind as usize] = owner.checks(probe, &path, problems);
+            let plan = probe_plan(kind, probe, &path, raw.more.readiness_restarts, problems);
+            *match kind {
+                ProbeKind::Startup => &mut plans.startup,
+                ProbeKind::Liveness => &mut plans.liveness,
+                ProbeKind::Readiness => &mut plans.readiness,
+            } = Some(plan);
+        }
+        let path = below(at, "lifecycle");
+        let hook_path =
+            if raw.more.post_start_when_ready { below(at, "postStart") } else { below(&path, "postStart") };
+        let post_start = lifecycle.post_start.as_ref();
+        let post_start_plan = post_start.map(|handler| PostStart {
+            deadline: raw
+                .more
+                .post_start_deadline
+                .or(handler.deadline.map(|span| span.0))
+                .unwrap_or(DEFAULT_HOOK_DEADLINE),
+            when_ready: raw.more.post_start_when_ready,
+        });
+        let post_start = post_start.and_then(|handler| owner.action(handler, &hook_path, problems));
+        let pre_stop = lifecycle.pre_stop.as_ref();
+        let pre_stop = pre_stop.and_then(|handler| owner.action(handler, &below(&path, "preStop"), problems));
+        let stop_signal = match lifecycle.stop_signal.as_deref().map(super::super::resolve::parse_stop_signal)
+        {
+            None => Signal::TERM,
+            Some(Ok(signal)) => signal,
+            Some(Err(message)) => {
+                problems.at(&below(&path, "stopSignal"), message);
+                Signal::TERM
+            }
+        };
+        let ttl = raw.ttl.as_deref().and_then(|text| match parse_span(text) {
+            Ok(span) => Some(span).filter(|span| !span.to.is_zero()),
+            Err(error) => {
+                problems.at(&below(at, "ttl"), format!("'{text}': {error}"));
+                None
+            }
+        });
+        let notify = raw.notify.as_deref().and_then(|word| notify(word, at, problems));
+        if raw.watchdog.is_some() && notify != Some(NotifyKind::Systemd) {
+            problems.at(
+                &below(at, "watchdog"),
+                "it goes with 'notify: systemd', by which a process gives signs of life",
+            );
+        }
+        let sidecar = raw.sidecar.unwrap_or(false);
+        let job = JobPlan {
+            name: it.name.clone(),
+            needs: Vec::new(),
+            sidecar,
+            restart: self.restart(raw, at, problems),
+            ttl,
+            stop_signal,
+            grace,
+            abandon_after: ABANDON_AFTER,
+            terminal: false,
+            must_start: false,
+            probes: plans,
+            announces: notify.is_some(),
+            start_deadline: raw.start_deadline.map(|span| span.0),
+            watchdog: raw.watchdog.map(|span| span.0),
+            post_start: post_start_plan,
+            pre_stop: pre_stop.is_some(),
+        };
+        let limits = raw.resources.as_ref().and_then(|resources| resources.limits.as_ref());
+        let process = ProcessPlan {
+            name: it.name.clone(),
+            program,
+            logs: self.logs(raw.logs.as_ref(), at, problems),
+            probes: checks,
+            post_start,
+            pre_stop,
+            memory_limit: limits.and_then(|limits| limits.memory).map(|bytes| bytes.0),
+            cpu_limit: limits.and_then(|limits| limits.cpu.as_ref()).and_then(|word| cpu(word, at, problems)),
+            notify,
+        };
+        (job, process)
+    }
+
+    // === single parts ===
+
+    /// The variables that the process gets beside those that we were started with; the last of a name counts.
+    fn variables(&self, it: &Named<'_>, problems: &mut Problems<'_>) -> Vec<(String, String)> {
+        let (raw, at) = (it.raw, it.at.as_slice());
+        let mut all = Vec::new();
+        for (index, file) in self.file.env_file.iter().flat_map(|files| &files.0).enumerate() {
+            self.take_file(file, "", &[Step::from("envFile"), Step::from(index)], &mut all, problems);
+        }
+        own_variables(self.file.env.as_ref(), &[], &mut all, problems);
+        let mut files = Vec::new();
+        for (index, from) in raw.env_from.iter().flatten().enumerate() {
+            let path = below(&below(at, "envFrom"), index);
+            match &from.file {
+                Some(file) => {
+                    self.take_file(
+                        file,
+                        from.prefix.as_deref().unwrap_or_default(),
+                        &path,
+                        &mut files,
+                        problems,
+                    );
+                }
+                None => problems.at(&path, "file is missing: which file of variables?"),
+            }
+        }
+        let key = if raw.more.files_first { "envsFile" } else { "envFile" };
+        for file in raw.env_file.iter().flat_map(|files| &files.0) {
+            self.take_file(file, "", &below(at, key), &mut files, problems);
+        }
+        let mut own = Vec::new();
+        own_variables(raw.env.as_ref(), at, &mut own, problems);
+        if raw.more.files_first {
+            all.extend(own);
+            all.extend(files);
+        } else {
+            all.extend(files);
+            all.extend(own);
+        }
+        if let Some(replica) = it.replica {
+            all.push(("SEXTON_REPLICA".to_owned(), replica.to_string()));
+        }
+        // Each may refer to those before it.
+        let mut expanded: Vec<(String, String)> = Vec::new();
+        for (name, value) in all {
+            let value = expand(&value, |other| lookup(&expanded, other));
+            expanded.push((name, value));
+        }
+        expanded
+    }
+
+    fn take_file(
+        &self,
+        file: &str,
+        prefix: &str,
+        path: &[Step],
+        all: &mut Vec<(String, String)>,
+        problems: &mut Problems<'_>,
+    ) {
+        match read_file(&self.near(file)) {
+            Ok(pairs) => {
+                all.extend(pairs.into_iter().map(|(name, value)| (format!("{prefix}{name}"), value)));
+            }
+            Err(message) => problems.at(path, message),
+        }
+    }
+
+    /// A name of a file, relative to the file that names it.
+    fn near(&self, file: &str) -> PathBuf {
+        self.directory.map_or_else(|| PathBuf::from(file), |directory| directory.join(file))
+    }
+
+    fn program(
+        &self,
+        it: &Named<'_>,
+        variables: &[(String, String)],
+        problems: &mut Problems<'_>,
+    ) -> Program {
+        let (raw, at) = (it.raw, it.at.as_slice());
+        let words: Vec<_> = raw.command.iter().chain(&raw.args).flat_map(|words| &words.0).collect();
+        if raw.command.as_ref().is_none_or(|command| command.0.is_empty()) {
+            problems.at(at, "command is missing: what to execute?");
+        }
+        let mut words = words.iter().map(|word| OsString::from(expand(word, |name| lookup(variables, name))));
+        let command = words.next().unwrap_or_default();
+        Program {
+            command,
+            arguments: words.collect(),
+            without_variables: crate::notify::OUR_VARIABLES.to_vec(),
+            variables: variables.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+            directory: raw.working_dir.as_ref().map(PathBuf::from),
+            attributes: attributes(raw, at, problems),
+        }
+    }
+
+    fn restart(&self, raw: &Process, at: &[Step], problems: &mut Problems<'_>) -> Restart {
+        let policy = raw.restart_policy.or(self.file.restart_policy).unwrap_or(RestartPolicy::Always);
+        let mut rules = Vec::new();
+        for (index, rule) in raw.restart_policy_rules.iter().flatten().enumerate() {
+            let path = below(&below(at, "restartPolicyRules"), index);
+            let Some(codes) = rule.exit_codes.as_ref().filter(|codes| !codes.values.is_empty()) else {
+                problems.at(&path, "exitCodes is missing: on which codes?");
+                continue;
+            };
+            if rule.action.is_none() || codes.operator.is_none() {
+                problems.at(
+                    &path,
+                    "expected {action: Restart, exitCodes: {operator: In or NotIn, values: [...]}}",
+                );
+                continue;
+            }
+            let negated = codes.operator == Some(native::ExitCodesOperator::NotIn);
+            rules.push(RestartRule { codes: codes.values.clone(), negated });
+        }
+        let (own, shared) =
+            (raw.backoff.clone().unwrap_or_default(), self.file.backoff.clone().unwrap_or_default());
+        let path = below(at, "backoff");
+        let initial = own.initial.or(shared.initial).map_or(Duration::from_secs(1), |span| span.0);
+        let longest = own.max.or(shared.max).map_or(Duration::from_secs(60), |span| span.0);
+        if own.initial.is_some() && own.max.is_some() && initial > longest {
+            problems.at(&path, "initial is longer than max");
+        }
+        let pause = if longest.is_zero() || initial.is_zero() {
+            Pause::Fixed(Duration::ZERO)
+        } else {
+            Pause::Growing {
+                span: Span { from: initial.min(longest), to: longest.max(initial) },
+                reset_after: own.reset.or(shared.reset).map_or(Duration::from_secs(60), |span| span.0),
+                first_at_once: own.first_at_once.or(shared.first_at_once).unwrap_or(true),
+            }
+        };
+        let limit = raw.restart_limit.as_ref().or(self.file.restart_limit.as_ref());
+        if limit.is_some_and(|limit| limit.restarts.is_none()) {
+            problems.at(&below(at, "restartLimit"), "restarts is missing: how many?");
+        }
+        let at_limit = match limit.and_then(|limit| limit.then).unwrap_or(AtLimit::Exit) {
+            AtLimit::Exit => engine::AtLimit::Exit,
+            AtLimit::Hold => engine::AtLimit::Hold,
+            AtLimit::Ignore => engine::AtLimit::Ignore,
+        };
+        let limit = limit.and_then(|limit| {
+            let window = limit.within.map_or(DEFAULT_WINDOW, |span| span.0);
+            limit.restarts.map(|restarts| RestartLimit { restarts, window })
+        });
+        let policy = match policy {
+            RestartPolicy::Always => Policy::Always,
+            RestartPolicy::OnFailure => Policy::OnFailure,
+            RestartPolicy::Never => Policy::Never,
+        };
+        Restart { policy, rules, pause, limit, at_limit }
+    }
+
+    fn logs(&self, own: Option<&Logs>, at: &[Step], problems: &mut Problems<'_>) -> LogPlan {
+        let shared = self.file.logs.as_ref();
+        let format = own.and_then(|logs| logs.format).or_else(|| shared.and_then(|logs| logs.format));
+        let by_terminal = if self.beside.terminal { LogFormat::Pretty } else { LogFormat::Logfmt };
+        let format = format.or(self.beside.log_format).unwrap_or(by_terminal);
+        let mut labels = BTreeMap::new();
+        for logs in shared.into_iter().chain(own) {
+            for (name, value) in logs.labels.iter().flatten() {
+                let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
+                if name.is_empty() || !name.chars().all(plain) {
+                    let message =
+                        format!("'{name}' is no name of a label: expected letters, digits and _ - . /");
+                    problems.at(&below(&below(at, "logs"), "labels"), message);
+                }
+                labels.insert(name.clone(), value.0.clone());
+            }
+        }
+        LogPlan { format, labels }
+    }
+}
+
+fn lookup(variables: &[(String, String)], name: &str) -> Option<String> {
+    variables.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+}
+
+fn own_variables(
+    given: Option<&words::Variables>,
+    at: &[Step],
+    all: &mut Vec<(String, String)>,
+    problems: &mut Problems<'_>,
+) {
+    for (name, value) in given.iter().flat_map(|env| &env.0) {
+        if let Err(message) = check_name(name) {
+            problems.at(&below(&below(at, "env"), name.as_str()), message);
+        }
+        match value {
+            Some(value) if !value.contains('\0') => all.push((name.clone(), value.clone())),
+            Some(_) => problems.at(&below(&below(at, "env"), name.as_str()), "a value cannot hold a NUL"),
+            None => problems.at(&below(at, "env"), format!("{name} has valueFrom, which needs a cluster")),
+        }
+    }
+}
+
+fn check_process_name(name: &str) -> Result<(), String> {
+    if name.is_empty() {
+        return Err("name is missing".to_owned());
+    }
+    let bad =
+        |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | '?' | '&' | '=' | '#' | '%' | ',');
+    if name.len() > 128 || name.contains(bad) || name == "." || name == ".." {
+        return Err(format!(
+            "'{name}' is no name of a process: up to 128 characters, no blanks and none of / ? & = # % ,"
+        ));
+    }
+    Ok(())
+}
+
+fn ports(raw: &Process, at: &[Step], problems: &mut Problems<'_>) -> Vec<(String, u16)> {
+    let mut all = Vec::new();
+    for (index, port) in raw.ports.iter().flatten().enumerate() {
+        match (&port.name, port.container_port) {
+            (_, None | Some(0)) => {
+                problems
+                    .at(&below(&below(at, "ports"), index), "containerPort is missing: expected 1 to 65535");
+            }
+            (Some(name), Some(number)) => all.push((name.clone(), number)),
+            (None, Some(_)) => {}
+        }
+    }
+    all
+}
+
+fn probe_plan(
+    kind: ProbeKind,
+    probe: &native::Probe,
+    path: &[Step],
+    restarts: bool,
+    problems: &mut Problems<'_>,
+) -> ProbePlan {
+    let span =
+        |given: Option<words::Span>, default: u64| given.map_or(Duration::from_secs(default), |span| span.0);
+    let positive = |given: Option<u32>, default: u32, key: &str, problems: &mut Problems<'_>| match given {
+        Some(0) => {
+            problems.at(&below(path, key), "expected 1 or more, found 0");
+            default
+        }
+        given => given.unwrap_or(default),
+    };
+    let success_threshold = positive(probe.success_threshold, 1, "successThreshold", problems);
+    if kind != ProbeKind::Readiness && success_threshold != 1 {
+        problems.at(&below(path, "successThreshold"), format!("it has to be 1 for a {kind} probe"));
+    }
+    if kind == ProbeKind::Readiness && probe.termination_grace_period_seconds.is_some() {
+        let message = "not for readiness: it ends no process";
+        problems.at(&below(path, "terminationGracePeriodSeconds"), message);
+    }
+    for (key, given) in [("periodSeconds", probe.period_seconds), ("timeoutSeconds", probe.timeout_seconds)] {
+        if given.is_some_and(|span| span.0.is_zero()) {
+            problems.at(&below(path, key), "expected more than 0");
+        }
+    }
+    ProbePlan {
+        initial_delay: span(probe.initial_delay_seconds, 0),
+        period: span(probe.period_seconds, 10),
+        timeout: span(probe.timeout_seconds, 1),
+        success_threshold,
+        failure_threshold: positive(probe.failure_threshold, 3, "failureThreshold", problems),
+        grace: probe.termination_grace_period_seconds.map(|span| span.0),
+        restarts: kind != ProbeKind::Readiness || restarts,
+    }
+}
+
+fn notify(word: &str, at: &[Step], problems: &mut Problems<'_>) -> Option<NotifyKind> {
+    match word.strip_prefix("fd:").map(str::parse::<i32>) {
+        None if word == "systemd" => Some(NotifyKind::Systemd),
+        Some(Ok(descriptor)) if (3..1024).contains(&descriptor) => Some(NotifyKind::Descriptor(descriptor)),
+        _ => {
+            let message = format!("expected systemd, or fd:N with N from 3 to 1023, found '{word}'");
+            problems.at(&below(at, "notify"), message);
+            None
+        }
+    }
+}
+
+fn cpu(word: &Word, at: &[Step], problems: &mut Problems<'_>) -> Option<f64> {
+    let number = match word.0.strip_suffix('m') {
+        Some(milli) => milli.parse::<f64>().map(|milli| milli / 1000.0),
+        None => word.0.parse::<f64>(),
+    };
+    let processors = number.ok().filter(|number| number.is_finite() && *number > 0.0);
+    if processors.is_none() {
+        let path = below(&below(&below(at, "resources"), "limits"), "cpu");
+        problems.at(&path, format!("expected processors such as 0.5 or 500m, found '{}'", word.0));
+    }
+    processors
+}
+
+fn attributes(raw: &Process, at: &[Step], problems: &mut Problems<'_>) -> Attributes {
+    let security = raw.security_context.clone().unwrap_or_default();
+    let path = below(at, "securityContext");
+    let user = security.run_as_user.and_then(|word| match accounts::user(&word.0) {
+        Ok(user) => Some(user),
+        Err(message) => {
+            problems.at(&below(&path, "runAsUser"), message);
+            None
+        }
+    });
+    let mut group_of = |word: &Word, key: &str| match accounts::group(&word.0) {
+        Ok(gid) => Some(gid),
+        Err(message) => {
+            problems.at(&below(&path, key), message);
+            None
+        }
+    };
+    let group = security.run_as_group.and_then(|word| group_of(&word, "runAsGroup"));
+    let groups: Option<Vec<u32>> = security
+        .supplemental_groups
+        .map(|words| words.iter().filter_map(|word| group_of(word, "supplementalGroups")).collect());
+    let identity = user.is_some() || group.is_some();
+    let groups = if raw.more.keep_groups { None } else { groups.or_else(|| identity.then(Vec::new)) };
+    let umask = raw.umask.as_ref().and_then(|word| {
+        let mask = u32::from_str_radix(&word.0, 8).ok().filter(|mask| *mask <= 0o777);
+        if mask.is_none() {
+            problems.at(
+                &below(at, "umask"),
+                format!("expected an octal mask such as \"022\", found '{}'", word.0),
+            );
+        }
+        mask
+    });
+    let mut rlimits = Vec::new();
+    for (name, word) in raw.rlimits.iter().flatten() {
+        match rlimit(name, &word.0) {
+            Ok(limit) => rlimits.push(limit),
+            Err(message) => problems.at(&below(&below(at, "rlimits"), name.as_str()), message),
+        }
+    }
+    let mut within = |key: &str, given: Option<i32>, from: i32, to: i32| {
+        if let Some(number) = given.filter(|number| !(from..=to).contains(number)) {
+            problems.at(&below(at, key), format!("expected {from} to {to}, found {number}"));
+        }
+        given
+    };
+    Attributes {
+        group: group.or_else(|| user.as_ref().and_then(|user| user.gid)),
+        user: user.map(|user| user.uid),
+        groups,
+        chroot: raw.chroot.as_ref().map(PathBuf::from),
+        umask,
+        rlimits,
+        nice: within("nice", raw.nice, -20, 19),
+        oom_score_adj: within("oomScoreAdj", raw.oom_score_adj, -1000, 1000),
+        setsid: raw.setsid.unwrap_or(false),
+        parent_death_signal: raw.more.parent_death_signal,
+    }
+}
+
+fn rlimit(name: &str, word: &str) -> Result<(i32, u64, u64), String> {
+    const NAMES: [(&str, libc::__rlimit_resource_t); 12] = [
+        ("as", libc::RLIMIT_AS),
+        ("core", libc::RLIMIT_CORE),
+        ("cpu", libc::RLIMIT_CPU),
+        ("data", libc::RLIMIT_DATA),
+        ("fsize", libc::RLIMIT_FSIZE),
+        ("memlock", libc::RLIMIT_MEMLOCK),
+        ("msgqueue", libc::RLIMIT_MSGQUEUE),
+        ("nofile", libc::RLIMIT_NOFILE),
+        ("nproc", libc::RLIMIT_NPROC),
+        ("rtprio", libc::RLIMIT_RTPRIO),
+        ("sigpending", libc::RLIMIT_SIGPENDING),
+        ("stack", libc::RLIMIT_STACK),
+    ];
+    let Some((_, resource)) = NAMES.iter().find(|(known, _)| *known == name) else {
+        let names = NAMES.iter().map(|(name, _)| *name);
+        return Err(format!(
+            "there is no such limit{} (known: {})",
+            hint(name, names.clone()),
+            names.collect::<Vec<_>>().join(", ")
+        ));
+    };
+    let number = |word: &str| match word {
+        "unlimited" | "infinity" => Some(libc::RLIM_INFINITY),
+        _ => word.parse::<u64>().ok(),
+    };
+    let wrong = || format!("expected a number, unlimited, or soft:hard, found '{word}'");
+    let (soft, hard) = word.split_once(':').unwrap_or((word, word));
+    let (soft, hard) = (number(soft).ok_or_else(wrong)?, number(hard).ok_or_else(wrong)?);
+    if soft > hard {
+        return Err(format!("the soft limit {soft} is above the hard limit {hard}"));
+    }
+    Ok((i32::try_from(*resource).map_err(|_| wrong())?, soft, hard))
+}

@@ -1,0 +1,233 @@
+//! A line as a record.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::Stream;
+use super::severity::Severity;
+use super::structured::{self, Structured};
+use crate::clock::rfc3339_millis;
+use crate::config::raw::native::LogFormat;
+use crate::logfmt;
+use crate::process::Pid;
+
+/// How the lines of a stream of a process are written.
+#[derive(Debug)]
+pub struct Form {
+    format: LogFormat,
+    /// What is the same in each record: process, pid, stream; encoded.
+    who: Vec<u8>,
+    /// The labels, encoded.
+    labels: Vec<u8>,
+    /// For people: what stands in front of the line, in colour if they like that.
+    front: Vec<u8>,
+    colours: bool,
+}
+
+/// A person reads the records: how wide the names are, and whether in colour.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Person {
+    /// The names are made this wide.
+    pub width: usize,
+    /// In this colour (of the six that terminals have), if in any.
+    pub colour: Option<u8>,
+}
+
+/// The time of many lines, formatted once.
+#[derive(Debug, Clone)]
+pub struct Stamp(String);
+
+impl Stamp {
+    /// Now.
+    #[must_use]
+    pub fn now() -> Self {
+        Self::at(Timestamp::now())
+    }
+
+    /// Of a time.
+    #[must_use]
+    pub fn at(time: Timestamp) -> Self {
+        Self(rfc3339_millis(time))
+    }
+
+    /// Hours to milliseconds.
+    fn of_day(&self) -> &str {
+        self.0.get(11..23).unwrap_or(&self.0)
+    }
+}
+
+impl Form {
+    /// For a stream of a process.
+    #[must_use]
+    pub fn new(
+        format: LogFormat,
+        name: &str,
+        pid: Pid,
+        stream: Stream,
+        labels: &BTreeMap<String, String>,
+        person: Person,
+    ) -> Self {
+        let (mut who, mut encoded) = (Vec::new(), Vec::new());
+        let pid = pid.to_string();
+        if format == LogFormat::Json {
+            append_json(&mut who, "process", name.as_bytes());
+            who.extend_from_slice(format!(",\"pid\":{pid}").as_bytes());
+            append_json(&mut who, "stream", stream.label().as_bytes());
+            for (key, value) in labels {
+                append_json(&mut encoded, key, value.as_bytes());
+            }
+        } else {
+            logfmt::append(&mut who, "process", name.as_bytes());
+            logfmt::append(&mut who, "pid", pid.as_bytes());
+            logfmt::append(&mut who, "stream", stream.label().as_bytes());
+            for (key, value) in labels {
+                logfmt::append(&mut encoded, key, value.as_bytes());
+            }
+        }
+        let width = person.width;
+        let front = match person.colour {
+            Some(colour) => format!("\x1b[3{}m{name:width$}\x1b[0m ", 1 + colour % 6),
+            None if width > 0 => format!("{name:width$} "),
+            None => format!("{name}[{pid}] "),
+        };
+        Self { format, who, labels: encoded, front: front.into_bytes(), colours: person.colour.is_some() }
+    }
+
+    /// Appends a line as a record, with its end.
+    pub fn append(&self, out: &mut Vec<u8>, stamp: &Stamp, line: &[u8], partial: bool) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        match self.format {
+            LogFormat::Logfmt | LogFormat::Auto => self.logfmt(out, stamp, line, partial),
+            LogFormat::Json => self.json(out, stamp, line, partial),
+            LogFormat::Pretty => self.pretty(out, stamp, line),
+            LogFormat::Raw => {
+                out.extend_from_slice(line);
+                out.push(b'\n');
+            }
+            LogFormat::None => {}
+        }
+    }
+
+    fn taken_apart<'a>(&self, line: &'a [u8], partial: bool) -> Structured<'a> {
+        if let Some(found) = (!partial).then(|| structured::parse(line)).flatten() {
+            return found;
+        }
+        let severity = if self.format == LogFormat::Auto { Severity::of_words(line) } else { None };
+        Structured { severity, message: Some(line.into()), fields: Vec::new() }
+    }
+
+    fn logfmt(&self, out: &mut Vec<u8>, stamp: &Stamp, line: &[u8], partial: bool) {
+        let found = self.taken_apart(line, partial);
+        out.extend_from_slice(b"time=");
+        out.extend_from_slice(stamp.0.as_bytes());
+        out.extend_from_slice(b" level=");
+        out.extend_from_slice(found.severity.unwrap_or(Severity::Info).label().as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(&self.who);
+        if partial {
+            out.extend_from_slice(b" partial=true");
+        }
+        logfmt::append(out, "msg", found.message.as_deref().unwrap_or_default());
+        for (key, value) in &found.fields {
+            logfmt::append(out, key, value);
+        }
+        if !self.labels.is_empty() {
+            out.push(b' ');
+            out.extend_from_slice(&self.labels);
+        }
+        out.push(b'\n');
+    }
+
+    fn json(&self, out: &mut Vec<u8>, stamp: &Stamp, line: &[u8], partial: bool) {
+        let found = self.taken_apart(line, partial);
+        out.extend_from_slice(b"{\"time\":\"");
+        out.extend_from_slice(stamp.0.as_bytes());
+        out.extend_from_slice(b"\",\"level\":\"");
+        out.extend_from_slice(found.severity.unwrap_or(Severity::Info).label().as_bytes());
+        out.push(b'"');
+        out.extend_from_slice(&self.who);
+        if partial {
+            out.extend_from_slice(b",\"partial\":true");
+        }
+        append_json(out, "msg", found.message.as_deref().unwrap_or_default());
+        for (key, value) in &found.fields {
+            append_json(out, key, value);
+        }
+        out.extend_from_slice(&self.labels);
+        out.extend_from_slice(b"}\n");
+    }
+
+    fn pretty(&self, out: &mut Vec<u8>, stamp: &Stamp, line: &[u8]) {
+        out.extend_from_slice(stamp.of_day().as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(&self.front);
+        let bad =
+            self.colours.then(|| Severity::of_words(line).or_else(|| structured::parse(line)?.severity));
+        let paint: &[u8] = match bad.flatten() {
+            Some(Severity::Error | Severity::Fatal) => b"\x1b[31m",
+            Some(Severity::Warn) => b"\x1b[33m",
+            _ => b"",
+        };
+        out.extend_from_slice(paint);
+        out.extend_from_slice(line);
+        if !paint.is_empty() {
+            out.extend_from_slice(b"\x1b[0m");
+        }
+        out.push(b'\n');
+    }
+}
+
+/// Appends `,"key":"value"`. Bytes that are no UTF-8 cannot stand in JSON: each becomes U+FFFD.
+fn append_json(out: &mut Vec<u8>, key: &str, value: &[u8]) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(key.replace(['"', '\\'], "_").as_bytes());
+    out.extend_from_slice(b"\":");
+    let text = String::from_utf8_lossy(value);
+    // Writing into memory does not fail.
+    let _ = serde_json::to_writer(out, &text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(format: LogFormat, line: &[u8], partial: bool) -> String {
+        let labels = BTreeMap::from([("app".to_owned(), "a b".to_owned())]);
+        let form = Form::new(format, "web", 7, Stream::Stderr, &labels, Person::default());
+        let mut out = Vec::new();
+        let time = "2026-11-24T10:00:00.5Z".parse().unwrap_or(Timestamp::UNIX_EPOCH);
+        form.append(&mut out, &Stamp::at(time), line, partial);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    #[test]
+    fn plain_lines() {
+        assert_eq!(
+            record(LogFormat::Logfmt, b"ERROR: x\r", true),
+            "time=2026-11-24T10:00:00.500Z level=info process=web pid=7 stream=stderr partial=true msg=\"ERROR: x\" app=\"a b\"\n"
+        );
+        assert_eq!(
+            record(LogFormat::Auto, b"ERROR: x", false),
+            "time=2026-11-24T10:00:00.500Z level=error process=web pid=7 stream=stderr msg=\"ERROR: x\" app=\"a b\"\n"
+        );
+        assert_eq!(
+            record(LogFormat::Json, b"say \"x\"\xff", false),
+            "{\"time\":\"2026-11-24T10:00:00.500Z\",\"level\":\"info\",\"process\":\"web\",\"pid\":7,\"stream\":\"stderr\",\"msg\":\"say \\\"x\\\"\u{fffd}\",\"app\":\"a b\"}\n"
+        );
+        assert_eq!(record(LogFormat::Pretty, b"hi", false), "10:00:00.500 web[7] hi\n");
+        assert_eq!(record(LogFormat::Raw, b"hi", false), "hi\n");
+    }
+
+    #[test]
+    fn a_line_that_is_a_record_itself_keeps_its_level_and_message() {
+        assert_eq!(
+            record(LogFormat::Logfmt, b"level=warn msg=\"two words\" n=1", false),
+            "time=2026-11-24T10:00:00.500Z level=warn process=web pid=7 stream=stderr msg=\"two words\" n=1 app=\"a b\"\n"
+        );
+        assert!(
+            record(LogFormat::Json, b"{\"level\":\"error\",\"msg\":\"no\",\"n\":1}", false)
+                .contains("\"level\":\"error\"")
+        );
+    }
+}

@@ -1,0 +1,215 @@
+//! Lines that are themselves logfmt or JSON: they keep their level, their message and their other fields.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use memchr::memchr2;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+
+use super::severity::Severity;
+
+/// A line, taken apart.
+#[derive(Debug, Default, PartialEq)]
+pub struct Structured<'a> {
+    /// How bad it says it is.
+    pub severity: Option<Severity>,
+    /// What it says.
+    pub message: Option<Cow<'a, [u8]>>,
+    /// What else it says, in its order.
+    pub fields: Vec<(Cow<'a, str>, Cow<'a, [u8]>)>,
+}
+
+const LEVELS: [&str; 4] = ["level", "lvl", "severity", "loglevel"];
+const MESSAGES: [&str; 3] = ["msg", "message", "@message"];
+const TIMES: [&str; 5] = ["time", "ts", "timestamp", "@timestamp", "t"];
+
+/// Takes a line apart. None: it is neither, and stands as it is. Cheap for those.
+#[must_use]
+pub fn parse(line: &[u8]) -> Option<Structured<'_>> {
+    match line.first()? {
+        b'{' => json(line),
+        first if first.is_ascii_alphabetic() || matches!(first, b'_' | b'@') => {
+            let stop = memchr2(b'=', b' ', line)?;
+            if line[stop] == b'=' { logfmt(line) } else { None }
+        }
+        _ => None,
+    }
+}
+
+impl<'a> Structured<'a> {
+    fn take(&mut self, key: Cow<'a, str>, value: Cow<'a, [u8]>) {
+        if self.severity.is_none() && LEVELS.contains(&&*key) {
+            self.severity = Severity::named(&value);
+            if self.severity.is_some() {
+                return;
+            }
+        }
+        if self.message.is_none() && MESSAGES.contains(&&*key) {
+            self.message = Some(value);
+        } else if TIMES.contains(&&*key) {
+            // Ours is the time at which it was read.
+            self.fields.push((Cow::Borrowed("source_time"), value));
+        } else {
+            self.fields.push((key, value));
+        }
+    }
+
+    /// Without a level and a message it is no record, but a text that happens to begin so.
+    fn if_record(self) -> Option<Self> {
+        (self.severity.is_some() || self.message.is_some()).then_some(self)
+    }
+}
+
+fn logfmt(line: &[u8]) -> Option<Structured<'_>> {
+    let mut found = Structured::default();
+    let mut rest = line.trim_ascii();
+    while !rest.is_empty() {
+        let end = rest.iter().position(|byte| matches!(byte, b'=' | b' ' | b'"'))?;
+        if rest[end] != b'=' || end == 0 {
+            return None;
+        }
+        let key = std::str::from_utf8(&rest[..end]).ok()?;
+        rest = &rest[end + 1..];
+        if let Some(quoted) = rest.strip_prefix(b"\"") {
+            let (value, length) = unquoted(quoted)?;
+            found.take(Cow::Borrowed(key), value);
+            rest = &quoted[length..];
+            if !rest.is_empty() && rest[0] != b' ' {
+                return None;
+            }
+        } else {
+            let end = rest.iter().position(|byte| *byte == b' ').unwrap_or(rest.len());
+            if rest[..end].contains(&b'"') {
+                return None;
+            }
+            found.take(Cow::Borrowed(key), Cow::Borrowed(&rest[..end]));
+            rest = &rest[end..];
+        }
+        rest = rest.trim_ascii_start();
+    }
+    found.if_record()
+}
+
+/// A quoted value without its quotes, and its length with the quote that ends it.
+fn unquoted(text: &[u8]) -> Option<(Cow<'_, [u8]>, usize)> {
+    let end = memchr2(b'"', b'\\', text)?;
+    if text[end] == b'"' {
+        return Some((Cow::Borrowed(&text[..end]), end + 1));
+    }
+    let mut value = text[..end].to_vec();
+    let mut at = end;
+    loop {
+        match text.get(at)? {
+            b'"' => return Some((Cow::Owned(value), at + 1)),
+            b'\\' => {
+                value.push(match text.get(at + 1)? {
+                    b'n' => b'\n',
+                    b't' => b'\t',
+                    b'r' => b'\r',
+                    other => *other,
+                });
+                at += 2;
+            }
+            other => {
+                value.push(*other);
+                at += 1;
+            }
+        }
+    }
+}
+
+/// An object's entries in its own order.
+struct Entries(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct This;
+        impl<'de> Visitor<'de> for This {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut all = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    all.push(entry);
+                }
+                Ok(Entries(all))
+            }
+        }
+        deserializer.deserialize_map(This)
+    }
+}
+
+fn json(line: &[u8]) -> Option<Structured<'static>> {
+    let Entries(entries) = serde_json::from_slice(line).ok()?;
+    let mut found = Structured::default();
+    for (key, value) in entries {
+        let value = match value {
+            Value::String(text) => text.into_bytes(),
+            other => other.to_string().into_bytes(),
+        };
+        // A key of logfmt holds no blanks.
+        let key: String =
+            key.chars().map(|c| if c.is_whitespace() || matches!(c, '=' | '"') { '_' } else { c }).collect();
+        found.take(Cow::Owned(key), Cow::Owned(value));
+    }
+    found.if_record()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(line: &str) -> Option<String> {
+        let found = parse(line.as_bytes())?;
+        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+        let level = found.severity.map_or("-", Severity::label);
+        let message = found.message.as_deref().map_or_else(|| "-".to_owned(), text);
+        let fields: Vec<_> =
+            found.fields.iter().map(|(key, value)| format!(" {key}:{}", text(value))).collect();
+        Some(format!("{level} {message}{}", fields.concat()))
+    }
+
+    #[test]
+    fn logfmt_and_json_are_known() {
+        assert_eq!(
+            shown("time=2026 level=warning msg=\"disk \\\"a\\\"\\nfull\" free=3").as_deref(),
+            Some("warn disk \"a\"\nfull source_time:2026 free:3")
+        );
+        assert_eq!(
+            shown("{\"level\":50,\"msg\":\"no\",\"err\":{\"a\":1},\"n\":2,\"@timestamp\":\"x\"}").as_deref(),
+            Some("error no err:{\"a\":1} n:2 source_time:x")
+        );
+        assert_eq!(shown("severity=INFO message=hi").as_deref(), Some("info hi"));
+        assert_eq!(
+            shown("level=loud msg=x").as_deref(),
+            Some("- x level:loud"),
+            "a level that is none stays"
+        );
+    }
+
+    #[test]
+    fn what_only_looks_like_it_stays_as_it_is() {
+        for line in [
+            "",
+            "{",
+            "{}",
+            "{\"a\":1}",
+            "a=1 b=2",
+            "x=1 and more",
+            "level=info and more",
+            "msg=\"open",
+            "plain words",
+            "PATH=/bin:/usr/bin",
+            "[1,2]",
+            "=x",
+            "level=\"a\"b",
+        ] {
+            assert_eq!(shown(line), None, "{line}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! A command that ends with 0.
+//!
+//! Commands are started by whoever starts everything, and reaped by whoever reaps everything: a [`Runner`] is the
+//! way there. When nobody waits for a command any more, its whole group is killed.
+
+use engine::{Exit, Signal};
+use std::os::fd::OwnedFd;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Checked, MOST_READ, Problem, told};
+use crate::output;
+use crate::process::Pid;
+use crate::process::signals::kill;
+use crate::process::spawn::{Output, Program, Start};
+
+/// A command that somebody wants to have started.
+#[derive(Debug)]
+pub struct Asked {
+    /// What.
+    pub program: Program,
+    /// How.
+    pub start: Start,
+    /// Where its number goes, or why it could not be started.
+    pub started: oneshot::Sender<Result<Pid, String>>,
+    /// Where its end goes.
+    pub ended: oneshot::Sender<Exit>,
+}
+
+/// The way to whoever starts processes.
+pub type Runner = mpsc::UnboundedSender<Asked>;
+
+/// The group of a command, until it has ended.
+struct Group {
+    pid: Pid,
+    ended: oneshot::Receiver<Exit>,
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // As long as its end was not told it was not reaped, and its number is its own: the same thread reaps.
+        if matches!(self.ended.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
+            let _ = kill(-self.pid, Signal::KILL.0);
+        }
+    }
+}
+
+/// Runs a command to its end.
+pub(super) async fn run(program: &Program, runner: &Runner) -> Checked {
+    let impossible = |what: &str| Problem::Impossible(what.to_owned());
+    let (reader, writer) = output::pipe().map_err(|_| impossible("no pipe"))?;
+    let both = writer.try_clone().map_err(|_| impossible("no pipe"))?;
+    let start = Start::with(Output::Pipe(writer), Output::Pipe(both));
+    let (started, number) = oneshot::channel();
+    let (ended, end) = oneshot::channel();
+    let asked = Asked { program: program.clone(), start, started, ended };
+    runner.send(asked).map_err(|_| impossible("everything is ending"))?;
+    let pid = number.await.map_err(|_| impossible("everything is ending"))?.map_err(Problem::Failed)?;
+    let mut group = Group { pid, ended: end };
+    let mut said = Vec::new();
+    let exit = loop {
+        tokio::select! {
+            biased;
+            exit = &mut group.ended => break exit.map_err(|_| impossible("everything is ending"))?,
+            more = read(&reader, &mut said) => if !more {
+                break (&mut group.ended).await.map_err(|_| impossible("everything is ending"))?;
+            }
+        }
+    };
+    while drain(&reader, &mut said) {}
+    match exit {
+        Exit::Code(0) => Ok(()),
+        exit => Err(Problem::Failed(format!(
+            "{} ended with {exit}{}",
+            program.command.to_string_lossy(),
+            told(&said)
+        ))),
+    }
+}
+
+/// Reads what a command writes, keeping the beginning. False: there is no more.
+async fn read(pipe: &AsyncFd<OwnedFd>, said: &mut Vec<u8>) -> bool {
+    let Ok(mut ready) = pipe.readable().await else { return false };
+    let mut buffer = [0; 4096];
+    match rustix::io::read(pipe.get_ref(), &mut buffer) {
+        Ok(0) => false,
+        Ok(length) => {
+            keep(said, &buffer[..length]);
+            true
+        }
+        Err(rustix::io::Errno::AGAIN) => {
+            ready.clear_ready();
+            true
+        }
+        Err(error) => error == rustix::io::Errno::INTR,
+    }
+}
+
+/// The same of what is there already, up to what is kept.
+fn drain(pipe: &AsyncFd<OwnedFd>, said: &mut Vec<u8>) -> bool {
+    let mut buffer = [0; 4096];
+    match rustix::io::read(pipe.get_ref(), &mut buffer) {
+        Ok(length) if length > 0 && said.len() < MOST_READ => {
+            keep(said, &buffer[..length]);
+            true
+        }
+        _ => false,
+    }
+}
+
+fn keep(said: &mut Vec<u8>, bytes: &[u8]) {
+    let room = MOST_READ.saturating_sub(said.len());
+    said.extend_from_slice(&bytes[..bytes.len().min(room)]);
+}

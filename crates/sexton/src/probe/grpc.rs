@@ -1,0 +1,102 @@
+//! `grpc.health.v1.Health/Check` over HTTP/2, without encryption. The two messages are small enough to be set by hand
+//! (health.proto of gRPC: `HealthCheckRequest { string service = 1; }`, `HealthCheckResponse { status = 1; }`).
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::Request;
+use hyper::body::{Body as _, Bytes};
+use hyper::client::conn::http2;
+use hyper::header::HeaderMap;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+
+use super::{Checked, MOST_READ, Problem, connect};
+
+/// `HealthCheckResponse.ServingStatus`.
+const STATUS: [&str; 4] = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"];
+
+/// Whether the server says SERVING.
+pub(super) async fn serves(host: &str, port: u16, service: &str) -> Checked {
+    let failed = |what: String| Problem::Failed(format!("gRPC: {what}"));
+    let stream = connect(host, port).await?;
+    let handshake = http2::handshake::<_, _, Full<Bytes>>(TokioExecutor::new(), TokioIo::new(stream)).await;
+    let (mut sender, connection) = handshake.map_err(|error| failed(error.to_string()))?;
+    let driven = tokio::spawn(async move { drop(connection.await) });
+    let request = Request::post(format!("http://{host}:{port}/grpc.health.v1.Health/Check"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("user-agent", concat!("sexton/", env!("CARGO_PKG_VERSION")))
+        .body(Full::new(asked(service)))
+        .map_err(|error| failed(error.to_string()))?;
+    let result = async {
+        let answer = sender.send_request(request).await.map_err(|error| failed(error.to_string()))?;
+        let headers = answer.headers().clone();
+        let mut body = answer.into_body();
+        let (mut data, mut trailers) = (Vec::new(), None);
+        while !body.is_end_stream() && data.len() < MOST_READ {
+            let Some(frame) = body.frame().await else { break };
+            match frame.map_err(|error| failed(error.to_string()))?.into_data() {
+                Ok(bytes) => data.extend_from_slice(&bytes),
+                Err(frame) => trailers = frame.into_trailers().ok(),
+            }
+        }
+        Ok((headers, data, trailers))
+    }
+    .await;
+    driven.abort();
+    let (headers, data, trailers) = result?;
+    told(&headers, &data, trailers.as_ref()).map_err(failed)
+}
+
+/// A message of gRPC: no compression, four bytes of length, the message.
+fn asked(service: &str) -> Bytes {
+    let service = &service.as_bytes()[..service.len().min(120)];
+    let mut message = Vec::new();
+    if !service.is_empty() {
+        message.extend_from_slice(&[0x0a, u8::try_from(service.len()).unwrap_or(0)]);
+        message.extend_from_slice(service);
+    }
+    let mut framed = vec![0, 0, 0, 0, u8::try_from(message.len()).unwrap_or(0)];
+    framed.extend_from_slice(&message);
+    framed.into()
+}
+
+/// What the server has told. An error of gRPC stands in the trailers, or in the headers if there is nothing else.
+fn told(headers: &HeaderMap, data: &[u8], trailers: Option<&HeaderMap>) -> Result<(), String> {
+    let find = |name: &str| {
+        let value = trailers.and_then(|trailers| trailers.get(name)).or_else(|| headers.get(name));
+        value.and_then(|value| value.to_str().ok())
+    };
+    if let Some(code) = find("grpc-status").filter(|code| *code != "0") {
+        let message = find("grpc-message").unwrap_or_default();
+        return Err(match code {
+            "12" => "the server has no health service".to_owned(),
+            "5" => "the server does not know the service".to_owned(),
+            _ => format!("status {code} {message}"),
+        });
+    }
+    let message = data.get(5..).ok_or("the answer is no message")?;
+    let status = match message {
+        [] => 0,
+        [0x08, status, ..] => usize::from(*status),
+        _ => return Err("the answer is no HealthCheckResponse".to_owned()),
+    };
+    if status == 1 { Ok(()) } else { Err(STATUS.get(status).unwrap_or(&"an unknown status").to_string()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_understood() {
+        let none = HeaderMap::new();
+        assert_eq!(told(&none, &[0, 0, 0, 0, 2, 8, 1], None), Ok(()));
+        assert_eq!(told(&none, &[0, 0, 0, 0, 2, 8, 2], None), Err("NOT_SERVING".to_owned()));
+        assert_eq!(told(&none, &[0, 0, 0, 0, 0], None), Err("UNKNOWN".to_owned()));
+        assert_eq!(told(&none, &[0, 0], None), Err("the answer is no message".to_owned()));
+        let mut error = HeaderMap::new();
+        error.insert("grpc-status", "12".parse().unwrap_or_else(|_| unreachable!()));
+        assert_eq!(told(&error, &[], None), Err("the server has no health service".to_owned()));
+        assert_eq!(&asked("a")[..], [0, 0, 0, 0, 3, 0x0a, 1, b'a']);
+        assert_eq!(&asked("")[..], [0, 0, 0, 0, 0]);
+    }
+}

@@ -1,0 +1,87 @@
+//! The last word: who died first, how and why, with the end of what it wrote. For `/dev/termination-log`, which
+//! Kubernetes shows to whoever asks what became of a container.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::Path;
+
+use crate::view::ProcessView;
+
+/// Where Kubernetes looks.
+pub const FILE: &str = "/dev/termination-log";
+/// What Kubernetes reads of it, in bytes.
+const MOST: usize = 4096;
+
+/// What there is to tell of the process that decided how everything ended.
+#[must_use]
+pub fn report(code: i32, who: Option<&ProcessView>, lines: &[Vec<u8>]) -> String {
+    let mut text = match who {
+        None => format!("ended with code {code}\n"),
+        Some(process) => {
+            let oom = process
+                .own
+                .as_ref()
+                .and_then(|own| own.job.last.as_ref())
+                .is_some_and(|last| last.out_of_memory);
+            let reason = if oom {
+                "OOMKilled"
+            } else if code == 0 {
+                "Completed"
+            } else {
+                "Error"
+            };
+            let at = process.own.as_ref().and_then(|own| own.last_at).map(crate::clock::rfc3339_millis);
+            let at = at.map(|at| format!(" at {at}")).unwrap_or_default();
+            format!("{}: {}{at} (exit code {code}, {reason})\n", process.name, process.state)
+        }
+    };
+    let mut tail = Vec::new();
+    let mut room = MOST.saturating_sub(text.len() + 32);
+    for line in lines.iter().rev() {
+        let line = String::from_utf8_lossy(line);
+        if line.len() + 1 > room {
+            break;
+        }
+        room -= line.len() + 1;
+        tail.push(line.into_owned());
+    }
+    if !tail.is_empty() {
+        text.push_str("last lines of its output:\n");
+        for line in tail.iter().rev() {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// Writes it, if there is such a file: only Kubernetes makes one.
+pub fn write(path: &Path, text: &str) {
+    let opened = OpenOptions::new().write(true).truncate(true).open(path);
+    let Ok(mut file) = opened else { return };
+    if let Err(error) = file.write_all(&text.as_bytes()[..text.len().min(MOST)]) {
+        log::warn!(file:% = path.display(); "cannot write the termination message: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_fits_and_holds_the_last_lines() {
+        let process = ProcessView {
+            name: "web".into(),
+            state: "ended with code 3".to_owned(),
+            ..ProcessView::default()
+        };
+        let lines: Vec<Vec<u8>> = (0..1000).map(|n| format!("line {n}").into_bytes()).collect();
+        let text = report(3, Some(&process), &lines);
+        assert!(text.len() <= MOST);
+        assert!(
+            text.starts_with("web: ended with code 3 (exit code 3, Error)\nlast lines of its output:\n"),
+            "{text}"
+        );
+        assert!(text.ends_with("line 998\nline 999\n"));
+    }
+}
