@@ -26,6 +26,7 @@ use crate::listen::{self, Bound, ControlSocket, ListenError};
 use crate::logging;
 use crate::notify::Notify;
 use crate::output::Outputs;
+use crate::process::descriptors;
 use crate::process::signals::{SignalStream, Signals};
 use crate::process::terminal::Terminal;
 use crate::termination;
@@ -86,6 +87,9 @@ pub fn live(settings: Settings) -> Result<i32, LifeError> {
         Mode::Up(up) => Some(up::load(&up.source, &up.beside, &Real)?),
         Mode::Own(_) | Mode::Watch(_) => None,
     };
+    if matches!(settings.mode, Mode::Up(_)) {
+        descriptors::raise();
+    }
     let listeners = listen::open(&settings.listen)?;
     let control = match &settings.mode {
         Mode::Up(up) => control_socket(up.control.as_ref())?,

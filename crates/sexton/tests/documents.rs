@@ -13,7 +13,7 @@ fn repository() -> PathBuf {
 }
 
 #[track_caller]
-fn is_current(path: &Path, made: &[u8]) {
+pub(crate) fn is_current(path: &Path, made: &[u8]) {
     if std::env::var_os("UPDATE_DOCUMENTS").is_some() {
         let parent = path.parent().unwrap_or(path);
         fs::create_dir_all(parent)

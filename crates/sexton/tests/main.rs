@@ -21,4 +21,5 @@ mod service_manager;
 mod signals;
 mod status;
 mod supervise;
+mod up;
 mod watch;

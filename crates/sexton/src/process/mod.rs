@@ -6,9 +6,11 @@
 //! * [`group`]: what belongs to a run, and how it is signalled until nothing is left
 //! * [`terminal`]: who has the terminal
 //! * [`ids`]: groups and sessions by number
+//! * [`descriptors`]: how many we may have
 //! * [`procfs`]: what `/proc` knows
 //! * [`pidfd`]: holding on to processes that are not ours
 
+pub mod descriptors;
 pub mod group;
 pub mod ids;
 pub mod pidfd;

@@ -18,7 +18,7 @@ use std::process::{Command, Stdio};
 
 use engine::{SpawnError, SpawnErrorKind};
 
-use super::{Pid, signals, terminal};
+use super::{Pid, descriptors, signals, terminal};
 use crate::words::describe;
 
 /// What to start, the same at each attempt.
@@ -255,7 +255,13 @@ impl Prepared {
         cgroup: Option<OwnedFd>,
     ) -> io::Result<Self> {
         let path = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(io::Error::from);
-        let attributes = program.attributes.clone();
+        let mut attributes = program.attributes.clone();
+        let nofile = libc::RLIMIT_NOFILE.cast_signed();
+        if let Some((soft, hard)) = descriptors::for_processes()
+            && !attributes.rlimits.iter().any(|(resource, _, _)| *resource == nofile)
+        {
+            attributes.rlimits.push((nofile, soft, hard));
+        }
         Ok(Self {
             root: attributes.chroot.as_deref().map(path).transpose()?,
             directory: match (&program.directory, &attributes.chroot) {

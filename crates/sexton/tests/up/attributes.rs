@@ -1,0 +1,135 @@
+//! What a process is to be: identity, root, limits, priority.
+
+use super::{ends, up};
+use crate::harness::{is_root, skipped};
+
+#[test]
+fn limits_mask_priority_and_directory_are_set() {
+    let done = ends(
+        "processes:\n  a: {command: [sh, -c, 'ulimit -n; umask; pwd; nice; cat /proc/self/oom_score_adj; ps -o sid= -p $$$$ | tr -d \" \" ; echo $$$$'], restartPolicy: Never, logs: {format: raw}, rlimits: {nofile: '100:200', core: 0}, umask: '027', workingDir: /usr, nice: 5, oomScoreAdj: 300, setsid: true}\n",
+    );
+    let lines: Vec<_> = done.stdout.lines().collect();
+    assert_eq!(&lines[..5], ["100", "0027", "/usr", "5", "300"], "{}", done.stderr);
+    assert_eq!(lines[5], lines[6], "it leads its session");
+}
+
+#[test]
+fn the_descriptors_that_we_may_have_are_not_those_that_it_may_have() {
+    let directory = super::place(
+        "processes: {a: {command: [sh, -c, 'ulimit -n'], restartPolicy: Never, logs: {format: raw}}}",
+    );
+    let script = format!(
+        "ulimit -Sn 333; exec {} -p none up --control none {}",
+        crate::harness::SEXTON,
+        directory.path().join("sexton.yaml").display()
+    );
+    let done = crate::harness::Sexton::program("/bin/sh".as_ref(), ["-c", &script]).done();
+    assert_eq!(done.stdout, "333\n", "{}", done.stderr);
+}
+
+#[test]
+fn an_identity_is_taken_on_wholly() {
+    if !is_root() {
+        return skipped("only root can do what this test does");
+    }
+    let done = ends(
+        "processes:\n  a: {command: [sh, -c, 'id -u; id -g; id -G; cat /proc/self/status | grep -c \"^Uid:.12345.12345.12345.12345\"'], restartPolicy: Never, logs: {format: raw}, securityContext: {runAsUser: 12345, runAsGroup: 54321, supplementalGroups: [7, 54321]}}\n",
+    );
+    let lines: Vec<_> = done.stdout.lines().collect();
+    assert_eq!(lines.len(), 4, "{}{}", done.stdout, done.stderr);
+    assert_eq!((lines[0], lines[1], lines[3]), ("12345", "54321", "1"));
+    let mut groups: Vec<_> = lines[2].split(' ').collect();
+    groups.sort_unstable();
+    assert_eq!(groups, ["54321", "7"]);
+    let done = ends(
+        "processes:\n  a: {command: [id, -G], restartPolicy: Never, logs: {format: raw}, securityContext: {runAsUser: nobody}}\n",
+    );
+    assert_eq!(done.stdout, "65534\n", "no group of ours is kept; {}", done.stderr);
+}
+
+#[test]
+fn what_cannot_be_set_is_told_and_the_process_does_not_start() {
+    for (what, part) in [
+        ("workingDir: /no/such", "cannot go to its working directory: no such file"),
+        ("chroot: /no/such", "cannot change its root directory (chroot): "),
+        ("rlimits: {nofile: '9999999999'}", "cannot set its limits (rlimits): "),
+    ] {
+        let done = ends(&format!(
+            "processes:\n  a: {{command: [touch, $DIR/started], restartPolicy: Never, {what}}}\n"
+        ));
+        assert_eq!(done.code, 126, "{what}: {}", done.stderr);
+        assert!(done.stderr.contains(part), "{what}: {}", done.stderr);
+    }
+}
+
+#[test]
+fn a_process_without_privileges_cannot_be_given_another_identity() {
+    if !is_root() {
+        return skipped("only root can become somebody else first");
+    }
+    let directory = super::place(
+        "processes: {a: {command: [touch, $DIR/started], restartPolicy: Never, securityContext: {runAsUser: 0, runAsGroup: 0}}}",
+    );
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(directory.path(), open).unwrap_or_default();
+    let copy = directory.path().join("sexton-program");
+    testkit::copy_executable(crate::harness::SEXTON.as_ref(), &copy);
+    let words = [
+        "--reuid",
+        "54321",
+        "--regid",
+        "54321",
+        "--clear-groups",
+        &copy.to_string_lossy(),
+        "-p",
+        "none",
+        "up",
+        "--control",
+        "none",
+        &directory.path().join("sexton.yaml").to_string_lossy(),
+    ]
+    .map(str::to_owned);
+    let done = crate::harness::Sexton::program("/usr/bin/setpriv".as_ref(), words).done();
+    assert_eq!(done.code, 126, "{}", done.stderr);
+    assert!(
+        done.stderr.contains("cannot set its supplementary groups")
+            || done.stderr.contains("cannot set its group"),
+        "{}",
+        done.stderr
+    );
+    assert!(!directory.path().join("started").exists());
+}
+
+#[test]
+fn a_root_of_its_own() {
+    if !is_root() {
+        return skipped("only root can do what this test does");
+    }
+    let directory = super::place(
+        "processes: {a: {command: [/child, inspect], restartPolicy: Never, logs: {format: raw}, chroot: $DIR/root, securityContext: {runAsUser: 12345}}}",
+    );
+    std::fs::create_dir(directory.path().join("root")).unwrap_or_default();
+    testkit::copy_executable(&testkit::child(), &directory.path().join("root/child"));
+    for part in ["", "root"] {
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(directory.path().join(part), open).unwrap_or_default();
+    }
+    let up = super::up_in(directory, &super::With::default());
+    let done = up.sexton.done();
+    assert!(done.stdout.contains("leads: true"), "{}{}", done.stdout, done.stderr);
+}
+
+#[test]
+fn those_who_leave_their_group_are_told_apart_and_end_with_their_own() {
+    let mut up = up(
+        "processes:\n  a: {command: [sh, -c, '$CHILD daemon $DIR/a; exec sleep 1000']}\n  b: {command: [sh, -c, '$CHILD daemon $DIR/b; exec sleep 1000']}\n",
+    );
+    up.wait_ready("b");
+    let pid = |name: &str| testkit::wait_until(name, || up.text(name).trim().parse::<i32>().ok());
+    let (a, b) = (pid("a"), pid("b"));
+    up.asked(&["stop", "a"]);
+    assert!(!testkit::tree::is_alive(a), "what it left behind has ended with it");
+    assert!(testkit::tree::is_alive(b), "and the other's has not");
+    up.asked(&["stop", "b"]);
+    assert!(!testkit::tree::is_alive(b));
+}

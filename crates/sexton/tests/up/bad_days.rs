@@ -1,0 +1,178 @@
+//! Bad days: hung children, short systems, slow readers, a last word.
+
+use super::{With, ends, place, up, up_with};
+use crate::harness::{SEXTON, Sexton, is_root, send, skipped};
+
+#[test]
+fn a_child_that_was_stopped_from_outside_is_unready_and_can_be_ended() {
+    let mut up = up("processes:\n  web: {command: [sleep, 1000]}\n");
+    let pid = up.pid("web");
+    send(pid, libc::SIGSTOP);
+    up.wait_until("web", "suspended", |it| it["suspendedBy"] == "STOP");
+    let answer = up.sexton.get("/readiness");
+    assert!(answer.code == 503 && answer.body.contains("web: suspended by STOP"), "{answer:?}");
+    assert_eq!(up.asked(&["stop", "web", "--timeout", "20s"]), "web has ended\n");
+}
+
+#[test]
+fn with_few_descriptors_what_cannot_be_started_is_tried_again() {
+    let directory = place("backoff: {initial: 50ms}\nprocesses: {a: {command: [sleep, 1000], replicas: 40}}");
+    let script = format!(
+        "ulimit -n 40; exec {SEXTON} -p 0 -i 127.0.0.1 up --control none {}",
+        directory.path().join("sexton.yaml").display()
+    );
+    let mut sexton = Sexton::program("/bin/sh".as_ref(), ["-c", &script]).start();
+    sexton.wait_for_stderr("too many open files");
+    let answer = sexton.get("/readiness");
+    assert_eq!(answer.code, 503, "{answer:?}");
+    sexton.signal(libc::SIGTERM);
+    sexton.wait();
+    assert!(sexton.descendants().is_empty());
+}
+
+#[test]
+fn when_no_process_can_be_made_all_is_tried_again() {
+    if !is_root() {
+        return skipped("only root can become somebody else");
+    }
+    let directory = place(
+        "backoff: {initial: 10ms}\nprocesses: {a: {command: [sleep, 1000]}, b: {command: [sleep, 1000]}}",
+    );
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(directory.path(), open).unwrap_or_default();
+    let copy = directory.path().join("sexton-program");
+    testkit::copy_executable(SEXTON.as_ref(), &copy);
+    let script = format!(
+        "exec setpriv --reuid 54322 --regid 54322 --clear-groups prlimit --nproc=2 {} -p none up --control none {}",
+        copy.display(),
+        directory.path().join("sexton.yaml").display()
+    );
+    let mut sexton = Sexton::program("/bin/sh".as_ref(), ["-c", &script]).start();
+    testkit::wait_until("several attempts", || {
+        (sexton.stderr().matches("resource temporarily unavailable").count() >= 4).then_some(())
+    });
+    sexton.signal(libc::SIGTERM);
+    assert_eq!(sexton.wait(), 0);
+}
+
+#[test]
+fn the_last_word_tells_who_died_how_and_what_it_said() {
+    if !is_root() {
+        return skipped("only root can mount a file there");
+    }
+    let directory = place(
+        "processes:\n  good: {command: [sleep, 1000]}\n  bad: {command: [sh, -c, 'echo one; echo \"the reason\" >&2; exit 3'], restartPolicy: OnFailure, backoff: {initial: 0}, restartLimit: {restarts: 1}}\n",
+    );
+    let log = directory.path().join("log");
+    let script = format!(
+        "mkdir -p {root}; touch {log}; mount -t tmpfs none /dev/shm; touch /dev/termination-log && mount --bind {log} /dev/termination-log; {SEXTON} -p none up --control none {root}/sexton.yaml; code=$?; rm -f /dev/termination-log 2>/dev/null; umount /dev/termination-log; rm -f /dev/termination-log; exit $code",
+        root = directory.path().display(),
+        log = log.display()
+    );
+    let done = Sexton::program("/usr/bin/unshare".as_ref(), ["-m", "sh", "-c", &script]).done();
+    assert_eq!(done.code, 3, "{}", done.stderr);
+    let told = std::fs::read_to_string(&log).unwrap_or_default();
+    assert!(told.starts_with("bad: given up after too many restarts; it ended with code 3"), "{told}");
+    assert!(told.contains("(exit code 3, Error)") && told.ends_with("the reason\n"), "{told}");
+}
+
+#[test]
+fn a_full_disk_under_the_output_costs_lines_and_nothing_else() {
+    let full =
+        std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap_or_else(|error| panic!("{error}"));
+    let directory = place("processes: {a: {command: [sh, -c, 'echo 1; echo 2'], restartPolicy: Never}}");
+    let file = directory.path().join("sexton.yaml").to_string_lossy().into_owned();
+    let words = ["-p", "none", "up", "--control", "none", &file];
+    let mut sexton = Sexton::new(words).stdout(full).start();
+    assert_eq!(sexton.wait(), 0, "{}", sexton.stderr());
+}
+
+#[test]
+fn a_reader_that_does_not_read_stops_no_process() {
+    let (_unread, stdout) = std::io::pipe().unwrap_or_else(|error| panic!("{error}"));
+    let directory = place(
+        "processes: {a: {command: [sh, -c, 'yes | head -c 20000000; echo > $DIR/done'], restartPolicy: Never}}",
+    );
+    let words =
+        ["-p", "none", "up", "--control", "none", &directory.path().join("sexton.yaml").to_string_lossy()]
+            .map(str::to_owned);
+    let mut sexton = Sexton::new(words).stdout(stdout).start();
+    testkit::wait_until("it has written all", || directory.path().join("done").exists().then_some(()));
+    sexton.signal(libc::SIGTERM);
+    sexton.signal(libc::SIGINT);
+    testkit::wait_until("the end", || sexton.ended());
+}
+
+#[test]
+fn a_control_socket_that_cannot_be_had_is_refused_if_it_was_asked_for() {
+    let long = format!("/tmp/{}", "x".repeat(120));
+    for (path, part) in [
+        (long.as_str(), "too long"),
+        ("/no/such/directory/socket", "no such file"),
+        ("/etc/passwd", "no socket"),
+    ] {
+        let directory = place("processes: {a: {command: [touch, $DIR/started]}}");
+        let words =
+            ["-p", "none", "up", "--control", path, &directory.path().join("sexton.yaml").to_string_lossy()]
+                .map(str::to_owned);
+        let done = Sexton::new(words).done();
+        assert!(done.code == 69 && done.stderr.contains(part), "{path}: {}", done.stderr);
+        assert!(!directory.path().join("started").exists());
+    }
+    let _ = std::fs::remove_file("/etc/passwd.lock");
+}
+
+#[test]
+fn a_thousand_processes_start_answer_and_end() {
+    let mut up = up_with(
+        "processes: {a: {command: [sleep, 1000], replicas: 1000}}",
+        &With { words: &["--shutdown-deadline", "20s"], ..With::default() },
+    );
+    testkit::wait_until("all are ready", || (up.sexton.get("/readiness").code == 200).then_some(()));
+    assert_eq!(up.sexton.json("/pids").as_object().map(serde_json::Map::len), Some(1000));
+    up.sexton.signal(libc::SIGTERM);
+    assert_eq!(up.sexton.wait(), 0);
+    assert!(up.sexton.descendants().is_empty());
+}
+
+#[test]
+fn as_pid_1_it_ends_everything_and_keeps_the_code() {
+    if !is_root() {
+        return skipped("only root can make namespaces");
+    }
+    let directory = place(
+        "exitFrom: main\nprocesses:\n  main: {command: [sh, -c, '(setsid sleep 1000 &) ; exit 5'], restartPolicy: Never}\n  other: {command: [sleep, 1000]}\n",
+    );
+    let words = [
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        SEXTON,
+        "-p",
+        "none",
+        "up",
+        "--control",
+        "none",
+        &directory.path().join("sexton.yaml").to_string_lossy(),
+    ]
+    .map(str::to_owned);
+    let done = Sexton::program("/usr/bin/unshare".as_ref(), words).done();
+    assert_eq!(done.code, 5, "{}", done.stderr);
+}
+
+#[test]
+fn an_end_while_it_waits_in_a_pause_is_at_once() {
+    let done = {
+        let mut up = up(
+            "processes: {bad: {command: [sh, -c, 'exit 1'], backoff: {initial: 1h, max: 1h, firstAtOnce: false}}}",
+        );
+        up.wait_for_phase("bad", "pausing");
+        let begun = std::time::Instant::now();
+        up.sexton.signal(libc::SIGTERM);
+        up.sexton.wait();
+        begun.elapsed()
+    };
+    assert!(done.as_secs() < 5, "{done:?}");
+    assert_eq!(ends("processes: {one: {command: ['true'], restartPolicy: Never}}").code, 0);
+}

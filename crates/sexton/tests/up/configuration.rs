@@ -1,0 +1,124 @@
+//! Files: what is refused starts nothing, and `check` shows what would be done.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{ends, place};
+use crate::harness::Sexton;
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+#[test]
+fn a_file_that_is_not_all_right_starts_nothing_and_all_is_told() {
+    let directory =
+        place("processes:\n  a: {command: [touch, $DIR/started]}\n  b: {comand: x, dependsOn: c}\n");
+    let file = directory.path().join("sexton.yaml");
+    let done = Sexton::new(["up".as_ref(), file.as_os_str()]).done();
+    assert_eq!(done.code, 78);
+    let lines: Vec<_> = done.stderr.lines().collect();
+    assert_eq!(lines.len(), 2, "{}", done.stderr);
+    assert!(
+        lines[0].ends_with("sexton.yaml:3:7: processes.b.comand: unknown key, did you mean 'command'?"),
+        "{}",
+        lines[0]
+    );
+    assert!(
+        lines[1].contains("3:18: processes.b.dependsOn.c: there is no process 'c'")
+            || lines[1].contains("there is no process 'c'"),
+        "{}",
+        lines[1]
+    );
+    assert!(!directory.path().join("started").exists());
+}
+
+#[test]
+fn files_that_cannot_be_read_are_told() {
+    for (path, part) in
+        [("/no/such/file.yaml", "no such file"), ("/", "is a directory"), ("/dev/zero", "too many")]
+    {
+        let done = Sexton::new(["check", path]).done();
+        assert!(done.code == 78 && done.stderr.contains(part), "{path}: {}", done.stderr);
+    }
+}
+
+#[test]
+fn check_prints_the_plan() {
+    let directory = place(
+        "processes:\n  init: {command: 'echo hi', restartPolicy: Never}\n  web: {command: [nowhere-to-be-found], dependsOn: {init: succeeded}, readinessProbe: {httpGet: {port: 80}}}\n",
+    );
+    let file = directory.path().join("sexton.yaml");
+    let done = Sexton::new(["check".as_ref(), file.as_os_str()]).done();
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    for part in [
+        "starts after   init succeeded",
+        "GET http://127.0.0.1:80/",
+        "warning        there is no such program in PATH here",
+        "everything ends within 29s",
+    ] {
+        assert!(done.stdout.contains(part), "{part}: {}", done.stdout);
+    }
+    let json = Sexton::new(["check".as_ref(), "--json".as_ref(), file.as_os_str()]).done();
+    assert!(
+        serde_json::from_str::<serde_json::Value>(&json.stdout)
+            .is_ok_and(|it| it["plan"]["jobs"][1]["name"] == "web"),
+        "{}",
+        json.stdout
+    );
+}
+
+#[test]
+fn every_example_is_all_right() {
+    let mut files = vec![repository().join("examples/quickstart.yaml")];
+    for entry in fs::read_dir(repository().join("examples/up")).into_iter().flatten().flatten() {
+        files.push(entry.path());
+    }
+    let files: Vec<_> = files
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|it| it == "yaml" || it == "json"))
+        .collect();
+    assert!(files.len() >= 5, "{files:?}");
+    for file in files {
+        let done = Sexton::new(["check".as_ref(), file.as_os_str()]).done();
+        assert_eq!(done.code, 0, "{}: {}", file.display(), done.stderr);
+    }
+}
+
+#[test]
+fn a_manifest_runs_and_warns_of_what_it_cannot_have() {
+    let done = ends(
+        "apiVersion: batch/v1\nkind: Job\nmetadata: {name: job}\nspec:\n  template:\n    spec:\n      restartPolicy: Never\n      initContainers:\n      - {name: init, image: x, command: [sh, -c, 'echo init >> $DIR/log']}\n      - {name: proxy, image: x, restartPolicy: Always, command: [sleep, '1000']}\n      containers:\n      - {name: main, image: x, command: [sh], args: [-c, 'echo main $(A) >> $DIR/log; cat $DIR/log; exit 3'], env: [{name: A, value: '1'}]}\n",
+    );
+    assert_eq!(done.code, 3, "{}", done.stderr);
+    assert!(done.stdout.contains("msg=init") && done.stdout.contains("msg=\"main 1\""), "{}", done.stdout);
+    assert_eq!(done.stderr.matches("means nothing without a kubelet").count(), 3, "{}", done.stderr);
+}
+
+#[test]
+fn variables_come_in_order_and_files_are_found_beside_the_file() {
+    let directory = place(
+        "env: {A: all, B: all, C: all}\nenvFile: shared.env\nprocesses:\n  a: {command: [sh, -c, 'echo $A $B $C $D $E $P_X'], restartPolicy: Never, env: {C: own, E: $(C)!}, envFile: own.env, envFrom: [{file: own.env, prefix: P_}]}\n",
+    );
+    fs::write(directory.path().join("shared.env"), "A=shared\nD=shared\n").unwrap_or_default();
+    fs::write(directory.path().join("own.env"), "# x\nexport B=\"file\"\nC=file\nX=1\n").unwrap_or_default();
+    let file = directory.path().join("sexton.yaml");
+    let done = Sexton::new([
+        "-p".as_ref(),
+        "none".as_ref(),
+        "up".as_ref(),
+        "--control".as_ref(),
+        "none".as_ref(),
+        file.as_os_str(),
+    ])
+    .done();
+    assert!(done.stdout.contains("msg=\"all file own shared own! 1\""), "{}{}", done.stdout, done.stderr);
+}
+
+#[test]
+fn the_schema_in_the_repository_is_current() {
+    crate::documents::is_current(
+        &repository().join("docs/reference/sexton.schema.json"),
+        sexton::cli::check::schema().as_bytes(),
+    );
+}

@@ -1,0 +1,243 @@
+//! The control socket and its clients.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::Value;
+use testkit::wait_until;
+
+use super::{With, place, up, up_in};
+use crate::harness::{SEXTON, Sexton};
+
+const TWO: &str = "processes:\n  web: {command: [sleep, 1000]}\n  worker: {command: [sleep, 1000]}\n";
+
+#[test]
+fn status_is_a_table_for_people_and_json_for_programs() {
+    let mut up = up(TWO);
+    up.wait_ready("worker");
+    let table = up.asked(&["status"]);
+    let lines: Vec<_> = table.lines().collect();
+    assert!(lines[0].starts_with("NAME    STATE    READY"), "{table}");
+    assert!(lines[1].starts_with("web     running  yes"), "{table}");
+    assert!(table.ends_with("all are ready\n"), "{table}");
+    let json: Value = serde_json::from_str(&up.asked(&["status", "-o", "json", "web"])).unwrap_or_default();
+    assert_eq!(json["processes"].as_array().map(Vec::len), Some(1));
+    assert!(json["processes"][0]["usage"]["memoryBytes"].as_u64() > Some(1000), "{json}");
+    let wrong = up.ask(&["status", "wbe"]);
+    assert_eq!(
+        (wrong.code, wrong.stderr.as_str()),
+        (1, "sexton: there is no process 'wbe', did you mean 'web'?\n")
+    );
+    assert_eq!(up.asked(&["names"]), "web\nworker\n");
+}
+
+#[test]
+fn stop_start_and_restart_wait_for_what_they_asked_for() {
+    let mut up = up(TWO);
+    let first = up.pid("web");
+    assert_eq!(up.asked(&["stop", "web"]), "web has ended\n");
+    assert!(!testkit::tree::is_alive(first));
+    assert_eq!(up.process("web")["phase"], "stopped");
+    assert_eq!(up.asked(&["stop", "web"]), "web is not running\n");
+    assert_eq!(up.sexton.get("/readiness").code, 503);
+    assert_eq!(up.asked(&["start", "web"]), "web has started\n");
+    assert_eq!(up.asked(&["start", "web"]), "web runs already\n");
+    let second = up.pid("web");
+    assert_eq!(up.asked(&["restart", "web", "worker"]), "web has started anew\nworker has started anew\n");
+    let third = up.pid("web");
+    assert!(first != second && second != third);
+    assert!(up.sexton.ended().is_none());
+}
+
+#[test]
+fn a_client_need_not_wait_for_ever() {
+    let mut up = up(
+        "processes:\n  deaf: {command: [$CHILD, deaf, $DIR/ready], readinessProbe: {file: {path: $DIR/ready}, periodSeconds: 20ms}}\n",
+    );
+    up.wait_ready("deaf");
+    let done = up.ask(&["stop", "deaf", "--timeout", "200ms"]);
+    assert!(done.code == 1 && done.stderr.contains("not deaf: stop within 200ms"), "{}", done.stderr);
+    assert_eq!(up.process("deaf")["phase"], "stopping");
+}
+
+#[test]
+fn signals_reach_the_group_and_wrong_ones_are_refused() {
+    let mut up = up("processes:\n  web: {command: [$CHILD, record, $DIR/log]}\n");
+    up.wait_for("log", "ready");
+    up.asked(&["signal", "HUP", "web"]);
+    up.wait_for("log", "1\n");
+    let wrong = up.ask(&["signal", "NOPE", "web"]);
+    assert!(wrong.code == 64 && wrong.stderr.contains("is no signal"), "{}", wrong.stderr);
+    up.asked(&["stop", "web"]);
+    let gone = up.ask(&["signal", "HUP", "web"]);
+    assert_eq!((gone.code, gone.stderr.as_str()), (1, "sexton: it is not running\n"));
+    assert_eq!(up.process("web")["phase"], "stopped");
+}
+
+#[test]
+fn events_and_why_tell_what_happened() {
+    let mut up = up(TWO);
+    up.wait_ready("worker");
+    up.asked(&["restart", "web"]);
+    let events = up.asked(&["events", "web"]);
+    assert!(events.contains("web               started") && !events.contains("worker"), "{events}");
+    let why = up.asked(&["why", "web"]);
+    assert!(why.starts_with("web: running (since 20"), "{why}");
+    assert!(why.contains("restarted at once, because somebody asked for it"), "{why}");
+    let json: Value = serde_json::from_str(&up.asked(&["why", "web", "-o", "json"])).unwrap_or_default();
+    assert!(json["chain"].as_array().is_some_and(|chain| chain.len() >= 4), "{json}");
+}
+
+#[test]
+fn what_is_followed_ends_with_everything() {
+    let mut up = up("processes:\n  web: {command: [sh, -c, 'while :; do echo tick; sleep 0.02; done']}\n");
+    up.wait_ready("web");
+    let socket = up.path("control");
+    let followers: Vec<_> = [&["events", "-f"][..], &["logs", "-f", "-o", "raw", "web"]]
+        .iter()
+        .map(|words| {
+            let mut command = std::process::Command::new(SEXTON);
+            command.args(*words).env("SEXTON_CONTROL", &socket).stdout(std::process::Stdio::piped());
+            command.spawn().unwrap_or_else(|error| panic!("{error}"))
+        })
+        .collect();
+    up.asked(&["restart", "web"]);
+    assert_eq!(up.asked(&["end"]), "everything is ending\n");
+    assert_eq!(up.sexton.wait(), 0);
+    let outputs: Vec<_> = followers
+        .into_iter()
+        .map(|follower| {
+            follower
+                .wait_with_output()
+                .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+                .unwrap_or_default()
+        })
+        .collect();
+    assert!(outputs[0].contains("started"), "{}", outputs[0]);
+    assert!(
+        outputs[1].lines().count() > 0 && outputs[1].lines().all(|line| line == "tick"),
+        "{}",
+        outputs[1]
+    );
+}
+
+#[test]
+fn the_socket_is_ours_alone_and_goes_with_us() {
+    let mut up = up(TWO);
+    up.wait_ready("web");
+    let mode = std::fs::metadata(up.path("control")).map(|it| it.permissions().mode() & 0o777);
+    assert_eq!(mode.ok(), Some(0o600));
+    // A second one is refused, and starts nothing.
+    let second = up.path("second");
+    let text = format!("processes: {{a: {{command: [touch, {}]}}}}", second.display());
+    std::fs::write(up.path("second.yaml"), text).unwrap_or_default();
+    let (file, control) = (up.path("second.yaml"), up.path("control"));
+    let done = Sexton::new([
+        "-p".as_ref(),
+        "none".as_ref(),
+        "up".as_ref(),
+        file.as_os_str(),
+        "--control".as_ref(),
+        control.as_os_str(),
+    ])
+    .done();
+    assert!(done.code == 69 && done.stderr.contains("another sexton has it"), "{}", done.stderr);
+    assert!(!second.exists());
+    assert_eq!(up.asked(&["names"]), "web\nworker\n", "the first still answers");
+    let socket = up.path("control");
+    up.sexton.signal(libc::SIGTERM);
+    assert_eq!(up.sexton.wait(), 0);
+    assert!(!socket.exists());
+    let nobody = up.ask(&["status"]);
+    assert!(nobody.code == 69 && nobody.stderr.contains("cannot reach a sexton at"), "{}", nobody.stderr);
+}
+
+#[test]
+fn a_socket_that_was_left_over_is_replaced() {
+    let directory = place(TWO);
+    let socket = directory.path().join("control");
+    drop(std::os::unix::net::UnixListener::bind(&socket));
+    assert!(socket.exists(), "left over, as by KILL");
+    let mut up = up_in(directory, &With::default());
+    up.wait_ready("web");
+    assert_eq!(up.asked(&["names"]), "web\nworker\n");
+}
+
+#[test]
+fn over_tcp_nothing_can_be_changed_and_no_logs_are_read() {
+    let mut up = up(TWO);
+    up.wait_ready("web");
+    for (method, path) in
+        [("POST", "/v1/processes/web/stop"), ("POST", "/v1/reload"), ("POST", "/v1/end"), ("GET", "/v1/logs")]
+    {
+        let code = up.sexton.request(method, path).code;
+        assert!(code == 404 || code == 405, "{method} {path}: {code}");
+    }
+    assert_eq!(up.process("web")["phase"], "running");
+}
+
+#[test]
+fn a_client_that_never_reads_holds_up_nothing() {
+    let mut up = up(
+        "processes:\n  web: {command: [sh, -c, 'yes | head -c 20000000; echo > $DIR/done; exec sleep 1000']}\n",
+    );
+    let socket = std::os::unix::net::UnixStream::connect({
+        wait_until("the socket", || up.path("control").exists().then_some(()));
+        up.path("control")
+    });
+    let mut socket = socket.unwrap_or_else(|error| panic!("{error}"));
+    std::io::Write::write_all(&mut socket, b"GET /v1/logs?follow HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap_or_default();
+    up.wait_for("done", "\n");
+    assert_eq!(up.sexton.get("/readiness").code, 200);
+    assert_eq!(up.asked(&["stop", "web"]), "web has ended\n");
+}
+
+#[test]
+fn wait_waits_until_all_are_healthy() {
+    let text = "processes:\n  web: {command: [sh, -c, 'sleep 0.2; echo > $DIR/good; exec sleep 1000'], readinessProbe: {file: {path: $DIR/good}, periodSeconds: 20ms}}\nreadinessFile: $DIR/all-ready\n";
+    let directory = place(text);
+    let socket = directory.path().join("control");
+    // Also before there is anybody to ask.
+    let mut waiting = std::process::Command::new(SEXTON);
+    let mut waiting = waiting
+        .args(["wait", "--timeout", "20s"])
+        .env("SEXTON_CONTROL", socket)
+        .spawn()
+        .unwrap_or_else(|error| panic!("{error}"));
+    let mut up = up_in(directory, &With::default());
+    assert!(waiting.wait().is_ok_and(|status| status.success()));
+    assert!(up.path("good").exists());
+    let file = up.path("all-ready");
+    assert_eq!(up.ask(&["wait", "--readiness-file", &file.to_string_lossy(), "--timeout", "20s"]).code, 0);
+    std::fs::remove_file(up.path("good")).unwrap_or_default();
+    wait_until("the file goes with health", || (!file.exists()).then_some(()));
+    let late = up.ask(&["wait", "--timeout", "100ms"]);
+    assert!(late.code == 1 && late.stderr.contains("not ready within 100ms"), "{}", late.stderr);
+    up.sexton.signal(libc::SIGTERM);
+    up.sexton.wait();
+}
+
+#[test]
+fn usr1_prints_the_state() {
+    let mut up = up(TWO);
+    up.wait_ready("worker");
+    up.sexton.signal(libc::SIGUSR1);
+    up.sexton.wait_for_stderr("level=warn msg=running process=worker");
+}
+
+#[test]
+fn the_old_paths_answer_for_many() {
+    let mut up = up(TWO);
+    let (web, worker) = (up.pid("web"), up.pid("worker"));
+    assert_eq!(up.sexton.json("/status"), serde_json::json!({"web": true, "worker": true}));
+    assert_eq!(up.sexton.json("/pids"), serde_json::json!({"web": web, "worker": worker}));
+    assert_eq!(up.sexton.get("/pidof?name=web").body.trim(), web.to_string());
+    assert_eq!(up.sexton.get("/pidof").code, 400);
+    assert_eq!(up.sexton.get("/pidof?name=nobody").code, 404);
+    up.asked(&["stop", "web"]);
+    assert_eq!(up.sexton.get("/pidof?name=web").code, 204);
+    assert_eq!(up.sexton.json("/status"), serde_json::json!({"web": false, "worker": true}));
+    let metrics = up.sexton.get("/metrics").body;
+    assert!(metrics.contains("sexton_process_ready{process=\"worker\"} 1"), "{metrics}");
+    assert!(metrics.contains("sexton_process_memory_bytes{process=\"worker\"}"), "{metrics}");
+}

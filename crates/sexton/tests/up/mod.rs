@@ -1,0 +1,175 @@
+//! `sexton up` with real processes: one file for each section of the guide.
+
+mod attributes;
+mod bad_days;
+mod configuration;
+mod control;
+mod hooks;
+mod limits;
+mod logs;
+mod order;
+mod probes;
+mod process_wrapper;
+mod quickstart;
+mod reload;
+mod restarts;
+mod soak;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use testkit::{TempDir, private_directory, wait_until};
+
+use crate::harness::{Done, Running, SEXTON, Sexton};
+
+/// A running `sexton up`, with a directory that its file and its processes share.
+pub(super) struct Up {
+    pub(super) sexton: Running,
+    directory: TempDir,
+}
+
+/// What is in front of `sexton up`.
+#[derive(Default)]
+pub(super) struct With<'a> {
+    pub(super) words: &'a [&'a str],
+    pub(super) variables: &'a [(&'a str, &'a str)],
+}
+
+/// A directory in which `$DIR` of a file's text is.
+pub(super) fn place(text: &str) -> TempDir {
+    let directory = private_directory();
+    write(directory.path(), text);
+    directory
+}
+
+fn write(directory: &Path, text: &str) {
+    let path = directory.to_string_lossy();
+    let child = testkit::child();
+    let text = text.replace("$DIR", &path).replace("$CHILD", &child.to_string_lossy());
+    fs::write(directory.join("sexton.yaml"), text).unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Starts it.
+pub(super) fn up(text: &str) -> Up {
+    up_with(text, &With::default())
+}
+
+pub(super) fn up_with(text: &str, with: &With<'_>) -> Up {
+    up_in(place(text), with)
+}
+
+pub(super) fn up_in(directory: TempDir, with: &With<'_>) -> Up {
+    let file = directory.path().join("sexton.yaml").to_string_lossy().into_owned();
+    let control = directory.path().join("control").to_string_lossy().into_owned();
+    let mut words = vec!["-p", "0", "-i", "127.0.0.1", "up", &file, "--control", &control];
+    words.extend(with.words);
+    let mut sexton = Sexton::new(words);
+    for (name, value) in with.variables {
+        sexton = sexton.env(name, value);
+    }
+    Up { sexton: sexton.start(), directory }
+}
+
+/// Runs it to its end.
+pub(super) fn ends(text: &str) -> Done {
+    let Up { sexton, directory } = up(text);
+    let done = sexton.done();
+    drop(directory);
+    done
+}
+
+impl Up {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// What a file in the directory holds; empty while there is none.
+    pub(super) fn text(&self, name: &str) -> String {
+        fs::read(self.path(name)).map(|raw| String::from_utf8_lossy(&raw).into_owned()).unwrap_or_default()
+    }
+
+    #[track_caller]
+    pub(super) fn wait_for(&self, name: &str, content: &str) {
+        wait_until(
+            &format!("{content:?} in {name}: {:?}; {}", self.text(name), self.sexton.stderr()),
+            || self.text(name).contains(content).then_some(()),
+        );
+    }
+
+    /// Writes the file anew.
+    pub(super) fn rewrite(&self, text: &str) {
+        write(self.directory.path(), text);
+    }
+
+    /// A client's command.
+    pub(super) fn ask(&self, words: &[&str]) -> Done {
+        let output = Command::new(SEXTON)
+            .args(words)
+            .env("SEXTON_CONTROL", self.path("control"))
+            .output()
+            .unwrap_or_else(|error| panic!("{error}"));
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Done {
+            code: output.status.code().unwrap_or(-1),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        }
+    }
+
+    /// A client's command that has to succeed.
+    #[track_caller]
+    pub(super) fn asked(&self, words: &[&str]) -> String {
+        let done = self.ask(words);
+        assert_eq!(done.code, 0, "{words:?}: {}{}; {}", done.stdout, done.stderr, self.sexton.stderr());
+        done.stdout
+    }
+
+    /// A process as `/v1/processes` shows it.
+    #[track_caller]
+    pub(super) fn process(&mut self, name: &str) -> Value {
+        let all = self.sexton.json("/v1/processes");
+        let found = all["processes"].as_array().into_iter().flatten().find(|it| it["name"] == name);
+        found.cloned().unwrap_or_default()
+    }
+
+    /// Waits until a process is as it should be.
+    #[track_caller]
+    pub(super) fn wait_until(
+        &mut self,
+        name: &str,
+        what: &str,
+        mut good: impl FnMut(&Value) -> bool,
+    ) -> Value {
+        let mut last = Value::Null;
+        let waited = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            wait_until(what, || {
+                last = self.process(name);
+                good(&last).then(|| last.clone())
+            })
+        }));
+        waited.unwrap_or_else(|_| panic!("{name} is never {what}: {last}; {}", self.sexton.stderr()))
+    }
+
+    #[track_caller]
+    pub(super) fn wait_for_phase(&mut self, name: &str, phase: &str) -> Value {
+        self.wait_until(name, phase, |process| process["phase"] == phase)
+    }
+
+    #[track_caller]
+    pub(super) fn wait_ready(&mut self, name: &str) -> Value {
+        self.wait_until(name, "ready", |process| process["ready"] == true)
+    }
+
+    pub(super) fn pid(&mut self, name: &str) -> i32 {
+        let process = self.wait_until(name, "there", |process| process["pid"].is_i64());
+        process["pid"].as_i64().and_then(|pid| pid.try_into().ok()).unwrap_or(0)
+    }
+}
+
+/// A free port: nobody else gets it in the next moments, since the system gives them out in turn.
+pub(super) fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap_or_else(|error| panic!("{error}"));
+    listener.local_addr().map_or(0, |address| address.port())
+}

@@ -1,0 +1,54 @@
+//! Reading the file again.
+
+use super::{With, up, up_with};
+
+const BEFORE: &str = "processes:\n  stays: {command: [sleep, 1000]}\n  changes: {command: [sleep, 1000]}\n  goes: {command: [sleep, 1000]}\n";
+const AFTER: &str = "processes:\n  new: {command: [sleep, 1000], dependsOn: [changes]}\n  stays: {command: [sleep, 1000]}\n  changes: {command: [sleep, 1001]}\n";
+
+#[test]
+fn only_what_has_changed_changes() {
+    let mut up = up(BEFORE);
+    up.wait_ready("goes");
+    let (stays, changes, goes) = (up.pid("stays"), up.pid("changes"), up.pid("goes"));
+    up.rewrite(AFTER);
+    assert_eq!(up.asked(&["reload"]), "new: new\nchanges: started anew\ngoes: ended\n1 as before\n");
+    up.wait_ready("new");
+    assert_eq!(up.pid("stays"), stays);
+    assert_ne!(up.pid("changes"), changes);
+    testkit::wait_until("it has gone", || (!testkit::tree::is_alive(goes)).then_some(()));
+    assert_eq!(up.asked(&["names"]), "new\nstays\nchanges\n");
+    for _ in 0..3 {
+        assert_eq!(up.asked(&["reload"]), "3 as before\n", "the same again changes nothing");
+    }
+    assert_eq!(up.pid("stays"), stays);
+}
+
+#[test]
+fn hup_reads_again_and_a_bad_file_changes_nothing() {
+    let mut up = up(BEFORE);
+    up.wait_ready("goes");
+    up.rewrite("processes: {stays: {comand: x}}");
+    let refused = up.ask(&["reload"]);
+    assert!(refused.code == 1 && refused.stderr.contains("did you mean 'command'"), "{}", refused.stderr);
+    up.sexton.signal(libc::SIGHUP);
+    up.sexton.wait_for_stderr("not read again, nothing has changed");
+    assert_eq!(up.asked(&["names"]), "stays\nchanges\ngoes\n");
+    up.rewrite(AFTER);
+    up.sexton.signal(libc::SIGHUP);
+    up.wait_ready("new");
+}
+
+#[test]
+fn a_stop_in_the_midst_of_a_reload_ends_all_and_a_reload_in_the_midst_of_a_stop_is_refused() {
+    let deaf = "processes:\n  deaf: {command: [$CHILD, deaf, $DIR/ready], readinessProbe: {file: {path: $DIR/ready}, periodSeconds: 20ms}}\n";
+    let mut up = up_with(deaf, &With { words: &["--shutdown-deadline", "1s"], ..With::default() });
+    up.wait_ready("deaf");
+    up.rewrite("terminationGracePeriodSeconds: 600\nprocesses: {deaf: {command: [sleep, 1000]}, other: {command: [sleep, 1000]}}");
+    up.asked(&["reload"]);
+    up.wait_for_phase("other", "running");
+    up.sexton.signal(libc::SIGTERM);
+    up.sexton.wait_for_stderr("to end for good");
+    let refused = up.ask(&["reload"]);
+    assert!(refused.code == 1 && refused.stderr.contains("everything is ending"), "{}", refused.stderr);
+    up.sexton.wait();
+}

@@ -1,0 +1,79 @@
+//! Restart policies, pauses and limits.
+
+use super::{ends, up};
+
+#[test]
+fn policies_decide_by_the_exit_code() {
+    let mut up = up(
+        "backoff: {initial: 0}\nprocesses:\n  always: {command: [sh, -c, 'echo x >> $DIR/always; [ $(wc -l < $DIR/always) -lt 3 ] || exec sleep 1000']}\n  failure: {command: [sh, -c, 'echo x >> $DIR/failure; [ $(wc -l < $DIR/failure) -ge 3 ]'], restartPolicy: OnFailure}\n  never: {command: [sh, -c, 'echo x >> $DIR/never; exit 1'], restartPolicy: Never}\n  rules: {command: [sh, -c, 'echo x >> $DIR/rules; [ $(wc -l < $DIR/rules) -lt 3 ] && exit 42; exit 1'], restartPolicy: Never, restartPolicyRules: [{action: Restart, exitCodes: {operator: In, values: [42]}}]}\n",
+    );
+    up.wait_until("always", "at its third run", |it| it["starts"] == 3 && it["ready"] == true);
+    up.wait_for_phase("failure", "done");
+    up.wait_for_phase("never", "done");
+    up.wait_for_phase("rules", "done");
+    let runs = |name: &str| up.text(name).lines().count();
+    assert_eq!((runs("failure"), runs("never"), runs("rules")), (3, 1, 3));
+}
+
+#[test]
+fn at_the_limit_everything_ends_with_the_code_of_the_one() {
+    let done = ends(
+        "backoff: {initial: 0}\nprocesses:\n  bad: {command: [sh, -c, 'exit 6'], restartLimit: {restarts: 2, within: 1m}}\n  good: {command: [sleep, 1000]}\n",
+    );
+    assert_eq!(done.code, 6, "{}", done.stderr);
+    assert!(done.stderr.contains("more often than 2 times within 60s"), "{}", done.stderr);
+}
+
+#[test]
+fn at_the_limit_it_may_be_held_or_ignored() {
+    let text = "backoff: {initial: 0}\nprocesses:\n  held: {command: [sh, -c, '[ -e $DIR/good ] && exec sleep 1000; exit 6'], restartLimit: {restarts: 1, then: hold}}\n  ignored: {command: [sh, -c, 'exit 6'], restartLimit: {restarts: 1, then: ignore}}\n  good: {command: [sleep, 1000]}\n";
+    let mut up = up(text);
+    up.wait_for_phase("held", "gaveUp");
+    up.wait_for_phase("ignored", "gaveUp");
+    let answer = up.sexton.get("/readiness");
+    assert!(answer.code == 503 && answer.body.starts_with("held: given up"), "{answer:?}");
+    assert_eq!(up.sexton.get("/liveness").code, 503);
+    std::fs::write(up.path("good"), "").unwrap_or_default();
+    up.asked(&["start", "held"]);
+    assert_eq!(up.sexton.get("/readiness").code, 200, "the ignored one does not count");
+}
+
+#[test]
+fn pauses_grow_and_the_first_restart_comes_at_once() {
+    let mut up = up(
+        "processes:\n  bad: {command: [sh, -c, 'echo x >> $DIR/runs; exit 1'], backoff: {initial: 300ms, max: 20s}}\n",
+    );
+    up.wait_until("bad", "at its third run", |it| it["starts"] == 3);
+    let log = up.sexton.stderr();
+    let told: Vec<_> = log.lines().filter_map(|line| line.split("msg=\"restarted ").nth(1)).collect();
+    assert!(told[0].starts_with("at once"), "{told:?}");
+    assert!(
+        told[1].starts_with("in 3") || told[1].starts_with("in 2") || told[1].starts_with("in 30"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_program_that_does_not_exist_goes_by_its_policy_and_harms_nobody() {
+    let mut up = up(
+        "processes:\n  ghost: {command: [/no/such/program], backoff: {initial: 50ms}}\n  once: {command: [/no/such/program], restartPolicy: Never}\n  good: {command: [sleep, 1000]}\n",
+    );
+    up.wait_ready("good");
+    let once = up.wait_for_phase("once", "done");
+    assert_eq!(once["lastExit"]["exitCode"], 127);
+    up.wait_until("ghost", "tried again", |_| true);
+    testkit::wait_until("several attempts", || {
+        (up.sexton.stderr().matches("cannot start '/no/such/program': no such file").count() >= 4)
+            .then_some(())
+    });
+    std::fs::write(up.path("unused"), "").unwrap_or_default();
+    assert_eq!(up.sexton.get("/readiness").code, 503);
+}
+
+#[test]
+fn a_ttl_ends_and_restarts() {
+    let mut up =
+        up("backoff: {initial: 0}\nprocesses:\n  short: {command: [sleep, 1000], ttl: 100ms..200ms}\n");
+    let process = up.wait_until("short", "at its third run", |it| it["starts"].as_u64() >= Some(3));
+    assert_eq!(process["lastExit"]["reasonLabel"], "ttl");
+}
