@@ -234,8 +234,9 @@ impl World {
                 }
             }
             Effect::Tell(news) => {
-                if let (What::Stopping { cause, .. }, Some(run)) = (&news.what, news.run) {
+                if let (What::Stopping { cause, kill_at }, Some(run)) = (&news.what, news.run) {
                     self.invariant_stop_order(news.job, cause, after)?;
+                    self.invariant_time_is_shared(news.job, cause, *kill_at, after)?;
                     let (_, process) = self.processes.get_mut(&run).ok_or("stopping what is gone")?;
                     process.stop_signals += 1;
                     process.stopped_at = Some(news.at);
@@ -330,6 +331,30 @@ impl World {
         let needs_it = |other: &JobId| self.plans[other].needs.iter().any(|need| need.job == job);
         let there = self.processes.values().find(|(other, process)| needs_it(other) && !process.abandoned);
         check(there.is_none(), || format!("{job:?} was asked to end before {there:?}, which needs it"))
+    }
+
+    /// When everything ends in time: whoever's turn it is leaves at least half of it to those that it needs.
+    fn invariant_time_is_shared(
+        &self,
+        job: JobId,
+        cause: &Cause,
+        kill_at: Time,
+        after: &Snapshot,
+    ) -> Checked {
+        let of_all = matches!(&after.phase, PodPhase::Stopping { cause: all } if all == cause);
+        let (Some(limit), Some(began), true, false) =
+            (self.frame.deadline, self.stop_began, of_all, self.forced)
+        else {
+            return Ok(());
+        };
+        let there =
+            |need: &Need| self.processes.values().any(|(of, process)| *of == need.job && !process.abandoned);
+        let others = self.plans[&job].needs.iter().any(there);
+        let left = (began + limit).since(self.now);
+        let takes = kill_at.since(self.now);
+        check(!others || takes <= left / 2, || {
+            format!("{job:?} takes {takes:?} of {left:?} that are for others too")
+        })
     }
 
     fn invariant_tasks_are_for_processes_that_are_there(&self) -> Checked {

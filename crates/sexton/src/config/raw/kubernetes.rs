@@ -1,8 +1,8 @@
 //! A Kubernetes manifest, as far as it is about processes.
 //!
-//! What a kubelet or a cluster would be needed for is listed by name, so that it is known and can be told in
-//! a warning: [`POD_IGNORED`], [`CONTAINER_IGNORED`]. A key that is in neither is a mistake. That the names are
-//! those of the API is checked against its schema (`tools/kubernetes-vocabulary`).
+//! What a kubelet or a cluster would be needed for is listed by name too ([`Later`]), so that it is known and can be
+//! told in a warning; a key that is not here is a mistake. That the names are those of the API is checked against
+//! its schema (`vocabulary.rs`, `tools/kubernetes-vocabulary`).
 
 use serde::Deserialize;
 
@@ -65,6 +65,7 @@ pub struct Pod {
     pub(in super::super) host_pid: Option<Later>,
     pub(in super::super) host_users: Option<Later>,
     pub(in super::super) hostname: Option<Later>,
+    pub(in super::super) hostname_override: Option<Later>,
     pub(in super::super) image_pull_secrets: Option<Later>,
     pub(in super::super) node_name: Option<Later>,
     pub(in super::super) node_selector: Option<Later>,
@@ -88,6 +89,7 @@ pub struct Pod {
     pub(in super::super) tolerations: Option<Later>,
     pub(in super::super) topology_spread_constraints: Option<Later>,
     pub(in super::super) volumes: Option<Later>,
+    pub(in super::super) workload_ref: Option<Later>,
 }
 
 /// Whatever stands under `spec`: it is looked into only for the pod.

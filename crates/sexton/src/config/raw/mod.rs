@@ -9,5 +9,7 @@
 
 pub mod kubernetes;
 pub mod native;
+#[cfg(test)]
+mod vocabulary;
 pub mod words;
 pub mod wrapper;
