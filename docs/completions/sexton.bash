@@ -1042,3 +1042,21 @@ if [[ "${BASH_VERSINFO[0]}" -eq 4 && "${BASH_VERSINFO[1]}" -ge 4 || "${BASH_VERS
 else
     complete -F _sexton -o bashdefault -o default sexton
 fi
+
+# The names of the processes of a running `sexton up`.
+_sexton_names() {
+    _sexton "$@"
+    local word
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+        case $word in
+            status|logs|events|why|start|stop|restart|signal)
+                case ${COMP_WORDS[COMP_CWORD]} in
+                    -*) ;;
+                    *) COMPREPLY+=($(compgen -W "$(sexton names 2>/dev/null)" -- "${COMP_WORDS[COMP_CWORD]}")) ;;
+                esac
+                return 0
+                ;;
+        esac
+    done
+}
+complete -F _sexton_names -o nosort -o bashdefault -o default sexton

@@ -247,3 +247,6 @@ complete -c sexton -n "__fish_sexton_using_subcommand install" -s h -l help -d '
 complete -c sexton -n "__fish_sexton_using_subcommand debug; and not __fish_seen_subcommand_from replay" -s h -l help -d 'Print help'
 complete -c sexton -n "__fish_sexton_using_subcommand debug; and not __fish_seen_subcommand_from replay" -f -a "replay" -d 'Repeat the events of a journal and show what the engine made of them'
 complete -c sexton -n "__fish_sexton_using_subcommand debug; and __fish_seen_subcommand_from replay" -s h -l help -d 'Print help'
+
+# The names of the processes of a running `sexton up`.
+complete -c sexton -n "__fish_seen_subcommand_from status logs events why start stop restart signal" -f -a "(sexton names 2>/dev/null)"

@@ -44,6 +44,76 @@ fn manual_pages_are_current() {
     }
 }
 
+/// What a running sexton is asked for: the names of its processes.
+fn names_of_processes(shell: Shell) -> &'static str {
+    match shell {
+        Shell::Bash => {
+            r#"
+# The names of the processes of a running `sexton up`.
+_sexton_names() {
+    _sexton "$@"
+    local word
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+        case $word in
+            status|logs|events|why|start|stop|restart|signal)
+                case ${COMP_WORDS[COMP_CWORD]} in
+                    -*) ;;
+                    *) COMPREPLY+=($(compgen -W "$(sexton names 2>/dev/null)" -- "${COMP_WORDS[COMP_CWORD]}")) ;;
+                esac
+                return 0
+                ;;
+        esac
+    done
+}
+complete -F _sexton_names -o nosort -o bashdefault -o default sexton
+"#
+        }
+        Shell::Fish => {
+            r#"
+# The names of the processes of a running `sexton up`.
+complete -c sexton -n "__fish_seen_subcommand_from status logs events why start stop restart signal" -f -a "(sexton names 2>/dev/null)"
+"#
+        }
+        _ => {
+            r#"
+# The names of the processes of a running `sexton up`.
+_sexton_names() {
+    _sexton "$@"
+    local word
+    for word in ${words[2,CURRENT-1]}; do
+        case $word in
+            status|logs|events|why|start|stop|restart|signal)
+                [[ $PREFIX == -* ]] || compadd -- ${(f)"$(sexton names 2>/dev/null)"}
+                return 0
+                ;;
+        esac
+    done
+}
+compdef _sexton_names sexton
+"#
+        }
+    }
+}
+
+#[test]
+fn in_bash_the_names_of_processes_are_completed() {
+    let directory =
+        crate::up::place("processes: {webshop: {command: [sleep, 1000]}, worker: {command: [sleep, 1000]}}");
+    let mut up = crate::up::up_in(directory, &crate::up::With::default());
+    up.wait_ready("worker");
+    std::os::unix::fs::symlink(crate::harness::SEXTON, up.path("sexton"))
+        .unwrap_or_else(|error| panic!("{error}"));
+    let script = format!(
+        "export PATH=\"{}:$PATH\"; export SEXTON_CONTROL={}; source {}; COMP_WORDS=(sexton restart we); COMP_CWORD=2; _sexton_names sexton we restart; echo \"${{COMPREPLY[@]}}\"",
+        up.path("").display(),
+        up.path("control").display(),
+        repository().join("docs/completions/sexton.bash").display()
+    );
+    let output = std::process::Command::new("bash").args(["-c", &script]).output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    assert!(text.split_whitespace().any(|word| word == "webshop") && !text.contains("worker"), "{text}");
+}
+
 #[test]
 fn completions_are_current() {
     let directory = repository().join("docs/completions");
@@ -51,8 +121,77 @@ fn completions_are_current() {
     {
         let mut text = Vec::new();
         clap_complete::generate(shell, &mut sexton::cli::command(), "sexton", &mut text);
+        text.extend_from_slice(names_of_processes(shell).as_bytes());
         is_current(&directory.join(file), &text);
     }
+}
+
+/// The keys of `sexton.yaml` as tables, from its schema.
+fn reference(schema: &serde_json::Value) -> String {
+    let mut text = "# sexton.yaml\n\n<!-- Made from the JSON Schema: UPDATE_DOCUMENTS=1 cargo test -p sexton documents -->\n\nDurations are seconds or words such as `500ms` and `1h30m`. `$(NAME)` in command, args and env stands for a variable\nof `env` or `envFile`; `$$` is a `$`. Names of files with variables are relative to\nthe file. Where a name is Kubernetes' the meaning\nis Kubernetes' too; [its API](https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/) has the rest.\n".to_owned();
+    let mut section = |name: &str, of: &serde_json::Value| {
+        let Some(properties) = of["properties"].as_object() else { return };
+        let description = of["description"].as_str().unwrap_or_default();
+        text += &format!("\n## {name}\n\n{description}\n\n| key | value | meaning |\n| --- | --- | --- |\n");
+        for (key, property) in properties {
+            let meaning =
+                property["description"].as_str().unwrap_or_default().replace('\n', " ").replace('|', "\\|");
+            text += &format!("| `{key}` | {} | {meaning} |\n", kind(property));
+        }
+    };
+    section("The file", schema);
+    for (name, of) in schema["$defs"].as_object().into_iter().flatten() {
+        section(name, of);
+    }
+    text += "\n## Words\n\n";
+    for (name, of) in schema["$defs"].as_object().into_iter().flatten() {
+        let words: Vec<String> = of["oneOf"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|word| {
+                format!(
+                    "`{}`: {}",
+                    word["const"].as_str().unwrap_or_default(),
+                    word["description"].as_str().unwrap_or_default()
+                )
+            })
+            .collect();
+        if !words.is_empty() {
+            text += &format!("* **{name}**: {}\n", words.join("; "));
+        } else if let (None, Some(description)) = (of["properties"].as_object(), of["description"].as_str()) {
+            text += &format!("* **{name}**: {description}\n");
+        }
+    }
+    text
+}
+
+/// What a property may be, in a word.
+fn kind(property: &serde_json::Value) -> String {
+    let of = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
+    if let Some(name) = property["$ref"].as_str() {
+        return of(name);
+    }
+    if let Some(any) = property["anyOf"].as_array() {
+        return any.iter().map(kind).find(|kind| kind != "null").unwrap_or_default();
+    }
+    let first = match &property["type"] {
+        serde_json::Value::Array(all) => all.iter().filter_map(|it| it.as_str()).find(|it| *it != "null"),
+        single => single.as_str(),
+    };
+    match first {
+        Some("array") => format!("list of {}", kind(&property["items"])),
+        Some("object") => format!("map of {}", kind(&property["additionalProperties"])),
+        Some(word) => word.to_owned(),
+        None => "any".to_owned(),
+    }
+}
+
+#[test]
+fn the_configuration_reference_is_current() {
+    let schema =
+        serde_json::from_str(&sexton::cli::check::schema()).unwrap_or_else(|error| panic!("{error}"));
+    is_current(&repository().join("docs/reference/sexton.yaml.md"), reference(&schema).as_bytes());
 }
 
 #[test]
@@ -82,10 +221,11 @@ fn the_readmes_requests_are_answered() {
         .filter_map(|line| line.split("localhost:6666").nth(1));
     let paths: Vec<_> = asked.map(|path| if path.is_empty() { "/" } else { path }).collect();
     assert!(paths.len() >= 3, "{paths:?}");
-    let mut sexton = Sexton::answering(["run", "--", "sleep", "1000"]).start();
-    sexton.wrapped();
+    let directory = crate::up::place("processes: {web: {command: [sleep, 1000]}}");
+    let mut up = crate::up::up_in(directory, &crate::up::With::default());
+    up.wait_ready("web");
     for path in paths {
-        assert_eq!(sexton.get(path).code, 200, "{path}");
+        assert_eq!(up.sexton.get(path).code, 200, "{path}");
     }
 }
 
@@ -106,7 +246,13 @@ fn commands(document: &str) -> Vec<String> {
 
 #[test]
 fn every_command_in_the_documents_is_understood() {
-    let documents = ["README.md", "docs/guide/one-process.md", "docs/reference/status-socket.md"];
+    let documents = [
+        "README.md",
+        "docs/guide/one-process.md",
+        "docs/guide/many-processes.md",
+        "docs/reference/status-socket.md",
+        "docs/reference/control-socket.md",
+    ];
     let mut seen = 0;
     for document in documents {
         for line in commands(document) {

@@ -25,20 +25,20 @@ use testkit::{TempDir, private_directory, wait_until};
 use crate::harness::{Done, Running, SEXTON, Sexton};
 
 /// A running `sexton up`, with a directory that its file and its processes share.
-pub(super) struct Up {
-    pub(super) sexton: Running,
+pub(crate) struct Up {
+    pub(crate) sexton: Running,
     directory: TempDir,
 }
 
 /// What is in front of `sexton up`.
 #[derive(Default)]
-pub(super) struct With<'a> {
-    pub(super) words: &'a [&'a str],
-    pub(super) variables: &'a [(&'a str, &'a str)],
+pub(crate) struct With<'a> {
+    pub(crate) words: &'a [&'a str],
+    pub(crate) variables: &'a [(&'a str, &'a str)],
 }
 
 /// A directory in which `$DIR` of a file's text is.
-pub(super) fn place(text: &str) -> TempDir {
+pub(crate) fn place(text: &str) -> TempDir {
     let directory = private_directory();
     write(directory.path(), text);
     directory
@@ -52,15 +52,15 @@ fn write(directory: &Path, text: &str) {
 }
 
 /// Starts it.
-pub(super) fn up(text: &str) -> Up {
+pub(crate) fn up(text: &str) -> Up {
     up_with(text, &With::default())
 }
 
-pub(super) fn up_with(text: &str, with: &With<'_>) -> Up {
+pub(crate) fn up_with(text: &str, with: &With<'_>) -> Up {
     up_in(place(text), with)
 }
 
-pub(super) fn up_in(directory: TempDir, with: &With<'_>) -> Up {
+pub(crate) fn up_in(directory: TempDir, with: &With<'_>) -> Up {
     let file = directory.path().join("sexton.yaml").to_string_lossy().into_owned();
     let control = directory.path().join("control").to_string_lossy().into_owned();
     let mut words = vec!["-p", "0", "-i", "127.0.0.1", "up", &file, "--control", &control];
@@ -73,7 +73,7 @@ pub(super) fn up_in(directory: TempDir, with: &With<'_>) -> Up {
 }
 
 /// Runs it to its end.
-pub(super) fn ends(text: &str) -> Done {
+pub(crate) fn ends(text: &str) -> Done {
     let Up { sexton, directory } = up(text);
     let done = sexton.done();
     drop(directory);
@@ -81,17 +81,17 @@ pub(super) fn ends(text: &str) -> Done {
 }
 
 impl Up {
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// What a file in the directory holds; empty while there is none.
-    pub(super) fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         fs::read(self.path(name)).map(|raw| String::from_utf8_lossy(&raw).into_owned()).unwrap_or_default()
     }
 
     #[track_caller]
-    pub(super) fn wait_for(&self, name: &str, content: &str) {
+    pub(crate) fn wait_for(&self, name: &str, content: &str) {
         wait_until(
             &format!("{content:?} in {name}: {:?}; {}", self.text(name), self.sexton.stderr()),
             || self.text(name).contains(content).then_some(()),
@@ -99,12 +99,12 @@ impl Up {
     }
 
     /// Writes the file anew.
-    pub(super) fn rewrite(&self, text: &str) {
+    pub(crate) fn rewrite(&self, text: &str) {
         write(self.directory.path(), text);
     }
 
     /// A client's command.
-    pub(super) fn ask(&self, words: &[&str]) -> Done {
+    pub(crate) fn ask(&self, words: &[&str]) -> Done {
         let output = Command::new(SEXTON)
             .args(words)
             .env("SEXTON_CONTROL", self.path("control"))
@@ -120,7 +120,7 @@ impl Up {
 
     /// A client's command that has to succeed.
     #[track_caller]
-    pub(super) fn asked(&self, words: &[&str]) -> String {
+    pub(crate) fn asked(&self, words: &[&str]) -> String {
         let done = self.ask(words);
         assert_eq!(done.code, 0, "{words:?}: {}{}; {}", done.stdout, done.stderr, self.sexton.stderr());
         done.stdout
@@ -128,7 +128,7 @@ impl Up {
 
     /// A process as `/v1/processes` shows it.
     #[track_caller]
-    pub(super) fn process(&mut self, name: &str) -> Value {
+    pub(crate) fn process(&mut self, name: &str) -> Value {
         let all = self.sexton.json("/v1/processes");
         let found = all["processes"].as_array().into_iter().flatten().find(|it| it["name"] == name);
         found.cloned().unwrap_or_default()
@@ -136,7 +136,7 @@ impl Up {
 
     /// Waits until a process is as it should be.
     #[track_caller]
-    pub(super) fn wait_until(
+    pub(crate) fn wait_until(
         &mut self,
         name: &str,
         what: &str,
@@ -153,23 +153,23 @@ impl Up {
     }
 
     #[track_caller]
-    pub(super) fn wait_for_phase(&mut self, name: &str, phase: &str) -> Value {
+    pub(crate) fn wait_for_phase(&mut self, name: &str, phase: &str) -> Value {
         self.wait_until(name, phase, |process| process["phase"] == phase)
     }
 
     #[track_caller]
-    pub(super) fn wait_ready(&mut self, name: &str) -> Value {
+    pub(crate) fn wait_ready(&mut self, name: &str) -> Value {
         self.wait_until(name, "ready", |process| process["ready"] == true)
     }
 
-    pub(super) fn pid(&mut self, name: &str) -> i32 {
+    pub(crate) fn pid(&mut self, name: &str) -> i32 {
         let process = self.wait_until(name, "there", |process| process["pid"].is_i64());
         process["pid"].as_i64().and_then(|pid| pid.try_into().ok()).unwrap_or(0)
     }
 }
 
 /// A free port: nobody else gets it in the next moments, since the system gives them out in turn.
-pub(super) fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap_or_else(|error| panic!("{error}"));
     listener.local_addr().map_or(0, |address| address.port())
 }
