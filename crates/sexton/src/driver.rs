@@ -37,6 +37,7 @@ use crate::journal::Journal;
 use crate::notify::Notify;
 use crate::output::{Outputs, Pipes};
 use crate::probe::{self, Asked, Facts};
+use crate::process::cgroup::Cgroups;
 use crate::process::group::{Groups, Happened, MARK, ToRun};
 use crate::process::signals::{SignalStream, kill};
 use crate::process::spawn::{Program, Start, spawn};
@@ -64,6 +65,8 @@ pub struct Driver {
     clock: Clock,
     signals: SignalStream,
     groups: Groups,
+    /// Dropped behind the groups, each of which is in it.
+    cgroups: Option<Cgroups>,
     jobs: BTreeMap<JobId, Job>,
     outputs: Outputs,
     terminal: Option<Terminal>,
@@ -233,6 +236,7 @@ impl Driver {
             .is_some_and(|many| many.plan.processes.iter().any(|it| it.memory_limit.is_some()));
         Self {
             groups: Groups::new(parts.many.is_none()),
+            cgroups: parts.many.as_ref().and_then(|_| Cgroups::find(&Real)),
             pod: Pod::new(parts.seed),
             mode: parts.mode,
             clock: parts.clock,
@@ -368,7 +372,7 @@ impl Driver {
     fn reap(&mut self) {
         for Happened { run, what } in self.groups.reap() {
             match what {
-                ToRun::Exited { exit, leftovers } => {
+                ToRun::Exited { exit, leftovers, out_of_memory } => {
                     if let Some(terminal) = &self.terminal {
                         terminal.ended(matches!(exit, Exit::Signal(_)));
                     }
@@ -381,7 +385,7 @@ impl Driver {
                     if let Some(ear) = self.ears.remove(&run) {
                         ear.abort();
                     }
-                    self.feed(Event::Exited { run, exit, leftovers, out_of_memory: false });
+                    self.feed(Event::Exited { run, exit, leftovers, out_of_memory });
                 }
                 ToRun::Cleared => {
                     self.outputs.close(run);
@@ -454,7 +458,8 @@ impl Driver {
             .leaders()
             .filter_map(|(run, pid)| {
                 let job = self.jobs.get(&self.pod.job_of(run)?)?;
-                Some((run, pid, job.plan.as_ref()?.memory_limit?))
+                let limit = job.plan.as_ref()?.memory_limit?;
+                (!self.groups.limits_memory(run)).then_some((run, pid, limit))
             })
             .collect();
         let roots: Vec<Pid> = limited.iter().map(|(_, pid, _)| *pid).collect();
@@ -627,8 +632,15 @@ impl Driver {
         let Pipes { stdout, stderr, ends } = pipes;
         let mut start = Start::with(stdout, stderr);
         let mut ear: Option<Ear> = None;
+        let mut cgroup = None;
         if let Some(plan) = &job.plan {
             start.variables.push((MARK, Groups::mark(run).into()));
+            if let Some(cgroups) = &self.cgroups {
+                let made = cgroups.make(&plan.name, run, plan.memory_limit, plan.cpu_limit);
+                let made = made.and_then(|group| Ok((group.entry()?, group)));
+                let (entry, group) = made.map_err(|error| system("no control group", &error))?;
+                (start.cgroup, cgroup) = (Some(entry), Some(group));
+            }
             if let Some(kind) = plan.notify {
                 let user = job.program.attributes.user;
                 let made = announce::prepare(kind, run, user, job.watchdog, &mut start);
@@ -640,7 +652,7 @@ impl Driver {
         }
         match spawn(&job.program, start) {
             Ok(pid) => {
-                self.groups.enter(run, pid);
+                self.groups.enter(run, pid, cgroup);
                 self.outputs.follow(id, run, pid, ends);
                 if let Some(ear) = ear {
                     self.ears.insert(run, announce::listen(run, ear, self.inbox.said.0.clone()));

@@ -4,7 +4,7 @@
 //! who have left, once their own parents are gone, are handed to us as orphans: [strays](Groups::strays).
 //! Where there is but one process to look after, every stray is of its making and ends with it. Where there are
 //! many, a variable that each run is started with ([`MARK`]) tells whose a stray is; one that has cleared its
-//! environment is nobody's.
+//! environment is nobody's, unless the run has a [control group](super::cgroup).
 //!
 //! Helpers (the commands of probes and hooks) lead groups of their own, and what they leave behind is killed.
 
@@ -15,6 +15,7 @@ use std::sync::Once;
 use engine::{Exit, Reach, RunId, Signal};
 use tokio::sync::oneshot;
 
+use super::cgroup::RunGroup;
 use super::reap::{self, Change};
 use super::signals::kill;
 use super::{Pid, procfs};
@@ -48,6 +49,8 @@ struct Group {
     /// Nobody was left in the group after the end of the process: from then on its number may be anybody's,
     /// and is neither asked about nor signalled.
     empty: bool,
+    /// Its control group, where there are such.
+    cgroup: Option<RunGroup>,
     /// The signal that everything of the run gets, those included who turn up later.
     condemned: Option<Signal>,
     /// Strays who have had it.
@@ -72,6 +75,8 @@ pub enum ToRun {
         exit: Exit,
         /// It left processes behind.
         leftovers: bool,
+        /// The kernel killed it, or something of it, because its memory was at its limit.
+        out_of_memory: bool,
     },
     /// Nothing of it is left.
     Cleared,
@@ -111,9 +116,11 @@ impl Groups {
     }
 
     /// Enters a process that was just started.
-    pub fn enter(&mut self, run: RunId, pid: Pid) {
-        self.runs
-            .insert(run, Group { pid, exit: None, empty: false, condemned: None, told: BTreeSet::new() });
+    pub fn enter(&mut self, run: RunId, pid: Pid, cgroup: Option<RunGroup>) {
+        self.runs.insert(
+            run,
+            Group { pid, exit: None, empty: false, cgroup, condemned: None, told: BTreeSet::new() },
+        );
         self.leaders.insert(pid, run);
     }
 
@@ -157,6 +164,9 @@ impl Groups {
         }
         // Strays are continued together with what else they are told.
         if reach == Reach::Everything && signal != Signal::CONT {
+            if let Some(cgroup) = &group.cgroup {
+                cgroup.signal_beside(group.pid, signal);
+            }
             group.condemned = Some(signal);
             group.told.clear();
             self.ending.insert(run);
@@ -198,6 +208,7 @@ impl Groups {
             if self.runs.get(&run).is_none_or(|group| group.exit.is_none()) {
                 continue;
             }
+            let out_of_memory = self.is_out_of_memory(run);
             let leftovers = self.has_leftovers(run, &strays);
             if !leftovers {
                 self.runs.remove(&run);
@@ -205,7 +216,10 @@ impl Groups {
             }
             match exited.iter().find(|(of, _)| *of == run) {
                 Some((_, exit)) => {
-                    happened.push(Happened { run, what: ToRun::Exited { exit: *exit, leftovers } });
+                    happened.push(Happened {
+                        run,
+                        what: ToRun::Exited { exit: *exit, leftovers, out_of_memory },
+                    });
                 }
                 None if !leftovers => happened.push(Happened { run, what: ToRun::Cleared }),
                 None => {}
@@ -218,7 +232,25 @@ impl Groups {
     fn has_leftovers(&mut self, run: RunId, strays: &[(Pid, RunId)]) -> bool {
         let Some(group) = self.runs.get_mut(&run) else { return false };
         group.empty = group.empty || !group_is_populated(group.pid);
-        !group.empty || strays.iter().any(|(_, of)| *of == run)
+        let beside = group.cgroup.as_ref().is_some_and(RunGroup::is_populated);
+        if let (true, Some(cgroup), Some(signal)) = (beside, &group.cgroup, group.condemned) {
+            // Whoever has turned up since.
+            if signal == Signal::KILL {
+                cgroup.signal_beside(group.pid, signal);
+            }
+        }
+        beside || !group.empty || strays.iter().any(|(_, of)| *of == run)
+    }
+
+    fn is_out_of_memory(&self, run: RunId) -> bool {
+        let cgroup = self.runs.get(&run).and_then(|group| group.cgroup.as_ref());
+        cgroup.is_some_and(RunGroup::is_out_of_memory)
+    }
+
+    /// Does the kernel keep the memory of a run within its limit?
+    #[must_use]
+    pub fn limits_memory(&self, run: RunId) -> bool {
+        self.runs.get(&run).and_then(|group| group.cgroup.as_ref()).is_some_and(|cgroup| cgroup.limits_memory)
     }
 
     /// Somebody has ended who is the process of no run.

@@ -6,10 +6,12 @@
 //! * [`group`]: what belongs to a run, and how it is signalled until nothing is left
 //! * [`terminal`]: who has the terminal
 //! * [`ids`]: groups and sessions by number
+//! * [`cgroup`]: control groups, where a part of their tree is ours
 //! * [`descriptors`]: how many we may have
 //! * [`procfs`]: what `/proc` knows
 //! * [`pidfd`]: holding on to processes that are not ours
 
+pub mod cgroup;
 pub mod descriptors;
 pub mod group;
 pub mod ids;

@@ -1,6 +1,7 @@
 //! How much a process may use, and how much it uses.
 
 use super::{ends, up};
+use crate::harness::skipped;
 
 #[test]
 fn a_process_that_uses_too_much_memory_is_killed_and_that_is_its_reason() {
@@ -39,4 +40,59 @@ fn what_they_use_is_told_for_each_tree() {
     let busy = up.wait_until("busy", "busy", |it| it["usage"]["cpuSeconds"].as_f64() > Some(0.1));
     assert_eq!(busy["usage"]["processes"], 2);
     assert!(up.process("idle")["usage"]["cpuSeconds"].as_f64() < Some(0.1));
+}
+
+/// A directory in a tree of control groups, removed when the test is over.
+struct Cgroup(std::path::PathBuf);
+
+impl Cgroup {
+    fn new(name: &str) -> Option<Self> {
+        let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(std::path::PathBuf::from);
+        let root = roots.into_iter().find(|root| root.join("cgroup.controllers").exists())?;
+        let path = root.join(format!("{name}-{}", std::process::id()));
+        std::fs::create_dir(&path).ok()?;
+        Some(Self(path))
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn in_a_control_group_nobody_escapes_and_nothing_is_left() {
+    let Some(cgroup) = Cgroup::new("sexton-test") else {
+        return skipped("no cgroup v2 that we may write to");
+    };
+    // It leaves its group and its session, and clears its environment: only the control group still knows it.
+    let directory = super::place(
+        "processes:\n  web: {command: [sh, -c, 'env -i $CHILD daemon $DIR/daemon; exec sleep 1000']}\n",
+    );
+    let file = directory.path().join("sexton.yaml");
+    let script = format!(
+        "echo $$ > {}/cgroup.procs && exec {} -p 0 -i 127.0.0.1 up --control none {}",
+        cgroup.0.display(),
+        crate::harness::SEXTON,
+        file.display()
+    );
+    let sexton =
+        crate::harness::Sexton::program("/bin/sh".as_ref(), ["-c", &script]).env("SEXTON_CGROUP", "on");
+    let mut sexton = sexton.start();
+    let daemon: i32 = testkit::wait_until("the daemon", || {
+        std::fs::read_to_string(directory.path().join("daemon")).ok()?.trim().parse().ok()
+    });
+    let inside = std::fs::read_to_string(format!("/proc/{daemon}/cgroup")).unwrap_or_default();
+    assert!(inside.lines().any(|line| line.starts_with("0::") && line.contains("/web.")), "{inside}");
+    sexton.signal(libc::SIGTERM);
+    assert_eq!(sexton.wait(), 0, "{}", sexton.stderr());
+    assert!(!testkit::tree::is_alive(daemon));
+    let left: Vec<_> = std::fs::read_dir(&cgroup.0)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.path().is_dir())
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
 }
