@@ -164,7 +164,7 @@ complete -c sexton -n "__fish_sexton_using_subcommand w" -l debug-journal -d 'Wr
 complete -c sexton -n "__fish_sexton_using_subcommand w" -l port -d 'Where the HTTP server listens: a port, 0 for any that is free, or none for no server [default: 6666]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand w" -s v -l verbose -d 'Say more on standard error: once for what happens, twice for how'
 complete -c sexton -n "__fish_sexton_using_subcommand w" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c sexton -n "__fish_sexton_using_subcommand up" -l control -d 'Where the control socket is, or none [default: /run/sexton.sock; $XDG_RUNTIME_DIR/sexton.sock if we are not root]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand up" -l control -d 'Where the control socket is, or none [default: /run/sexton.sock; if we are not root, sexton.sock in $XDG_RUNTIME_DIR or $HOME]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand up" -l readiness-file -d 'A file that is there while all processes are healthy' -r
 complete -c sexton -n "__fish_sexton_using_subcommand up" -l readiness-file-sticky -d 'It stays when health is lost; it still goes when everything ends' -r
 complete -c sexton -n "__fish_sexton_using_subcommand up" -l exit-from -d 'The process whose exit code becomes ours, and whose end ends everything' -r

@@ -266,7 +266,7 @@ pub enum Cause {
     /// It ended by itself.
     Exited(Exit),
     /// It could not be started.
-    SpawnFailed(SpawnErrorKind),
+    SpawnFailed(SpawnError),
     /// A key of its terminal ended it.
     Terminal(Signal),
     /// A probe has failed, last for this reason.
@@ -330,7 +330,7 @@ impl fmt::Display for Cause {
             Self::GraceOver(grace) => write!(f, "the grace period of {grace:?} was over"),
             Self::LeaderExited(exit) => write!(f, "the process that was started has ended with {exit}"),
             Self::Exited(exit) => write!(f, "it ended with {exit}"),
-            Self::SpawnFailed(kind) => write!(f, "it could not be started: {kind}"),
+            Self::SpawnFailed(error) => f.write_str(&error.message),
             Self::Terminal(signal) => write!(f, "{signal} from its terminal ended it"),
             Self::Probe(kind, reason) => write!(f, "its {kind} probe has failed: {reason}"),
             Self::Hook(kind, reason) => write!(f, "its {kind} hook has failed: {reason}"),

@@ -51,6 +51,9 @@ pub(crate) const BETWEEN_KILLS: Duration = Duration::from_millis(100);
 /// A start that failed is not tried again before this, whatever the plan says.
 const BETWEEN_FAILED_STARTS: Duration = Duration::from_millis(100);
 
+/// The most time that a process may ask for at once, while it is ending.
+const MOST_MORE_TIME: Duration = Duration::from_secs(3600);
+
 /// What a preStop hook leaves of the grace for the signal, as the kubelet has it.
 const LEFT_FOR_THE_SIGNAL: Duration = Duration::from_secs(2);
 
@@ -105,7 +108,7 @@ pub(crate) enum Rest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Exited { exit: Exit, by: Option<Cause>, out_of_memory: bool },
-    SpawnFailed(SpawnErrorKind),
+    SpawnFailed(SpawnError),
     Abandoned,
 }
 
@@ -328,7 +331,7 @@ impl Job {
     pub(crate) const fn code(&self) -> i32 {
         match (&self.last, &self.intent) {
             (Some((Outcome::Exited { exit, .. }, _)), _) => exit.shell_code(),
-            (Some((Outcome::SpawnFailed(kind), _)), _) => kind.exit_code(),
+            (Some((Outcome::SpawnFailed(error), _)), _) => error.kind.exit_code(),
             (Some((Outcome::Abandoned, _)), _) => 128 + Signal::KILL.0,
             (None, Intent::Down { cause: Cause::Signal(signal) | Cause::SecondSignal(signal), .. }) => {
                 128 + signal.0
@@ -390,13 +393,13 @@ impl Job {
         for (request, _) in self.requests.extract_if(.., refused) {
             answer(request, Err(Refusal::Failed(error.message.clone())), cx);
         }
-        self.tell(Some(run), What::StartFailed(error), cx);
-        self.last = Some((Outcome::SpawnFailed(kind), cx.now));
+        self.tell(Some(run), What::StartFailed(error.clone()), cx);
+        self.last = Some((Outcome::SpawnFailed(error.clone()), cx.now));
         let hopeless = self.plan.must_start && self.starts == 0 && kind != SpawnErrorKind::System;
         if hopeless {
             self.finish(Rest::Over, cx);
         } else {
-            self.settle(Cause::SpawnFailed(kind), cx);
+            self.settle(Cause::SpawnFailed(error), cx);
         }
     }
 
@@ -538,9 +541,13 @@ impl Job {
         if let (Word::MoreTime(more), Phase::Stopping { life, kill_at, .. }) = (word, &mut self.phase)
             && life.run == run
         {
-            // The whole has its own limit: nobody asks for more than that leaves.
-            if self.plan.announces && self.intent == Intent::Up {
-                *kill_at = (*kill_at).max(cx.now + more);
+            // Where everything ends, the whole has its own limit: nobody gets more than that leaves.
+            let of_all = !matches!(
+                self.intent,
+                Intent::Up | Intent::Down { cause: Cause::Request | Cause::Reload, .. }
+            );
+            if self.plan.announces && !of_all {
+                *kill_at = (*kill_at).max(cx.now + more.min(MOST_MORE_TIME));
                 cx.touched = true;
             }
             return;
@@ -714,8 +721,10 @@ impl Job {
     }
 
     pub(crate) fn wish_anew(&mut self, request: RequestId, cx: &mut Context<'_>) {
-        if let (Intent::Up, Phase::Running(life)) = (&self.intent, &self.phase) {
+        if let Phase::Running(life) = &self.phase {
+            // Also of one that waits for its turn to end: the last wish counts.
             let run = life.run;
+            self.intent = Intent::Up;
             self.begin_end(run, Cause::Request, self.plan.grace, cx);
             return self.expect(request, Goal::Up(RunId(*cx.next_id)), cx);
         }

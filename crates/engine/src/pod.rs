@@ -42,8 +42,10 @@ pub struct Pod {
     dependents: Vec<Vec<JobId>>,
     /// How many stages its stop leaves, by place.
     stages: Vec<u32>,
-    /// Those that are not planned any more and have not ended: no other of their name may begin.
-    retiring: BTreeSet<JobId>,
+    /// Those that are not planned any more and have not ended, by name: no other of that name may begin.
+    retiring: BTreeMap<String, BTreeSet<JobId>>,
+    /// Those that are planned, by name.
+    planned: BTreeMap<String, JobId>,
     phase: PodPhase,
     /// When everything has to have ended.
     end_by: Option<Time>,
@@ -119,7 +121,8 @@ impl Pod {
             order: Vec::new(),
             dependents: Vec::new(),
             stages: Vec::new(),
-            retiring: BTreeSet::new(),
+            retiring: BTreeMap::new(),
+            planned: BTreeMap::new(),
             phase: PodPhase::Up,
             end_by: None,
             hasty: false,
@@ -335,8 +338,13 @@ impl Pod {
             self.failed = Some((id, code));
         }
         if job.retired {
-            self.retiring.remove(&id);
-            self.concerned.extend(self.order.iter().copied());
+            if let Some(others) = self.retiring.get_mut(&name) {
+                others.remove(&id);
+                if others.is_empty() {
+                    self.retiring.remove(&name);
+                    self.concerned.extend(self.planned.get(&name));
+                }
+            }
             self.order.retain(|other| *other != id);
             out.push(Effect::Forget(id));
         } else if matches!(job.phase, Phase::Done(Rest::GaveUp(AtLimit::Exit))) {
@@ -414,7 +422,7 @@ impl Pod {
 
     fn start_if_it_may(&mut self, id: JobId, now: Time, out: &mut Vec<Effect>) {
         let name = &self.jobs[id.0].plan.name;
-        if self.retiring.iter().any(|old| self.jobs[old.0].plan.name == *name) {
+        if self.retiring.contains_key(name) {
             let name = name.clone();
             return self.with(id, now, out, |job, cx| job.waits(&name, Condition::Exited, cx));
         }
@@ -666,6 +674,7 @@ impl Pod {
                 self.jobs.push(Job::new(id, plan));
             }
         }
+        self.planned = self.order.iter().map(|id| (self.jobs[id.0].plan.name.clone(), *id)).collect();
         self.dependents = vec![Vec::new(); self.jobs.len()];
         for job in &self.order {
             for need in &self.jobs[job.0].plan.needs {
@@ -722,7 +731,7 @@ impl Pod {
                 self.changed.insert(id);
                 out.push(Effect::Forget(id));
             } else {
-                self.retiring.insert(id);
+                self.retiring.entry(job.plan.name.clone()).or_default().insert(id);
                 self.with(id, now, out, |job, cx| job.condemn(&Cause::Reload, job.plan.stop_signal, cx));
             }
             self.concerned.insert(id);

@@ -244,9 +244,9 @@ impl JobSnapshot {
             Outcome::Exited { exit, by, out_of_memory } => {
                 LastEnd { at, exit: Some(exit), code: exit.shell_code(), by, out_of_memory }
             }
-            Outcome::SpawnFailed(kind) => {
-                let by = Some(Cause::SpawnFailed(kind));
-                LastEnd { at, exit: None, code: kind.exit_code(), by, out_of_memory: false }
+            Outcome::SpawnFailed(error) => {
+                let code = error.kind.exit_code();
+                LastEnd { at, exit: None, code, by: Some(Cause::SpawnFailed(error)), out_of_memory: false }
             }
             Outcome::Abandoned => {
                 LastEnd { at, exit: None, code: 128 + Signal::KILL.0, by: None, out_of_memory: false }

@@ -18,18 +18,21 @@ use tokio::task::AbortHandle;
 use crate::config::up::NotifyKind;
 use crate::output::pipe;
 use crate::process::spawn::Start;
+use crate::process::{Pid, procfs};
 use crate::readable::readable;
 
 /// The longest message that is read.
 const LONGEST: usize = 4096;
 
-/// Something that a process has said.
-#[derive(Debug)]
-pub enum Said {
-    /// To the engine.
-    Word(RunId, Word),
+/// What a process has said in one message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// Of which run.
+    pub run: RunId,
+    /// To the engine; each word at most once.
+    pub words: Vec<Word>,
     /// To people.
-    Status(RunId, String),
+    pub status: Option<String>,
 }
 
 /// Where a process that is about to be started will speak.
@@ -56,7 +59,8 @@ pub fn prepare(
             Ok(Ear::Pipe(reader))
         }
         NotifyKind::Systemd => {
-            let name = format!("sexton/{}/{}", std::process::id(), run.0);
+            // Not to be guessed: the name is seen by all who share our network.
+            let name = format!("sexton/{}/{:016x}{:016x}", run.0, chance(run), chance(run));
             let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
             socket.set_nonblocking(true)?;
             sockopt::set_socket_passcred(&socket, true)?;
@@ -70,8 +74,14 @@ pub fn prepare(
     }
 }
 
+/// Something that nobody can guess: the standard library seeds its hash tables from the system's source of chance.
+fn chance(run: RunId) -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(run.0)
+}
+
 /// Listens until it is aborted, or there is nothing more to hear.
-pub fn listen(run: RunId, ear: Ear, said: mpsc::UnboundedSender<Said>) -> AbortHandle {
+pub fn listen(run: RunId, leader: Pid, ear: Ear, said: mpsc::Sender<Said>) -> AbortHandle {
     let task = tokio::spawn(async move {
         match ear {
             Ear::Pipe(pipe) => {
@@ -80,7 +90,7 @@ pub fn listen(run: RunId, ear: Ear, said: mpsc::UnboundedSender<Said>) -> AbortH
                     match rustix::io::read(pipe.get_ref(), &mut buffer) {
                         Ok(0) => return,
                         Ok(length) if buffer[..length].contains(&b'\n') => {
-                            let _ = said.send(Said::Word(run, Word::Ready));
+                            let _ = said.send(Said { run, words: vec![Word::Ready], status: None }).await;
                             return;
                         }
                         Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -91,10 +101,14 @@ pub fn listen(run: RunId, ear: Ear, said: mpsc::UnboundedSender<Said>) -> AbortH
             }
             Ear::Socket(socket, users) => {
                 while let Ok(mut ready) = socket.readable().await {
-                    match receive(socket.get_ref(), users) {
+                    match receive(socket.get_ref(), users, leader) {
                         Ok(message) => {
-                            for said_now in words(run, &message) {
-                                let _ = said.send(said_now);
+                            let message = understood(run, &message);
+                            // Whoever says more than we can hear waits: so does whoever sends to a full socket.
+                            if (!message.words.is_empty() || message.status.is_some())
+                                && said.send(message).await.is_err()
+                            {
+                                return;
                             }
                         }
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
@@ -110,7 +124,7 @@ pub fn listen(run: RunId, ear: Ear, said: mpsc::UnboundedSender<Said>) -> AbortH
 }
 
 /// A message, if it comes from somebody who may speak for the process; else an empty one.
-fn receive(socket: &OwnedFd, users: [u32; 3]) -> io::Result<Vec<u8>> {
+fn receive(socket: &OwnedFd, users: [u32; 3], leader: Pid) -> io::Result<Vec<u8>> {
     let mut buffer = [0; LONGEST];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -121,31 +135,56 @@ fn receive(socket: &OwnedFd, users: [u32; 3]) -> io::Result<Vec<u8>> {
         RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC,
     )?;
     let sender = ancillary.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmCredentials(credentials) => Some(credentials.uid.as_raw()),
+        RecvAncillaryMessage::ScmCredentials(credentials) => {
+            Some((credentials.uid.as_raw(), credentials.pid.as_raw_nonzero().get()))
+        }
         _ => None,
     });
-    let heard = sender.is_some_and(|sender| users.contains(&sender));
+    let heard = sender.is_some_and(|(user, pid)| users.contains(&user) && belongs(pid, leader));
     Ok(if heard { buffer[..received.bytes.min(LONGEST)].to_vec() } else { Vec::new() })
 }
 
-/// The words of a message that we know; see sd_notify(3), "Well-known assignments".
-fn words(run: RunId, message: &[u8]) -> Vec<Said> {
+/// Is it of the process's group, or a descendant? One that has ended since it spoke cannot be asked; it is believed.
+fn belongs(pid: Pid, leader: Pid) -> bool {
+    let mut at = pid;
+    for _ in 0..64 {
+        let Ok(stat) = procfs::stat(at) else { return true };
+        if stat.pgrp == leader || stat.pid == leader {
+            return true;
+        }
+        if stat.ppid <= 1 {
+            return false;
+        }
+        at = stat.ppid;
+    }
+    false
+}
+
+/// What of a message we know; see sd_notify(3), "Well-known assignments".
+fn understood(run: RunId, message: &[u8]) -> Said {
     let text = String::from_utf8_lossy(message);
-    let word = |line: &str| {
-        let (name, value) = line.split_once('=')?;
-        Some(match (name, value) {
-            ("READY", "1") => Said::Word(run, Word::Ready),
-            ("STOPPING", "1") => Said::Word(run, Word::Stopping),
-            ("WATCHDOG", "1") => Said::Word(run, Word::Alive),
-            ("WATCHDOG", "trigger") => Said::Word(run, Word::Trouble),
-            ("EXTEND_TIMEOUT_USEC", micros) => {
-                Said::Word(run, Word::MoreTime(Duration::from_micros(micros.parse().ok()?)))
+    let mut said = Said { run, words: Vec::new(), status: None };
+    for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
+        let word = match (name, value) {
+            ("READY", "1") => Word::Ready,
+            ("STOPPING", "1") => Word::Stopping,
+            ("WATCHDOG", "1") => Word::Alive,
+            ("WATCHDOG", "trigger") => Word::Trouble,
+            ("EXTEND_TIMEOUT_USEC", micros) => match micros.parse() {
+                Ok(micros) => Word::MoreTime(Duration::from_micros(micros)),
+                Err(_) => continue,
+            },
+            ("STATUS", status) => {
+                said.status = Some(crate::words::one_line(status));
+                continue;
             }
-            ("STATUS", status) => Said::Status(run, crate::words::one_line(status)),
-            _ => return None,
-        })
-    };
-    text.lines().filter_map(word).collect()
+            _ => continue,
+        };
+        if !said.words.iter().any(|known| std::mem::discriminant(known) == std::mem::discriminant(&word)) {
+            said.words.push(word);
+        }
+    }
+    said
 }
 
 #[cfg(test)]
@@ -154,14 +193,13 @@ mod tests {
 
     #[test]
     fn words_are_understood_and_others_are_passed_over() {
-        let said = words(
-            RunId(3),
-            b"READY=1\nSTATUS=warm\x1bing\nFDSTORE=1\nEXTEND_TIMEOUT_USEC=x\nWATCHDOG=1\nnonsense",
-        );
-        let shown: Vec<_> = said.iter().map(|said| format!("{said:?}")).collect();
-        assert_eq!(
-            shown,
-            ["Word(RunId(3), Ready)", "Status(RunId(3), \"warm\\\\u{1b}ing\")", "Word(RunId(3), Alive)"]
-        );
+        let message =
+            b"READY=1\nSTATUS=warm\x1bing\nFDSTORE=1\nEXTEND_TIMEOUT_USEC=x\nWATCHDOG=1\nREADY=1\nnonsense";
+        let expected = Said {
+            run: RunId(3),
+            words: vec![Word::Ready, Word::Alive],
+            status: Some("warm\\u{1b}ing".to_owned()),
+        };
+        assert_eq!(understood(RunId(3), message), expected);
     }
 }

@@ -9,10 +9,10 @@
 //! One task does it all, one event after the other. A child is started and entered into the books before
 //! any other is reaped; its output is read before its end is told.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,13 +21,14 @@ use engine::{
     AttemptId, Effect, Event, Exit, Fulfilled, HookKind, JobId, News, Plan, Pod, PodPhase, ProbeKind, Reach,
     Refusal, Request, RequestId, RunId, Signal, SpawnError, SpawnErrorKind, What,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::announce::{self, Ear, Said};
 use crate::clock::Clock;
 use crate::config::environment::Real;
+use crate::config::up::diff::{Diff, diff};
 use crate::config::up::{self, Action, Beside, Check, ProcessPlan, Source, UpPlan};
 use crate::config::{OutputPlan, StreamPlan};
 use crate::control::{Command, ControlError, Reloaded, Reply, Wish};
@@ -36,10 +37,10 @@ use crate::hub::{Change, Hub};
 use crate::journal::Journal;
 use crate::notify::Notify;
 use crate::output::{Outputs, Pipes};
-use crate::probe::{self, Asked, Facts};
+use crate::probe::{self, Asked, Facts, Group};
 use crate::process::cgroup::Cgroups;
 use crate::process::group::{Groups, Happened, MARK, ToRun};
-use crate::process::signals::{SignalStream, kill};
+use crate::process::signals::SignalStream;
 use crate::process::spawn::{Program, Start, spawn};
 use crate::process::terminal::{self, AfterSuspension, Terminal};
 use crate::process::{Pid, reap};
@@ -57,6 +58,10 @@ const LOOK_AT_MEMORY: Duration = Duration::from_millis(500);
 const RESTARTS_KEPT: usize = 256;
 /// How many lines of the culprit are put into the last word.
 const LAST_LINES: usize = 40;
+/// How many messages of processes about themselves wait for us; who sends more waits too.
+const SAID_AT_ONCE: usize = 64;
+/// How long starting processes may take before others have their turn.
+const STARTS_AT_ONCE: Duration = Duration::from_millis(2);
 
 /// Looks after one pod until it has ended.
 pub struct Driver {
@@ -79,6 +84,14 @@ pub struct Driver {
     views: BTreeMap<JobId, Arc<ProcessView>>,
     /// What was published last.
     published: (u64, PodPhase),
+    /// Who has said something since.
+    shown_anew: BTreeSet<JobId>,
+    /// Processes that are to be started.
+    starts: VecDeque<(JobId, RunId)>,
+    /// The readiness file is there; None: we do not know.
+    readiness_file: Option<bool>,
+    /// Why the readiness file cannot be kept, as told last.
+    readiness_trouble: Option<io::ErrorKind>,
     tasks: BTreeMap<AttemptId, AbortHandle>,
     ears: BTreeMap<RunId, AbortHandle>,
     inbox: Inbox,
@@ -95,7 +108,10 @@ pub struct Driver {
 struct Inbox {
     results: (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
     asked: (mpsc::UnboundedSender<Asked>, mpsc::UnboundedReceiver<Asked>),
-    said: (mpsc::UnboundedSender<Said>, mpsc::UnboundedReceiver<Said>),
+    said: (mpsc::Sender<Said>, mpsc::Receiver<Said>),
+    /// Runs that use more memory than they may: how much, and how much they may.
+    measured:
+        (mpsc::UnboundedSender<Vec<(RunId, u64, u64)>>, mpsc::UnboundedReceiver<Vec<(RunId, u64, u64)>>),
     /// Nobody sends, where there is no control socket.
     commands: mpsc::Receiver<Command>,
 }
@@ -126,6 +142,8 @@ pub struct Many {
     pub beside: Beside,
     /// The plan as it is now; its engine part is in the order of the file.
     pub plan: UpPlan,
+    /// Where its processes are in the engine, in the same order.
+    pub places: Vec<JobId>,
     /// Where the last word goes.
     pub termination_log: PathBuf,
 }
@@ -203,11 +221,12 @@ impl Job {
 /// What is shown of a process of a plan that is one of many.
 #[must_use]
 pub fn constants(plan: &ProcessPlan) -> Constants {
-    let text = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();
+    // As they stand in the file: what a variable holds may be a secret.
+    let mut words = plan.words.iter().cloned();
     Constants {
         name: plan.name.as_str().into(),
-        command: text(&plan.program.command),
-        arguments: plan.program.arguments.iter().map(text).collect(),
+        command: words.next().unwrap_or_default(),
+        arguments: words.collect(),
         ttl: Duration::ZERO,
         wait: Duration::ZERO,
         side_port: 0,
@@ -251,12 +270,17 @@ impl Driver {
             events: VecDeque::new(),
             views: BTreeMap::new(),
             published: (u64::MAX, PodPhase::Up),
+            shown_anew: BTreeSet::new(),
+            starts: VecDeque::new(),
+            readiness_file: None,
+            readiness_trouble: None,
             tasks: BTreeMap::new(),
             ears: BTreeMap::new(),
             inbox: Inbox {
                 results: mpsc::unbounded_channel(),
                 asked: mpsc::unbounded_channel(),
-                said: mpsc::unbounded_channel(),
+                said: mpsc::channel(SAID_AT_ONCE),
+                measured: mpsc::unbounded_channel(),
                 commands: parts.commands,
             },
             requests: BTreeMap::new(),
@@ -272,10 +296,20 @@ impl Driver {
     pub async fn run(mut self) -> io::Result<i32> {
         let watchdog = self.notify.watchdog();
         let mut alive_at = watchdog.map(|every| Instant::now() + every);
+        self.remove_readiness_file();
+        self.warn_of_limits();
         self.feed(Event::Began);
         self.publish();
         while self.end.is_none() {
-            let due = self.pod.deadline().map(|at| self.clock.instant(at));
+            if !self.starts.is_empty() {
+                self.start_some();
+                self.publish();
+                if self.end.is_some() {
+                    break;
+                }
+            }
+            let more = (!self.starts.is_empty()).then(Instant::now);
+            let due = self.pod.deadline().map(|at| self.clock.instant(at)).into_iter().chain(more).min();
             if due.is_some_and(|due| due <= Instant::now()) {
                 self.feed(Event::Woke);
                 self.publish();
@@ -283,8 +317,17 @@ impl Driver {
                 tokio::task::yield_now().await;
                 if let Some(signals) = self.signals.at_once()? {
                     self.signalled(&signals);
-                    self.publish();
                 }
+                while let Ok(event) = self.inbox.results.1.try_recv() {
+                    self.result(event);
+                }
+                while let Ok(asked) = self.inbox.asked.1.try_recv() {
+                    self.start_helper(asked);
+                }
+                if let Ok(command) = self.inbox.commands.try_recv() {
+                    self.command(command);
+                }
+                self.publish();
                 continue;
             }
             let look_again = self.look_again.map(|(at, _)| at);
@@ -295,6 +338,7 @@ impl Driver {
                 Some(asked) = self.inbox.asked.1.recv() => self.start_helper(asked),
                 Some(event) = self.inbox.results.1.recv() => self.result(event),
                 Some(said) = self.inbox.said.1.recv() => self.said(said),
+                Some(measured) = self.inbox.measured.1.recv() => self.measured(measured),
                 () = until(due) => self.feed(Event::Woke),
                 Some(command) = self.inbox.commands.recv() => self.command(command),
                 () = until(look_again) => self.reap(),
@@ -307,6 +351,10 @@ impl Driver {
             // What has come meanwhile is published together.
             while let Ok(event) = self.inbox.results.1.try_recv() {
                 self.result(event);
+            }
+            for _ in 0..SAID_AT_ONCE {
+                let Ok(said) = self.inbox.said.1.try_recv() else { break };
+                self.said(said);
             }
             self.publish();
             // Those who ask have their turn too.
@@ -376,7 +424,7 @@ impl Driver {
                     if let Some(terminal) = &self.terminal {
                         terminal.ended(matches!(exit, Exit::Signal(_)));
                     }
-                    // What it wrote comes before its end, and what it said.
+                    // What it wrote comes before its end.
                     if leftovers {
                         self.outputs.drain(run);
                     } else {
@@ -437,20 +485,19 @@ impl Driver {
         }
     }
 
-    fn said(&mut self, said: Said) {
-        match said {
-            Said::Word(run, word) => self.feed(Event::Said(run, word)),
-            Said::Status(run, status) => {
-                let Some(id) = self.pod.job_of(run) else { return };
-                if let Some(job) = self.jobs.get_mut(&id) {
-                    job.said = Some(status);
-                    self.show(id);
-                    self.publish_anyway();
-                }
-            }
+    fn said(&mut self, Said { run, words, status }: Said) {
+        for word in words {
+            self.feed(Event::Said(run, word));
+        }
+        if let (Some(status), Some(id)) = (status, self.pod.job_of(run))
+            && let Some(job) = self.jobs.get_mut(&id)
+        {
+            job.said = Some(status);
+            self.shown_anew.insert(id);
         }
     }
 
+    /// Has the memory of processes with a limit looked at, where no control group does it.
     fn look_at_memory(&mut self) {
         self.look_at_memory = Some(Instant::now() + LOOK_AT_MEMORY);
         let limited: Vec<(RunId, Pid, u64)> = self
@@ -462,18 +509,28 @@ impl Driver {
                 (!self.groups.limits_memory(run)).then_some((run, pid, limit))
             })
             .collect();
-        let roots: Vec<Pid> = limited.iter().map(|(_, pid, _)| *pid).collect();
-        let measured = figures::measure(&roots);
-        for (run, pid, limit) in limited {
-            let resident = measured.get(&pid).map_or(0, |figures| figures.resident_bytes);
-            if resident <= limit {
-                continue;
-            }
-            // Pages that several of its processes share were counted several times.
-            let used = figures::proportional_bytes(pid).filter(|bytes| *bytes > 0).unwrap_or(resident);
-            if used > limit {
-                self.feed(Event::OverMemory { run, used, limit });
-            }
+        if limited.is_empty() {
+            return;
+        }
+        // Until that is done nobody looks again.
+        self.look_at_memory = None;
+        let measured = self.inbox.measured.0.clone();
+        tokio::task::spawn_blocking(move || {
+            let roots: Vec<Pid> = limited.iter().map(|(_, pid, _)| *pid).collect();
+            let limit_of = |pid: Pid| {
+                limited.iter().find(|(_, of, _)| *of == pid).map_or(u64::MAX, |(_, _, limit)| *limit)
+            };
+            let over = figures::over(&roots, limit_of);
+            let told =
+                limited.into_iter().filter_map(|(run, pid, limit)| Some((run, *over.get(&pid)?, limit)));
+            let _ = measured.send(told.collect());
+        });
+    }
+
+    fn measured(&mut self, over: Vec<(RunId, u64, u64)>) {
+        self.look_at_memory = Some(Instant::now() + LOOK_AT_MEMORY);
+        for (run, used, limit) in over {
+            self.feed(Event::OverMemory { run, used, limit });
         }
     }
 
@@ -501,20 +558,36 @@ impl Driver {
         }
     }
 
+    /// Starts what is to be started, for a while: then others have their turn.
+    fn start_some(&mut self) {
+        let begun = Instant::now();
+        while let Some((job, run)) = self.starts.pop_front() {
+            let event = match self.spawn(job, run) {
+                Ok(()) => Event::Spawned(run),
+                Err(error) => Event::SpawnFailed(run, error),
+            };
+            self.feed(event);
+            if begun.elapsed() > STARTS_AT_ONCE {
+                return;
+            }
+        }
+    }
+
     // === what is shown ===
 
     fn publish(&mut self) {
         let phase = self.pod.phase().clone();
-        if self.published == (self.pod.generation(), phase.clone()) {
+        if self.published == (self.pod.generation(), phase.clone()) && self.shown_anew.is_empty() {
             return;
         }
-        let changed = if self.published.1 == phase && self.published.0 != u64::MAX {
-            self.pod.take_changed().into_iter().collect()
+        let mut changed: BTreeSet<JobId> = if self.published.1 == phase && self.published.0 != u64::MAX {
+            self.pod.take_changed()
         } else {
             // What the whole is at is told of each.
             self.pod.take_changed();
-            self.pod.order().to_vec()
+            self.pod.order().iter().copied().collect()
         };
+        changed.append(&mut self.shown_anew);
         for id in changed {
             self.show(id);
         }
@@ -554,16 +627,14 @@ impl Driver {
         let ready = view.health.ready.is_yes();
         let ending = view.ending.is_some();
         if let Some(many) = &self.many {
-            if let Some(file) = &many.plan.readiness_file {
-                let gone = if many.plan.readiness_file_sticky { ending || view.over } else { !ready };
-                readiness_file(file, ready, gone);
+            let gone = if many.plan.readiness_file_sticky { ending || view.over } else { !ready };
+            if ready || gone {
+                self.keep_readiness_file(ready);
             }
-            if ready != was_ready {
+            if ready != was_ready && !ending {
                 let status = if ready { "all are ready" } else { "not all are ready" };
-                log::info!(
-                    "{status}{}",
-                    view.reason(&view.health.ready).map(|why| format!(": {why}")).unwrap_or_default()
-                );
+                let why = view.reason(&view.health.ready).map(|why| format!(": {why}")).unwrap_or_default();
+                log::info!("{status}{why}");
                 if ready {
                     self.notify.ready(status);
                 } else {
@@ -572,6 +643,51 @@ impl Driver {
             }
         }
         self.hub.publish(view);
+    }
+
+    /// A limit that nobody keeps is told.
+    fn warn_of_limits(&self) {
+        if self.cgroups.as_ref().is_some_and(Cgroups::limits_processors) {
+            return;
+        }
+        for plan in
+            self.jobs.values().filter_map(|job| job.plan.as_ref()).filter(|plan| plan.cpu_limit.is_some())
+        {
+            log::warn!(process:% = plan.name; "its limit of processors is not kept: no control group is ours that could");
+        }
+    }
+
+    /// What a run before us, which was killed, may have left.
+    fn remove_readiness_file(&mut self) {
+        self.keep_readiness_file(false);
+    }
+
+    /// Makes or removes the readiness file, if that has to be done.
+    fn keep_readiness_file(&mut self, there: bool) {
+        let Some(file) = self.many.as_ref().and_then(|many| many.plan.readiness_file.as_ref()) else {
+            return;
+        };
+        if self.readiness_file == Some(there) {
+            return;
+        }
+        let result = if there {
+            // Nobody's link is followed to some other file.
+            let made = fs::OpenOptions::new().write(true).create_new(true).open(file).map(drop);
+            made.or_else(
+                |error| if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) },
+            )
+        } else {
+            let gone = fs::remove_file(file);
+            gone.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+        };
+        match result {
+            Ok(()) => (self.readiness_file, self.readiness_trouble) = (Some(there), None),
+            Err(error) if self.readiness_trouble == Some(error.kind()) => {}
+            Err(error) => {
+                log::warn!(file:% = file.display(); "cannot keep the readiness file: {error}");
+                self.readiness_trouble = Some(error.kind());
+            }
+        }
     }
 
     /// What somebody who sends us USR1 wants to know.
@@ -587,13 +703,7 @@ impl Driver {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Spawn { job, run } => {
-                let event = match self.spawn(job, run) {
-                    Ok(()) => Event::Spawned(run),
-                    Err(error) => Event::SpawnFailed(run, error),
-                };
-                self.events.push_back(event);
-            }
+            Effect::Spawn { job, run } => self.starts.push_back((job, run)),
             Effect::Signal { run, signal, reach } => self.groups.signal(run, signal, reach),
             Effect::Probe { job, kind, attempt, .. } => self.probe(job, kind, attempt),
             Effect::Hook { job, kind, attempt, .. } => self.hook(job, kind, attempt),
@@ -655,7 +765,7 @@ impl Driver {
                 self.groups.enter(run, pid, cgroup);
                 self.outputs.follow(id, run, pid, ends);
                 if let Some(ear) = ear {
-                    self.ears.insert(run, announce::listen(run, ear, self.inbox.said.0.clone()));
+                    self.ears.insert(run, announce::listen(run, pid, ear, self.inbox.said.0.clone()));
                 }
                 let now = Instant::now();
                 if self.pod.job(id).is_some_and(|job| job.starts > 0) {
@@ -697,14 +807,13 @@ impl Driver {
 
     /// Starts a command of a probe or hook.
     fn start_helper(&mut self, asked: Asked) {
-        let Asked { program, start, started, ended } = asked;
+        let Asked { program, start, started } = asked;
         match spawn(&program, start) {
             Ok(pid) => {
-                self.groups.enter_helper(pid, ended);
-                if started.send(Ok(pid)).is_err() {
-                    // Nobody waits for it any more.
-                    let _ = kill(-pid, Signal::KILL.0);
-                }
+                let (told, ended) = oneshot::channel();
+                self.groups.enter_helper(pid, told);
+                // If nobody waits for it any more, it is killed with this.
+                drop(started.send(Ok(Group { pid, ended })));
             }
             Err(error) => drop(started.send(Err(error.message))),
         }
@@ -749,7 +858,7 @@ impl Driver {
     }
 
     /// Who decided how it ended, for whoever asks what became of the container.
-    fn last_word(&self) {
+    fn last_word(&mut self) {
         let (Some(many), Some((code, from))) = (&self.many, self.end) else { return };
         let view = from.and_then(|id| self.views.get(&id));
         let kept = from.and_then(|id| self.outputs.kept(id));
@@ -761,9 +870,7 @@ impl Driver {
             log::error!(code = code; "{first}");
         }
         termination::write(&many.termination_log, &report);
-        if let Some(file) = &many.plan.readiness_file {
-            readiness_file(file, false, true);
-        }
+        self.remove_readiness_file();
     }
 
     // === requests ===
@@ -832,63 +939,44 @@ impl Driver {
         if *self.pod.phase() != PodPhase::Up {
             return Err(ControlError::Refused(Refusal::Ending));
         }
+        if let Source::File(path) = &many.source
+            && !path.is_file()
+        {
+            // A pipe cannot be read again, and must not hold us up.
+            return Err(ControlError::Configuration(format!("{} is no regular file", path.display())));
+        }
         let new = up::load(&many.source, &many.beside, &Real)
             .map_err(|error| ControlError::Configuration(error.to_string()))?;
-        let retired = |id: &JobId| self.pod.job(*id).is_none_or(|job| job.retired);
-        let present: Vec<JobId> = self.pod.order().iter().filter(|id| !retired(id)).copied().collect();
-        let mut told = Reloaded::default();
-        let mut next = self.pod.places();
-        let mut places = Vec::new();
-        for (place, process) in new.processes.iter().enumerate() {
-            let old = present
-                .iter()
-                .find(|id| self.jobs.get(id).is_some_and(|job| *job.constants.name == process.name));
-            let same = old.is_some_and(|id| {
-                let before = many.plan.processes.iter().position(|it| it.name == process.name);
-                let plans = before.map(|before| (&many.plan.plan.jobs[before], &new.plan.jobs[place]));
-                let as_planned = plans.is_some_and(|(before, now)| {
-                    engine::JobPlan { needs: Vec::new(), ..before.clone() }
-                        == engine::JobPlan { needs: Vec::new(), ..now.clone() }
-                });
-                as_planned && self.jobs.get(id).is_some_and(|job| job.plan.as_ref() == Some(process))
-            });
-            match old.filter(|_| same) {
-                Some(id) => {
-                    told.kept += 1;
-                    places.push(*id);
-                }
-                None => {
-                    let list = if old.is_some() { &mut told.changed } else { &mut told.added };
-                    list.push(process.name.clone());
-                    places.push(JobId(next));
-                    next += 1;
-                }
-            }
-        }
-        let planned = |name: &str| new.processes.iter().any(|process| process.name == name);
-        let names = present.iter().filter_map(|id| Some(self.jobs.get(id)?.constants.name.to_string()));
-        told.removed = names.filter(|name| !planned(name)).collect();
         let first_new = self.pod.places();
-        for (place, process) in
-            new.processes.iter().enumerate().filter(|(place, _)| places[*place].0 >= first_new)
-        {
-            let id = places[place];
-            let planned = self.outputs.plan(id, &process.name, streams(process), process.logs.clone(), false);
+        let Diff { places, told } = diff(&many.plan, &many.places, &new, first_new);
+        let fresh = || (0..new.processes.len()).filter(|place| places[*place].0 >= first_new);
+        for place in fresh() {
+            let process = &new.processes[place];
+            let planned = self.outputs.plan(
+                places[place],
+                &process.name,
+                streams(process),
+                process.logs.clone(),
+                false,
+            );
             planned
                 .map_err(|error| ControlError::Configuration(format!("no output: {}", describe(&error))))?;
-            let process = Process {
+        }
+        for place in fresh() {
+            let process = &new.processes[place];
+            let made = Process {
                 constants: constants(process),
                 program: process.program.clone(),
                 plan: Some(process.clone()),
             };
-            self.jobs.insert(id, Job::new(process, &new.plan.jobs[place]));
+            self.jobs.insert(places[place], Job::new(made, &new.plan.jobs[place]));
         }
         let Plan { jobs, mut frame } = new.plan.clone();
-        let placed = jobs.into_iter().enumerate().map(|(place, mut job)| {
+        let placed = jobs.into_iter().zip(&places).map(|(mut job, place)| {
             for need in &mut job.needs {
                 need.job = places[need.job.0];
             }
-            (places[place], job)
+            (*place, job)
         });
         let jobs = placed.collect();
         if let engine::ExitRule::From(id) = &mut frame.exit {
@@ -899,13 +987,18 @@ impl Driver {
             self.look_at_memory = Some(Instant::now());
         }
         if let Some(many) = &mut self.many {
-            many.plan = new;
+            (many.plan, many.places) = (new, places);
         }
-        // The engine's own answer adds nothing: what could be refused was refused above.
+        let (reply, mut answer) = oneshot::channel();
         self.next_request += 1;
-        self.feed(Event::Reloaded { request: RequestId(self.next_request), jobs, frame });
+        let request = RequestId(self.next_request);
+        self.requests.insert(request, reply);
+        self.feed(Event::Reloaded { request, jobs, frame });
         self.publish();
-        Ok(told)
+        match answer.try_recv() {
+            Ok(Err(refused)) => Err(refused),
+            Ok(Ok(_)) | Err(_) => Ok(told),
+        }
     }
 }
 
@@ -921,20 +1014,6 @@ fn in_words(reloaded: &Reloaded) -> String {
         list("changed", changed),
         list("removed", removed)
     )
-}
-
-/// Makes or removes a file, if that has to be done.
-fn readiness_file(path: &Path, there: bool, gone: bool) {
-    let result = if there && !path.exists() {
-        fs::write(path, "")
-    } else if gone && path.exists() {
-        fs::remove_file(path)
-    } else {
-        Ok(())
-    };
-    if let Err(error) = result {
-        log::warn!(file:% = path.display(); "cannot keep the readiness file: {error}");
-    }
 }
 
 /// Waits until then; for ever, if there is no then.

@@ -38,12 +38,21 @@ pub fn measure(roots: &[Pid]) -> BTreeMap<Pid, Figures> {
     found
 }
 
-/// The memory of a tree that is its own: what several processes share counts in parts (PSS), where we may know.
+/// The trees that use more memory than they may, and how much. Pages that several processes of a tree share count in
+/// parts (PSS), where we may know.
 #[must_use]
-pub fn proportional_bytes(root: Pid) -> Option<u64> {
-    let all = procfs::processes().ok()?;
-    let members = trees(&[root], all).remove(&root)?;
-    Some(members.iter().map(|stat| pss(stat.pid).unwrap_or(0)).sum())
+pub fn over(roots: &[Pid], limit_of: impl Fn(Pid) -> u64) -> BTreeMap<Pid, u64> {
+    let page = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
+    let used = |(root, members): (Pid, Vec<Stat>)| {
+        let resident = members.iter().map(|stat| stat.resident_pages * page).sum::<u64>();
+        if resident <= limit_of(root) {
+            return None;
+        }
+        let own: u64 = members.iter().map(|stat| pss(stat.pid).unwrap_or(0)).sum();
+        let used = if own > 0 { own } else { resident };
+        (used > limit_of(root)).then_some((root, used))
+    };
+    trees(roots, procfs::processes().unwrap_or_default()).into_iter().filter_map(used).collect()
 }
 
 fn pss(pid: Pid) -> Option<u64> {

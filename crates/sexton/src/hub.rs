@@ -9,16 +9,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::{broadcast, watch};
+use tokio::time::Instant;
 
 use crate::control::Controls;
+use crate::figures::Figures;
 use crate::logs::recent as logs;
 use crate::metrics::Metrics;
+use crate::process::Pid;
 use crate::view::View;
 
 /// How many changes are kept for those who come later, and how far a follower may fall behind.
 const KEPT: usize = 256;
 /// How many changes of each process are kept, so that one that is often restarted does not displace the others.
 const KEPT_OF_EACH: usize = 12;
+
+/// How much the processes used, by number, and when that was. Asked for by one at a time.
+pub type Usage = tokio::sync::Mutex<Option<(Instant, Arc<BTreeMap<Pid, Figures>>)>>;
 
 /// Something that has happened, as people and programs are told.
 #[derive(Debug, Clone, Serialize)]
@@ -55,6 +61,8 @@ pub struct Hub {
     pub metrics: Metrics,
     /// What the processes wrote last.
     pub logs: Arc<logs::Recent>,
+    /// How much the processes used when somebody asked last.
+    pub usage: Usage,
     /// The way to the driver, where somebody may want something of it.
     pub controls: Option<Controls>,
 }
@@ -79,6 +87,7 @@ impl Hub {
             recent: Mutex::default(),
             metrics: Metrics::new(),
             logs: Arc::default(),
+            usage: Usage::default(),
             controls: None,
         }
     }

@@ -259,6 +259,7 @@ async fn look_after_many(
         many: Some(Many {
             source: up.source,
             beside: up.beside,
+            places: (0..plan.processes.len()).map(JobId).collect(),
             plan,
             termination_log: termination::FILE.into(),
         }),

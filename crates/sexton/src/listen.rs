@@ -135,8 +135,14 @@ pub fn control(path: &Path) -> Result<ControlSocket, ListenError> {
     }
     let mut lock = path.as_os_str().to_owned();
     lock.push(".lock");
-    let lock =
-        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(lock).map_err(io)?;
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(lock)
+        .map_err(io)?;
     if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
         return Err(wrong("another sexton has it".to_owned()));
     }

@@ -324,7 +324,7 @@ impl Reader {
             // Whole lines go out as they are; what is behind the last waits for its end.
             state.lines.rest(|begun| records.extend_from_slice(begun));
             records.extend_from_slice(&bytes[..=last]);
-            lines = 1;
+            lines = u64::MAX;
             state.lines.take(&bytes[last + 1..], |part, _| records.extend_from_slice(part));
         } else if self.raw {
             state.lines.take(bytes, |part, _| {
@@ -339,7 +339,10 @@ impl Reader {
             });
         }
         if !records.is_empty() {
-            self.sink.push_lines(records, lines);
+            // Counted only where they are lost: that takes its time.
+            let lines =
+                || if lines == u64::MAX { memchr::memchr_iter(b'\n', records).count() as u64 } else { lines };
+            self.sink.push_counted(records, lines);
         }
         if records.capacity() > 4 * PIECE {
             *records = Vec::new();
@@ -369,7 +372,9 @@ impl Reader {
         records.clear();
         state.lines.rest(|line| {
             if self.raw {
+                // Others write behind it: a line of theirs begins on a line of its own.
                 records.extend_from_slice(line);
+                records.push(b'\n');
             } else {
                 self.form.append(records, &Stamp::now(), line, false);
             }

@@ -55,7 +55,6 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     waiting: Vec<u8>,
-    lines: u64,
     /// Lines dropped since the last line that told of it.
     untold: u64,
     /// Somebody has waited for room in vain: until there is some, nobody else does.
@@ -106,15 +105,20 @@ impl Sink {
 
     /// Takes so many lines, with their ends, or drops them.
     pub fn push_lines(&self, text: &[u8], lines: u64) {
+        self.push_counted(text, || lines);
+    }
+
+    /// The same of lines that are counted only if they are dropped.
+    pub fn push_counted(&self, text: &[u8], lines: impl FnOnce() -> u64) {
         let shared = &self.0.0;
         let mut state = shared.lock();
         if !state.waiting.is_empty() && state.waiting.len() + text.len() > CAPACITY {
+            let lines = lines();
             state.untold += lines;
             shared.lost.fetch_add(lines, Ordering::Relaxed);
             return;
         }
         state.waiting.extend_from_slice(text);
-        state.lines += lines;
         shared.filled.notify_one();
     }
 
@@ -147,7 +151,7 @@ impl Sink {
         self.0.0.lock().flushing.push(done);
         self.0.0.filled.notify_one();
         if timeout(LAST_LINES, flushed).await.is_err() {
-            let lines = self.0.0.lock().lines;
+            let lines = memchr::memchr_iter(b'\n', &self.0.0.lock().waiting).count();
             log::warn!(lines = lines; "the reader of our output took too long: its last lines are lost");
         }
     }
@@ -170,7 +174,7 @@ impl Shared {
         signals::block_all();
         let mut batch = Vec::new();
         loop {
-            let lines = {
+            {
                 let idle = |state: &mut State| {
                     let empty = state.waiting.is_empty() && state.untold == 0;
                     empty && state.flushing.is_empty() && !state.closed
@@ -192,10 +196,10 @@ impl Shared {
                 if state.untold > 0 {
                     batch.extend_from_slice(&tell(std::mem::take(&mut state.untold)));
                 }
-                std::mem::take(&mut state.lines)
             };
             self.emptied.notify_waiters();
             if write_whole(&mut file, &batch).is_err() {
+                let lines = memchr::memchr_iter(b'\n', &batch).count() as u64;
                 self.lost.fetch_add(lines, Ordering::Relaxed);
             }
             batch.clear();

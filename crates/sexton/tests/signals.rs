@@ -40,7 +40,7 @@ fn every_catchable_signal_is_handed_on() {
 
 #[test]
 fn the_whole_group_gets_it() {
-    let script = "trap 'echo parent >> got; exit 0' USR1
+    let script = "trap 'echo parent >> got; wait; exit 0' USR1
         sh -c 'trap \"echo child >> got; exit 0\" USR1; echo ready > child; while :; do sleep 0.01; done' &
         while :; do sleep 0.01; done";
     let mut sexton = Sexton::mute(["run", "--", "sh", "-c", script]).start();

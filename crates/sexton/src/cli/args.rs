@@ -106,7 +106,7 @@ pub struct SuperviseOptions {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Options of up")]
 pub struct UpOptions {
-    /// Where the control socket is, or none [default: /run/sexton.sock; $XDG_RUNTIME_DIR/sexton.sock if we are not root]
+    /// Where the control socket is, or none [default: /run/sexton.sock; if we are not root, sexton.sock in $XDG_RUNTIME_DIR or $HOME]
     #[arg(long, value_name = "PATH")]
     pub(super) control: Option<String>,
     /// A file that is there while all processes are healthy

@@ -97,8 +97,7 @@ fn megabytes(bytes: u64) -> f64 {
 }
 
 fn command(process: &ProcessPlan) -> String {
-    let words = std::iter::once(&process.program.command).chain(&process.program.arguments);
-    shell_words::join(words.map(|word| word.to_string_lossy()))
+    shell_words::join(&process.words)
 }
 
 fn found(process: &ProcessPlan, environment: &dyn Environment) -> bool {

@@ -58,7 +58,14 @@ const MERGING: [&str; 3] = ["prommerge-sort", "prommerge-omit-meta", "prommerge-
 const NOT_YET: [&str; 5] =
     ["shared-lock", "shared-lock-url", "shared-lock-etcd-tls", "envoy-drain", "pyroscope-url"];
 /// Variables that are refused until then.
-const VARIABLES_NOT_YET: [&str; 3] = ["HANDLE_TERMINATION", "HANDLE_PREEMPTION", "ENVOY_DRAIN_URL"];
+const VARIABLES_NOT_YET: [&str; 6] = [
+    "HANDLE_TERMINATION",
+    "HANDLE_PREEMPTION",
+    "ENVOY_DRAIN_URL",
+    "METRICS_SERVER_ADDRESS",
+    "METRICS_JSON_EXTRA_LABELS",
+    "METRICS_EXTRA_LABELS_FILE_PATH",
+];
 
 /// Reads its command line.
 pub fn parse(words: &[OsString], environment: &dyn Environment) -> Result<Parsed, UsageError> {

@@ -81,6 +81,11 @@ impl<'a> Connection<'a> {
     async fn send(&self, method: &str, path: &str) -> Result<Response<Incoming>, ErrandError> {
         let stream =
             UnixStream::connect(self.socket).await.map_err(|error| self.unreachable(describe(&error)))?;
+        // An impostor is not asked for anything.
+        let peer = stream.peer_cred()?.uid();
+        if peer != 0 && peer != rustix::process::geteuid().as_raw() {
+            return Err(self.unreachable(format!("it belongs to user {peer}")));
+        }
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(&error))?;
         tokio::spawn(async move { drop(connection.await) });

@@ -183,10 +183,11 @@ pub fn default_control(environment: &dyn Environment) -> PathBuf {
     if rustix::process::geteuid().is_root() {
         return PathBuf::from("/run/sexton.sock");
     }
-    match environment.get("XDG_RUNTIME_DIR") {
-        Some(directory) => PathBuf::from(directory).join("sexton.sock"),
-        None => PathBuf::from(format!("/tmp/sexton-{}.sock", rustix::process::geteuid().as_raw())),
-    }
+    // Where nobody else can put something in our way: a directory of our own.
+    let own = environment.get("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let own = own.or_else(|| environment.get("HOME").map(PathBuf::from));
+    own.unwrap_or_else(|| PathBuf::from(format!("/run/user/{}", rustix::process::geteuid().as_raw())))
+        .join("sexton.sock")
 }
 
 /// What is wrong with what the user wrote: where it stands, what stands there, what was expected.

@@ -17,8 +17,8 @@ use hyper::body::Frame;
 use serde_json::json;
 use tokio::sync::{broadcast, oneshot, watch};
 
-use super::query::{Query, decoded};
-use super::routes::{JSON, Shared, TEXT, answer, no_such_path, reading, unknown, with_type};
+use super::query::Query;
+use super::routes::{JSON, Shared, TEXT, answer, reading, unknown, with_type};
 use crate::clock::Clock;
 use crate::config::Answers;
 use crate::config::raw::native::LogFormat;
@@ -42,8 +42,13 @@ pub fn control_router(hub: Arc<Hub>, answers: Answers, clock: Clock) -> Router {
         .route("/v1/logs", get(logs))
         .route("/v1/reload", post(reload))
         .route("/v1/end", post(end))
-        .fallback(no_such_path)
+        .fallback(no_such_control_path)
         .with_state(Shared { hub, answers, clock })
+}
+
+async fn no_such_control_path() -> Response {
+    const PATHS: &str = "no such path; there are /readiness and its like, /metrics, /v1/processes[/NAME[/why|/start|/stop|/restart|/signal]], /v1/events, /v1/logs, /v1/reload, /v1/end\n";
+    answer(StatusCode::NOT_FOUND, TEXT, Bytes::from_static(PATHS.as_bytes()))
 }
 
 async fn asked<T>(
@@ -67,7 +72,6 @@ fn refused(error: &ControlError) -> Response {
 }
 
 async fn wish(State(shared): State<Shared>, Path(name): Path<String>, wish: Wish) -> Response {
-    let name = decoded(&name);
     fulfilled(asked(&shared.hub, |reply| Command::Process { name, wish, reply }).await)
 }
 
@@ -105,7 +109,6 @@ async fn end(State(shared): State<Shared>) -> Response {
 
 /// The state of a process, and what led to it: the newest last.
 async fn why(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
-    let name = decoded(&name);
     let view = shared.hub.view();
     let Some(process) = view.find(&name) else { return unknown(&view, &name) };
     let changes = shared.hub.changes_of(&name);

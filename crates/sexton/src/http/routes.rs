@@ -17,9 +17,10 @@ use http_body_util::StreamBody;
 use hyper::body::Frame;
 use serde_json::json;
 use tokio::sync::{broadcast, oneshot, watch};
+use tokio::time::Instant;
 
 use super::health::{self, Question};
-use super::query::{Query, decoded};
+use super::query::Query;
 use super::status;
 use crate::clock::{Clock, rfc3339};
 use crate::config::Answers;
@@ -34,6 +35,10 @@ use crate::view::View;
 pub(super) const JSON: &str = "application/json";
 pub(super) const JSON_LINES: &str = "application/x-ndjson";
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
+
+/// How long the answer to how much the processes use is good enough for others who ask: a look at all processes
+/// costs something.
+const USAGE_VALID: Duration = Duration::from_millis(250);
 
 /// What every answer is made of.
 #[derive(Debug, Clone)]
@@ -80,21 +85,30 @@ async fn state(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Respo
 }
 
 /// How much the processes use; looked up where it holds up nobody.
-async fn usage(view: &View) -> BTreeMap<Pid, Figures> {
+async fn usage(hub: &Hub, view: &View) -> Arc<BTreeMap<Pid, Figures>> {
+    let mut last = hub.usage.lock().await;
+    if let Some((at, figures)) = &*last
+        && at.elapsed() < USAGE_VALID
+    {
+        return Arc::clone(figures);
+    }
     let roots: Vec<Pid> = view.processes.iter().filter_map(|process| process.pid).collect();
-    tokio::task::spawn_blocking(move || figures::measure(&roots)).await.unwrap_or_default()
+    let figures = tokio::task::spawn_blocking(move || figures::measure(&roots)).await.unwrap_or_default();
+    let figures = Arc::new(figures);
+    *last = Some((Instant::now(), Arc::clone(&figures)));
+    figures
 }
 
 async fn processes(State(shared): State<Shared>) -> Response {
     let view = shared.hub.view();
-    let usage = usage(&view).await;
+    let usage = usage(&shared.hub, &view).await;
     answer(StatusCode::OK, JSON, status::processes(&view, &usage, |at| shared.clock.of_day(at)))
 }
 
 async fn process(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
     let view = shared.hub.view();
-    let Some(process) = view.find(&decoded(&name)) else { return unknown(&view, &name) };
-    let usage = usage(&view).await;
+    let Some(process) = view.find(&name) else { return unknown(&view, &name) };
+    let usage = usage(&shared.hub, &view).await;
     answer(StatusCode::OK, JSON, status::one(process, &usage))
 }
 
@@ -106,7 +120,7 @@ pub(super) fn unknown(view: &View, name: &str) -> Response {
 
 async fn metrics_text(State(shared): State<Shared>) -> Response {
     let view = shared.hub.view();
-    let usage = if shared.answers.many { usage(&view).await } else { BTreeMap::new() };
+    let usage = if shared.answers.many { usage(&shared.hub, &view).await } else { Arc::default() };
     let text = shared.hub.metrics.text(&view, &usage);
     answer(StatusCode::OK, metrics::CONTENT_TYPE, text.into())
 }

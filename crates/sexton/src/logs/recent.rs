@@ -12,6 +12,8 @@ use crate::process::Pid;
 
 /// How much of a process is kept, in bytes.
 const KEPT: usize = 32 << 10;
+/// What a piece costs beside its bytes, about.
+const OVERHEAD: usize = 96;
 /// How far a follower may fall behind, in pieces of what was read at once.
 const BEHIND: usize = 256;
 
@@ -112,10 +114,10 @@ impl Recent {
             let _ = self.followers.send(piece.clone());
         }
         let mut state = kept.lock();
-        state.bytes += piece.bytes.len();
+        state.bytes += piece.bytes.len() + OVERHEAD;
         state.pieces.push_back(piece);
         while state.bytes > KEPT && state.pieces.len() > 1 {
-            let gone = state.pieces.pop_front().map_or(0, |piece| piece.bytes.len());
+            let gone = state.pieces.pop_front().map_or(0, |piece| piece.bytes.len() + OVERHEAD);
             state.bytes -= gone;
         }
     }
@@ -150,31 +152,29 @@ impl Kept {
 /// Pieces of many processes in, lines out.
 #[derive(Debug, Default)]
 pub struct Assembler {
-    begun: Vec<(Line, Lines)>,
+    begun: BTreeMap<(Arc<str>, bool), (Line, Lines)>,
 }
 
 impl Assembler {
-    /// Hands on the lines that end in a piece.
+    /// Hands on the lines that end in a piece; and what another run of the same process has left without an end.
     pub fn take(&mut self, piece: &Piece, mut line: impl FnMut(Line)) {
-        let of = |head: &Line| {
-            head.process == piece.process && head.pid == piece.pid && head.stream == piece.stream
+        let Piece { time, process, pid, stream, .. } = piece.clone();
+        let new = || {
+            (Line { time, process: Arc::clone(&process), pid, stream, text: Vec::new() }, Lines::default())
         };
-        let place = match self.begun.iter().position(|(head, _)| of(head)) {
-            Some(place) => place,
-            None => {
-                let Piece { time, process, pid, stream, .. } = piece.clone();
-                self.begun.push((Line { time, process, pid, stream, text: Vec::new() }, Lines::default()));
-                self.begun.len() - 1
-            }
-        };
-        let (head, lines) = &mut self.begun[place];
-        head.time = piece.time;
+        let (head, lines) =
+            self.begun.entry((Arc::clone(&process), stream == Stream::Stderr)).or_insert_with(new);
+        if head.pid != pid {
+            lines.rest(|text| line(Line { text: text.to_vec(), ..head.clone() }));
+            (*head, *lines) = new();
+        }
+        head.time = time;
         lines.take(&piece.bytes, |text, _| line(Line { text: text.to_vec(), ..head.clone() }));
     }
 
     /// Hands on what has no end.
     pub fn rest(&mut self, mut line: impl FnMut(Line)) {
-        for (head, lines) in &mut self.begun {
+        for (head, lines) in self.begun.values_mut() {
             lines.rest(|text| line(Line { text: text.to_vec(), ..head.clone() }));
         }
     }

@@ -21,6 +21,7 @@ pub struct Structured<'a> {
 }
 
 const LEVELS: [&str; 4] = ["level", "lvl", "severity", "loglevel"];
+const OURS: [&str; 6] = ["level", "process", "pid", "stream", "partial", "msg"];
 const MESSAGES: [&str; 3] = ["msg", "message", "@message"];
 const TIMES: [&str; 5] = ["time", "ts", "timestamp", "@timestamp", "t"];
 
@@ -50,6 +51,9 @@ impl<'a> Structured<'a> {
         } else if TIMES.contains(&&*key) {
             // Ours is the time at which it was read.
             self.fields.push((Cow::Borrowed("source_time"), value));
+        } else if OURS.contains(&&*key) {
+            // Nobody passes himself off as somebody else.
+            self.fields.push((Cow::Owned(format!("source_{key}")), value));
         } else {
             self.fields.push((key, value));
         }
@@ -70,6 +74,9 @@ fn logfmt(line: &[u8]) -> Option<Structured<'_>> {
             return None;
         }
         let key = std::str::from_utf8(&rest[..end]).ok()?;
+        if key.chars().any(char::is_control) {
+            return None;
+        }
         rest = &rest[end + 1..];
         if let Some(quoted) = rest.strip_prefix(b"\"") {
             let (value, length) = unquoted(quoted)?;
@@ -152,9 +159,12 @@ fn json(line: &[u8]) -> Option<Structured<'static>> {
             Value::String(text) => text.into_bytes(),
             other => other.to_string().into_bytes(),
         };
-        // A key of logfmt holds no blanks.
-        let key: String =
-            key.chars().map(|c| if c.is_whitespace() || matches!(c, '=' | '"') { '_' } else { c }).collect();
+        // A key of logfmt holds no blanks, and none a control character.
+        let bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '=' | '"' | '\\');
+        let mut key: String = key.chars().map(|c| if bad(c) { '_' } else { c }).collect();
+        if key.is_empty() {
+            key.push('_');
+        }
         found.take(Cow::Owned(key), Cow::Owned(value));
     }
     found.if_record()
@@ -187,9 +197,23 @@ mod tests {
         assert_eq!(shown("severity=INFO message=hi").as_deref(), Some("info hi"));
         assert_eq!(
             shown("level=loud msg=x").as_deref(),
-            Some("- x level:loud"),
+            Some("- x source_level:loud"),
             "a level that is none stays"
         );
+    }
+
+    #[test]
+    fn nobody_passes_himself_off_as_somebody_else() {
+        assert_eq!(
+            shown("{\"level\":\"info\",\"msg\":\"x\",\"process\":\"db\",\"a\u{1b}b\":1,\"\":2}").as_deref(),
+            None,
+            "a raw control character is no JSON"
+        );
+        assert_eq!(
+            shown("{\"level\":\"info\",\"msg\":\"x\",\"process\":\"db\",\"a\\u001bb\":1,\"\":2}").as_deref(),
+            Some("info x source_process:db a_b:1 _:2")
+        );
+        assert_eq!(shown("level=info msg=x pid=1").as_deref(), Some("info x source_pid:1"));
     }
 
     #[test]

@@ -21,19 +21,21 @@ pub struct Asked {
     pub program: Program,
     /// How.
     pub start: Start,
-    /// Where its number goes, or why it could not be started.
-    pub started: oneshot::Sender<Result<Pid, String>>,
-    /// Where its end goes.
-    pub ended: oneshot::Sender<Exit>,
+    /// Where it goes once it is there, or why it could not be started.
+    pub started: oneshot::Sender<Result<Group, String>>,
 }
 
 /// The way to whoever starts processes.
 pub type Runner = mpsc::UnboundedSender<Asked>;
 
-/// The group of a command, until it has ended.
-struct Group {
-    pid: Pid,
-    ended: oneshot::Receiver<Exit>,
+/// The group of a command, until it has ended. It is killed when nobody has this any more, wherever on the way to
+/// whoever asked for it that happens.
+#[derive(Debug)]
+pub struct Group {
+    /// The number of the command and of its group.
+    pub pid: Pid,
+    /// Where its end comes from.
+    pub ended: oneshot::Receiver<Exit>,
 }
 
 impl Drop for Group {
@@ -51,12 +53,11 @@ pub(super) async fn run(program: &Program, runner: &Runner) -> Checked {
     let (reader, writer) = output::pipe().map_err(|_| impossible("no pipe"))?;
     let both = writer.try_clone().map_err(|_| impossible("no pipe"))?;
     let start = Start::with(Output::Pipe(writer), Output::Pipe(both));
-    let (started, number) = oneshot::channel();
-    let (ended, end) = oneshot::channel();
-    let asked = Asked { program: program.clone(), start, started, ended };
+    let (started, there) = oneshot::channel();
+    let asked = Asked { program: program.clone(), start, started };
     runner.send(asked).map_err(|_| impossible("everything is ending"))?;
-    let pid = number.await.map_err(|_| impossible("everything is ending"))?.map_err(Problem::Failed)?;
-    let mut group = Group { pid, ended: end };
+    let group = there.await.map_err(|_| impossible("everything is ending"))?;
+    let mut group = group.map_err(Problem::Failed)?;
     let mut said = Vec::new();
     let exit = loop {
         tokio::select! {

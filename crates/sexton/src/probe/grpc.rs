@@ -8,6 +8,7 @@ use hyper::client::conn::http2;
 use hyper::header::HeaderMap;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
+use super::http::Driven;
 use super::{Checked, MOST_READ, Problem, connect};
 
 /// `HealthCheckResponse.ServingStatus`.
@@ -17,9 +18,11 @@ const STATUS: [&str; 4] = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN
 pub(super) async fn serves(host: &str, port: u16, service: &str) -> Checked {
     let failed = |what: String| Problem::Failed(format!("gRPC: {what}"));
     let stream = connect(host, port).await?;
-    let handshake = http2::handshake::<_, _, Full<Bytes>>(TokioExecutor::new(), TokioIo::new(stream)).await;
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let handshake =
+        builder.max_header_list_size(16 << 10).handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(|error| failed(error.to_string()))?;
-    let driven = tokio::spawn(async move { drop(connection.await) });
+    let _driven = Driven(tokio::spawn(async move { drop(connection.await) }).abort_handle());
     let request = Request::post(format!("http://{host}:{port}/grpc.health.v1.Health/Check"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
@@ -41,7 +44,6 @@ pub(super) async fn serves(host: &str, port: u16, service: &str) -> Checked {
         Ok((headers, data, trailers))
     }
     .await;
-    driven.abort();
     let (headers, data, trailers) = result?;
     told(&headers, &data, trailers.as_ref()).map_err(failed)
 }

@@ -69,16 +69,14 @@ fn redirected(check: &HttpCheck, to: &str) -> Option<HttpCheck> {
 async fn get(check: &HttpCheck) -> Result<(u16, Vec<u8>, Option<String>), Problem> {
     let stream = connect(&check.host, check.port).await?;
     if check.tls {
-        let named = check.headers.iter().find(|(name, _)| name == "host").map(|(_, value)| value.as_str());
-        let name = named.unwrap_or(&check.host).to_owned();
-        exchange(tls::encrypt(stream, &name).await?, check).await
+        exchange(tls::encrypt(stream, &check.host).await?, check).await
     } else {
         exchange(stream, check).await
     }
 }
 
 /// The connection is driven by a task of its own, which ends with whoever waits for the answer.
-struct Driven(AbortHandle);
+pub(super) struct Driven(pub(super) AbortHandle);
 
 impl Drop for Driven {
     fn drop(&mut self) {

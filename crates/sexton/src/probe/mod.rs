@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use crate::config::up::{Action, Check};
 use crate::words::describe;
 
-pub use exec::{Asked, Runner};
+pub use exec::{Asked, Group, Runner};
 
 /// How much of what is answered is read, as the kubelet has it.
 const MOST_READ: usize = 10 << 10;

@@ -81,6 +81,12 @@ impl Cgroups {
         Ok(this)
     }
 
+    /// Does the kernel keep processors within limits?
+    #[must_use]
+    pub const fn limits_processors(&self) -> bool {
+        self.cpu
+    }
+
     /// Makes the group of a run.
     pub fn make(
         &self,

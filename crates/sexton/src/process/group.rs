@@ -179,6 +179,10 @@ impl Groups {
     pub fn reap(&mut self) -> Vec<Happened> {
         let mut happened = Vec::new();
         let mut exited = Vec::new();
+        // What a helper leaves behind is killed while its number is still its own.
+        for pid in self.helpers.keys().filter(|pid| reap::has_ended(**pid)) {
+            let _ = kill(-pid, Signal::KILL.0);
+        }
         for (pid, change) in reap::reap() {
             let Some(run) = self.leaders.get(&pid).copied() else {
                 if let Change::Ended(exit) = change {
@@ -256,8 +260,6 @@ impl Groups {
     /// Somebody has ended who is the process of no run.
     fn ended_beside(&mut self, pid: Pid, exit: Exit) {
         if let Some(ended) = self.helpers.remove(&pid) {
-            // What it left behind: its number is that of their group as long as there is any of them.
-            let _ = kill(-pid, Signal::KILL.0);
             // Nobody waits for it any more: nobody hears.
             let _ = ended.send(exit);
             return;

@@ -39,6 +39,14 @@ pub fn reap() -> Vec<(Pid, Change)> {
     }
 }
 
+/// Has a child ended that was not reaped yet?
+#[must_use]
+pub fn has_ended(pid: Pid) -> bool {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let child = rustix::process::Pid::from_raw(pid).map(WaitId::Pid);
+    child.is_some_and(|child| matches!(waitid(child, look), Ok(Some(_))))
+}
+
 /// Have we any children at all, ended or not?
 #[must_use]
 pub fn any_children() -> bool {

@@ -8,7 +8,7 @@
 //! back: a process that is not what it is to be is not started.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use engine::{SpawnError, SpawnErrorKind};
+use rustix::io::fcntl_dupfd_cloexec;
 
 use super::{Pid, descriptors, signals, terminal};
 use crate::words::describe;
@@ -61,6 +62,8 @@ pub struct Attributes {
     pub setsid: bool,
     /// What it is sent when our thread ends.
     pub parent_death_signal: Option<i32>,
+    /// No program that it executes gives it more privileges (set-user-ID and its like).
+    pub no_new_privileges: bool,
 }
 
 /// Where an output goes.
@@ -119,12 +122,14 @@ impl Start {
     }
 }
 
+/// More supplementary groups than a process of ours may be given.
+pub const MOST_GROUPS: usize = 256;
+
 /// What is done between fork and exec, in this order, so that a failure can be named.
 #[derive(Debug, Clone, Copy)]
 #[repr(u8)]
 enum Step {
-    Descriptor = 1,
-    Cgroup,
+    Cgroup = 1,
     Session,
     DeathSignal,
     OomScore,
@@ -137,12 +142,13 @@ enum Step {
     Group,
     User,
     Verify,
+    NoNewPrivileges,
+    Descriptor,
     Signals,
 }
 
 impl Step {
-    const ALL: [Self; 15] = [
-        Self::Descriptor,
+    const ALL: [Self; 16] = [
         Self::Cgroup,
         Self::Session,
         Self::DeathSignal,
@@ -156,6 +162,8 @@ impl Step {
         Self::Group,
         Self::User,
         Self::Verify,
+        Self::NoNewPrivileges,
+        Self::Descriptor,
         Self::Signals,
     ];
 
@@ -175,6 +183,7 @@ impl Step {
             Self::Group => "cannot set its group (runAsGroup)",
             Self::User => "cannot set its user (runAsUser)",
             Self::Verify => "it still has the identity that it was to lose",
+            Self::NoNewPrivileges => "cannot forbid it more privileges (allowPrivilegeEscalation)",
             Self::Signals => "cannot unblock its signals",
         }
     }
@@ -202,6 +211,11 @@ pub fn spawn(program: &Program, start: Start) -> Result<Pid, SpawnError> {
     if !program.attributes.setsid {
         command.process_group(0);
     }
+    // The number that it is to get must not be that of a pipe by which a failure is told.
+    let number = start.descriptor.as_ref().map(|(_, number)| *number);
+    let reserved =
+        number.map(|number| File::open("/dev/null").and_then(|null| Ok(fcntl_dupfd_cloexec(null, number)?)));
+    let _reserved = reserved.transpose().map_err(|error| system("no descriptor", &error))?;
     let plan = Prepared::new(program, start.foreground, start.descriptor, start.cgroup);
     let plan = plan.map_err(|error| system("a path holds a NUL", &error))?;
     // Which step has failed is told through a pipe; the standard library tells only why.
@@ -298,14 +312,6 @@ impl Prepared {
         // SAFETY: each call is a system call that is safe after a fork; each pointer is to something that was
         // made before the fork and lives on.
         unsafe {
-            if let Some((descriptor, number)) = &self.descriptor {
-                let from = descriptor.as_raw_fd();
-                if from == *number {
-                    ok(libc::fcntl(from, libc::F_SETFD, 0), Step::Descriptor)?;
-                } else if libc::dup2(from, *number) < 0 {
-                    return Err(Step::Descriptor);
-                }
-            }
             if let Some(cgroup) = &self.cgroup
                 && libc::write(cgroup.as_raw_fd(), b"0".as_ptr().cast(), 1) != 1
             {
@@ -348,6 +354,9 @@ impl Prepared {
                 ok(libc::syscall(libc::SYS_setresuid, user, user, user) as libc::c_int, Step::User)?;
             }
             self.verify()?;
+            if attributes.no_new_privileges {
+                ok(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), Step::NoNewPrivileges)?;
+            }
             // As the user that it is: what root may enter says nothing.
             if let Some(directory) = &self.directory {
                 ok(libc::chdir(directory.as_ptr()), Step::Directory)?;
@@ -359,6 +368,15 @@ impl Prepared {
                     return Err(Step::DeathSignal);
                 }
             }
+            // Last, since it may take the number of something that was needed until here.
+            if let Some((descriptor, number)) = &self.descriptor {
+                let from = descriptor.as_raw_fd();
+                if from == *number {
+                    ok(libc::fcntl(from, libc::F_SETFD, 0), Step::Descriptor)?;
+                } else if libc::dup2(from, *number) < 0 {
+                    return Err(Step::Descriptor);
+                }
+            }
         }
         signals::unblock_all().map_err(|_| Step::Signals)
     }
@@ -366,8 +384,18 @@ impl Prepared {
     /// The identity is what it is to be, and there is no way back.
     fn verify(&self) -> Result<(), Step> {
         let (mut real, mut effective, mut saved) = (0, 0, 0);
-        // SAFETY: the calls write to the three locals.
+        // SAFETY: the calls write to locals, within their sizes.
         unsafe {
+            if let Some(groups) = &self.attributes.groups {
+                let mut have = [0; MOST_GROUPS];
+                let count =
+                    libc::getgroups(libc::c_int::try_from(have.len()).unwrap_or(0), have.as_mut_ptr());
+                let have = &have[..usize::try_from(count).unwrap_or(0)];
+                let same = count >= 0 && have.iter().all(|group| groups.contains(group));
+                if !same || !groups.iter().all(|group| have.contains(group)) {
+                    return Err(Step::Verify);
+                }
+            }
             if let Some(group) = self.attributes.group {
                 libc::getresgid(&raw mut real, &raw mut effective, &raw mut saved);
                 if [real, effective, saved] != [group; 3] {
@@ -376,9 +404,10 @@ impl Prepared {
             }
             if let Some(user) = self.attributes.user {
                 libc::getresuid(&raw mut real, &raw mut effective, &raw mut saved);
-                if [real, effective, saved] != [user; 3]
-                    || (user != 0 && libc::syscall(libc::SYS_setuid, 0) == 0)
-                {
+                let to_user = user != 0 && libc::syscall(libc::SYS_setuid, 0) == 0;
+                let lost_group = user != 0 && self.attributes.group.is_some_and(|group| group != 0);
+                let back = to_user || (lost_group && libc::syscall(libc::SYS_setgid, 0) == 0);
+                if [real, effective, saved] != [user; 3] || back {
                     return Err(Step::Verify);
                 }
             }

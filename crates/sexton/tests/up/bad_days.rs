@@ -176,3 +176,48 @@ fn an_end_while_it_waits_in_a_pause_is_at_once() {
     assert!(done.as_secs() < 5, "{done:?}");
     assert_eq!(ends("processes: {one: {command: ['true'], restartPolicy: Never}}").code, 0);
 }
+
+#[test]
+fn while_many_are_started_others_have_their_turn() {
+    let mut up = up("processes: {a: {command: [sleep, 1000], replicas: 1000}}");
+    let first = up.sexton.get("/pids");
+    let started = serde_json::from_str::<serde_json::Value>(&first.body)
+        .ok()
+        .and_then(|it| it.as_object().map(serde_json::Map::len));
+    assert!(started.unwrap_or(0) < 1000, "the first answer comes before the last start");
+    up.sexton.signal(libc::SIGTERM);
+    assert_eq!(up.sexton.wait(), 0);
+    assert!(up.sexton.descendants().is_empty());
+}
+
+#[test]
+fn a_readiness_file_that_was_left_over_says_nothing() {
+    let directory = place(
+        "readinessFile: $DIR/ready\nreadinessFileSticky: true\nprocesses: {a: {command: [sleep, 1000], readinessProbe: {file: {path: $DIR/good}, periodSeconds: 20ms}}}",
+    );
+    std::fs::write(directory.path().join("ready"), "").unwrap_or_default();
+    let mut up = super::up_in(directory, &With::default());
+    up.wait_until("a", "probed", |it| it["probes"][0]["failures"].as_u64() >= Some(1));
+    assert!(!up.path("ready").exists());
+    std::fs::write(up.path("good"), "").unwrap_or_default();
+    up.wait_ready("a");
+    testkit::wait_until("the file", || up.path("ready").exists().then_some(()));
+    std::fs::remove_file(up.path("good")).unwrap_or_default();
+    up.wait_until("a", "unready", |it| it["ready"] == false);
+    assert!(up.path("ready").exists(), "it is sticky");
+    up.sexton.signal(libc::SIGTERM);
+    up.sexton.wait();
+    assert!(!up.path("ready").exists());
+}
+
+#[test]
+fn the_reason_why_it_could_not_be_started_is_in_the_last_word() {
+    let done = ends("processes: {a: {command: [/no/such/program], restartPolicy: Never}}");
+    assert_eq!(done.code, 127);
+    let last = done.stderr.lines().last().unwrap_or_default();
+    assert!(
+        last.contains("a: cannot start '/no/such/program': no such file")
+            && last.contains("(exit code 127, Error)"),
+        "{last}"
+    );
+}

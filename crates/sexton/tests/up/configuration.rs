@@ -122,3 +122,34 @@ fn the_schema_in_the_repository_is_current() {
         sexton::cli::check::schema().as_bytes(),
     );
 }
+
+#[test]
+fn what_would_hold_us_up_or_go_on_for_ever_is_no_file_of_variables() {
+    let directory = place("processes: {a: {command: x, envFile: /dev/zero}, b: {command: x, envFile: pipe}}");
+    let made = std::process::Command::new("mkfifo").arg(directory.path().join("pipe")).status();
+    assert!(made.is_ok_and(|status| status.success()));
+    let file = directory.path().join("sexton.yaml");
+    let done = Sexton::new(["check".as_ref(), file.as_os_str()]).done();
+    assert_eq!((done.code, done.stderr.matches("is no regular file").count()), (78, 2), "{}", done.stderr);
+}
+
+#[test]
+fn who_must_not_be_root_is_refused_as_root() {
+    if !crate::harness::is_root() {
+        return crate::harness::skipped("only as root it would be root");
+    }
+    let manifest = |user: &str| {
+        format!(
+            "kind: Pod\napiVersion: v1\nspec:\n  securityContext: {{runAsNonRoot: true}}\n  containers: [{{name: a, command: [sh, -c, 'id -u; grep NoNewPrivs /proc/self/status'], securityContext: {{allowPrivilegeEscalation: false{user}}}}}]\n  restartPolicy: Never\n"
+        )
+    };
+    let refused = ends(&manifest(""));
+    assert!(refused.code == 78 && refused.stderr.contains("it would run as root"), "{}", refused.stderr);
+    let done = ends(&manifest(", runAsUser: 12345"));
+    assert!(
+        done.stdout.contains("msg=12345") && done.stdout.contains("NoNewPrivs:\\t1"),
+        "{}{}",
+        done.stdout,
+        done.stderr
+    );
+}

@@ -241,3 +241,35 @@ fn the_old_paths_answer_for_many() {
     assert!(metrics.contains("sexton_process_ready{process=\"worker\"} 1"), "{metrics}");
     assert!(metrics.contains("sexton_process_memory_bytes{process=\"worker\"}"), "{metrics}");
 }
+
+#[test]
+fn a_restart_of_one_that_waits_for_its_turn_to_end_is_a_restart() {
+    let mut up = up(
+        "processes:\n  db: {command: [sleep, 1000]}\n  web: {command: [$CHILD, deaf, $DIR/ready], dependsOn: db, readinessProbe: {file: {path: $DIR/ready}, periodSeconds: 20ms}}\n",
+    );
+    up.wait_ready("web");
+    let first = up.pid("db");
+    up.ask(&["stop", "web", "--timeout", "50ms"]);
+    up.ask(&["stop", "db", "--timeout", "50ms"]);
+    assert_eq!(up.asked(&["restart", "db", "--timeout", "20s"]), "db has started anew\n");
+    assert_ne!(up.pid("db"), first);
+}
+
+#[test]
+fn names_may_hold_what_urls_write_otherwise() {
+    let mut up = up("processes: {'c++:1': {command: [sleep, 1000]}}");
+    up.wait_ready("c++:1");
+    assert_eq!(up.asked(&["restart", "c++:1"]), "c++:1 has started anew\n");
+    assert!(up.asked(&["why", "c++:1"]).contains("somebody asked for it"));
+}
+
+#[test]
+fn what_a_variable_holds_is_shown_nowhere() {
+    let text = "processes: {web: {command: [sh, -c, 'exec sleep 1000', '--password=$(SECRET)'], env: {SECRET: hunter2}}}";
+    let mut up = up(text);
+    up.wait_ready("web");
+    let shown = up.sexton.get("/v1/processes").body
+        + &up.sexton.get("/").body
+        + &up.asked(&["check", &up.path("sexton.yaml").to_string_lossy()]);
+    assert!(shown.contains("--password=$(SECRET)") && !shown.contains("hunter2"), "{shown}");
+}

@@ -7,7 +7,7 @@ fn post_start_is_done_before_it_has_started_and_its_failure_starts_it_anew() {
     let mut up = up(
         "processes:\n  web:\n    command: [sleep, 1000]\n    backoff: {initial: 0}\n    lifecycle: {postStart: {exec: {command: [sh, -c, 'echo x >> $DIR/hooks; [ $(wc -l < $DIR/hooks) -ge 2 ] || exit 3']}}}\n  after: {command: [sh, -c, 'cp $DIR/hooks $DIR/seen; exec sleep 1000'], dependsOn: {web: started}}\n",
     );
-    up.wait_ready("after");
+    up.wait_for("seen", "x");
     assert_eq!(up.text("seen").lines().count(), 2);
     let web = up.process("web");
     assert_eq!(

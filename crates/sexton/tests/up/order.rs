@@ -32,7 +32,7 @@ fn what_runs_once_is_waited_for_and_its_failure_is_the_end_of_those_who_need_it(
     let mut good = up(
         "processes:\n  init: {command: [sh, -c, 'sleep 0.1; echo init >> $DIR/log'], restartPolicy: Never}\n  main: {command: [sh, -c, 'echo main >> $DIR/log; exec sleep 1000'], dependsOn: {init: succeeded}}\n",
     );
-    good.wait_ready("main");
+    good.wait_for("log", "main");
     assert_eq!(lines(&good.text("log")), ["init", "main"]);
     assert_eq!(good.process("init")["phase"], "done");
     assert_eq!(good.sexton.get("/readiness").code, 200, "what is done well is healthy");

@@ -280,3 +280,70 @@ fn a_process_may_say_itself_that_it_is_ready_and_alive() {
     let own = up.wait_until("own", "restarted", |it| it["starts"].as_u64() >= Some(2));
     assert_eq!(own["lastExit"]["reasonLabel"], "watchdog");
 }
+
+#[test]
+fn any_descriptor_may_be_the_one_and_a_program_that_is_missing_is_still_told() {
+    use std::fmt::Write as _;
+    let mut text = "processes:\n".to_owned();
+    for number in 3..40 {
+        let _ = writeln!(
+            text,
+            "  missing{number}: {{command: [/no/such], restartPolicy: Never, notify: 'fd:{number}'}}"
+        );
+        let _ =
+            writeln!(text, "  there{number}: {{command: [$CHILD, say, '{number}'], notify: 'fd:{number}'}}");
+    }
+    let mut up = up(&text);
+    for number in 3..40 {
+        let missing = up.wait_for_phase(&format!("missing{number}"), "done");
+        assert_eq!(missing["lastExit"]["exitCode"], 127, "{number}: {missing}");
+        up.wait_ready(&format!("there{number}"));
+    }
+}
+
+#[test]
+fn a_process_that_says_very_much_about_itself_costs_no_memory() {
+    let say = "import os,socket\n        s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM); s.connect('\\0'+os.environ['NOTIFY_SOCKET'][1:])\n        s.send(b'READY=1')\n        for n in range(20000): s.send(b'STATUS=a\\n'*450)\n        s.send(b'STATUS=done'); import time; time.sleep(1000)";
+    let text = format!(
+        "processes:\n  loud:\n    command:\n      - python3\n      - -c\n      - |\n        {say}\n    notify: systemd\n"
+    );
+    let mut up = up(&text);
+    up.wait_until("loud", "done", |it| it["said"] == "done");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", up.sexton.pid())).unwrap_or_default();
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    assert!(peak.is_some_and(|kilobytes| kilobytes < 60_000), "{peak:?}");
+}
+
+#[test]
+fn two_of_us_beside_each_other_do_not_get_into_each_others_way() {
+    if !crate::harness::is_root() {
+        return skipped("only root can make namespaces");
+    }
+    // Both are PID 1 and share the network, as two containers of a pod.
+    let text = "processes: {own: {command: [python3, -c, \"import os,socket,time; s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM); s.connect(chr(0)+os.environ['NOTIFY_SOCKET'][1:]); s.send(b'READY=1'); time.sleep(1000)\"], notify: systemd}}\nreadinessFile: $DIR/ready\n";
+    let pairs: Vec<_> = (0..2)
+        .map(|_| {
+            let directory = super::place(text);
+            let file = directory.path().join("sexton.yaml").display().to_string();
+            let words = [
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "--mount-proc",
+                crate::harness::SEXTON,
+                "-p",
+                "none",
+                "up",
+                "--control",
+                "none",
+                &file,
+            ];
+            (crate::harness::Sexton::program("/usr/bin/unshare".as_ref(), words).start(), directory)
+        })
+        .collect();
+    for (sexton, directory) in &pairs {
+        testkit::wait_until(&sexton.stderr(), || directory.path().join("ready").exists().then_some(()));
+    }
+}

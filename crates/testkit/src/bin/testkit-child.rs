@@ -8,6 +8,7 @@
 //! testkit-child inspect                prints whether it leads its group, its session and its descriptors
 //! testkit-child burst LINES            writes so many numbered lines and ends at once, without a last line end
 //! testkit-child end-by SIGNAL          ends by that signal
+//! testkit-child say FD                 writes a line to that descriptor, closes it and waits
 //! testkit-child stamp FILE             appends the monotonic clock, in nanoseconds, at its begin and at its end
 //! ```
 
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         ["inspect"] => inspect(),
         ["burst", lines] => burst(number(lines)),
         ["end-by", signal] => end_by(number(signal)),
+        ["say", descriptor] => say_on(number(descriptor)),
         ["stamp", file] => stamp(file, begun),
         _ => {
             eprintln!("testkit-child: cannot do {words:?}");
@@ -178,6 +180,16 @@ fn end_by(signal: i32) {
         libc::signal(signal, libc::SIG_DFL);
         libc::raise(signal);
     }
+}
+
+fn say_on(descriptor: i32) {
+    // SAFETY: one byte of a constant; the descriptor is ours to close.
+    unsafe {
+        libc::write(descriptor, b"\n".as_ptr().cast(), 1);
+        libc::close(descriptor);
+    }
+    let all = block_all();
+    while wait_for(&all) != ENDING {}
 }
 
 fn monotonic() -> i64 {

@@ -112,7 +112,7 @@ pub struct PodSecurity {
     pub(in super::super) app_armor_profile: Option<Later>,
     pub(in super::super) fs_group: Option<Later>,
     pub(in super::super) fs_group_change_policy: Option<Later>,
-    pub(in super::super) run_as_non_root: Option<Later>,
+    pub(in super::super) run_as_non_root: Option<bool>,
     #[serde(rename = "seLinuxChangePolicy")]
     pub(in super::super) se_linux_change_policy: Option<Later>,
     #[serde(rename = "seLinuxOptions")]
@@ -181,13 +181,13 @@ pub struct Resources {
 pub struct ContainerSecurity {
     pub(in super::super) run_as_user: Option<Word>,
     pub(in super::super) run_as_group: Option<Word>,
-    pub(in super::super) allow_privilege_escalation: Option<Later>,
+    pub(in super::super) allow_privilege_escalation: Option<bool>,
     pub(in super::super) app_armor_profile: Option<Later>,
     pub(in super::super) capabilities: Option<Later>,
     pub(in super::super) privileged: Option<Later>,
     pub(in super::super) proc_mount: Option<Later>,
     pub(in super::super) read_only_root_filesystem: Option<Later>,
-    pub(in super::super) run_as_non_root: Option<Later>,
+    pub(in super::super) run_as_non_root: Option<bool>,
     #[serde(rename = "seLinuxOptions")]
     pub(in super::super) se_linux_options: Option<Later>,
     pub(in super::super) seccomp_profile: Option<Later>,

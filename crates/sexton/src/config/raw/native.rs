@@ -557,6 +557,10 @@ pub struct SecurityContext {
     pub run_as_group: Option<Word>,
     /// The supplementary groups, by number or name [default: none, when user or group are given]
     pub supplemental_groups: Option<Vec<Word>>,
+    /// It is refused if its user would be root
+    pub run_as_non_root: Option<bool>,
+    /// Whether programs that it executes may give it more privileges (set-user-ID and its like) [default: true]
+    pub allow_privilege_escalation: Option<bool>,
 }
 
 /// A port with a name.

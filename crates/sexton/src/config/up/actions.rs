@@ -9,6 +9,9 @@ use super::super::tree::Step;
 use super::{Problems, below};
 use crate::process::spawn::Program;
 
+/// The longest name of a service of gRPC that we ask about.
+const LONGEST_SERVICE: usize = 120;
+
 /// One thing that a probe checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Check {
@@ -135,6 +138,10 @@ impl Owner<'_> {
         if let Some(grpc) = &probe.grpc {
             let port = self.port(grpc.port.as_ref(), &below(path, "grpc"), problems);
             let host = grpc.host.clone().unwrap_or_else(local);
+            if grpc.service.as_ref().is_some_and(|service| service.len() > LONGEST_SERVICE) {
+                let message = format!("longer than {LONGEST_SERVICE} bytes");
+                problems.at(&below(&below(path, "grpc"), "service"), message);
+            }
             checks.push(Check::Grpc { host, port, service: grpc.service.clone().unwrap_or_default() });
         }
         if let Some(exec) = &probe.exec {

@@ -1,6 +1,8 @@
 //! Variables: files that hold them, and `$(NAME)` in words.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 /// The largest file with variables, in bytes.
@@ -11,10 +13,16 @@ const LARGEST: u64 = 1 << 20;
 pub(super) fn read_file(path: &Path) -> Result<Vec<(String, String)>, String> {
     let describe =
         |error: std::io::Error| format!("cannot read {}: {}", path.display(), crate::words::describe(&error));
-    if fs::metadata(path).map_err(describe)?.len() > LARGEST {
+    // A named pipe must not hold us up, nor a device go on for ever.
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(describe)?;
+    if !file.metadata().map_err(describe)?.is_file() {
+        return Err(format!("{} is no regular file", path.display()));
+    }
+    let mut text = String::new();
+    file.take(LARGEST + 1).read_to_string(&mut text).map_err(describe)?;
+    if text.len() as u64 > LARGEST {
         return Err(format!("{} is too large for a file of variables: at most 1 MiB", path.display()));
     }
-    let text = fs::read_to_string(path).map_err(describe)?;
     parse(&text).map_err(|(line, message)| format!("{}:{line}: {message}", path.display()))
 }
 

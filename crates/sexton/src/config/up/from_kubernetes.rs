@@ -49,7 +49,17 @@ const OF_CONTAINER: [&str; 15] = [
     "terminationGracePeriodSeconds",
 ];
 /// What of an identity we heed.
-const OF_SECURITY: [&str; 3] = ["runAsUser", "runAsGroup", "supplementalGroups"];
+const OF_SECURITY: [&str; 5] =
+    ["runAsUser", "runAsGroup", "supplementalGroups", "runAsNonRoot", "allowPrivilegeEscalation"];
+/// What would take privileges away, and does not here.
+const PRIVILEGES: [&str; 6] = [
+    "capabilities",
+    "seccompProfile",
+    "appArmorProfile",
+    "readOnlyRootFilesystem",
+    "seLinuxOptions",
+    "privileged",
+];
 
 /// Of several documents, the one that has a pod in it.
 pub(super) fn the_one_with_a_pod(documents: &[Node]) -> Result<&Node, Vec<Problem>> {
@@ -129,6 +139,8 @@ fn of_pod(
         run_as_user: security.run_as_user,
         run_as_group: security.run_as_group,
         supplemental_groups: security.supplemental_groups,
+        run_as_non_root: security.run_as_non_root,
+        allow_privilege_escalation: None,
     });
     let mut processes = Vec::new();
     let mut before: Vec<(String, Option<Condition>)> = Vec::new();
@@ -188,6 +200,8 @@ fn of_container(
         run_as_user: own.run_as_user.or(pod.run_as_user),
         run_as_group: own.run_as_group.or(pod.run_as_group),
         supplemental_groups: pod.supplemental_groups,
+        run_as_non_root: own.run_as_non_root.or(pod.run_as_non_root),
+        allow_privilege_escalation: own.allow_privilege_escalation,
     };
     let mut env = container.env.unwrap_or_default();
     env.0.retain(|(name, value)| {
@@ -254,7 +268,12 @@ impl Warnings<'_> {
     fn unheeded(&mut self, node: &Node, path: &[Step], heeded: &[&str]) {
         let Value::Map(entries) = &node.value else { return };
         for (key, _) in entries.iter().filter(|(key, _)| !heeded.contains(&key.text.as_str())) {
-            self.at(&with(path, key.text.as_str()), "means nothing without a kubelet");
+            let what = if PRIVILEGES.contains(&key.text.as_str()) {
+                "not enforced without a container runtime: the process has whatever privileges we have"
+            } else {
+                "means nothing without a kubelet"
+            };
+            self.at(&with(path, key.text.as_str()), what);
         }
     }
 

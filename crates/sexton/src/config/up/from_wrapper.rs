@@ -149,6 +149,7 @@ fn identity(credential: &Credential) -> SecurityContext {
         run_as_user: Some(word(credential.uid.unwrap_or(0))),
         run_as_group: Some(word(credential.gid.unwrap_or(0))),
         supplemental_groups: Some(credential.groups.iter().flatten().copied().map(word).collect()),
+        ..SecurityContext::default()
     }
 }
 

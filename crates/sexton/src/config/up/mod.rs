@@ -10,6 +10,7 @@
 
 mod accounts;
 mod actions;
+pub mod diff;
 mod environment;
 mod from_kubernetes;
 mod from_wrapper;
@@ -57,6 +58,8 @@ pub struct ProcessPlan {
     pub name: String,
     /// What to start.
     pub program: Program,
+    /// Its words as they stand in the file, to be shown: the values of variables may be secrets.
+    pub words: Vec<String>,
     /// How its output is passed on.
     pub logs: LogPlan,
     /// How it is probed: startup, liveness, readiness; all checks of one have to pass.

@@ -19,7 +19,7 @@ use super::super::tree::Step;
 use super::actions::Owner;
 use super::environment::{check_name, expand, read_file};
 use super::{Beside, LogPlan, NotifyKind, Problems, ProcessPlan, UpPlan, accounts, below};
-use crate::process::spawn::{Attributes, Program};
+use crate::process::spawn::{Attributes, MOST_GROUPS, Program};
 
 /// How long everything may take to end: what Kubernetes gives a pod.
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
@@ -351,6 +351,7 @@ impl<'a> Resolver<'a> {
         let process = ProcessPlan {
             name: it.name.clone(),
             program,
+            words: raw.command.iter().chain(&raw.args).flat_map(|words| words.0.clone()).collect(),
             logs: self.logs(raw.logs.as_ref(), at, problems),
             probes: checks,
             post_start,
@@ -672,7 +673,14 @@ fn attributes(raw: &Process, at: &[Step], problems: &mut Problems<'_>) -> Attrib
     let groups: Option<Vec<u32>> = security
         .supplemental_groups
         .map(|words| words.iter().filter_map(|word| group_of(word, "supplementalGroups")).collect());
+    let root = user.as_ref().map_or_else(|| rustix::process::geteuid().is_root(), |user| user.uid == 0);
+    if security.run_as_non_root == Some(true) && root {
+        problems.at(&below(&path, "runAsNonRoot"), "it would run as root: runAsUser is missing, or is root");
+    }
     let identity = user.is_some() || group.is_some();
+    if groups.as_ref().is_some_and(|groups| groups.len() > MOST_GROUPS) {
+        problems.at(&below(&path, "supplementalGroups"), format!("too many: at most {MOST_GROUPS}"));
+    }
     let groups = if raw.more.keep_groups { None } else { groups.or_else(|| identity.then(Vec::new)) };
     let umask = raw.umask.as_ref().and_then(|word| {
         let mask = u32::from_str_radix(&word.0, 8).ok().filter(|mask| *mask <= 0o777);
@@ -708,6 +716,7 @@ fn attributes(raw: &Process, at: &[Step], problems: &mut Problems<'_>) -> Attrib
         oom_score_adj: within("oomScoreAdj", raw.oom_score_adj, -1000, 1000),
         setsid: raw.setsid.unwrap_or(false),
         parent_death_signal: raw.more.parent_death_signal,
+        no_new_privileges: security.allow_privilege_escalation == Some(false),
     }
 }
 

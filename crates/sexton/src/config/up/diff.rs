@@ -1,0 +1,107 @@
+//! What a new configuration changes: by name, and as a whole.
+
+use std::collections::BTreeMap;
+
+use engine::{JobId, JobPlan};
+
+use super::UpPlan;
+use crate::control::Reloaded;
+
+/// Where each process of the new plan goes: the place where it runs, or one that is new.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diff {
+    /// By place of the new plan.
+    pub places: Vec<JobId>,
+    /// For whoever asked.
+    pub told: Reloaded,
+}
+
+/// Compares. `places` are those of the old plan's processes; new ones get the numbers from `next` on.
+#[must_use]
+pub fn diff(old: &UpPlan, places: &[JobId], new: &UpPlan, next: usize) -> Diff {
+    let before: BTreeMap<&str, usize> =
+        old.processes.iter().enumerate().map(|(place, it)| (it.name.as_str(), place)).collect();
+    let mut told = Reloaded::default();
+    let mut new_places = (next..).map(JobId);
+    let mut all = Vec::new();
+    for (place, process) in new.processes.iter().enumerate() {
+        let old_place = before.get(process.name.as_str()).copied();
+        let same = old_place.is_some_and(|old_place| {
+            old.processes[old_place] == *process && is_same(&old.plan.jobs[old_place], &new.plan.jobs[place])
+        });
+        match old_place.and_then(|old_place| places.get(old_place)).filter(|_| same) {
+            Some(id) => {
+                told.kept += 1;
+                all.push(*id);
+            }
+            None => {
+                let list = if old_place.is_some() { &mut told.changed } else { &mut told.added };
+                list.push(process.name.clone());
+                all.extend(new_places.next());
+            }
+        }
+    }
+    let planned: std::collections::BTreeSet<&str> = new.processes.iter().map(|it| it.name.as_str()).collect();
+    told.removed = old
+        .processes
+        .iter()
+        .map(|it| it.name.clone())
+        .filter(|name| !planned.contains(name.as_str()))
+        .collect();
+    Diff { places: all, told }
+}
+
+/// Is it planned as before? What it needs may change while it runs.
+fn is_same(old: &JobPlan, new: &JobPlan) -> bool {
+    let JobPlan {
+        needs: _,
+        name,
+        sidecar,
+        restart,
+        ttl,
+        stop_signal,
+        grace,
+        abandon_after,
+        terminal,
+        must_start,
+        probes,
+        announces,
+        start_deadline,
+        watchdog,
+        post_start,
+        pre_stop,
+    } = old;
+    (name, sidecar, restart, ttl, stop_signal)
+        == (&new.name, &new.sidecar, &new.restart, &new.ttl, &new.stop_signal)
+        && (grace, abandon_after, terminal, must_start)
+            == (&new.grace, &new.abandon_after, &new.terminal, &new.must_start)
+        && (probes, announces, start_deadline, watchdog)
+            == (&new.probes, &new.announces, &new.start_deadline, &new.watchdog)
+        && (post_start, pre_stop) == (&new.post_start, &new.pre_stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Beside, from_text};
+    use super::*;
+
+    fn plan(text: &str) -> UpPlan {
+        let none: BTreeMap<&str, &str> = BTreeMap::new();
+        from_text(text, None, &Beside::default(), &none).unwrap_or_else(|problems| panic!("{problems:?}"))
+    }
+
+    #[test]
+    fn what_stays_keeps_its_place_and_only_what_differs_is_new() {
+        let old = plan("processes: {a: {command: x}, b: {command: x}, c: {command: x}}");
+        let new =
+            plan("processes: {d: {command: x}, c: {command: x, dependsOn: d}, a: {command: x, nice: 1}}");
+        let ids = [JobId(4), JobId(5), JobId(6)];
+        let diff = diff(&old, &ids, &new, 9);
+        assert_eq!(diff.places, [JobId(9), JobId(6), JobId(10)]);
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(
+            diff.told,
+            Reloaded { added: names(&["d"]), changed: names(&["a"]), removed: names(&["b"]), kept: 1 }
+        );
+    }
+}
