@@ -6,11 +6,18 @@
 //!                     └── what came of ───┴── then: publish to the hub, tell the service manager
 //! ```
 //!
+//! * `effects`: what the engine wants is done
+//! * `shown`: what others may see
+//! * `requests`: what somebody wants while we run
+//!
 //! One task does it all, one event after the other. A child is started and entered into the books before
 //! any other is reaped; its output is read before its end is told.
 
+mod effects;
+mod requests;
+mod shown;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,36 +25,33 @@ use std::time::Duration;
 
 use engine::pod::Seed;
 use engine::{
-    AttemptId, Effect, Event, Exit, Fulfilled, HookKind, JobId, News, Plan, Pod, PodPhase, ProbeKind, Reach,
-    Refusal, Request, RequestId, RunId, Signal, SpawnError, SpawnErrorKind, What,
+    AttemptId, Event, Exit, Fulfilled, JobId, Pod, PodPhase, ProbeKind, Reach, RequestId, RunId, Signal,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
-use crate::announce::{self, Ear, Said};
+use requests::in_words;
+
+use crate::announce::Said;
 use crate::clock::Clock;
 use crate::config::environment::Real;
-use crate::config::up::diff::{Diff, diff};
-use crate::config::up::{self, Action, Beside, Check, ProcessPlan, Source, UpPlan};
+use crate::config::up::{Action, Beside, Check, ProcessPlan, Source, UpPlan};
 use crate::config::{OutputPlan, StreamPlan};
-use crate::control::{Command, ControlError, Reloaded, Reply, Wish};
+use crate::control::{Command, Reply};
 use crate::figures;
-use crate::hub::{Change, Hub};
+use crate::hub::Hub;
 use crate::journal::Journal;
 use crate::notify::Notify;
-use crate::output::{Outputs, Pipes};
-use crate::probe::{self, Asked, Facts, Group};
+use crate::output::Outputs;
+use crate::probe::Asked;
 use crate::process::cgroup::Cgroups;
-use crate::process::group::{Groups, Happened, MARK, ToRun};
+use crate::process::group::{Groups, Happened, ToRun};
 use crate::process::signals::SignalStream;
-use crate::process::spawn::{Program, Start, spawn};
+use crate::process::spawn::Program;
 use crate::process::terminal::{self, AfterSuspension, Terminal};
 use crate::process::{Pid, reap};
-use crate::tell;
-use crate::termination;
 use crate::view::{Constants, ProcessView, View};
-use crate::words::describe;
 
 /// Where something of a run is left and nobody may tell us of its end (it is not our child): how soon we
 /// look again, at first and at most.
@@ -110,11 +114,13 @@ struct Inbox {
     asked: (mpsc::UnboundedSender<Asked>, mpsc::UnboundedReceiver<Asked>),
     said: (mpsc::Sender<Said>, mpsc::Receiver<Said>),
     /// Runs that use more memory than they may: how much, and how much they may.
-    measured:
-        (mpsc::UnboundedSender<Vec<(RunId, u64, u64)>>, mpsc::UnboundedReceiver<Vec<(RunId, u64, u64)>>),
+    measured: (mpsc::UnboundedSender<Measured>, mpsc::UnboundedReceiver<Measured>),
     /// Nobody sends, where there is no control socket.
     commands: mpsc::Receiver<Command>,
 }
+
+/// Runs that use more memory than they may: how much, and how much they may, in bytes.
+type Measured = Vec<(RunId, u64, u64)>;
 
 /// What we know of a process beside its place in the plan.
 struct Job {
@@ -527,7 +533,7 @@ impl Driver {
         });
     }
 
-    fn measured(&mut self, over: Vec<(RunId, u64, u64)>) {
+    fn measured(&mut self, over: Measured) {
         self.look_at_memory = Some(Instant::now() + LOOK_AT_MEMORY);
         for (run, used, limit) in over {
             self.feed(Event::OverMemory { run, used, limit });
@@ -572,448 +578,6 @@ impl Driver {
             }
         }
     }
-
-    // === what is shown ===
-
-    fn publish(&mut self) {
-        let phase = self.pod.phase().clone();
-        if self.published == (self.pod.generation(), phase.clone()) && self.shown_anew.is_empty() {
-            return;
-        }
-        let mut changed: BTreeSet<JobId> = if self.published.1 == phase && self.published.0 != u64::MAX {
-            self.pod.take_changed()
-        } else {
-            // What the whole is at is told of each.
-            self.pod.take_changed();
-            self.pod.order().iter().copied().collect()
-        };
-        changed.append(&mut self.shown_anew);
-        for id in changed {
-            self.show(id);
-        }
-        self.published = (self.pod.generation(), phase);
-        self.publish_anyway();
-    }
-
-    fn show(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get(&id) else { return };
-        let Some(snapshot) = self.pod.job(id) else { return };
-        let pid = snapshot.run.and_then(|run| self.groups.pid(run));
-        let before = self.views.get(&id).map(|view| &**view);
-        let view = ProcessView::own(
-            &job.constants,
-            snapshot,
-            self.pod.phase(),
-            pid,
-            job.said.as_deref(),
-            before,
-            self.clock,
-        );
-        self.views.insert(id, Arc::new(view));
-    }
-
-    fn publish_anyway(&mut self) {
-        let processes = self.pod.order().iter().filter_map(|id| self.views.get(id).cloned()).collect();
-        let end_by = self.pod.end_by();
-        let was_ready = self.hub.view().health.ready.is_yes();
-        let view = View::own(
-            self.mode,
-            self.pod.generation(),
-            self.pod.phase(),
-            end_by,
-            processes,
-            self.many.is_some(),
-        );
-        let ready = view.health.ready.is_yes();
-        let ending = view.ending.is_some();
-        if let Some(many) = &self.many {
-            let gone = if many.plan.readiness_file_sticky { ending || view.over } else { !ready };
-            if ready || gone {
-                self.keep_readiness_file(ready);
-            }
-            if ready != was_ready && !ending {
-                let status = if ready { "all are ready" } else { "not all are ready" };
-                let why = view.reason(&view.health.ready).map(|why| format!(": {why}")).unwrap_or_default();
-                log::info!("{status}{why}");
-                if ready {
-                    self.notify.ready(status);
-                } else {
-                    self.notify.status(status);
-                }
-            }
-        }
-        self.hub.publish(view);
-    }
-
-    /// A limit that nobody keeps is told.
-    fn warn_of_limits(&self) {
-        if self.cgroups.as_ref().is_some_and(Cgroups::limits_processors) {
-            return;
-        }
-        for plan in
-            self.jobs.values().filter_map(|job| job.plan.as_ref()).filter(|plan| plan.cpu_limit.is_some())
-        {
-            log::warn!(process:% = plan.name; "its limit of processors is not kept: no control group is ours that could");
-        }
-    }
-
-    /// What a run before us, which was killed, may have left.
-    fn remove_readiness_file(&mut self) {
-        self.keep_readiness_file(false);
-    }
-
-    /// Makes or removes the readiness file, if that has to be done.
-    fn keep_readiness_file(&mut self, there: bool) {
-        let Some(file) = self.many.as_ref().and_then(|many| many.plan.readiness_file.as_ref()) else {
-            return;
-        };
-        if self.readiness_file == Some(there) {
-            return;
-        }
-        let result = if there {
-            // Nobody's link is followed to some other file.
-            let made = fs::OpenOptions::new().write(true).create_new(true).open(file).map(drop);
-            made.or_else(
-                |error| if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) },
-            )
-        } else {
-            let gone = fs::remove_file(file);
-            gone.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
-        };
-        match result {
-            Ok(()) => (self.readiness_file, self.readiness_trouble) = (Some(there), None),
-            Err(error) if self.readiness_trouble == Some(error.kind()) => {}
-            Err(error) => {
-                log::warn!(file:% = file.display(); "cannot keep the readiness file: {error}");
-                self.readiness_trouble = Some(error.kind());
-            }
-        }
-    }
-
-    /// What somebody who sends us USR1 wants to know.
-    fn print_state(&self) {
-        for view in self.hub.view().processes.iter() {
-            let pid = view.pid.map(|pid| pid.to_string()).unwrap_or_default();
-            let starts = view.own.as_ref().map_or(0, |own| own.job.starts);
-            log::warn!(process:% = view.name, pid:% = pid, starts = starts; "{}", view.state);
-        }
-    }
-
-    // === effects ===
-
-    fn perform(&mut self, effect: Effect) {
-        match effect {
-            Effect::Spawn { job, run } => self.starts.push_back((job, run)),
-            Effect::Signal { run, signal, reach } => self.groups.signal(run, signal, reach),
-            Effect::Probe { job, kind, attempt, .. } => self.probe(job, kind, attempt),
-            Effect::Hook { job, kind, attempt, .. } => self.hook(job, kind, attempt),
-            Effect::Abort(attempt) => {
-                if let Some(task) = self.tasks.remove(&attempt) {
-                    task.abort();
-                }
-            }
-            Effect::Tell(news) => self.tell(&news),
-            Effect::Answer { request, answer } => {
-                if let Some(reply) = self.requests.remove(&request) {
-                    // Whoever asked may have gone.
-                    let _ = reply.send(answer.map_err(ControlError::Refused));
-                }
-            }
-            Effect::Forget(job) => {
-                self.jobs.remove(&job);
-                self.views.remove(&job);
-                self.outputs.forget(job);
-            }
-            Effect::End { code, from } => self.end = Some((code, from)),
-        }
-    }
-
-    fn spawn(&mut self, id: JobId, run: RunId) -> Result<(), SpawnError> {
-        let Some(job) = self.jobs.get_mut(&id) else {
-            let message = "there is no such process".to_owned();
-            return Err(SpawnError { kind: SpawnErrorKind::System, message });
-        };
-        let command = job.program.command.to_string_lossy();
-        let system = |what: &str, error: &io::Error| SpawnError {
-            kind: SpawnErrorKind::System,
-            message: format!("cannot start '{command}': {what}: {}", describe(error)),
-        };
-        let pipes = self.outputs.pipes(id).map_err(|error| system("no pipe", &error))?;
-        let Pipes { stdout, stderr, ends } = pipes;
-        let mut start = Start::with(stdout, stderr);
-        let mut ear: Option<Ear> = None;
-        let mut cgroup = None;
-        if let Some(plan) = &job.plan {
-            start.variables.push((MARK, Groups::mark(run).into()));
-            if let Some(cgroups) = &self.cgroups {
-                let made = cgroups.make(&plan.name, run, plan.memory_limit, plan.cpu_limit);
-                let made = made.and_then(|group| Ok((group.entry()?, group)));
-                let (entry, group) = made.map_err(|error| system("no control group", &error))?;
-                (start.cgroup, cgroup) = (Some(entry), Some(group));
-            }
-            if let Some(kind) = plan.notify {
-                let user = job.program.attributes.user;
-                let made = announce::prepare(kind, run, user, job.watchdog, &mut start);
-                ear = Some(made.map_err(|error| system("nowhere to say that it is ready", &error))?);
-            }
-        } else {
-            start.stdin = true;
-            start.foreground = self.terminal.as_ref().is_some_and(Terminal::offer);
-        }
-        match spawn(&job.program, start) {
-            Ok(pid) => {
-                self.groups.enter(run, pid, cgroup);
-                self.outputs.follow(id, run, pid, ends);
-                if let Some(ear) = ear {
-                    self.ears.insert(run, announce::listen(run, pid, ear, self.inbox.said.0.clone()));
-                }
-                let now = Instant::now();
-                if self.pod.job(id).is_some_and(|job| job.starts > 0) {
-                    job.restarts.push_back(now);
-                    job.restarts.drain(..job.restarts.len().saturating_sub(RESTARTS_KEPT));
-                }
-                (job.started, job.heart_beat, job.said) = (now, None, None);
-                Ok(())
-            }
-            Err(error) => {
-                if let Some(terminal) = &self.terminal {
-                    terminal.ended(false);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    fn probe(&mut self, id: JobId, kind: ProbeKind, attempt: AttemptId) {
-        let Some(job) = self.jobs.get(&id) else { return };
-        let facts = Facts {
-            restarts: job.restarts.iter().map(Instant::elapsed).collect(),
-            heart_beat: job.heart_beat.unwrap_or(job.started).elapsed(),
-        };
-        let checks = Arc::clone(&job.checks[kind as usize]);
-        let (runner, results) = (self.inbox.asked.0.clone(), self.inbox.results.0.clone());
-        let task = probe::begin_probe(attempt, checks, job.limits[kind as usize], facts, runner, results);
-        self.tasks.insert(attempt, task);
-    }
-
-    fn hook(&mut self, id: JobId, kind: HookKind, attempt: AttemptId) {
-        let action = self.jobs.get(&id).and_then(|job| job.hooks[kind as usize].clone());
-        let Some(action) = action else {
-            return self.events.push_back(Event::Hooked { attempt, failed: None });
-        };
-        let (runner, results) = (self.inbox.asked.0.clone(), self.inbox.results.0.clone());
-        self.tasks.insert(attempt, probe::begin_hook(attempt, action, runner, results));
-    }
-
-    /// Starts a command of a probe or hook.
-    fn start_helper(&mut self, asked: Asked) {
-        let Asked { program, start, started } = asked;
-        match spawn(&program, start) {
-            Ok(pid) => {
-                let (told, ended) = oneshot::channel();
-                self.groups.enter_helper(pid, told);
-                // If nobody waits for it any more, it is killed with this.
-                drop(started.send(Ok(Group { pid, ended })));
-            }
-            Err(error) => drop(started.send(Err(error.message))),
-        }
-    }
-
-    fn tell(&mut self, news: &News) {
-        let Some(job) = self.jobs.get(&news.job) else { return };
-        let name = Arc::clone(&job.constants.name);
-        let (level, message) = tell::words(news);
-        let pid = news.run.and_then(|run| self.groups.pid(run));
-        match (news.run, pid) {
-            (Some(run), Some(pid)) => log::log!(level, process:% = name, run = run.0, pid = pid; "{message}"),
-            (Some(run), None) => log::log!(level, process:% = name, run = run.0; "{message}"),
-            (None, _) => log::log!(level, process:% = name; "{message}"),
-        }
-        match &news.what {
-            What::Started { .. } if self.many.is_none() => self.notify.ready(&format!("{name}: {message}")),
-            What::Ending { .. } if *self.pod.phase() != PodPhase::Up => {
-                self.notify.stopping(&format!("{name}: {message}"));
-            }
-            What::Exited { .. } | What::Restarting { .. } | What::GaveUp { .. } => {
-                self.notify.status(&format!("{name}: {message}"));
-            }
-            What::Stuck { abandoned: true } => {
-                if let Some(run) = news.run {
-                    self.groups.abandon(run);
-                }
-            }
-            _ => {}
-        }
-        self.hub.metrics.count(&name, &news.what);
-        self.hub.tell(Change {
-            number: 0,
-            at: String::new(),
-            process: name.to_string(),
-            run: news.run.map(|run| run.0),
-            pid,
-            event: news.what.label(),
-            cause: tell::cause(&news.what),
-            message,
-        });
-    }
-
-    /// Who decided how it ended, for whoever asks what became of the container.
-    fn last_word(&mut self) {
-        let (Some(many), Some((code, from))) = (&self.many, self.end) else { return };
-        let view = from.and_then(|id| self.views.get(&id));
-        let kept = from.and_then(|id| self.outputs.kept(id));
-        let lines: Vec<_> =
-            kept.iter().flat_map(|kept| kept.lines(LAST_LINES)).map(|line| line.text).collect();
-        let report = termination::report(code, view.map(|view| &**view), &lines);
-        if code != 0 {
-            let first = report.lines().next().unwrap_or_default();
-            log::error!(code = code; "{first}");
-        }
-        termination::write(&many.termination_log, &report);
-        self.remove_readiness_file();
-    }
-
-    // === requests ===
-
-    fn command(&mut self, command: Command) {
-        match command {
-            Command::Process { name, wish, reply } => {
-                let id = match self.find(&name) {
-                    Ok(id) => id,
-                    Err(error) => return drop(reply.send(Err(error))),
-                };
-                let what = match wish {
-                    Wish::Start => Request::Start(id),
-                    Wish::Stop => Request::Stop(id),
-                    Wish::Restart => Request::Restart(id),
-                    Wish::Signal(signal) => Request::Signal(id, signal),
-                };
-                self.request(what, reply);
-            }
-            Command::End(reply) => self.request(Request::End, reply),
-            Command::Reload(reply) => {
-                let result = self.reload();
-                match &result {
-                    Ok(reloaded) => log::info!("read again: {}", in_words(reloaded)),
-                    Err(error) => log::error!("not read again, nothing has changed: {error}"),
-                }
-                let _ = reply.send(result);
-            }
-            Command::HeartBeat { name, reply } => {
-                let result = self.find(&name).map(|id| {
-                    if let Some(job) = self.jobs.get_mut(&id) {
-                        job.heart_beat = Some(Instant::now());
-                    }
-                });
-                let _ = reply.send(result);
-            }
-        }
-    }
-
-    fn find(&self, name: &str) -> Result<JobId, ControlError> {
-        let retired = |id: &JobId| self.pod.job(*id).is_none_or(|job| job.retired);
-        let planned = self.pod.order().iter().filter(|id| !retired(id));
-        let named = |id: &&JobId| self.jobs.get(id).is_some_and(|job| &*job.constants.name == name);
-        planned.clone().find(named).copied().ok_or_else(|| {
-            let names: Vec<_> =
-                planned.filter_map(|id| Some(self.jobs.get(id)?.constants.name.clone())).collect();
-            let hint = crate::config::read::hint(name, names.iter().map(|name| &**name));
-            ControlError::Unknown(format!("there is no process '{name}'{hint}"))
-        })
-    }
-
-    fn request(&mut self, what: Request, reply: Reply<Fulfilled>) {
-        self.next_request += 1;
-        let request = RequestId(self.next_request);
-        self.requests.insert(request, reply);
-        self.feed(Event::Asked { request, what });
-    }
-
-    /// Reads the configuration again. All or nothing: a file that is not all right changes nothing.
-    fn reload(&mut self) -> Result<Reloaded, ControlError> {
-        let Some(many) = &self.many else {
-            return Err(ControlError::Configuration(
-                "there is no configuration that could be read again".to_owned(),
-            ));
-        };
-        if *self.pod.phase() != PodPhase::Up {
-            return Err(ControlError::Refused(Refusal::Ending));
-        }
-        if let Source::File(path) = &many.source
-            && !path.is_file()
-        {
-            // A pipe cannot be read again, and must not hold us up.
-            return Err(ControlError::Configuration(format!("{} is no regular file", path.display())));
-        }
-        let new = up::load(&many.source, &many.beside, &Real)
-            .map_err(|error| ControlError::Configuration(error.to_string()))?;
-        let first_new = self.pod.places();
-        let Diff { places, told } = diff(&many.plan, &many.places, &new, first_new);
-        let fresh = || (0..new.processes.len()).filter(|place| places[*place].0 >= first_new);
-        for place in fresh() {
-            let process = &new.processes[place];
-            let planned = self.outputs.plan(
-                places[place],
-                &process.name,
-                streams(process),
-                process.logs.clone(),
-                false,
-            );
-            planned
-                .map_err(|error| ControlError::Configuration(format!("no output: {}", describe(&error))))?;
-        }
-        for place in fresh() {
-            let process = &new.processes[place];
-            let made = Process {
-                constants: constants(process),
-                program: process.program.clone(),
-                plan: Some(process.clone()),
-            };
-            self.jobs.insert(places[place], Job::new(made, &new.plan.jobs[place]));
-        }
-        let Plan { jobs, mut frame } = new.plan.clone();
-        let placed = jobs.into_iter().zip(&places).map(|(mut job, place)| {
-            for need in &mut job.needs {
-                need.job = places[need.job.0];
-            }
-            (*place, job)
-        });
-        let jobs = placed.collect();
-        if let engine::ExitRule::From(id) = &mut frame.exit {
-            *id = places[id.0];
-        }
-        if new.processes.iter().any(|process| process.memory_limit.is_some()) && self.look_at_memory.is_none()
-        {
-            self.look_at_memory = Some(Instant::now());
-        }
-        if let Some(many) = &mut self.many {
-            (many.plan, many.places) = (new, places);
-        }
-        let (reply, mut answer) = oneshot::channel();
-        self.next_request += 1;
-        let request = RequestId(self.next_request);
-        self.requests.insert(request, reply);
-        self.feed(Event::Reloaded { request, jobs, frame });
-        self.publish();
-        match answer.try_recv() {
-            Ok(Err(refused)) => Err(refused),
-            Ok(Ok(_)) | Err(_) => Ok(told),
-        }
-    }
-}
-
-fn in_words(reloaded: &Reloaded) -> String {
-    let list = |what: &str, names: &[String]| match names {
-        [] => String::new(),
-        names => format!("{what} {}; ", names.join(", ")),
-    };
-    let Reloaded { added, changed, removed, kept } = reloaded;
-    format!(
-        "{}{}{}{kept} as before",
-        list("added", added),
-        list("changed", changed),
-        list("removed", removed)
-    )
 }
 
 /// Waits until then; for ever, if there is no then.

@@ -1,0 +1,181 @@
+//! What the engine wants: processes, signals, probes, hooks, words.
+
+use std::io;
+use std::sync::Arc;
+
+use engine::{
+    AttemptId, Effect, Event, HookKind, JobId, News, PodPhase, ProbeKind, RunId, SpawnError, SpawnErrorKind,
+    What,
+};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::{Driver, RESTARTS_KEPT};
+use crate::announce::{self, Ear};
+use crate::control::ControlError;
+use crate::hub::Change;
+use crate::output::Pipes;
+use crate::probe::{self, Asked, Facts, Group};
+use crate::process::group::{Groups, MARK};
+use crate::process::spawn::{Start, spawn};
+use crate::process::terminal::Terminal;
+use crate::tell;
+use crate::words::describe;
+
+impl Driver {
+    pub(super) fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Spawn { job, run } => self.starts.push_back((job, run)),
+            Effect::Signal { run, signal, reach } => self.groups.signal(run, signal, reach),
+            Effect::Probe { job, kind, attempt, .. } => self.probe(job, kind, attempt),
+            Effect::Hook { job, kind, attempt, .. } => self.hook(job, kind, attempt),
+            Effect::Abort(attempt) => {
+                if let Some(task) = self.tasks.remove(&attempt) {
+                    task.abort();
+                }
+            }
+            Effect::Tell(news) => self.tell(&news),
+            Effect::Answer { request, answer } => {
+                if let Some(reply) = self.requests.remove(&request) {
+                    // Whoever asked may have gone.
+                    let _ = reply.send(answer.map_err(ControlError::Refused));
+                }
+            }
+            Effect::Forget(job) => {
+                self.jobs.remove(&job);
+                self.views.remove(&job);
+                self.outputs.forget(job);
+            }
+            Effect::End { code, from } => self.end = Some((code, from)),
+        }
+    }
+
+    pub(super) fn spawn(&mut self, id: JobId, run: RunId) -> Result<(), SpawnError> {
+        let Some(job) = self.jobs.get_mut(&id) else {
+            let message = "there is no such process".to_owned();
+            return Err(SpawnError { kind: SpawnErrorKind::System, message });
+        };
+        let command = job.program.command.to_string_lossy();
+        let system = |what: &str, error: &io::Error| SpawnError {
+            kind: SpawnErrorKind::System,
+            message: format!("cannot start '{command}': {what}: {}", describe(error)),
+        };
+        let pipes = self.outputs.pipes(id).map_err(|error| system("no pipe", &error))?;
+        let Pipes { stdout, stderr, ends } = pipes;
+        let mut start = Start::with(stdout, stderr);
+        let mut ear: Option<Ear> = None;
+        let mut cgroup = None;
+        if let Some(plan) = &job.plan {
+            start.variables.push((MARK, Groups::mark(run).into()));
+            if let Some(cgroups) = &self.cgroups {
+                let made = cgroups.make(&plan.name, run, plan.memory_limit, plan.cpu_limit);
+                let made = made.and_then(|group| Ok((group.entry()?, group)));
+                let (entry, group) = made.map_err(|error| system("no control group", &error))?;
+                (start.cgroup, cgroup) = (Some(entry), Some(group));
+            }
+            if let Some(kind) = plan.notify {
+                let user = job.program.attributes.user;
+                let made = announce::prepare(kind, run, user, job.watchdog, &mut start);
+                ear = Some(made.map_err(|error| system("nowhere to say that it is ready", &error))?);
+            }
+        } else {
+            start.stdin = true;
+            start.foreground = self.terminal.as_ref().is_some_and(Terminal::offer);
+        }
+        match spawn(&job.program, start) {
+            Ok(pid) => {
+                self.groups.enter(run, pid, cgroup);
+                self.outputs.follow(id, run, pid, ends);
+                if let Some(ear) = ear {
+                    self.ears.insert(run, announce::listen(run, pid, ear, self.inbox.said.0.clone()));
+                }
+                let now = Instant::now();
+                if self.pod.job(id).is_some_and(|job| job.starts > 0) {
+                    job.restarts.push_back(now);
+                    job.restarts.drain(..job.restarts.len().saturating_sub(RESTARTS_KEPT));
+                }
+                (job.started, job.heart_beat, job.said) = (now, None, None);
+                Ok(())
+            }
+            Err(error) => {
+                if let Some(terminal) = &self.terminal {
+                    terminal.ended(false);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) fn probe(&mut self, id: JobId, kind: ProbeKind, attempt: AttemptId) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let facts = Facts {
+            restarts: job.restarts.iter().map(Instant::elapsed).collect(),
+            heart_beat: job.heart_beat.unwrap_or(job.started).elapsed(),
+        };
+        let checks = Arc::clone(&job.checks[kind as usize]);
+        let (runner, results) = (self.inbox.asked.0.clone(), self.inbox.results.0.clone());
+        let task = probe::begin_probe(attempt, checks, job.limits[kind as usize], facts, runner, results);
+        self.tasks.insert(attempt, task);
+    }
+
+    pub(super) fn hook(&mut self, id: JobId, kind: HookKind, attempt: AttemptId) {
+        let action = self.jobs.get(&id).and_then(|job| job.hooks[kind as usize].clone());
+        let Some(action) = action else {
+            return self.events.push_back(Event::Hooked { attempt, failed: None });
+        };
+        let (runner, results) = (self.inbox.asked.0.clone(), self.inbox.results.0.clone());
+        self.tasks.insert(attempt, probe::begin_hook(attempt, action, runner, results));
+    }
+
+    /// Starts a command of a probe or hook.
+    pub(super) fn start_helper(&mut self, asked: Asked) {
+        let Asked { program, start, started } = asked;
+        match spawn(&program, start) {
+            Ok(pid) => {
+                let (told, ended) = oneshot::channel();
+                self.groups.enter_helper(pid, told);
+                // If nobody waits for it any more, it is killed with this.
+                drop(started.send(Ok(Group { pid, ended })));
+            }
+            Err(error) => drop(started.send(Err(error.message))),
+        }
+    }
+
+    pub(super) fn tell(&mut self, news: &News) {
+        let Some(job) = self.jobs.get(&news.job) else { return };
+        let name = Arc::clone(&job.constants.name);
+        let (level, message) = tell::words(news);
+        let pid = news.run.and_then(|run| self.groups.pid(run));
+        match (news.run, pid) {
+            (Some(run), Some(pid)) => log::log!(level, process:% = name, run = run.0, pid = pid; "{message}"),
+            (Some(run), None) => log::log!(level, process:% = name, run = run.0; "{message}"),
+            (None, _) => log::log!(level, process:% = name; "{message}"),
+        }
+        match &news.what {
+            What::Started { .. } if self.many.is_none() => self.notify.ready(&format!("{name}: {message}")),
+            What::Ending { .. } if *self.pod.phase() != PodPhase::Up => {
+                self.notify.stopping(&format!("{name}: {message}"));
+            }
+            What::Exited { .. } | What::Restarting { .. } | What::GaveUp { .. } => {
+                self.notify.status(&format!("{name}: {message}"));
+            }
+            What::Stuck { abandoned: true } => {
+                if let Some(run) = news.run {
+                    self.groups.abandon(run);
+                }
+            }
+            _ => {}
+        }
+        self.hub.metrics.count(&name, &news.what);
+        self.hub.tell(Change {
+            number: 0,
+            at: String::new(),
+            process: name.to_string(),
+            run: news.run.map(|run| run.0),
+            pid,
+            event: news.what.label(),
+            cause: tell::cause(&news.what),
+            message,
+        });
+    }
+}
