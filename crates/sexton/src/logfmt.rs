@@ -8,27 +8,56 @@ pub fn append(line: &mut Vec<u8>, key: &str, value: &[u8]) {
     }
     line.extend_from_slice(key.as_bytes());
     line.push(b'=');
-    let bare = |byte: &u8| *byte > b' ' && !matches!(*byte, b'"' | b'=' | b'\\' | 0x7f);
-    if !value.is_empty() && value.iter().all(bare) {
+    if is_bare(value) {
         line.extend_from_slice(value);
         return;
     }
     line.push(b'"');
-    for byte in value {
-        match byte {
-            b'"' | b'\\' => line.extend_from_slice(&[b'\\', *byte]),
-            b'\n' => line.extend_from_slice(b"\\n"),
-            b'\r' => line.extend_from_slice(b"\\r"),
-            b'\t' => line.extend_from_slice(b"\\t"),
-            0..0x20 | 0x7f => {
-                const HEX: &[u8; 16] = b"0123456789abcdef";
-                line.extend_from_slice(b"\\u00");
-                line.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-            }
-            _ => line.push(*byte),
+    let mut rest = value;
+    while !rest.is_empty() {
+        let plain = plain_prefix(rest);
+        line.extend_from_slice(&rest[..plain]);
+        rest = &rest[plain..];
+        if let Some((byte, behind)) = rest.split_first() {
+            escape(line, *byte);
+            rest = behind;
         }
     }
     line.push(b'"');
+}
+
+/// Needs no quotes. Whole blocks are looked at without a branch for each byte, which the compiler makes use of.
+fn is_bare(value: &[u8]) -> bool {
+    let bad = |byte: u8| byte <= b' ' || matches!(byte, b'"' | b'=' | b'\\' | 0x7f);
+    !value.is_empty() && !value.iter().fold(false, |any, byte| any | bad(*byte))
+}
+
+/// How many bytes at the beginning stand for themselves within quotes.
+fn plain_prefix(value: &[u8]) -> usize {
+    const BLOCK: usize = 32;
+    let special = |byte: u8| byte < b' ' || matches!(byte, b'"' | b'\\' | 0x7f);
+    let mut plain = 0;
+    for block in value.chunks(BLOCK) {
+        if block.iter().fold(false, |any, byte| any | special(*byte)) {
+            return plain + block.iter().position(|byte| special(*byte)).unwrap_or(block.len());
+        }
+        plain += block.len();
+    }
+    plain
+}
+
+fn escape(line: &mut Vec<u8>, byte: u8) {
+    match byte {
+        b'"' | b'\\' => line.extend_from_slice(&[b'\\', byte]),
+        b'\n' => line.extend_from_slice(b"\\n"),
+        b'\r' => line.extend_from_slice(b"\\r"),
+        b'\t' => line.extend_from_slice(b"\\t"),
+        _ => {
+            const HEX: &[u8; 16] = b"0123456789abcdef";
+            line.extend_from_slice(b"\\u00");
+            line.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -50,6 +79,16 @@ mod tests {
         assert_eq!(encoded(b"say \"x\"\\\n\x1b\x7f"), b"k=\"say \\\"x\\\"\\\\\\n\\u001b\\u007f\"");
         assert_eq!(encoded(b"\xff \xfe"), b"k=\"\xff \xfe\"", "what is no UTF-8 survives");
         assert_eq!(encoded("größe".as_bytes()), "k=größe".as_bytes());
+    }
+
+    #[test]
+    fn what_must_be_escaped_is_found_wherever_it_stands() {
+        for at in 0..100 {
+            let mut value = vec![b' '; 100];
+            value[at] = b'"';
+            let expected = format!("k=\"{}\\\"{}\"", " ".repeat(at), " ".repeat(99 - at));
+            assert_eq!(encoded(&value), expected.as_bytes(), "{at}");
+        }
     }
 
     #[test]

@@ -252,11 +252,19 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if self.ended().is_none() {
-            let descendants = self.descendants();
-            send(self.pid(), libc::SIGKILL);
-            for pid in descendants.keys() {
-                send(*pid, libc::SIGKILL);
+            // Stopped first: what it starts in these moments would escape us.
+            send(self.pid(), libc::SIGSTOP);
+            for _ in 0..100 {
+                let alive: Vec<_> =
+                    self.descendants().into_keys().filter(|pid| tree::is_alive(*pid)).collect();
+                if alive.is_empty() {
+                    break;
+                }
+                for pid in alive {
+                    send(pid, libc::SIGKILL);
+                }
             }
+            send(self.pid(), libc::SIGKILL);
             let _ = self.child.wait();
         }
     }
