@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::Router;
 use engine::pod::Seed;
 use engine::{JobId, Plan};
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::config::environment::Real;
@@ -75,6 +76,9 @@ impl LifeError {
         }
     }
 }
+
+/// What the thread of the servers may need: no recursion of ours is deep.
+const SERVER_STACK: usize = 512 << 10;
 
 fn system(what: &'static str) -> impl FnOnce(io::Error) -> LifeError {
     move |source| LifeError::System { what, source }
@@ -230,14 +234,13 @@ async fn look_after_many(
     let (controls, commands) = mpsc::channel(control::QUEUE);
     hub.controls = Some(controls);
     let hub = Arc::new(hub);
-    let server = serve(bound, &hub, router(Arc::clone(&hub), answers, clock))?;
-    let (control, guard) = match control {
-        Some(ControlSocket { bound, guard }) => {
-            let router = control_router(Arc::clone(&hub), answers, clock);
-            (serve(vec![bound], &hub, router)?, Some(guard))
-        }
-        None => (None, None),
-    };
+    let mut servers = vec![(bound, router(Arc::clone(&hub), answers, clock))];
+    let guard = control.map(|ControlSocket { bound, guard }| {
+        servers.push((vec![bound], control_router(Arc::clone(&hub), answers, clock)));
+        guard
+    });
+    servers.retain(|(bound, _)| !bound.is_empty());
+    let apart = if servers.is_empty() { None } else { Some(Apart::start(servers, &hub)?) };
     let processes = plan.processes.iter().zip(constants);
     let processes = processes.map(|(process, constants)| Process {
         constants,
@@ -266,8 +269,8 @@ async fn look_after_many(
     });
     let code = driver.run().await.map_err(system("signals"))?;
     drop(guard);
-    for server in [control, server].into_iter().flatten() {
-        server.finish().await;
+    if let Some(apart) = apart {
+        apart.finish();
     }
     Ok(code)
 }
@@ -298,6 +301,48 @@ async fn look_at(
         server.finish().await;
     }
     Ok(code)
+}
+
+/// Servers on a thread of their own: what the driver is at, making a hundred processes say, holds up no answer.
+struct Apart {
+    thread: JoinHandle<()>,
+    over: oneshot::Sender<()>,
+}
+
+impl Apart {
+    fn start(servers: Vec<(Vec<Bound>, Router)>, hub: &Arc<Hub>) -> Result<Self, LifeError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(system("an event loop"))?;
+        let (over, end) = oneshot::channel();
+        let (told, started) = std::sync::mpsc::channel();
+        let hub = Arc::clone(hub);
+        let thread =
+            std::thread::Builder::new().name("http".to_owned()).stack_size(SERVER_STACK).spawn(move || {
+                runtime.block_on(async {
+                    let begun = servers.into_iter().map(|(bound, router)| serve(bound, &hub, router));
+                    let servers = match begun.collect::<Result<Vec<_>, _>>() {
+                        Ok(servers) => servers,
+                        Err(error) => return drop(told.send(Err(error))),
+                    };
+                    let _ = told.send(Ok(()));
+                    let _ = end.await;
+                    for server in servers.into_iter().flatten() {
+                        server.finish().await;
+                    }
+                });
+                // Whatever is still under way, nobody waits for it any more.
+                runtime.shutdown_timeout(Duration::ZERO);
+            });
+        let thread = thread.map_err(system("a thread for the server"))?;
+        started.recv().map_err(|error| system("a server")(io::Error::other(error)))??;
+        Ok(Self { thread, over })
+    }
+
+    /// Lets answers that are under way go out, but not for long.
+    fn finish(self) {
+        let _ = self.over.send(());
+        let _ = self.thread.join();
+    }
 }
 
 fn serve(bound: Vec<Bound>, hub: &Arc<Hub>, router: Router) -> Result<Option<Server>, LifeError> {

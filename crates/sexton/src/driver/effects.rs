@@ -37,8 +37,7 @@ impl Driver {
             Effect::Tell(news) => self.tell(&news),
             Effect::Answer { request, answer } => {
                 if let Some(reply) = self.requests.remove(&request) {
-                    // Whoever asked may have gone.
-                    let _ = reply.send(answer.map_err(ControlError::Refused));
+                    self.replies.push((reply, answer.map_err(ControlError::Refused)));
                 }
             }
             Effect::Forget(job) => {

@@ -38,7 +38,7 @@ use crate::clock::Clock;
 use crate::config::environment::Real;
 use crate::config::up::{Action, Beside, Check, ProcessPlan, Source, UpPlan};
 use crate::config::{OutputPlan, StreamPlan};
-use crate::control::{Command, Reply};
+use crate::control::{Command, ControlError, Reply};
 use crate::figures;
 use crate::hub::Hub;
 use crate::journal::Journal;
@@ -100,6 +100,8 @@ pub struct Driver {
     ears: BTreeMap<RunId, AbortHandle>,
     inbox: Inbox,
     requests: BTreeMap<RequestId, Reply<Fulfilled>>,
+    /// Answers that go out when what they tell of has been published.
+    replies: Vec<(Reply<Fulfilled>, Result<Fulfilled, ControlError>)>,
     next_request: u64,
     look_again: Option<(Instant, Duration)>,
     look_at_memory: Option<Instant>,
@@ -290,6 +292,7 @@ impl Driver {
                 commands: parts.commands,
             },
             requests: BTreeMap::new(),
+            replies: Vec::new(),
             next_request: 0,
             look_again: None,
             look_at_memory: limited.then(Instant::now),

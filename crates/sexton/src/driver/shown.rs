@@ -13,7 +13,16 @@ use crate::termination;
 use crate::view::{ProcessView, View};
 
 impl Driver {
+    /// Shows what has changed, and only then answers: whoever has an answer sees what it tells of.
     pub(super) fn publish(&mut self) {
+        self.show_changed();
+        for (reply, answer) in self.replies.drain(..) {
+            // Whoever asked may have gone.
+            let _ = reply.send(answer);
+        }
+    }
+
+    fn show_changed(&mut self) {
         let phase = self.pod.phase().clone();
         if self.published == (self.pod.generation(), phase.clone()) && self.shown_anew.is_empty() {
             return;

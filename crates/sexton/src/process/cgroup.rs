@@ -5,9 +5,9 @@
 //!
 //! ```text
 //! our group (delegated to us)
-//! ├── sexton-PID      ourselves: a group with controllers for others must have no processes itself
-//! ├── web.3           a run
-//! └── worker.7
+//! ├── sexton-PID           ourselves: a group with controllers for others must have no processes itself
+//! ├── sexton-PID-web.3     a run
+//! └── sexton-PID-worker.7
 //! ```
 //!
 //! A group is taken for ours if we are PID 1 of a container, if its owner is our user and that is not root, or if
@@ -95,7 +95,7 @@ impl Cgroups {
         memory: Option<u64>,
         cpu: Option<f64>,
     ) -> io::Result<RunGroup> {
-        let path = self.own.join(format!("{name}.{}", run.0));
+        let path = self.own.join(format!("sexton-{}-{name}.{}", std::process::id(), run.0));
         fs::create_dir(&path)?;
         let mut group = RunGroup { path, limits_memory: false };
         if let (Some(bytes), true) = (memory, self.memory) {

@@ -84,7 +84,7 @@ fn in_a_control_group_nobody_escapes_and_nothing_is_left() {
         std::fs::read_to_string(directory.path().join("daemon")).ok()?.trim().parse().ok()
     });
     let inside = std::fs::read_to_string(format!("/proc/{daemon}/cgroup")).unwrap_or_default();
-    assert!(inside.lines().any(|line| line.starts_with("0::") && line.contains("/web.")), "{inside}");
+    assert!(inside.lines().any(|line| line.starts_with("0::") && line.contains("-web.")), "{inside}");
     sexton.signal(libc::SIGTERM);
     assert_eq!(sexton.wait(), 0, "{}", sexton.stderr());
     assert!(!testkit::tree::is_alive(daemon));

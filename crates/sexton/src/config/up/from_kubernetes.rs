@@ -83,7 +83,8 @@ fn way_to_pod(root: &Node) -> Option<&'static [&'static str]> {
 
 /// Makes our form of it, and tells what of it means nothing here.
 pub(super) fn file(root: &Node) -> (File, Vec<Problem>, Vec<String>) {
-    let (manifest, found): (Manifest, _) = match root.get("kind").and_then(Node::text) {
+    // What stands around the pod is only looked at for mistakes.
+    let (_, found): (Manifest, _) = match root.get("kind").and_then(Node::text) {
         // Its template stands beside the metadata.
         Some("PodTemplate") => (Manifest::default(), Vec::new()),
         _ => read(root, Keys::Exact),
@@ -118,19 +119,17 @@ pub(super) fn file(root: &Node) -> (File, Vec<Problem>, Vec<String>) {
     if let Some(security) = node.get("securityContext") {
         warnings.unheeded(security, &with(&path, "securityContext"), &OF_SECURITY);
     }
-    let file = of_pod(&manifest, pod, node, &path, &mut problems, &mut warnings);
+    let file = of_pod(pod, node, &path, &mut problems, &mut warnings);
     (file, problems.found, warnings.all)
 }
 
 fn of_pod(
-    manifest: &Manifest,
     pod: Pod,
     node: &Node,
     path: &[Step],
     problems: &mut Problems<'_>,
     warnings: &mut Warnings<'_>,
 ) -> File {
-    let _ = (&manifest.api_version, &manifest.metadata);
     if pod.containers.is_empty() {
         problems.at(path, "containers is missing: a pod has at least one");
     }
