@@ -556,6 +556,7 @@ impl Driver {
                 self.perform(effect);
             }
         }
+        self.groups.signal_strays();
     }
 
     fn note(&mut self, now: engine::Time, event: &Event) {

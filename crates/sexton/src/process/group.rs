@@ -31,6 +31,8 @@ pub struct Groups {
     leaders: BTreeMap<Pid, RunId>,
     /// Those of them whose process has ended and who were told to end, which are looked at each time.
     ending: BTreeSet<RunId>,
+    /// Strays may be there who have not had the signal of their run.
+    untold: bool,
     helpers: BTreeMap<Pid, oneshot::Sender<Exit>>,
     /// Whose a stray is; None: nobody's.
     marks: BTreeMap<Pid, Option<RunId>>,
@@ -97,6 +99,7 @@ impl Groups {
             runs: BTreeMap::new(),
             leaders: BTreeMap::new(),
             ending: BTreeSet::new(),
+            untold: false,
             helpers: BTreeMap::new(),
             marks: BTreeMap::new(),
             sole,
@@ -149,7 +152,7 @@ impl Groups {
         self.ending.remove(&run);
     }
 
-    /// Sends a signal.
+    /// Sends a signal; to those who have left the group, with [`signal_strays`](Self::signal_strays).
     pub fn signal(&mut self, run: RunId, signal: Signal, reach: Reach) {
         let Some(group) = self.runs.get_mut(&run) else { return };
         if !group.empty {
@@ -170,6 +173,14 @@ impl Groups {
             group.condemned = Some(signal);
             group.told.clear();
             self.ending.insert(run);
+            self.untold = true;
+        }
+    }
+
+    /// Passes signals on to those who have left the groups of the runs they were for. Once for all signals that
+    /// are sent together: to find the strays takes a look at all our children.
+    pub fn signal_strays(&mut self) {
+        if self.untold {
             let strays = self.strays();
             self.tell(&strays);
         }
@@ -284,7 +295,7 @@ impl Groups {
         let known = |pid: &Pid| {
             self.leaders.contains_key(pid) || self.helpers.contains_key(pid) || self.inherited.contains(pid)
         };
-        let strays: Vec<Pid> = children.into_iter().filter(|pid| !known(pid)).collect();
+        let strays: BTreeSet<Pid> = children.into_iter().filter(|pid| !known(pid)).collect();
         if self.sole {
             let only = self.runs.keys().next_back().copied();
             return strays.into_iter().filter_map(|pid| Some((pid, only?))).collect();
@@ -299,6 +310,7 @@ impl Groups {
     /// Those of them who have not had the signal that their run is condemned to get it now. A stray is our
     /// unreaped child: its number is its own.
     fn tell(&mut self, strays: &[(Pid, RunId)]) {
+        self.untold = false;
         for (stray, run) in strays {
             let Some(group) = self.runs.get_mut(run) else { continue };
             let Some(signal) = group.condemned else { continue };
