@@ -28,6 +28,9 @@ _sexton() {
             sexton,events)
                 cmd="sexton__subcmd__events"
                 ;;
+            sexton,graves)
+                cmd="sexton__subcmd__graves"
+                ;;
             sexton,install)
                 cmd="sexton__subcmd__install"
                 ;;
@@ -95,7 +98,7 @@ _sexton() {
 
     case "${cmd}" in
         sexton)
-            opts="-i -b -s -S -E -L -v -p -h -V --interface --sidebind --socket-activation --stdout --stderr --stdlog --status-format --verbose --log-format --debug-journal --port --help --version run r supervise s watch w up check schema status logs events why start stop restart signal reload end wait names install debug"
+            opts="-i -b -s -S -E -L -v -p -h -V --interface --sidebind --socket-activation --stdout --stderr --stdlog --status-format --verbose --log-format --debug-journal --port --help --version run r supervise s watch w up check schema status logs events why start stop restart signal reload end wait names graves install debug"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -270,6 +273,28 @@ _sexton() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        sexton__subcmd__graves)
+            opts="-o -h --output --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         sexton__subcmd__install)
             opts="-h --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -405,7 +430,7 @@ _sexton() {
             return 0
             ;;
         sexton__subcmd__run)
-            opts="-w -t -i -b -s -S -E -L -v -p -h --wait --name --ttl --grace-period --stop-signal --interface --sidebind --socket-activation --stdout --stderr --stdlog --status-format --verbose --log-format --debug-journal --port --help"
+            opts="-w -t -i -b -s -S -E -L -v -p -h --wait --name --ttl --grace-period --stop-signal --graveyard --graveyard-mode --graveyard-poll --death-deps --death-dep --birth-deps --birth-dep --birth-timeout --rebirth-timeout --exit-codes --pod-name --namespace --wait-for --quit --quit-when --interface --sidebind --socket-activation --stdout --stderr --stdlog --status-format --verbose --log-format --debug-journal --port --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -436,6 +461,66 @@ _sexton() {
                     return 0
                     ;;
                 --stop-signal)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --graveyard)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --graveyard-mode)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --graveyard-poll)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --death-dep)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --death-deps)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --birth-dep)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --birth-deps)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --birth-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rebirth-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --exit-codes)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pod-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --wait-for)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --quit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --quit-when)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -649,7 +734,7 @@ _sexton() {
             return 0
             ;;
         sexton__subcmd__supervise)
-            opts="-w -t -i -b -s -S -E -L -v -p -h --wait --backoff --backoff-reset --max-restarts --restart-window --name --ttl --grace-period --stop-signal --interface --sidebind --socket-activation --stdout --stderr --stdlog --status-format --verbose --log-format --debug-journal --port --help"
+            opts="-w -t -i -b -s -S -E -L -v -p -h --wait --backoff --backoff-reset --max-restarts --restart-window --name --ttl --grace-period --stop-signal --graveyard --graveyard-mode --graveyard-poll --death-deps --death-dep --birth-deps --birth-dep --birth-timeout --rebirth-timeout --exit-codes --pod-name --namespace --wait-for --quit --quit-when --interface --sidebind --socket-activation --stdout --stderr --stdlog --status-format --verbose --log-format --debug-journal --port --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -696,6 +781,66 @@ _sexton() {
                     return 0
                     ;;
                 --stop-signal)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --graveyard)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --graveyard-mode)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --graveyard-poll)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --death-dep)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --death-deps)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --birth-dep)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --birth-deps)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --birth-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rebirth-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --exit-codes)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pod-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --wait-for)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --quit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --quit-when)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

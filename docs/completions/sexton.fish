@@ -58,6 +58,7 @@ complete -c sexton -n "__fish_sexton_needs_command" -f -a "reload" -d 'Read the 
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "end" -d 'Stop everything, as TERM does'
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "wait" -d 'Wait until all processes are healthy'
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "names" -d 'Print the names of the processes, for completions'
+complete -c sexton -n "__fish_sexton_needs_command" -f -a "graves" -d 'List the tombstones of a graveyard: who was born, is ready, has died'
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "install" -d 'Make links to this program under the names of the tools it stands in for'
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "debug" -d 'For those who look for a fault in sexton itself'
 complete -c sexton -n "__fish_sexton_using_subcommand run" -s w -l wait -d 'Keep answering so long after it ended [default: 0]' -r
@@ -65,6 +66,19 @@ complete -c sexton -n "__fish_sexton_using_subcommand run" -l name -d 'What the 
 complete -c sexton -n "__fish_sexton_using_subcommand run" -s t -l ttl -d 'End it after so long; of a range such as 10s..40s, a random part is drawn at each start; 0 is never' -r
 complete -c sexton -n "__fish_sexton_using_subcommand run" -l grace-period -d 'From the stop signal to KILL [default: 30s]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand run" -l stop-signal -d 'What it is sent when it shall end, and when we get TERM [default: TERM]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -l graveyard -d 'The directory that the containers share. We carve a tombstone there, called as the process is (--name) [default: /graveyard, if a dependency is given]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -l graveyard-mode -d 'The mode of that directory, if we make it [default: 1777]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -l graveyard-poll -d 'Also look at it this often, where changes are not told (network volumes) [default: 1s there, else never]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -l death-dep -l death-deps -d 'End when any of these has ended: main or main:failed,a+b [env: SEXTON_DEATH_DEPS]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -l birth-dep -l birth-deps -d 'Start when all of these are ready: proxy or proxy,db:started@1m? [env: SEXTON_BIRTH_DEPS]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -l birth-timeout -d 'How long to wait for each of them before giving up with exit code 1; 0 is for ever [default: 30s]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -l rebirth-timeout -d 'A death by which we have ended before counts again after this time, if whoever died has not come back [default: 10m]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -l exit-codes -d 'Exit codes that stand for others; caused is any end that was wanted: 143=0,caused=0' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -l pod-name -d 'Ask the Kubernetes API about the containers of this pod: birth dependencies may be any of them' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -l namespace -d 'The pod\'s namespace [default: that of the service account]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -l wait-for -d 'Start when these servers are ready (GET answers 200 to 399): URLs, or istio, envoy, linkerd, cloud-sql-proxy' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -l quit -d 'Tell these to end when we have ended (POST): URLs, or istio, envoy, linkerd, cloud-sql-proxy; ! behind one makes it an error if that does not work' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -l quit-when -d 'Tell them always, or only when our exit code is 0 [default: always]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand run" -s i -l interface -d 'The address to listen at: IPv4 or IPv6 [default: 0.0.0.0]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand run" -s b -l sidebind -d 'Also listen at the next free port above, and report it' -r
 complete -c sexton -n "__fish_sexton_using_subcommand run" -s s -l socket-activation -d 'Take the listener from the service manager (LISTEN_FDS); port and interface do not count then' -r
@@ -82,6 +96,19 @@ complete -c sexton -n "__fish_sexton_using_subcommand r" -l name -d 'What the pr
 complete -c sexton -n "__fish_sexton_using_subcommand r" -s t -l ttl -d 'End it after so long; of a range such as 10s..40s, a random part is drawn at each start; 0 is never' -r
 complete -c sexton -n "__fish_sexton_using_subcommand r" -l grace-period -d 'From the stop signal to KILL [default: 30s]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand r" -l stop-signal -d 'What it is sent when it shall end, and when we get TERM [default: TERM]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -l graveyard -d 'The directory that the containers share. We carve a tombstone there, called as the process is (--name) [default: /graveyard, if a dependency is given]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -l graveyard-mode -d 'The mode of that directory, if we make it [default: 1777]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -l graveyard-poll -d 'Also look at it this often, where changes are not told (network volumes) [default: 1s there, else never]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -l death-dep -l death-deps -d 'End when any of these has ended: main or main:failed,a+b [env: SEXTON_DEATH_DEPS]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -l birth-dep -l birth-deps -d 'Start when all of these are ready: proxy or proxy,db:started@1m? [env: SEXTON_BIRTH_DEPS]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -l birth-timeout -d 'How long to wait for each of them before giving up with exit code 1; 0 is for ever [default: 30s]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -l rebirth-timeout -d 'A death by which we have ended before counts again after this time, if whoever died has not come back [default: 10m]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -l exit-codes -d 'Exit codes that stand for others; caused is any end that was wanted: 143=0,caused=0' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -l pod-name -d 'Ask the Kubernetes API about the containers of this pod: birth dependencies may be any of them' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -l namespace -d 'The pod\'s namespace [default: that of the service account]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -l wait-for -d 'Start when these servers are ready (GET answers 200 to 399): URLs, or istio, envoy, linkerd, cloud-sql-proxy' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -l quit -d 'Tell these to end when we have ended (POST): URLs, or istio, envoy, linkerd, cloud-sql-proxy; ! behind one makes it an error if that does not work' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -l quit-when -d 'Tell them always, or only when our exit code is 0 [default: always]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand r" -s i -l interface -d 'The address to listen at: IPv4 or IPv6 [default: 0.0.0.0]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand r" -s b -l sidebind -d 'Also listen at the next free port above, and report it' -r
 complete -c sexton -n "__fish_sexton_using_subcommand r" -s s -l socket-activation -d 'Take the listener from the service manager (LISTEN_FDS); port and interface do not count then' -r
@@ -103,6 +130,19 @@ complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l name -d 'Wha
 complete -c sexton -n "__fish_sexton_using_subcommand supervise" -s t -l ttl -d 'End it after so long; of a range such as 10s..40s, a random part is drawn at each start; 0 is never' -r
 complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l grace-period -d 'From the stop signal to KILL [default: 30s]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l stop-signal -d 'What it is sent when it shall end, and when we get TERM [default: TERM]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l graveyard -d 'The directory that the containers share. We carve a tombstone there, called as the process is (--name) [default: /graveyard, if a dependency is given]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l graveyard-mode -d 'The mode of that directory, if we make it [default: 1777]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l graveyard-poll -d 'Also look at it this often, where changes are not told (network volumes) [default: 1s there, else never]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l death-dep -l death-deps -d 'End when any of these has ended: main or main:failed,a+b [env: SEXTON_DEATH_DEPS]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l birth-dep -l birth-deps -d 'Start when all of these are ready: proxy or proxy,db:started@1m? [env: SEXTON_BIRTH_DEPS]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l birth-timeout -d 'How long to wait for each of them before giving up with exit code 1; 0 is for ever [default: 30s]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l rebirth-timeout -d 'A death by which we have ended before counts again after this time, if whoever died has not come back [default: 10m]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l exit-codes -d 'Exit codes that stand for others; caused is any end that was wanted: 143=0,caused=0' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l pod-name -d 'Ask the Kubernetes API about the containers of this pod: birth dependencies may be any of them' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l namespace -d 'The pod\'s namespace [default: that of the service account]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l wait-for -d 'Start when these servers are ready (GET answers 200 to 399): URLs, or istio, envoy, linkerd, cloud-sql-proxy' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l quit -d 'Tell these to end when we have ended (POST): URLs, or istio, envoy, linkerd, cloud-sql-proxy; ! behind one makes it an error if that does not work' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l quit-when -d 'Tell them always, or only when our exit code is 0 [default: always]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand supervise" -s i -l interface -d 'The address to listen at: IPv4 or IPv6 [default: 0.0.0.0]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand supervise" -s b -l sidebind -d 'Also listen at the next free port above, and report it' -r
 complete -c sexton -n "__fish_sexton_using_subcommand supervise" -s s -l socket-activation -d 'Take the listener from the service manager (LISTEN_FDS); port and interface do not count then' -r
@@ -124,6 +164,19 @@ complete -c sexton -n "__fish_sexton_using_subcommand s" -l name -d 'What the pr
 complete -c sexton -n "__fish_sexton_using_subcommand s" -s t -l ttl -d 'End it after so long; of a range such as 10s..40s, a random part is drawn at each start; 0 is never' -r
 complete -c sexton -n "__fish_sexton_using_subcommand s" -l grace-period -d 'From the stop signal to KILL [default: 30s]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand s" -l stop-signal -d 'What it is sent when it shall end, and when we get TERM [default: TERM]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -l graveyard -d 'The directory that the containers share. We carve a tombstone there, called as the process is (--name) [default: /graveyard, if a dependency is given]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -l graveyard-mode -d 'The mode of that directory, if we make it [default: 1777]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -l graveyard-poll -d 'Also look at it this often, where changes are not told (network volumes) [default: 1s there, else never]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -l death-dep -l death-deps -d 'End when any of these has ended: main or main:failed,a+b [env: SEXTON_DEATH_DEPS]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -l birth-dep -l birth-deps -d 'Start when all of these are ready: proxy or proxy,db:started@1m? [env: SEXTON_BIRTH_DEPS]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -l birth-timeout -d 'How long to wait for each of them before giving up with exit code 1; 0 is for ever [default: 30s]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -l rebirth-timeout -d 'A death by which we have ended before counts again after this time, if whoever died has not come back [default: 10m]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -l exit-codes -d 'Exit codes that stand for others; caused is any end that was wanted: 143=0,caused=0' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -l pod-name -d 'Ask the Kubernetes API about the containers of this pod: birth dependencies may be any of them' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -l namespace -d 'The pod\'s namespace [default: that of the service account]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -l wait-for -d 'Start when these servers are ready (GET answers 200 to 399): URLs, or istio, envoy, linkerd, cloud-sql-proxy' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -l quit -d 'Tell these to end when we have ended (POST): URLs, or istio, envoy, linkerd, cloud-sql-proxy; ! behind one makes it an error if that does not work' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -l quit-when -d 'Tell them always, or only when our exit code is 0 [default: always]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand s" -s i -l interface -d 'The address to listen at: IPv4 or IPv6 [default: 0.0.0.0]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand s" -s b -l sidebind -d 'Also listen at the next free port above, and report it' -r
 complete -c sexton -n "__fish_sexton_using_subcommand s" -s s -l socket-activation -d 'Take the listener from the service manager (LISTEN_FDS); port and interface do not count then' -r
@@ -243,6 +296,9 @@ complete -c sexton -n "__fish_sexton_using_subcommand names" -l control -d 'Wher
 complete -c sexton -n "__fish_sexton_using_subcommand names" -s o -l output -d 'For people or for programs' -r -f -a "table\t''
 json\t''"
 complete -c sexton -n "__fish_sexton_using_subcommand names" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand graves" -s o -l output -d 'For people or for programs' -r -f -a "table\t''
+json\t''"
+complete -c sexton -n "__fish_sexton_using_subcommand graves" -s h -l help -d 'Print help'
 complete -c sexton -n "__fish_sexton_using_subcommand install" -s h -l help -d 'Print help'
 complete -c sexton -n "__fish_sexton_using_subcommand debug; and not __fish_seen_subcommand_from replay" -s h -l help -d 'Print help'
 complete -c sexton -n "__fish_sexton_using_subcommand debug; and not __fish_seen_subcommand_from replay" -f -a "replay" -d 'Repeat the events of a journal and show what the engine made of them'

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::peer::{Sighting, Stone};
 use crate::plan::{Condition, Frame, JobPlan};
 use crate::probe::{ProbeKind, ProbeResult};
 use crate::{AttemptId, Exit, JobId, RequestId, RunId, Signal, Time};
@@ -69,6 +70,13 @@ pub enum Event {
         used: u64,
         /// How much they may use, in bytes.
         limit: u64,
+    },
+    /// What is known of a peer is another now.
+    Seen {
+        /// Of which.
+        peer: String,
+        /// What is known.
+        sighting: Sighting,
     },
     /// Somebody wants something; [`Effect::Answer`] will come exactly once.
     Asked {
@@ -200,6 +208,13 @@ pub enum Effect {
     },
     /// What was begun is not wanted any more.
     Abort(AttemptId),
+    /// Tell the peers, before anything that follows is told or done.
+    Carve {
+        /// Of which process; None: of the whole.
+        of: Option<JobId>,
+        /// What.
+        stone: Stone,
+    },
     /// Tell the world.
     Tell(News),
     /// A request was fulfilled, or will not be.
@@ -275,6 +290,10 @@ pub enum Cause {
     Hook(HookKind, String),
     /// It was not ready in time.
     StartDeadline(Duration),
+    /// What it waited for did not come to hold in time.
+    BirthTimeout(String, Duration),
+    /// This has become of a peer.
+    Peer(String),
     /// It gave no sign of life for so long, or said that it is in trouble (then none).
     Watchdog(Option<Duration>),
     /// Its processes used more memory than they may (in bytes: used, limit).
@@ -292,6 +311,23 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Somebody wanted it: no fault of the process.
+    #[must_use]
+    pub const fn is_a_wish(&self) -> bool {
+        matches!(
+            self,
+            Self::Signal(_)
+                | Self::SecondSignal(_)
+                | Self::Ttl(_)
+                | Self::Peer(_)
+                | Self::Request
+                | Self::Reload
+                | Self::ExitFrom(_)
+                | Self::LimitOf(_)
+                | Self::AllOver
+        )
+    }
+
     /// A stable word for metric labels and machines.
     #[must_use]
     pub const fn label(&self) -> &'static str {
@@ -310,6 +346,8 @@ impl Cause {
             Self::Hook(HookKind::PostStart, _) => "post_start",
             Self::Hook(HookKind::PreStop, _) => "pre_stop",
             Self::StartDeadline(_) => "start_deadline",
+            Self::BirthTimeout(..) => "birth_timeout",
+            Self::Peer(_) => "peer",
             Self::Watchdog(_) => "watchdog",
             Self::Memory(..) => "memory",
             Self::Request => "request",
@@ -335,6 +373,8 @@ impl fmt::Display for Cause {
             Self::Probe(kind, reason) => write!(f, "its {kind} probe has failed: {reason}"),
             Self::Hook(kind, reason) => write!(f, "its {kind} hook has failed: {reason}"),
             Self::StartDeadline(limit) => write!(f, "it was not ready within {limit:?}"),
+            Self::BirthTimeout(what, limit) => write!(f, "it waited {limit:?} for {what}"),
+            Self::Peer(what) => f.write_str(what),
             Self::Watchdog(Some(limit)) => write!(f, "it gave no sign of life for {limit:?}"),
             Self::Watchdog(None) => f.write_str("it said that it is in trouble"),
             Self::Memory(used, limit) => {
@@ -428,10 +468,17 @@ pub enum What {
     },
     /// It has not been started, because this does not hold yet.
     Waiting {
-        /// Of which process.
+        /// Of which process, and what: "db to be ready".
         need: String,
+    },
+    /// What it waited for did not come to hold in time.
+    WaitedInVain {
         /// What.
-        condition: Condition,
+        missing: String,
+        /// How long it waited.
+        timeout: Duration,
+        /// It is started all the same.
+        goes_on: bool,
     },
     /// It will not be started, because this cannot hold any more.
     NeedFailed {
@@ -526,6 +573,7 @@ impl What {
             Self::StartFailed(_) => "startFailed",
             Self::Exited { .. } => "exited",
             Self::Waiting { .. } => "waiting",
+            Self::WaitedInVain { .. } => "waitedInVain",
             Self::NeedFailed { .. } => "needFailed",
             Self::Ready => "ready",
             Self::Unready { .. } => "unready",

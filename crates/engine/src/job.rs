@@ -43,7 +43,8 @@ use crate::backoff::{self, Restarts};
 use crate::dice::Dice;
 use crate::event::{Cause, Effect, HookKind, News, Reach, Refusal, SpawnError, SpawnErrorKind, What, Word};
 use crate::life::{Life, Probing, probe_plan};
-use crate::plan::{AtLimit, Condition, JobPlan, Policy};
+use crate::peer::{AtTimeout, Death, Peers, Stone};
+use crate::plan::{AtLimit, CodeMap, Condition, JobPlan, Policy};
 use crate::probe::ProbeResult;
 use crate::{AttemptId, Exit, JobId, RequestId, RunId, Signal, Time};
 
@@ -75,8 +76,9 @@ pub(crate) enum Intent {
 /// What is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// To be started as soon as what it needs holds.
-    Waiting,
+    /// To be started as soon as what it needs holds; since when it has been peers that it waits for, and when
+    /// the patience with the next of them is over.
+    Waiting { since: Option<Time>, until: Option<Time> },
     /// The driver was asked to start it.
     Starting { run: RunId },
     /// It is there.
@@ -91,6 +93,10 @@ pub(crate) enum Phase {
     Pausing { retry_at: Time, cause: Cause },
     /// It is not there, and will not be by itself.
     Done(Rest),
+}
+
+impl Phase {
+    pub(crate) const WAITING: Self = Self::Waiting { since: None, until: None };
 }
 
 /// Why a process will not run any more by itself.
@@ -109,10 +115,19 @@ pub(crate) enum Rest {
 /// How the last attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    Exited { exit: Exit, by: Option<Cause>, out_of_memory: bool },
+    Exited {
+        exit: Exit,
+        by: Option<Cause>,
+        out_of_memory: bool,
+    },
     SpawnFailed(SpawnError),
+    /// It waited so long for this, in vain.
+    NotBorn(String, Duration),
     Abandoned,
 }
+
+/// The exit code of what waited in vain for others, as kubexit has it.
+pub(crate) const NOT_BORN: i32 = 1;
 
 /// One process of the plan and where it stands.
 #[derive(Debug, Clone)]
@@ -131,10 +146,16 @@ pub(crate) struct Job {
     streak: u32,
     restarts: Restarts,
     /// What was told last of what it waits for.
-    pub(crate) waits_for: Option<(String, Condition)>,
+    pub(crate) waits_for: Option<String>,
     /// It is not planned any more.
     pub(crate) retired: bool,
     requests: Vec<(RequestId, Goal)>,
+    /// When it was there first, since it was done last.
+    born: Option<Time>,
+    /// It was done and is not any more, or was not in between: its death of before is none of this life.
+    risen: bool,
+    /// What others were told of it last.
+    carved: Option<Stone>,
 }
 
 /// What a step may use and fill.
@@ -197,7 +218,7 @@ impl Job {
             id,
             plan,
             intent: Intent::Up,
-            phase: Phase::Waiting,
+            phase: Phase::WAITING,
             phase_since: Time::ZERO,
             starts: 0,
             started_at: None,
@@ -208,6 +229,9 @@ impl Job {
             waits_for: None,
             retired: false,
             requests: Vec::new(),
+            born: None,
+            risen: false,
+            carved: None,
         }
     }
 
@@ -219,7 +243,7 @@ impl Job {
             | Phase::Draining { life, .. }
             | Phase::Stopping { life, .. }
             | Phase::Killing { life, .. } => Some(life),
-            Phase::Waiting | Phase::Starting { .. } | Phase::Pausing { .. } | Phase::Done(_) => None,
+            Phase::Waiting { .. } | Phase::Starting { .. } | Phase::Pausing { .. } | Phase::Done(_) => None,
         }
     }
 
@@ -229,7 +253,7 @@ impl Job {
             | Phase::Draining { life, .. }
             | Phase::Stopping { life, .. }
             | Phase::Killing { life, .. } => Some((life, &self.plan)),
-            Phase::Waiting | Phase::Starting { .. } | Phase::Pausing { .. } | Phase::Done(_) => None,
+            Phase::Waiting { .. } | Phase::Starting { .. } | Phase::Pausing { .. } | Phase::Done(_) => None,
         }
     }
 
@@ -260,6 +284,15 @@ impl Job {
         )
     }
 
+    /// It is as it should be: ready, or done with what it had to do, or of no account.
+    pub(crate) fn is_healthy(&self) -> bool {
+        match &self.phase {
+            Phase::Done(Rest::Over) => self.last.is_some() && self.code() == 0,
+            Phase::Done(Rest::GaveUp(AtLimit::Ignore)) => true,
+            _ => self.is_ready(),
+        }
+    }
+
     /// The process itself is there, has started and is to be kept.
     pub(crate) fn has_started(&self) -> bool {
         match &self.phase {
@@ -287,10 +320,11 @@ impl Job {
         };
         let yes = match (condition, ended_well) {
             (Condition::Exited, Some(_)) => self.last.is_some(),
+            (Condition::Failed, Some(well)) => !well && self.last.is_some(),
             (_, Some(well)) => well,
             (Condition::Started, None) => self.has_started(),
             (Condition::Ready, None) => self.is_ready(),
-            (Condition::Succeeded | Condition::Exited, None) => false,
+            (Condition::Succeeded | Condition::Failed | Condition::Exited, None) => false,
         };
         match (yes, ended_well) {
             (true, _) => Holds::Yes,
@@ -317,7 +351,8 @@ impl Job {
             Phase::Stopping { kill_at, .. } => Some(*kill_at),
             Phase::Killing { abandon_at, .. } => Some(*abandon_at),
             Phase::Pausing { retry_at, .. } => Some(*retry_at),
-            Phase::Waiting | Phase::Starting { .. } | Phase::Done(_) => None,
+            Phase::Waiting { until, .. } => *until,
+            Phase::Starting { .. } | Phase::Done(_) => None,
         }
     }
 
@@ -326,12 +361,72 @@ impl Job {
         match (&self.last, &self.intent) {
             (Some((Outcome::Exited { exit, .. }, _)), _) => exit.shell_code(),
             (Some((Outcome::SpawnFailed(error), _)), _) => error.kind.exit_code(),
+            (Some((Outcome::NotBorn(..), _)), _) => NOT_BORN,
             (Some((Outcome::Abandoned, _)), _) => 128 + Signal::KILL.0,
             (None, Intent::Down { cause: Cause::Signal(signal) | Cause::SecondSignal(signal), .. }) => {
                 128 + signal.0
             }
             (None, _) => 0,
         }
+    }
+
+    /// The exit code that it stands for, as the plan has it.
+    pub(crate) fn mapped_code(&self, codes: &CodeMap) -> i32 {
+        let caused = match &self.last {
+            Some((Outcome::Exited { by: Some(by), .. }, _)) => by.is_a_wish(),
+            Some((Outcome::Abandoned, _)) | None => !self.is_wanted(),
+            Some(_) => false,
+        };
+        codes.apply(self.code(), caused)
+    }
+
+    /// The signal that ended it last.
+    pub(crate) const fn last_signal(&self) -> Option<Signal> {
+        match self.last {
+            Some((Outcome::Exited { exit: Exit::Signal(signal), .. }, _)) => Some(signal),
+            _ => None,
+        }
+    }
+
+    /// How it ended last, in words.
+    pub(crate) fn last_words(&self) -> String {
+        match (&self.last, &self.intent, &self.phase) {
+            (Some((Outcome::Exited { exit, by: None, .. }, _)), ..) => format!("it ended with {exit}"),
+            (Some((Outcome::Exited { exit, by: Some(by), .. }, _)), ..) => {
+                format!("it ended with {exit}, because {by}")
+            }
+            (Some((Outcome::SpawnFailed(error), _)), ..) => error.message.clone(),
+            (Some((Outcome::NotBorn(what, timeout), _)), ..) => {
+                Cause::BirthTimeout(what.clone(), *timeout).to_string()
+            }
+            (Some((Outcome::Abandoned, _)), ..) => "KILL did not end it".to_owned(),
+            (None, _, Phase::Done(Rest::NeedFailed { need, condition })) => {
+                format!("never started: {need} cannot be {} any more", condition.label())
+            }
+            (None, Intent::Down { cause, .. }, _) => format!("never started, because {cause}"),
+            (None, Intent::Up, _) => "never started".to_owned(),
+        }
+    }
+
+    /// What others are to be told of it, if that is news.
+    pub(crate) fn carve(&mut self, codes: &CodeMap, now: Time) -> Option<Stone> {
+        let before = self.carved.as_ref();
+        let ready = self.is_ready().then(|| before.and_then(|stone| stone.ready).unwrap_or(now));
+        let known = before.and_then(|stone| stone.died.clone()).filter(|_| !self.risen);
+        let death = || Death {
+            at: now,
+            code: self.mapped_code(codes),
+            signal: self.last_signal(),
+            reason: self.last_words(),
+        };
+        let died = self.is_done().then(|| known.unwrap_or_else(death));
+        self.risen = false;
+        let stone = Stone { born: self.born, ready, died };
+        if self.carved.as_ref() == Some(&stone) {
+            return None;
+        }
+        self.carved = Some(stone.clone());
+        Some(stone)
     }
 
     const fn teller(&self) -> Teller {
@@ -341,12 +436,55 @@ impl Job {
     // === what happens ===
 
     /// What it waits for, as news if it is some.
-    pub(crate) fn waits(&mut self, need: &str, condition: Condition, cx: &mut Context<'_>) {
-        if self.waits_for.as_ref().is_some_and(|(name, of)| name == need && *of == condition) {
-            return;
+    pub(crate) fn waits(&mut self, need: String, cx: &mut Context<'_>) {
+        if let Phase::Waiting { until, .. } = &mut self.phase {
+            *until = None;
         }
-        self.waits_for = Some((need.to_owned(), condition));
-        self.tell(None, What::Waiting { need: need.to_owned(), condition }, cx);
+        if self.waits_for.as_ref() != Some(&need) {
+            self.waits_for = Some(need.clone());
+            self.tell(None, What::Waiting { need }, cx);
+        }
+    }
+
+    /// What it awaits of peers. Nothing of its neighbours is missing.
+    pub(crate) fn await_peers(&mut self, peers: &Peers, cx: &mut Context<'_>) {
+        let Phase::Waiting { since, .. } = &self.phase else { return };
+        let since = since.unwrap_or(cx.now);
+        let mut open = Vec::new();
+        let mut given_up = Vec::new();
+        let mut in_vain: Option<Duration> = None;
+        let mut until: Option<Time> = None;
+        for it in self.plan.awaits.iter().filter(|it| !peers.hold(&it.expression)) {
+            match (it.timeout, it.at_timeout) {
+                (Some(timeout), AtTimeout::GoOn) if since + timeout <= cx.now => {
+                    given_up.push((it.expression.to_string(), timeout));
+                    continue;
+                }
+                (Some(timeout), AtTimeout::Fail) if since + timeout <= cx.now => {
+                    in_vain = Some(in_vain.map_or(timeout, |other| other.min(timeout)));
+                }
+                (Some(timeout), _) => {
+                    until = Some(until.map_or(since + timeout, |at| at.min(since + timeout)));
+                }
+                (None, _) => {}
+            }
+            open.push(it.expression.to_string());
+        }
+        let missing = open.join("; ");
+        if let Some(timeout) = in_vain {
+            let what = What::WaitedInVain { missing: missing.clone(), timeout, goes_on: false };
+            self.tell(None, what, cx);
+            self.last = Some((Outcome::NotBorn(missing, timeout), cx.now));
+            self.finish(Rest::Over, cx);
+        } else if open.is_empty() {
+            for (missing, timeout) in given_up {
+                self.tell(None, What::WaitedInVain { missing, timeout, goes_on: true }, cx);
+            }
+            self.start(cx);
+        } else {
+            self.waits(missing, cx);
+            self.phase = Phase::Waiting { since: Some(since), until };
+        }
     }
 
     /// What it needs cannot hold any more.
@@ -358,7 +496,7 @@ impl Job {
     /// What it needs can hold after all: somebody has interfered.
     pub(crate) fn reconsider(&mut self, cx: &mut Context<'_>) {
         if self.is_wanted() && matches!(self.phase, Phase::Done(Rest::NeedFailed { .. })) {
-            self.enter(Phase::Waiting, cx);
+            self.enter(Phase::WAITING, cx);
         }
     }
 
@@ -456,7 +594,7 @@ impl Job {
             // Told twice: once was enough. The others have no run, or were dealt with above.
             Phase::Stopping { exit: Some(_), .. }
             | Phase::Killing { exit: Some(_), .. }
-            | Phase::Waiting
+            | Phase::Waiting { .. }
             | Phase::Starting { .. }
             | Phase::Pausing { .. }
             | Phase::Done(_) => {}
@@ -585,7 +723,7 @@ impl Job {
             Phase::Starting { .. } | Phase::Killing { .. } => return true,
             Phase::Draining { .. }
             | Phase::Stopping { .. }
-            | Phase::Waiting
+            | Phase::Waiting { .. }
             | Phase::Pausing { .. }
             | Phase::Done(_) => {}
         }
@@ -612,7 +750,7 @@ impl Job {
         if let Some((life, _)) = self.life_mut() {
             life.end_begins(cx);
         }
-        if matches!(self.phase, Phase::Waiting | Phase::Pausing { .. }) {
+        if matches!(self.phase, Phase::Waiting { .. } | Phase::Pausing { .. }) {
             self.finish(self.rest(), cx);
         }
     }
@@ -647,6 +785,7 @@ impl Job {
     /// It is ending already: it has no more than this for it from now on.
     pub(crate) fn limit(&mut self, share: Duration, cx: &mut Context<'_>) {
         let soon = cx.now + share;
+        cx.touched |= self.is_ending();
         match &mut self.phase {
             Phase::Stopping { kill_at, .. } => *kill_at = (*kill_at).min(soon),
             Phase::Draining { until, kill_at, .. } => {
@@ -660,6 +799,7 @@ impl Job {
     /// Leaves it no more than this from now on; a hook is not waited for.
     pub(crate) fn hasten(&mut self, grace: Duration, cx: &mut Context<'_>) {
         let soon = cx.now + grace;
+        cx.touched |= self.is_ending();
         match &mut self.phase {
             Phase::Stopping { kill_at, .. } => *kill_at = (*kill_at).min(soon),
             Phase::Draining { kill_at, attempt, .. } => {
@@ -670,6 +810,10 @@ impl Job {
             }
             _ => {}
         }
+    }
+
+    const fn is_ending(&self) -> bool {
+        matches!(self.phase, Phase::Draining { .. } | Phase::Stopping { .. })
     }
 
     /// Ends it without further grace.
@@ -749,10 +893,10 @@ impl Job {
                     self.begin_kill(life, exit, why, cause, cx);
                 }
             }
-            Phase::Pausing { .. } => self.enter(Phase::Waiting, cx),
+            Phase::Pausing { .. } => self.enter(Phase::WAITING, cx),
             Phase::Draining { .. }
             | Phase::Stopping { .. }
-            | Phase::Waiting
+            | Phase::Waiting { .. }
             | Phase::Starting { .. }
             | Phase::Done(_) => {}
         }
@@ -761,6 +905,11 @@ impl Job {
     // === how ===
 
     fn enter(&mut self, phase: Phase, cx: &Context<'_>) {
+        if self.is_done() && !matches!(phase, Phase::Done(_)) {
+            // A new life.
+            self.born = None;
+            self.risen = true;
+        }
         self.phase = phase;
         self.phase_since = cx.now;
     }
@@ -774,6 +923,7 @@ impl Job {
         let ttl = life.ttl.map(|(_, ttl)| ttl);
         self.starts += 1;
         self.started_at = Some(cx.now);
+        self.born = self.born.or(Some(cx.now));
         self.enter(Phase::Running(Box::new(life)), cx);
         self.tell(Some(run), What::Started { ttl }, cx);
     }

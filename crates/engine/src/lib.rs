@@ -22,6 +22,7 @@
 //! * [`life`]: what is known of a process that is there: started, ready, probes, hooks
 //! * [`probe`]: what the answers to probes amount to
 //! * [`order`]: who needs whom
+//! * [`peer`]: processes of others, and what they are told of ours
 //! * [`backoff`]: how long to pause before a restart, and when to give up
 //! * [`roster`]: who is there, for processes that somebody else started
 //! * [`snapshot`]: what others may see
@@ -33,6 +34,7 @@ pub mod exit;
 pub mod job;
 pub mod life;
 pub mod order;
+pub mod peer;
 pub mod plan;
 pub mod pod;
 pub mod probe;
@@ -46,9 +48,10 @@ pub use event::{
     What, Word,
 };
 pub use exit::Exit;
+pub use peer::{AtTimeout, Await, Death, Expression, PeerEnd, Sighting, Stone, Term};
 pub use plan::{
-    AtLimit, Condition, ExitRule, Frame, JobPlan, Need, Pause, Plan, Policy, PostStart, ProbePlan, Probes,
-    Restart, RestartLimit, RestartRule, Span,
+    AtLimit, CodeMap, Condition, ExitRule, Frame, JobPlan, Need, Pause, Plan, Policy, PostStart, ProbePlan,
+    Probes, Restart, RestartLimit, RestartRule, Span,
 };
 pub use pod::Pod;
 pub use probe::{ProbeKind, ProbeResult};

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::peer::{Await, Expression};
 use crate::{JobId, Signal};
 
 /// All processes that live and die together.
@@ -38,6 +39,38 @@ pub struct Frame {
     /// Whose exit code becomes ours.
     #[serde(default)]
     pub exit: ExitRule,
+    /// And what becomes of it.
+    #[serde(default)]
+    pub codes: CodeMap,
+    /// Everything ends when any of these holds.
+    #[serde(default)]
+    pub dies_with: Vec<Expression>,
+    /// An end of a peer by which we have ended before counts again after this time, if it has not come back.
+    #[serde(default)]
+    pub rebirth: Duration,
+    /// Others are told of the whole ([`crate::Effect::Carve`]).
+    #[serde(default)]
+    pub grave: bool,
+}
+
+/// Exit codes that stand for others.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CodeMap {
+    /// Instead of the code of a process that ended because we wanted it to.
+    pub caused: Option<i32>,
+    /// Instead of the first, the second.
+    pub codes: Vec<(i32, i32)>,
+}
+
+impl CodeMap {
+    /// What a code stands for.
+    #[must_use]
+    pub fn apply(&self, code: i32, caused: bool) -> i32 {
+        if let (true, Some(instead)) = (caused, self.caused) {
+            return instead;
+        }
+        self.codes.iter().find(|(from, _)| *from == code).map_or(code, |(_, to)| *to)
+    }
 }
 
 /// Whose exit code becomes ours.
@@ -61,6 +94,15 @@ pub struct JobPlan {
     /// What must hold before it is started, each time.
     #[serde(default)]
     pub needs: Vec<Need>,
+    /// What must hold of peers before it is started, each time.
+    #[serde(default)]
+    pub awaits: Vec<Await>,
+    /// It ends for good when any of these holds.
+    #[serde(default)]
+    pub dies_with: Vec<Expression>,
+    /// Others are told of it ([`crate::Effect::Carve`]).
+    #[serde(default)]
+    pub grave: bool,
     /// It serves the others: it does not keep the whole from being over, and ends after them.
     #[serde(default)]
     pub sidecar: bool,
@@ -110,7 +152,7 @@ pub struct Need {
 }
 
 /// What may have to hold of a process before another is started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Condition {
     /// It is there, its startup probe has passed and its hook is done; or it was, and has ended well.
@@ -119,6 +161,8 @@ pub enum Condition {
     Ready,
     /// It has ended for good with 0.
     Succeeded,
+    /// It has ended for good with anything else.
+    Failed,
     /// It has ended for good.
     Exited,
 }
@@ -131,6 +175,7 @@ impl Condition {
             Self::Started => "started",
             Self::Ready => "ready",
             Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
             Self::Exited => "exited",
         }
     }

@@ -26,7 +26,8 @@ use crate::dice::Dice;
 use crate::event::{Cause, Effect, Event, Fulfilled, Refusal, Request};
 use crate::job::{Context, Holds, Intent, Job, Phase, Rest};
 use crate::order;
-use crate::plan::{AtLimit, Condition, ExitRule, Frame, JobPlan, Plan};
+use crate::peer::{Death, Peers, Stone};
+use crate::plan::{AtLimit, ExitRule, Frame, JobPlan, Plan};
 use crate::snapshot::{JobSnapshot, PodPhase, Snapshot};
 use crate::{AttemptId, JobId, Need, RequestId, RunId, Signal, Time};
 
@@ -67,8 +68,17 @@ pub struct Pod {
     /// Those that are not done, and of them those that are no sidecars and not at rest either.
     undone: usize,
     unfinished: usize,
+    /// Those that are not as they should be.
+    unhealthy: usize,
     /// Who decides our exit code, and the code.
     failed: Option<(JobId, i32)>,
+    peers: Peers,
+    /// Of whom others may have to be told.
+    to_carve: BTreeSet<JobId>,
+    /// When the first process was there.
+    born: Option<Time>,
+    /// What others were told of the whole last.
+    carved: Option<Stone>,
 }
 
 /// A [`Pod`] to begin with: all that is needed, besides the events, to repeat its life.
@@ -90,6 +100,7 @@ struct Standing {
     wanted: bool,
     done: bool,
     over: bool,
+    healthy: bool,
 }
 
 impl Standing {
@@ -102,6 +113,7 @@ impl Standing {
             wanted: job.is_wanted(),
             done: job.is_done(),
             over: job.is_over(),
+            healthy: job.is_healthy(),
         }
     }
 
@@ -138,7 +150,12 @@ impl Pod {
             touched: false,
             undone: 0,
             unfinished: 0,
+            unhealthy: 0,
             failed: None,
+            peers: Peers::default(),
+            to_carve: BTreeSet::new(),
+            born: None,
+            carved: None,
         };
         this.place((0..).map(JobId).zip(plan.jobs).collect());
         this
@@ -157,7 +174,7 @@ impl Pod {
         }
         let before = (effects.len(), self.phase.clone());
         match event {
-            Event::Began => self.began(),
+            Event::Began => self.began(now, effects),
             Event::Woke => self.woke(now, effects),
             Event::Signalled(signal) => self.signalled(signal, now, effects),
             Event::Spawned(run) => self.of_run(run, now, effects, |job, cx| job.spawned(run, cx)),
@@ -182,11 +199,17 @@ impl Pod {
             Event::OverMemory { run, used, limit } => {
                 self.of_run(run, now, effects, |job, cx| job.over_memory(run, used, limit, cx));
             }
+            Event::Seen { peer, sighting } => {
+                if self.peers.saw(peer, sighting, self.frame.rebirth, now) {
+                    self.heed_peers(now, effects);
+                }
+            }
             Event::Asked { request, what } => self.asked(request, what, now, effects),
             Event::Reloaded { request, jobs, frame } => self.reloaded(request, jobs, frame, now, effects),
         }
         self.follow(now, effects);
         self.settle(now, effects);
+        self.carve(before.0, now, effects);
         let touched = std::mem::take(&mut self.touched);
         if touched || before != (effects.len(), self.phase.clone()) {
             self.generation += 1;
@@ -200,7 +223,8 @@ impl Pod {
             PodPhase::Lingering { until } => Some(until),
             PodPhase::Up | PodPhase::Stopping { .. } | PodPhase::Ended { .. } => None,
         };
-        self.timers.first().map(|(at, _)| *at).into_iter().chain(own).min()
+        let peers = self.peers.deadline().filter(|_| self.phase == PodPhase::Up);
+        self.timers.first().map(|(at, _)| *at).into_iter().chain(own).chain(peers).min()
     }
 
     /// What others may see.
@@ -314,6 +338,10 @@ impl Pod {
         }
         let job = &self.jobs[id.0];
         self.undone = self.undone + usize::from(!after.done) - usize::from(!before.done);
+        self.unhealthy = self.unhealthy + usize::from(!after.healthy) - usize::from(!before.healthy);
+        if job.plan.grave {
+            self.to_carve.insert(id);
+        }
         if !job.plan.sidecar {
             self.unfinished = self.unfinished + usize::from(!after.over) - usize::from(!before.over);
         }
@@ -329,7 +357,7 @@ impl Pod {
     /// A process has come to rest: what does that mean for the whole?
     fn ended(&mut self, id: JobId, now: Time, out: &mut Vec<Effect>) {
         let job = &self.jobs[id.0];
-        let (name, code) = (job.plan.name.clone(), job.code());
+        let (name, code) = (job.plan.name.clone(), job.mapped_code(&self.frame.codes));
         if job.is_wanted()
             && code != 0
             && self.failed.is_none()
@@ -345,6 +373,7 @@ impl Pod {
                     self.concerned.extend(self.planned.get(&name));
                 }
             }
+            self.unhealthy -= usize::from(!self.jobs[id.0].is_healthy());
             self.order.retain(|other| *other != id);
             out.push(Effect::Forget(id));
         } else if matches!(job.phase, Phase::Done(Rest::GaveUp(AtLimit::Exit))) {
@@ -389,11 +418,52 @@ impl Pod {
 
     // === order ===
 
-    fn began(&mut self) {
+    fn began(&mut self, now: Time, out: &mut Vec<Effect>) {
         if !self.began && self.phase == PodPhase::Up {
             self.began = true;
             self.concerned.extend(self.order.iter().copied());
+            self.heed_peers(now, out);
         }
+    }
+
+    /// What is known of peers is another: who may begin by that, and who has to end?
+    fn heed_peers(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if !self.began || self.phase != PodPhase::Up {
+            return;
+        }
+        self.heed_doom_of_all(now, out);
+        if self.phase != PodPhase::Up {
+            return;
+        }
+        for id in self.order.clone() {
+            let job = &self.jobs[id.0];
+            if job.retired || !job.is_wanted() {
+                continue;
+            }
+            if matches!(job.phase, Phase::Waiting { .. }) && !job.plan.awaits.is_empty() {
+                self.concerned.insert(id);
+            }
+            if job.is_done() {
+                continue;
+            }
+            let signal = job.plan.stop_signal;
+            if let Some(what) = self.doom(id) {
+                self.with(id, now, out, |job, cx| job.condemn(&Cause::Peer(what), signal, cx));
+                self.concerned.insert(id);
+            }
+        }
+    }
+
+    fn heed_doom_of_all(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let doom = self.frame.dies_with.iter().find_map(|expression| self.peers.doom(expression));
+        if let Some(what) = doom.filter(|_| self.began) {
+            self.stop(&Cause::Peer(what), None, now, out);
+        }
+    }
+
+    /// What dooms a process, if anything does.
+    fn doom(&self, id: JobId) -> Option<String> {
+        self.jobs[id.0].plan.dies_with.iter().find_map(|expression| self.peers.doom(expression))
     }
 
     /// Whoever is concerned: is it his turn to be started, or to be stopped?
@@ -408,7 +478,7 @@ impl Pod {
                 }
             } else if self.began && self.phase == PodPhase::Up && job.is_wanted() && !job.retired {
                 match job.phase {
-                    Phase::Waiting => self.start_if_it_may(id, now, out),
+                    Phase::Waiting { .. } => self.start_if_it_may(id, now, out),
                     Phase::Done(Rest::NeedFailed { .. })
                         if self.worst_need(id).is_none_or(|(_, h)| h != Holds::Never) =>
                     {
@@ -421,19 +491,35 @@ impl Pod {
     }
 
     fn start_if_it_may(&mut self, id: JobId, now: Time, out: &mut Vec<Effect>) {
-        let name = &self.jobs[id.0].plan.name;
+        let job = &self.jobs[id.0];
+        // Whoever starts it by hand although it is doomed means it.
+        if !job.somebody_waits_for_it()
+            && let Some(what) = self.doom(id)
+        {
+            let signal = job.plan.stop_signal;
+            return self.with(id, now, out, |job, cx| job.condemn(&Cause::Peer(what), signal, cx));
+        }
+        let name = &job.plan.name;
         if self.retiring.contains_key(name) {
             let name = name.clone();
-            return self.with(id, now, out, |job, cx| job.waits(&name, Condition::Exited, cx));
+            let need = format!("the {name} of before to be exited");
+            return self.with(id, now, out, |job, cx| job.waits(need, cx));
         }
         let Some((need, holds)) = self.worst_need(id) else {
-            return self.with(id, now, out, Job::start);
+            if self.jobs[id.0].plan.awaits.is_empty() {
+                return self.with(id, now, out, Job::start);
+            }
+            let peers = std::mem::take(&mut self.peers);
+            self.with(id, now, out, |job, cx| job.await_peers(&peers, cx));
+            self.peers = peers;
+            return;
         };
         let name = self.jobs[need.job.0].plan.name.clone();
         if holds == Holds::Never {
             self.with(id, now, out, |job, cx| job.need_failed(name, need.condition, cx));
         } else {
-            self.with(id, now, out, |job, cx| job.waits(&name, need.condition, cx));
+            let need = format!("{name} to be {}", need.condition.label());
+            self.with(id, now, out, |job, cx| job.waits(need, cx));
         }
     }
 
@@ -474,6 +560,9 @@ impl Pod {
         for id in due {
             self.with(id, now, out, Job::woke);
             self.concerned.insert(id);
+        }
+        if self.peers.ripen(now) {
+            self.heed_peers(now, out);
         }
         if let PodPhase::Lingering { until } = self.phase
             && until <= now
@@ -644,16 +733,62 @@ impl Pod {
     }
 
     fn end(&mut self, out: &mut Vec<Effect>) {
-        let of = |id: JobId| self.jobs.get(id.0).map_or(0, Job::code);
+        let (code, from) = self.verdict();
+        self.phase = PodPhase::Ended { code };
+        out.push(Effect::End { code, from });
+    }
+
+    /// Our exit code as it would be now, and whose it is.
+    fn verdict(&self) -> (i32, Option<JobId>) {
+        let of = |id: JobId| self.jobs.get(id.0).map_or(0, |job| job.mapped_code(&self.frame.codes));
         let decided = match self.frame.exit {
             ExitRule::FirstInPlan => self.order.iter().map(|id| (*id, of(*id))).find(|(_, code)| *code != 0),
             ExitRule::FirstToFail => self.failed,
             ExitRule::From(id) => Some((id, of(id))),
         };
-        let code = decided.map_or(0, |(_, code)| code);
-        self.phase = PodPhase::Ended { code };
-        let from = decided.map(|(id, _)| id);
-        out.push(Effect::End { code, from });
+        (decided.map_or(0, |(_, code)| code), decided.map(|(id, _)| id))
+    }
+
+    // === what others are told ===
+
+    /// Tells the peers what is news to them, before all that this step has to tell others.
+    fn carve(&mut self, at: usize, now: Time, out: &mut Vec<Effect>) {
+        let mut carved = Vec::new();
+        for id in std::mem::take(&mut self.to_carve) {
+            let stone = self.jobs[id.0].carve(&self.frame.codes, now);
+            carved.extend(stone.map(|stone| Effect::Carve { of: Some(id), stone }));
+        }
+        if self.frame.grave {
+            let before = self.carved.clone().unwrap_or_default();
+            let stone = self.stone(&before, now);
+            if self.carved.is_none() || stone != before {
+                self.carved = Some(stone.clone());
+                carved.push(Effect::Carve { of: None, stone });
+            }
+        }
+        out.splice(at..at, carved);
+    }
+
+    fn stone(&mut self, before: &Stone, now: Time) -> Stone {
+        let ran = || self.order.iter().any(|id| self.jobs[id.0].starts > 0);
+        self.born = self.born.or_else(|| ran().then_some(now));
+        let over = matches!(self.phase, PodPhase::Lingering { .. } | PodPhase::Ended { .. });
+        let death = || {
+            let (code, from) = self.verdict();
+            let job = from.or_else(|| self.order.first().copied()).map(|id| &self.jobs[id.0]);
+            let reason = match (&job, self.order.len()) {
+                (Some(job), 1) => job.last_words(),
+                (Some(job), _) if from.is_some() => format!("{}: {}", job.plan.name, job.last_words()),
+                _ => "all have ended".to_owned(),
+            };
+            Death { at: now, code, signal: job.and_then(Job::last_signal), reason }
+        };
+        Stone {
+            born: self.born,
+            ready: (self.phase == PodPhase::Up && self.born.is_some() && self.unhealthy == 0)
+                .then(|| before.ready.unwrap_or(now)),
+            died: over.then(|| before.died.clone().unwrap_or_else(death)),
+        }
     }
 
     // === the plan ===
@@ -671,6 +806,10 @@ impl Pod {
             } else {
                 self.undone += 1;
                 self.unfinished += usize::from(!plan.sidecar);
+                self.unhealthy += 1;
+                if plan.grave {
+                    self.to_carve.insert(id);
+                }
                 self.jobs.push(Job::new(id, plan));
             }
         }
@@ -727,6 +866,7 @@ impl Pod {
             let job = &self.jobs[id.0];
             if job.is_done() {
                 self.unfinished -= usize::from(!job.plan.sidecar && !job.is_over());
+                self.unhealthy -= usize::from(!job.is_healthy());
                 self.order.retain(|other| *other != id);
                 self.changed.insert(id);
                 out.push(Effect::Forget(id));
@@ -739,6 +879,7 @@ impl Pod {
         self.concerned.extend(self.order.iter().copied());
         self.changed.extend(self.order.iter().copied());
         out.push(Effect::Answer { request, answer: Ok(Fulfilled::Done) });
+        self.heed_doom_of_all(now, out);
     }
 
     /// Nothing in the plan's or the machine's books contradicts the processes. For tests.
@@ -755,6 +896,8 @@ impl Pod {
             |name: &str, yes: bool| if yes { Ok(()) } else { Err(format!("the books are wrong: {name}")) };
         fits("undone", undone == self.undone)?;
         fits("unfinished", unfinished == self.unfinished)?;
+        let unhealthy = self.order.iter().filter(|id| !self.jobs[id.0].is_healthy()).count();
+        fits("unhealthy", unhealthy == self.unhealthy)?;
         fits("timers", timers == self.timers)?;
         fits("runs", runs == self.runs)?;
         fits(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::job::{Intent, Job, Outcome, Phase, Rest};
+use crate::job::{Intent, Job, NOT_BORN, Outcome, Phase, Rest};
 use crate::plan::{AtLimit, Condition};
 use crate::probe::ProbeKind;
 use crate::{Cause, Exit, RunId, Signal, Time};
@@ -61,6 +61,8 @@ pub struct JobSnapshot {
     pub started: bool,
     /// It may be given work.
     pub ready: bool,
+    /// It is as it should be: ready, or done with what it had to do, or of no account.
+    pub healthy: bool,
     /// Why it is not ready, of a process that is there.
     pub unready_reason: Option<String>,
     /// Its probes.
@@ -87,8 +89,8 @@ pub struct ProbeSnapshot {
 pub enum JobPhase {
     /// To be started as soon as this holds.
     Waiting {
-        /// What does not hold yet: of which process, and what.
-        need: Option<(String, Condition)>,
+        /// What does not hold yet: "db to be ready".
+        need: Option<String>,
     },
     /// Being started.
     Starting,
@@ -199,21 +201,11 @@ impl JobSnapshot {
         }
     }
 
-    /// It is as it should be: ready, or done with what it had to do, or of no account.
-    #[must_use]
-    pub fn is_healthy(&self) -> bool {
-        match &self.phase {
-            JobPhase::Done(Resting::Over) => self.last.as_ref().is_some_and(|last| last.code == 0),
-            JobPhase::Done(Resting::GaveUp(AtLimit::Ignore)) => true,
-            _ => self.ready,
-        }
-    }
-
     /// It has failed in a way that only somebody else can mend.
     #[must_use]
     pub fn has_failed_for_good(&self) -> bool {
         match &self.phase {
-            JobPhase::Done(Resting::Over) => !self.is_healthy(),
+            JobPhase::Done(Resting::Over) => !self.healthy,
             JobPhase::Done(Resting::GaveUp(at)) => *at != AtLimit::Ignore,
             JobPhase::Done(Resting::NeedFailed { .. }) => true,
             _ => false,
@@ -222,7 +214,7 @@ impl JobSnapshot {
 
     pub(crate) fn of(job: &Job) -> Self {
         let phase = match job.phase.clone() {
-            Phase::Waiting => JobPhase::Waiting { need: job.waits_for.clone() },
+            Phase::Waiting { .. } => JobPhase::Waiting { need: job.waits_for.clone() },
             Phase::Starting { .. } => JobPhase::Starting,
             Phase::Running(life) => {
                 JobPhase::Running { ttl: life.ttl.map(|(at, ttl)| (ttl, at)), suspended: life.suspended }
@@ -248,6 +240,10 @@ impl JobSnapshot {
                 let code = error.kind.exit_code();
                 LastEnd { at, exit: None, code, by: Some(Cause::SpawnFailed(error)), out_of_memory: false }
             }
+            Outcome::NotBorn(what, timeout) => {
+                let by = Some(Cause::BirthTimeout(what, timeout));
+                LastEnd { at, exit: None, code: NOT_BORN, by, out_of_memory: false }
+            }
             Outcome::Abandoned => {
                 LastEnd { at, exit: None, code: 128 + Signal::KILL.0, by: None, out_of_memory: false }
             }
@@ -271,6 +267,7 @@ impl JobSnapshot {
             ending,
             started: job.has_started(),
             ready: job.is_ready(),
+            healthy: job.is_healthy(),
             unready_reason: life.and_then(|life| life.unready_reason(&job.plan)),
             probes: ProbeKind::ALL.into_iter().filter_map(probe).collect(),
             retired: job.retired,

@@ -11,10 +11,11 @@ use std::time::Duration;
 use engine::pod::Seed;
 use engine::snapshot::JobPhase;
 use engine::{
-    AtLimit, AttemptId, Cause, Condition, Effect, Event, Exit, ExitRule, Frame, HookKind, JobId, JobPlan,
-    Need, Pause, Plan, Pod, PodPhase, Policy, PostStart, ProbeKind, ProbePlan, ProbeResult, Probes, Request,
-    RequestId, Restart, RestartLimit, RestartRule, RunId, Signal, Snapshot, Span, SpawnError, SpawnErrorKind,
-    Time, What, Word,
+    AtLimit, AtTimeout, AttemptId, Await, Cause, CodeMap, Condition, Effect, Event, Exit, ExitRule,
+    Expression, Frame, HookKind, JobId, JobPlan, Need, Pause, PeerEnd, Plan, Pod, PodPhase, Policy,
+    PostStart, ProbeKind, ProbePlan, ProbeResult, Probes, Request, RequestId, Restart, RestartLimit,
+    RestartRule, RunId, Sighting, Signal, Snapshot, Span, SpawnError, SpawnErrorKind, Stone, Term, Time,
+    What, Word,
 };
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -52,6 +53,8 @@ enum Act {
     OverMemory,
     /// Somebody wants something of the process at this place.
     Ask(Wish, u8),
+    /// One of the peers is seen in another state.
+    Peer(u8, Sighting),
     /// The configuration is read again: bit by bit, which processes stay, and whether they stay as they are.
     Reload(u8, u8),
 }
@@ -121,6 +124,11 @@ struct World {
     /// Restarts that were decided, but for planned ones.
     restarts: Vec<(JobId, Time)>,
     spawn_failures: usize,
+    /// What was seen of peers, and since when.
+    peers: BTreeMap<String, (Sighting, Time)>,
+    /// Whom somebody wanted to run although what dooms them held.
+    overruled: BTreeSet<JobId>,
+    stones: BTreeMap<Option<JobId>, Stone>,
     ended: Option<i32>,
     forced: bool,
     generation: u64,
@@ -155,6 +163,9 @@ impl World {
             stop_began: None,
             restarts: Vec::new(),
             spawn_failures: 0,
+            peers: BTreeMap::new(),
+            overruled: BTreeSet::new(),
+            stones: BTreeMap::new(),
             ended: None,
             forced: false,
             generation: 0,
@@ -167,6 +178,7 @@ impl World {
         self.journal.push((self.now, event.clone()));
         let was_ended = self.ended.is_some();
         let before = self.pod.snapshot();
+        let waited = self.waiting_since(&before);
         let mut effects = Vec::new();
         self.pod.step(self.now, event, &mut effects);
         self.pod.check_books()?;
@@ -182,6 +194,9 @@ impl World {
             self.stop_began = Some(self.now);
         }
         for effect in &effects {
+            if let Effect::Spawn { job, .. } = effect {
+                self.invariant_awaited_holds(*job, &waited)?;
+            }
             self.perform(effect, &after)?;
         }
         let quiet = effects.is_empty();
@@ -191,6 +206,9 @@ impl World {
         self.invariant_ended_means_nothing_outstanding(&after)?;
         self.invariant_waiting_has_a_deadline(&after)?;
         self.invariant_phase_matches_the_world(&after)?;
+        self.invariant_no_death_is_missed(&after)?;
+        self.invariant_patience_ends(&after)?;
+        self.invariant_stones_tell_the_truth(&after)?;
         self.invariant_tasks_are_for_processes_that_are_there()
     }
 
@@ -233,7 +251,12 @@ impl World {
                     process.killed_at = Some(self.now);
                 }
             }
+            Effect::Carve { of, stone } => {
+                let same = self.stones.insert(*of, stone.clone()).as_ref() == Some(stone);
+                check(!same, || format!("{of:?} carved twice: {stone:?}"))?;
+            }
             Effect::Tell(news) => {
+                self.invariant_stones_come_before_news(news)?;
                 if let (What::Stopping { cause, kill_at }, Some(run)) = (&news.what, news.run) {
                     self.invariant_stop_order(news.job, cause, after)?;
                     self.invariant_time_is_shared(news.job, cause, *kill_at, after)?;
@@ -242,6 +265,9 @@ impl World {
                     process.stopped_at = Some(news.at);
                     process.ending_at = process.ending_at.or(Some(news.at));
                     check(process.stop_signals == 1, || format!("a second stop signal to {run:?}"))?;
+                }
+                if let What::WaitedInVain { goes_on: false, .. } = &news.what {
+                    self.codes.insert(news.job, 1);
                 }
                 if let (What::Hooking(HookKind::PreStop), Some(run)) = (&news.what, news.run)
                     && let Some((_, process)) = self.processes.get_mut(&run)
@@ -279,9 +305,16 @@ impl World {
             Effect::Forget(job) => {
                 let left = self.processes.values().any(|(of, process)| of == job && !process.abandoned);
                 check(!left, || format!("{job:?} forgotten while it is there"))?;
+                let buried = self.stones.remove(&Some(*job)).is_none_or(|stone| stone.died.is_some());
+                check(buried, || format!("{job:?} forgotten and nobody was told"))?;
             }
             Effect::End { code, .. } => {
                 check(self.ended.replace(*code).is_none(), || "ended twice".to_owned())?;
+                let stone = self.stones.get(&None).and_then(|stone| stone.died.as_ref());
+                let told = stone.map(|death| death.code);
+                check(!self.frame.grave || told == Some(*code), || {
+                    format!("ended with {code}, and the peers were told {told:?}")
+                })?;
             }
         }
         Ok(())
@@ -315,11 +348,132 @@ impl World {
             let holds = match need.condition {
                 Condition::Started | Condition::Ready => up || code == Some(&0),
                 Condition::Succeeded => code == Some(&0),
+                Condition::Failed => code.is_some_and(|code| *code != 0),
                 Condition::Exited => code.is_some(),
             };
             check(holds, || format!("{job:?} was started before {need:?} holds"))?;
         }
         Ok(())
+    }
+
+    fn holds(&self, expression: &Expression, old_ones_too: bool) -> bool {
+        let has = |term: &Term| {
+            let (sighting, since) = self.peers.get(&term.peer).copied().unwrap_or_default();
+            let ended = sighting.ended;
+            // An old end counts later.
+            let young = ended.is_some_and(|end| end.old) && self.now.since(since) < self.frame.rebirth;
+            let holds = match term.condition {
+                Condition::Started => sighting.started,
+                Condition::Ready => sighting.ready,
+                Condition::Exited => ended.is_some(),
+                Condition::Succeeded => ended.is_some_and(|end| end.code == Some(0)),
+                Condition::Failed => ended.is_some_and(|end| end.code != Some(0)),
+            };
+            holds && (old_ones_too || !young)
+        };
+        expression.0.iter().any(|group| group.iter().all(has))
+    }
+
+    /// Since when processes wait, of those that do.
+    fn waiting_since(&self, at: &Snapshot) -> BTreeMap<JobId, Time> {
+        let jobs = self.pod.order().iter().copied().zip(&at.jobs);
+        jobs.filter(|(_, job)| matches!(job.phase, JobPhase::Waiting { .. }))
+            .map(|(id, job)| (id, job.since))
+            .collect()
+    }
+
+    /// What a process awaits of peers holds when it is started, or it has waited as long as it was to.
+    fn invariant_awaited_holds(&self, job: JobId, waited: &BTreeMap<JobId, Time>) -> Checked {
+        let since = waited.get(&job).copied().unwrap_or(self.now);
+        for it in &self.plans[&job].awaits {
+            let in_vain = it.at_timeout == AtTimeout::GoOn
+                && it.timeout.is_some_and(|timeout| self.now.since(since) >= timeout);
+            check(in_vain || self.holds(&it.expression, true), || {
+                format!("{job:?} was started before {} holds", it.expression)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What is to end with a peer ends.
+    fn invariant_no_death_is_missed(&self, after: &Snapshot) -> Checked {
+        if after.phase != PodPhase::Up || self.journal.is_empty() {
+            return Ok(());
+        }
+        for expression in &self.frame.dies_with {
+            check(!self.holds(expression, false), || format!("all goes on although {expression:?} holds"))?;
+        }
+        for (id, job) in self.pod.order().iter().zip(&after.jobs) {
+            let doomed = self.plans[id].dies_with.iter().any(|expression| self.holds(expression, false));
+            let goes_on = job.ending.is_none() && !matches!(job.phase, JobPhase::Done(_));
+            check(!doomed || !goes_on || self.overruled.contains(id), || {
+                format!("{id:?} goes on although what dooms it holds: {:?}", job.phase)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Whoever waits for peers, and not for ever, is woken.
+    fn invariant_patience_ends(&self, after: &Snapshot) -> Checked {
+        if after.phase != PodPhase::Up {
+            return Ok(());
+        }
+        for (id, job) in self.pod.order().iter().zip(&after.jobs) {
+            let plan = &self.plans[id];
+            // For peers, and not for the one of its name that was there before it.
+            let others = self.pod.order().iter().zip(&after.jobs);
+            let before = others.filter(|(other, job)| job.retired && self.plans[other].name == plan.name);
+            let waits =
+                matches!(job.phase, JobPhase::Waiting { .. }) && plan.needs.is_empty() && before.count() == 0;
+            let open = |it: &&Await| !self.holds(&it.expression, true);
+            let mut open = plan.awaits.iter().filter(open).filter_map(|it| it.timeout);
+            let patience = open.any(|timeout| self.now.since(job.since) < timeout);
+            check(!waits || !patience || self.pod.deadline().is_some(), || {
+                format!("{id:?} waits and nobody wakes it")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What others were told last is so.
+    fn invariant_stones_tell_the_truth(&self, after: &Snapshot) -> Checked {
+        for (id, job) in self.pod.order().iter().zip(&after.jobs) {
+            if !self.plans[id].grave {
+                continue;
+            }
+            let stone = self.stones.get(&Some(*id)).ok_or_else(|| format!("nobody was told of {id:?}"))?;
+            let done = matches!(job.phase, JobPhase::Done(_));
+            let there = job.is_alive();
+            check(stone.ready.is_some() == job.ready, || format!("{id:?} ready? {job:?}, told {stone:?}"))?;
+            check(stone.died.is_some() == done, || format!("{id:?} dead? {job:?}, told {stone:?}"))?;
+            check(!there || stone.born.is_some(), || format!("{id:?} born? {job:?}, told {stone:?}"))?;
+            check(stone.ready.is_none() || stone.born.is_some(), || format!("ready unborn: {stone:?}"))?;
+        }
+        if !self.frame.grave {
+            return Ok(());
+        }
+        let stone = self.stones.get(&None).ok_or("nobody was told of the whole")?;
+        let over = matches!(after.phase, PodPhase::Lingering { .. } | PodPhase::Ended { .. });
+        check(stone.died.is_some() == over, || format!("all dead? told {stone:?}"))?;
+        let ready =
+            after.phase == PodPhase::Up && stone.born.is_some() && after.jobs.iter().all(|job| job.healthy);
+        check(stone.ready.is_some() == ready, || format!("all ready? told {stone:?}"))
+    }
+
+    /// Peers learn first.
+    fn invariant_stones_come_before_news(&self, news: &engine::News) -> Checked {
+        let grave = self.plans.get(&news.job).is_some_and(|plan| plan.grave);
+        let stone = self.stones.get(&Some(news.job));
+        let known = |of: fn(&Stone) -> bool| !grave || stone.is_some_and(of);
+        match news.what {
+            What::Started { .. } => {
+                check(known(|stone| stone.born.is_some()), || format!("news before the stone: {news:?}"))
+            }
+            What::Done => check(known(|stone| stone.died.is_some()), || {
+                format!("news of an end before the stone: {news:?}")
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// When everything ends: whoever is needed is asked to end after those who need it have ended.
@@ -506,8 +660,28 @@ impl World {
                     Wish::Signal => Request::Signal(place, Signal(10)),
                     Wish::End => Request::End,
                 };
+                if matches!(wish, Wish::Start | Wish::Restart) {
+                    self.overruled.insert(place);
+                }
                 let request = self.request();
                 self.event(Event::Asked { request, what })?;
+            }
+            Act::Peer(which, sighting) => {
+                let peer = PEERS[usize::from(*which) % PEERS.len()].to_owned();
+                let news = self.peers.get(&peer).map(|(seen, _)| seen) != Some(sighting);
+                if news && *sighting != Sighting::default() {
+                    let old = |seen: &Sighting| seen.ended.is_some_and(|end| end.old);
+                    let (before, since) = self.peers.get(&peer).copied().unwrap_or_default();
+                    let since = if old(sighting) && old(&before) { since } else { self.now };
+                    self.peers.insert(peer.clone(), (*sighting, since));
+                    self.overruled.clear();
+                    self.event(Event::Seen { peer: peer.clone(), sighting: *sighting })?;
+                }
+                // The same again is no news.
+                let before = (self.pod.snapshot(), self.effects.len());
+                self.event(Event::Seen { peer, sighting: *sighting })?;
+                let same = before == (self.pod.snapshot(), self.effects.len());
+                check(same || *sighting == Sighting::default(), || "seen twice, heeded twice".to_owned())?;
             }
             Act::Reload(keep, change) => self.reload(*keep, *change)?,
         }
@@ -825,12 +999,53 @@ fn probes() -> impl Strategy<Value = Probes> {
     })
 }
 
+const PEERS: [&str; 2] = ["a", "b"];
+
+fn condition() -> impl Strategy<Value = Condition> {
+    prop_oneof![
+        Just(Condition::Started),
+        Just(Condition::Ready),
+        Just(Condition::Succeeded),
+        Just(Condition::Failed),
+        Just(Condition::Exited)
+    ]
+}
+
+fn expression() -> impl Strategy<Value = Expression> {
+    let term = (any::<bool>(), condition())
+        .prop_map(|(which, condition)| Term { peer: PEERS[usize::from(which)].to_owned(), condition });
+    proptest::collection::vec(proptest::collection::vec(term, 1..3), 1..3).prop_map(Expression)
+}
+
+fn awaits() -> impl Strategy<Value = Vec<Await>> {
+    let it = (expression(), proptest::option::of(duration(4000)), any::<bool>());
+    let it = it.prop_map(|(expression, timeout, fail)| Await {
+        expression,
+        timeout,
+        at_timeout: if fail { AtTimeout::Fail } else { AtTimeout::GoOn },
+    });
+    prop_oneof![3 => Just(Vec::new()), 1 => proptest::collection::vec(it, 1..3)]
+}
+
+fn dies_with() -> impl Strategy<Value = Vec<Expression>> {
+    prop_oneof![5 => Just(Vec::new()), 1 => proptest::collection::vec(expression(), 1..3)]
+}
+
+fn sighting() -> impl Strategy<Value = Sighting> {
+    let end = (proptest::option::of(0i32..2), any::<bool>()).prop_map(|(code, old)| PeerEnd { code, old });
+    prop_oneof![
+        any::<bool>().prop_map(|ready| Sighting { started: true, ready, ended: None }),
+        end.prop_map(|end| Sighting { started: false, ready: false, ended: Some(end) }),
+    ]
+}
+
 /// A process that may need those before it.
 fn job() -> impl Strategy<Value = (JobPlan, [Option<Condition>; 3])> {
     let condition = prop_oneof![
         3 => Just(Condition::Started),
         3 => Just(Condition::Ready),
         1 => Just(Condition::Succeeded),
+        1 => Just(Condition::Failed),
         1 => Just(Condition::Exited)
     ];
     let condition = || proptest::option::weighted(0.35, condition.clone());
@@ -845,15 +1060,29 @@ fn job() -> impl Strategy<Value = (JobPlan, [Option<Condition>; 3])> {
         proptest::option::weighted(0.25, hook),
         proptest::bool::weighted(0.25),
         any::<bool>(),
+        (awaits(), dies_with(), any::<bool>()),
     );
     let needs = [condition(), condition(), condition()];
     (restart(), proptest::option::of(span(5000)), duration(6000), duration(3000), any::<bool>(), more, needs)
         .prop_map(|(restart, ttl, grace, abandon_after, terminal, more, needs)| {
-            let (sidecar, probes, announces, start_deadline, watchdog, post_start, pre_stop, must_start) =
-                more;
+            let (
+                sidecar,
+                probes,
+                announces,
+                start_deadline,
+                watchdog,
+                post_start,
+                pre_stop,
+                must_start,
+                of_peers,
+            ) = more;
+            let (awaits, dies_with, grave) = of_peers;
             let plan = JobPlan {
                 name: "p".to_owned(),
                 needs: Vec::new(),
+                awaits,
+                dies_with,
+                grave,
                 sidecar,
                 restart,
                 ttl,
@@ -884,9 +1113,17 @@ fn plan() -> impl Strategy<Value = Plan> {
         any::<bool>(),
         proptest::option::of((500u64..9000).prop_map(Duration::from_millis)),
         0usize..8,
+        (
+            dies_with(),
+            (1u64..5000).prop_map(Duration::from_millis),
+            any::<bool>(),
+            proptest::option::of(0i32..2),
+        ),
     );
     (proptest::collection::vec(job(), 1..5), frame).prop_map(|(jobs, frame)| {
-        let (stop_on, linger, hasty, forward, deadline, exit) = frame;
+        let (stop_on, linger, hasty, forward, deadline, exit, of_peers) = frame;
+        let (dies_with, rebirth, grave, caused) = of_peers;
+        let codes = CodeMap { caused, codes: vec![(3, 0), (4, 5)] };
         let exit = match exit {
             from if from < jobs.len() => ExitRule::From(JobId(from)),
             5 => ExitRule::FirstInPlan,
@@ -904,7 +1141,21 @@ fn plan() -> impl Strategy<Value = Plan> {
                 .collect();
             plans.push(plan);
         }
-        Plan { jobs: plans, frame: Frame { stop_on, hasty, forward, linger, deadline, exit } }
+        Plan {
+            jobs: plans,
+            frame: Frame {
+                stop_on,
+                hasty,
+                forward,
+                linger,
+                deadline,
+                exit,
+                codes,
+                dies_with,
+                rebirth,
+                grave,
+            },
+        }
     })
 }
 
@@ -953,6 +1204,7 @@ fn act() -> impl Strategy<Value = Act> {
             ],
             any::<u8>()
         ).prop_map(|(wish, which)| Act::Ask(wish, which)),
+        5 => (any::<u8>(), sighting()).prop_map(|(which, sighting)| Act::Peer(which, sighting)),
         1 => (any::<u8>(), any::<u8>()).prop_map(|(keep, change)| Act::Reload(keep, change)),
         1 => Just(Act::Reload(255, 0)),
     ]

@@ -37,7 +37,12 @@ impl Clock {
     /// The time of day that belongs to `at`, as the system's clock stands now. None: too far away to say.
     #[must_use]
     pub fn of_day(self, at: Time) -> Option<Timestamp> {
-        let (now, day) = (self.now(), Timestamp::now());
+        self.of_day_by(at, (self.now(), Timestamp::now()))
+    }
+
+    /// The same by a moment of which both are known: several times of one moment keep their distance.
+    #[must_use]
+    pub fn of_day_by(self, at: Time, (now, day): (Time, Timestamp)) -> Option<Timestamp> {
         if at >= now { day.checked_add(at.since(now)).ok() } else { day.checked_sub(now.since(at)).ok() }
     }
 }

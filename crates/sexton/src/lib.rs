@@ -16,6 +16,7 @@ pub mod config;
 pub mod control;
 pub mod driver;
 pub mod figures;
+pub mod graveyard;
 pub mod http;
 pub mod hub;
 pub mod journal;

@@ -20,6 +20,7 @@ use crate::config::up::{self, ConfigError, LogPlan, UpPlan};
 use crate::config::{Answers, ControlPath, Mode, Own, Settings, Up, Watch};
 use crate::control;
 use crate::driver::{self, Driver, Many, Parts, Process};
+use crate::graveyard::{Graveyard, GraveyardError};
 use crate::http::{Server, control_router, router};
 use crate::hub::Hub;
 use crate::journal::Journal;
@@ -51,6 +52,9 @@ pub enum LifeError {
         /// Why.
         source: io::Error,
     },
+    /// The others in our pod cannot be told, or asked.
+    #[error(transparent)]
+    Graveyard(#[from] GraveyardError),
     /// There is no process list.
     #[error("cannot look at the process list: {0}")]
     ProcessList(#[source] io::Error),
@@ -71,7 +75,7 @@ impl LifeError {
         match self {
             Self::Config(_) => 78,
             Self::Listen(_) => 69,
-            Self::Journal { .. } => 73,
+            Self::Journal { .. } | Self::Graveyard(_) => 73,
             Self::ProcessList(_) | Self::System { .. } => 71,
         }
     }
@@ -179,6 +183,8 @@ async fn look_after(
     outputs.plan(JobId(0), &own.name, own.output, logs, true).map_err(system("a thread for the output"))?;
     hub.metrics.watch_sinks(outputs.sinks());
     let hub = Arc::new(hub);
+    let cast = driver::cast(&own.plan, &[], &[]);
+    let graveyard = own.pod.map(|pod| Graveyard::begin(pod, cast, clock)).transpose()?;
     let server = serve(bound, &hub, router(Arc::clone(&hub), answers, clock))?;
     let driver = Driver::new(Parts {
         mode: own.word,
@@ -193,6 +199,7 @@ async fn look_after(
         hub,
         commands: driver::no_commands(),
         many: None,
+        graveyard,
     });
     let code = driver.run().await.map_err(system("signals"))?;
     if let Some(server) = server {
@@ -234,6 +241,9 @@ async fn look_after_many(
     let (controls, commands) = mpsc::channel(control::QUEUE);
     hub.controls = Some(controls);
     let hub = Arc::new(hub);
+    let places: Vec<JobId> = (0..plan.processes.len()).map(JobId).collect();
+    let cast = driver::cast(&plan.plan, &places, &plan.processes);
+    let graveyard = plan.pod.clone().map(|pod| Graveyard::begin(pod, cast, clock)).transpose()?;
     let mut servers = vec![(bound, router(Arc::clone(&hub), answers, clock))];
     let guard = control.map(|ControlSocket { bound, guard }| {
         servers.push((vec![bound], control_router(Arc::clone(&hub), answers, clock)));
@@ -262,10 +272,11 @@ async fn look_after_many(
         many: Some(Many {
             source: up.source,
             beside: up.beside,
-            places: (0..plan.processes.len()).map(JobId).collect(),
+            places,
             plan,
             termination_log: termination::FILE.into(),
         }),
+        graveyard,
     });
     let code = driver.run().await.map_err(system("signals"))?;
     drop(guard);

@@ -14,6 +14,8 @@ use sexton::{client, life, logging, words};
 const USAGE: u8 = 64;
 /// `EX_DATAERR` of sysexits.h: a journal that is none.
 const DATA: u8 = 65;
+/// `EX_NOINPUT` of sysexits.h: a directory that cannot be read.
+const NO_INPUT: u8 = 66;
 /// `EX_CONFIG` of sysexits.h: a configuration that is not all right.
 const CONFIG: u8 = 78;
 /// `EX_CANTCREAT` of sysexits.h: a link that cannot be made.
@@ -42,6 +44,10 @@ fn main() -> ExitCode {
         Invocation::Ask(errand) => match client::run(errand) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => refused(&error, error.exit_code()),
+        },
+        Invocation::Graves { directory, json } => match cli::graves::graves(&directory, json) {
+            Ok(told) => printed(&told),
+            Err(error) => refused(&error, NO_INPUT),
         },
         Invocation::Check { file, json } => match cli::check::check(&file, json, &Real) {
             Ok(told) => printed(&told),

@@ -19,8 +19,12 @@ pub fn words(news: &News) -> (Level, String) {
             let left = if *leftovers { "; it left processes behind" } else { "" };
             (Level::Info, format!("ended with {exit}{cause}{left}"))
         }
-        What::Waiting { need, condition } => {
-            (Level::Info, format!("waits for {need} to be {}", condition.label()))
+        What::Waiting { need } => (Level::Info, format!("waits for {need}")),
+        What::WaitedInVain { missing, timeout, goes_on: true } => {
+            (Level::Warn, format!("started without it: it waited {timeout:?} for {missing}"))
+        }
+        What::WaitedInVain { missing, timeout, goes_on: false } => {
+            (Level::Error, format!("not started: it waited {timeout:?} for {missing}"))
         }
         What::NeedFailed { need, condition } => {
             (Level::Error, format!("not started: {need} cannot be {} any more", condition.label()))

@@ -167,9 +167,9 @@ impl View {
         let health = if many {
             let ready = match &ending {
                 Some((cause, _)) => Answer::No(format!("everything is ending, because {cause}")),
-                None => first(&|job: &JobSnapshot| job.is_healthy()),
+                None => first(&|job: &JobSnapshot| job.healthy),
             };
-            let up = |job: &JobSnapshot| job.started || job.is_healthy() || job.started_at.is_some();
+            let up = |job: &JobSnapshot| job.started || job.healthy || job.started_at.is_some();
             Health { live: first(&|job| !job.has_failed_for_good()), ready, started: first(&up) }
         } else {
             let up = *phase == PodPhase::Up;
@@ -306,9 +306,7 @@ fn describe(pod: &PodPhase, job: &JobSnapshot, clock: Clock) -> String {
     };
     match &job.phase {
         JobPhase::Waiting { need: None } => "not started yet".to_owned(),
-        JobPhase::Waiting { need: Some((need, condition)) } => {
-            format!("waits for {need} to be {}", condition.label())
-        }
+        JobPhase::Waiting { need: Some(need) } => format!("waits for {need}"),
         JobPhase::Starting => "being started".to_owned(),
         JobPhase::Running { suspended: Some(signal), .. } => format!("suspended by {signal}"),
         JobPhase::Running { .. } => match (&job.ending, &job.unready_reason) {

@@ -10,10 +10,13 @@ pub fn base_name(path: &OsStr) -> String {
     Path::new(path).file_name().unwrap_or(path).to_string_lossy().into_owned()
 }
 
-/// The system's words, without the number that the standard library appends.
+/// The system's words, without the number that the standard library appends; our own as they are.
 #[must_use]
 pub fn describe(error: &io::Error) -> String {
     let text = error.to_string();
+    if error.raw_os_error().is_none() && error.get_ref().is_some() {
+        return text;
+    }
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
 

@@ -8,6 +8,7 @@ mod harness;
 mod bad_days;
 mod confinement;
 mod documents;
+mod graveyard;
 mod health;
 mod http_limits;
 mod job_control;

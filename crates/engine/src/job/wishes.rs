@@ -1,6 +1,6 @@
 //! What somebody wants of a process, and when that has come true: each wish is answered exactly once.
 
-use super::{Context, Intent, Job, Phase, Rest};
+use super::{Context, Intent, Job, Outcome, Phase, Rest};
 use crate::event::{Cause, Effect, Fulfilled, Refusal};
 use crate::plan::AtLimit;
 use crate::{RequestId, RunId};
@@ -22,7 +22,7 @@ impl Job {
         self.intent = Intent::Up;
         if matches!(self.phase, Phase::Done(_) | Phase::Pausing { .. }) {
             self.streak = 0;
-            self.enter(Phase::Waiting, cx);
+            self.enter(Phase::WAITING, cx);
         }
         // What is on its way down comes up again when it has got there: see `settle`.
         let from =
@@ -74,6 +74,7 @@ impl Job {
         }
         let started = self.has_started().then(|| self.run()).flatten();
         let ended_well = self.last.is_some() && self.code() == 0;
+        let in_vain = matches!(self.last, Some((Outcome::NotBorn(..), _))).then(|| self.last_words());
         let newest = self.newest_run;
         let (phase, wanted) = (&self.phase, self.is_wanted());
         self.requests.retain(|(request, goal)| {
@@ -81,6 +82,9 @@ impl Job {
                 (Goal::Down, Phase::Done(_)) => Ok(Fulfilled::Done),
                 (Goal::Up(from), Phase::Running(_)) if started.is_some_and(|run| run >= *from) => {
                     Ok(Fulfilled::Done)
+                }
+                (Goal::Up(_), Phase::Done(Rest::Over)) if let Some(why) = &in_vain => {
+                    Err(Refusal::Failed(why.clone()))
                 }
                 // Something that runs once has run.
                 (Goal::Up(from), Phase::Done(Rest::Over)) if newest >= *from => {
@@ -103,7 +107,7 @@ impl Job {
     }
 
     /// Somebody wants a run of it that has not begun.
-    pub(super) fn somebody_waits_for_it(&self) -> bool {
+    pub(crate) fn somebody_waits_for_it(&self) -> bool {
         self.requests.iter().any(|(_, goal)| matches!(goal, Goal::Up(from) if self.newest_run < *from))
     }
 }

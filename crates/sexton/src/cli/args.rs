@@ -83,6 +83,58 @@ pub struct OwnOptions {
     pub(super) stop_signal: Option<String>,
 }
 
+/// Options of what is beside a process in its pod.
+///
+/// A dependency is NAME or NAME:CONDITION (started, ready, exited, succeeded, failed), where NAME is a tombstone in the
+/// graveyard or the whole path of one elsewhere; a|b is any of them, a+b both; @TIMEOUT and ? (go on then) may
+/// follow.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of run and supervise, for containers of one pod")]
+pub struct PodOptions {
+    /// The directory that the containers share. We carve a tombstone there, called as the process is (--name)
+    /// [default: /graveyard, if a dependency is given]
+    #[arg(long, value_name = "DIR")]
+    pub(super) graveyard: Option<String>,
+    /// The mode of that directory, if we make it [default: 1777]
+    #[arg(long, value_name = "OCTAL")]
+    pub(super) graveyard_mode: Option<String>,
+    /// Also look at it this often, where changes are not told (network volumes) [default: 1s there, else never]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) graveyard_poll: Option<String>,
+    /// End when any of these has ended: main or main:failed,a+b [env: SEXTON_DEATH_DEPS]
+    #[arg(long = "death-dep", visible_alias = "death-deps", value_name = "DEPS")]
+    pub(super) death_deps: Vec<String>,
+    /// Start when all of these are ready: proxy or proxy,db:started@1m? [env: SEXTON_BIRTH_DEPS]
+    #[arg(long = "birth-dep", visible_alias = "birth-deps", value_name = "DEPS")]
+    pub(super) birth_deps: Vec<String>,
+    /// How long to wait for each of them before giving up with exit code 1; 0 is for ever [default: 30s]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) birth_timeout: Option<String>,
+    /// A death by which we have ended before counts again after this time, if whoever died has not come back
+    /// [default: 10m]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) rebirth_timeout: Option<String>,
+    /// Exit codes that stand for others; caused is any end that was wanted: 143=0,caused=0
+    #[arg(long, value_name = "MAP")]
+    pub(super) exit_codes: Option<String>,
+    /// Ask the Kubernetes API about the containers of this pod: birth dependencies may be any of them
+    #[arg(long, value_name = "POD")]
+    pub(super) pod_name: Option<String>,
+    /// The pod's namespace [default: that of the service account]
+    #[arg(long, value_name = "NAMESPACE")]
+    pub(super) namespace: Option<String>,
+    /// Start when these servers are ready (GET answers 200 to 399): URLs, or istio, envoy, linkerd, cloud-sql-proxy
+    #[arg(long, value_name = "SERVERS")]
+    pub(super) wait_for: Vec<String>,
+    /// Tell these to end when we have ended (POST): URLs, or istio, envoy, linkerd, cloud-sql-proxy; ! behind one makes
+    /// it an error if that does not work
+    #[arg(long, value_name = "SERVERS")]
+    pub(super) quit: Vec<String>,
+    /// Tell them always, or only when our exit code is 0 [default: always]
+    #[arg(long, value_name = "always|success")]
+    pub(super) quit_when: Option<String>,
+}
+
 /// Options of `supervise`.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Options of supervise")]
@@ -160,6 +212,9 @@ pub enum Command {
         /// Of a process of our own
         #[command(flatten)]
         own: OwnOptions,
+        /// Of its pod
+        #[command(flatten)]
+        pod: PodOptions,
         /// Of all commands
         #[command(flatten)]
         shared: Shared,
@@ -182,6 +237,9 @@ pub enum Command {
         /// Of a process of our own
         #[command(flatten)]
         own: OwnOptions,
+        /// Of its pod
+        #[command(flatten)]
+        pod: PodOptions,
         /// Of all commands
         #[command(flatten)]
         shared: Shared,
@@ -346,6 +404,15 @@ pub enum Command {
         /// Of all that ask
         #[command(flatten)]
         client: Client,
+    },
+    /// List the tombstones of a graveyard: who was born, is ready, has died
+    Graves {
+        /// The directory [default: /graveyard]
+        #[arg(value_name = "DIR")]
+        directory: Option<PathBuf>,
+        /// For people or for programs
+        #[arg(short, long, value_name = "FORM", value_parser = ["table", "json"], default_value = "table")]
+        output: String,
     },
     /// Make links to this program under the names of the tools it stands in for
     Install {

@@ -2,8 +2,10 @@
 
 pub mod args;
 pub mod check;
+pub mod graves;
 pub mod install;
 pub mod kapo;
+pub mod kubexit;
 pub mod process_wrapper;
 pub mod replay;
 
@@ -18,10 +20,11 @@ use log::LevelFilter;
 use crate::client::{Errand, What};
 use crate::config::environment::Environment;
 use crate::config::resolve::{
-    DEFAULT_FILE, Personality, RawMode, RawOptions, RawOwn, RawSupervise, RawUp, RawWatch, UsageError,
-    default_control, resolve,
+    DEFAULT_FILE, Personality, RawMode, RawOptions, RawOwn, RawPod, RawSupervise, RawUp, RawWatch,
+    UsageError, default_control, resolve,
 };
 use crate::config::{Settings, duration};
+use crate::graveyard::DEFAULT_DIRECTORY;
 use crate::logging::{self, LogSettings};
 use crate::words::base_name;
 use args::{Command, Debug, Sexton, Shared};
@@ -40,6 +43,13 @@ pub enum Invocation {
     Replay(PathBuf),
     /// Ask a running `up` for something.
     Ask(Errand),
+    /// List tombstones.
+    Graves {
+        /// Where they are.
+        directory: PathBuf,
+        /// For programs.
+        json: bool,
+    },
     /// Check a file.
     Check {
         /// Which.
@@ -63,6 +73,14 @@ pub fn parse(
         };
         let settings = resolve(Personality::Kapo, &options, mode, environment, terminal)?;
         let log = logging::settings(LevelFilter::Warn, 0, None, environment)?;
+        return Ok((Invocation::Live(Box::new(settings)), log));
+    }
+    if called == kubexit::NAME {
+        let Some((options, mode)) = kubexit::parse(words)? else {
+            return Ok((Invocation::Print(kubexit::help()), LogSettings::default()));
+        };
+        let settings = resolve(Personality::Kubexit, &options, mode, environment, terminal)?;
+        let log = logging::settings(LevelFilter::Info, 0, None, environment)?;
         return Ok((Invocation::Live(Box::new(settings)), log));
     }
     if called == process_wrapper::NAME {
@@ -129,14 +147,19 @@ pub fn parse(
             return at(client, What::Wait { patience, file: readiness_file });
         }
         Command::Names { client } => return at(client, What::Names),
-        Command::Run { wait, own, shared, port, words } => {
-            (shared.split(port), RawMode::Run(own.raw(wait, words)))
+        Command::Run { wait, own, pod, shared, port, words } => {
+            (shared.split(port), RawMode::Run(own.raw(pod, wait, words)))
         }
-        Command::Supervise { wait, more, own, shared, port, words } => {
-            (shared.split(port), RawMode::Supervise(own.raw(wait, words), more.raw()))
+        Command::Supervise { wait, more, own, pod, shared, port, words } => {
+            (shared.split(port), RawMode::Supervise(own.raw(pod, wait, words), more.raw()))
         }
         Command::Watch { shared, port, pid, wait, name } => {
             (shared.split(port), RawMode::Watch(RawWatch { name, pid, wait }))
+        }
+        Command::Graves { directory, output } => {
+            let directory = directory.unwrap_or_else(|| DEFAULT_DIRECTORY.into());
+            let json = output == "json";
+            return Ok((Invocation::Graves { directory, json }, LogSettings::default()));
         }
         Command::Install { directory } => {
             return Ok((Invocation::Install(directory), LogSettings::default()));
@@ -242,14 +265,36 @@ pub fn command() -> clap::Command {
 }
 
 impl args::OwnOptions {
-    fn raw(self, wait: Option<String>, words: Vec<OsString>) -> RawOwn {
+    fn raw(self, pod: args::PodOptions, wait: Option<String>, words: Vec<OsString>) -> RawOwn {
         RawOwn {
+            pod: pod.raw(),
             name: self.name,
             ttl: self.ttl,
             wait,
             grace_period: self.grace_period,
             stop_signal: self.stop_signal,
             words,
+        }
+    }
+}
+
+impl args::PodOptions {
+    fn raw(self) -> RawPod {
+        let list = |words: Vec<String>| (!words.is_empty()).then(|| words.join(","));
+        RawPod {
+            graveyard: self.graveyard,
+            graveyard_mode: self.graveyard_mode,
+            graveyard_poll: self.graveyard_poll,
+            birth_deps: list(self.birth_deps),
+            birth_timeout: self.birth_timeout,
+            death_deps: list(self.death_deps),
+            rebirth_timeout: self.rebirth_timeout,
+            exit_codes: self.exit_codes,
+            pod_name: self.pod_name,
+            namespace: self.namespace,
+            wait_for: list(self.wait_for),
+            quit: list(self.quit),
+            quit_when: self.quit_when,
         }
     }
 }

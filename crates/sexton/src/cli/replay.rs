@@ -60,6 +60,10 @@ fn step(pod: &mut Pod, at: Time, event: Event, out: &mut impl Write) -> io::Resu
             Effect::Answer { request, answer } => {
                 writeln!(out, "          answer  request {}: {answer:?}", request.0)
             }
+            Effect::Carve { of, stone } => {
+                let whose = of.map_or_else(|| "the whole".to_owned(), |job| format!("job {}", job.0));
+                writeln!(out, "          carve   {whose}: {stone:?}")
+            }
             Effect::Forget(job) => writeln!(out, "          forget  job {}", job.0),
             Effect::End { code, .. } => writeln!(out, "          end     with code {code}"),
         }?;

@@ -15,7 +15,10 @@ pub fn status(told: &Value, before: Option<&Value>, colours: bool) -> String {
     for process in told["processes"].as_array().into_iter().flatten() {
         rows.push(row(process, before.and_then(|before| super::find(before, process["name"].as_str()?))));
     }
-    let mut text = aligned(&rows, colours);
+    let mut text = aligned(&rows, |row| match row[2].as_str() {
+        "yes" | "done" => colours.then_some("32"),
+        _ => colours.then_some("31"),
+    });
     match told["reason"].as_str() {
         Some(reason) => {
             let _ = writeln!(text, "\nnot ready: {reason}");
@@ -84,8 +87,12 @@ fn row(process: &Value, before: Option<&Value>) -> [String; 9] {
     ]
 }
 
-fn aligned(rows: &[[String; 9]], colours: bool) -> String {
-    let mut widths = [0; 9];
+/// Rows under a head, in columns; `paint` tells the colour of a row.
+pub(crate) fn aligned<const N: usize>(
+    rows: &[[String; N]],
+    paint: impl Fn(&[String; N]) -> Option<&'static str>,
+) -> String {
+    let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
@@ -97,12 +104,7 @@ fn aligned(rows: &[[String; 9]], colours: bool) -> String {
         for (cell, width) in row.iter().zip(widths) {
             let _ = write!(line, "{cell:width$}  ");
         }
-        let paint = match (colours && index > 0, row[2].as_str()) {
-            (true, "yes" | "done") => Some("32"),
-            (true, _) => Some("31"),
-            (false, _) => None,
-        };
-        match paint {
+        match paint(row).filter(|_| index > 0) {
             Some(paint) => {
                 let _ = writeln!(text, "\x1b[{paint}m{}\x1b[0m", line.trim_end());
             }
@@ -121,14 +123,18 @@ fn seconds_since(at: &Value) -> Option<i64> {
 
 /// As kubectl has it: the two largest units.
 fn age(at: &Value) -> Option<String> {
-    let seconds = seconds_since(at)?;
+    seconds_since(at).map(span)
+}
+
+/// So many seconds in the two largest units.
+pub(crate) fn span(seconds: i64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
-    Some(match (days, hours, minutes) {
+    match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds}s"),
         (0, 0, _) => format!("{minutes}m{}s", seconds % 60),
         (0, _, _) => format!("{hours}h{}m", minutes % 60),
         _ => format!("{days}d{}h", hours % 24),
-    })
+    }
 }
 
 fn ago(at: &Value) -> String {

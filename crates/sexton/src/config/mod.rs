@@ -5,6 +5,7 @@
 
 pub mod duration;
 pub mod environment;
+pub mod pod;
 pub mod raw;
 pub mod read;
 pub mod resolve;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use engine::{Plan, Span};
 
+use crate::graveyard::PodPlan;
 use crate::process::Pid;
 use crate::process::spawn::Program;
 
@@ -111,6 +113,8 @@ pub struct Own {
     pub ttl: Option<Span>,
     /// The pause or linger as the user gave it, for the answers.
     pub wait: Duration,
+    /// What there is beside it in its pod.
+    pub pod: Option<PodPlan>,
 }
 
 /// What becomes of the output of a process.

@@ -34,6 +34,12 @@ impl Driver {
                     task.abort();
                 }
             }
+            Effect::Carve { of, stone } => {
+                if let Some(Err(error)) = self.graveyard.as_mut().map(|graveyard| graveyard.carve(of, &stone))
+                {
+                    log::error!("{error}");
+                }
+            }
             Effect::Tell(news) => self.tell(&news),
             Effect::Answer { request, answer } => {
                 if let Some(reply) = self.requests.remove(&request) {
@@ -44,6 +50,9 @@ impl Driver {
                 self.jobs.remove(&job);
                 self.views.remove(&job);
                 self.outputs.forget(job);
+                if let Some(graveyard) = &mut self.graveyard {
+                    graveyard.forget(job);
+                }
             }
             Effect::End { code, from } => self.end = Some((code, from)),
         }

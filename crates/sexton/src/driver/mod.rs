@@ -40,6 +40,8 @@ use crate::config::up::{Action, Beside, Check, ProcessPlan, Source, UpPlan};
 use crate::config::{OutputPlan, StreamPlan};
 use crate::control::{Command, ControlError, Reply};
 use crate::figures;
+use crate::graveyard::outside::tell_to_quit;
+use crate::graveyard::{Cast, Graveyard};
 use crate::hub::Hub;
 use crate::journal::Journal;
 use crate::notify::Notify;
@@ -66,6 +68,8 @@ const LAST_LINES: usize = 40;
 const SAID_AT_ONCE: usize = 64;
 /// How long starting processes may take before others have their turn.
 const STARTS_AT_ONCE: Duration = Duration::from_millis(2);
+/// The exit code when somebody who has to be told to end could not be.
+const NOT_TOLD: i32 = 1;
 
 /// Looks after one pod until it has ended.
 pub struct Driver {
@@ -83,6 +87,9 @@ pub struct Driver {
     notify: Notify,
     hub: Arc<Hub>,
     many: Option<Many>,
+    graveyard: Option<Graveyard>,
+    /// What is known of peers before we begin.
+    first_news: Vec<(String, engine::Sighting)>,
     /// Events that the effects of an event have made.
     events: VecDeque<Event>,
     views: BTreeMap<JobId, Arc<ProcessView>>,
@@ -182,6 +189,8 @@ pub struct Parts {
     pub commands: mpsc::Receiver<Command>,
     /// Of many processes.
     pub many: Option<Many>,
+    /// Others in our pod, and what is known of them.
+    pub graveyard: Option<(Graveyard, Vec<(String, engine::Sighting)>)>,
 }
 
 /// A process of the plan.
@@ -261,6 +270,7 @@ impl Driver {
             .many
             .as_ref()
             .is_some_and(|many| many.plan.processes.iter().any(|it| it.memory_limit.is_some()));
+        let (graveyard, first_news) = parts.graveyard.unzip();
         Self {
             groups: Groups::new(parts.many.is_none()),
             cgroups: parts.many.as_ref().and_then(|_| Cgroups::find(&Real)),
@@ -275,6 +285,8 @@ impl Driver {
             notify: parts.notify,
             hub: parts.hub,
             many: parts.many,
+            graveyard,
+            first_news: first_news.unwrap_or_default(),
             events: VecDeque::new(),
             views: BTreeMap::new(),
             published: (u64::MAX, PodPhase::Up),
@@ -307,6 +319,9 @@ impl Driver {
         let mut alive_at = watchdog.map(|every| Instant::now() + every);
         self.remove_readiness_file();
         self.warn_of_limits();
+        // What came before us counts too.
+        let news = std::mem::take(&mut self.first_news);
+        self.seen(news);
         self.feed(Event::Began);
         self.publish();
         while self.end.is_none() {
@@ -345,6 +360,7 @@ impl Driver {
                 biased;
                 signals = self.signals.next() => self.signalled(&signals?),
                 Some(asked) = self.inbox.asked.1.recv() => self.start_helper(asked),
+                news = news_of_peers(&mut self.graveyard) => self.seen(news),
                 Some(event) = self.inbox.results.1.recv() => self.result(event),
                 Some(said) = self.inbox.said.1.recv() => self.said(said),
                 Some(measured) = self.inbox.measured.1.recv() => self.measured(measured),
@@ -370,6 +386,7 @@ impl Driver {
             tokio::task::yield_now().await;
         }
         self.last_word();
+        self.tell_to_quit().await?;
         let Self { outputs, signals, end, tasks, .. } = self;
         for task in tasks.values() {
             task.abort();
@@ -543,6 +560,34 @@ impl Driver {
         }
     }
 
+    /// What is known of peers is another.
+    pub(super) fn seen(&mut self, news: Vec<(String, engine::Sighting)>) {
+        for (peer, sighting) in news {
+            self.feed(Event::Seen { peer, sighting });
+        }
+    }
+
+    /// Tells those who are to end with us that we have ended.
+    async fn tell_to_quit(&mut self) -> io::Result<()> {
+        let (Some(graveyard), Some((code, _))) = (&self.graveyard, &mut self.end) else { return Ok(()) };
+        let told = tell_to_quit(graveyard.to_quit(*code));
+        tokio::pin!(told);
+        loop {
+            tokio::select! {
+                well = &mut told => {
+                    if !well && *code == 0 {
+                        *code = NOT_TOLD;
+                    }
+                    return Ok(());
+                }
+                signals = self.signals.next() => if signals?.iter().any(|signal| signal.ends_a_program()) {
+                    log::warn!("told to end: the others are not told to");
+                    return Ok(());
+                }
+            }
+        }
+    }
+
     // === the engine ===
 
     fn feed(&mut self, event: Event) {
@@ -582,6 +627,29 @@ impl Driver {
             }
         }
     }
+}
+
+/// Waits for news of peers; for ever, if there are none.
+async fn news_of_peers(graveyard: &mut Option<Graveyard>) -> Vec<(String, engine::Sighting)> {
+    match graveyard {
+        Some(graveyard) => graveyard.changes().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whom to look at and whose tombstones to carve, by a plan; `places` are those of its processes.
+#[must_use]
+pub fn cast(plan: &engine::Plan, places: &[JobId], processes: &[ProcessPlan]) -> Cast {
+    let own = |expressions: &[engine::Expression]| {
+        expressions.iter().flat_map(engine::Expression::peers).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let dooms = plan.jobs.iter().map(|job| &job.dies_with).chain([&plan.frame.dies_with]);
+    let doom: BTreeSet<String> = dooms.flat_map(|expressions| own(expressions)).collect();
+    let awaited = plan.jobs.iter().flat_map(|job| &job.awaits);
+    let awaited = awaited.flat_map(|it| own(std::slice::from_ref(&it.expression)));
+    let stones = processes.iter().zip(places);
+    let stones = stones.filter_map(|(process, id)| Some((*id, process.tombstone.clone()?)));
+    Cast { peers: awaited.chain(doom.iter().cloned()).collect(), doom, stones: stones.collect() }
 }
 
 /// Waits until then; for ever, if there is no then.

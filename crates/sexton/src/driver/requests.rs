@@ -4,11 +4,12 @@ use engine::{Event, Fulfilled, JobId, Plan, PodPhase, Refusal, Request, RequestI
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{Driver, Job, Process, constants, streams};
+use super::{Driver, Job, Process, cast, constants, streams};
 use crate::config::environment::Real;
 use crate::config::up::diff::{Diff, diff};
-use crate::config::up::{self, Source};
+use crate::config::up::{self, Source, UpPlan};
 use crate::control::{Command, ControlError, Reloaded, Reply, Wish};
+use crate::graveyard::Graveyard;
 use crate::words::describe;
 
 impl Driver {
@@ -86,6 +87,7 @@ impl Driver {
             .map_err(|error| ControlError::Configuration(error.to_string()))?;
         let first_new = self.pod.places();
         let Diff { places, told } = diff(&many.plan, &many.places, &new, first_new);
+        let news = self.recast(&new, &places)?;
         let fresh = || (0..new.processes.len()).filter(|place| places[*place].0 >= first_new);
         for place in fresh() {
             let process = &new.processes[place];
@@ -126,6 +128,7 @@ impl Driver {
         if let Some(many) = &mut self.many {
             (many.plan, many.places) = (new, places);
         }
+        self.seen(news);
         let (reply, mut answer) = oneshot::channel();
         self.next_request += 1;
         let request = RequestId(self.next_request);
@@ -136,6 +139,31 @@ impl Driver {
             Ok(Err(refused)) => Err(refused),
             Ok(Ok(_)) | Err(_) => Ok(told),
         }
+    }
+}
+
+impl Driver {
+    /// Looks at the peers of a new plan. What the pod itself is does not change while we run.
+    fn recast(
+        &mut self,
+        new: &UpPlan,
+        places: &[JobId],
+    ) -> Result<Vec<(String, engine::Sighting)>, ControlError> {
+        let refused = |message: String| Err(ControlError::Configuration(message));
+        let old = self.many.as_ref().and_then(|many| many.plan.pod.as_ref());
+        let cast = cast(&new.plan, places, &new.processes);
+        let begun = match (&mut self.graveyard, &new.pod) {
+            (None, None) => return Ok(Vec::new()),
+            (None, Some(pod)) => Graveyard::begin(pod.clone(), cast, self.clock).map(|(graveyard, news)| {
+                self.graveyard = Some(graveyard);
+                news
+            }),
+            (Some(graveyard), pod) if pod.is_none() || pod.as_ref() == old => graveyard.recast(cast),
+            (Some(_), _) => {
+                return refused("pod: who we are and where the graveyard is needs a new start".to_owned());
+            }
+        };
+        begun.or_else(|error| refused(error.to_string()))
     }
 }
 

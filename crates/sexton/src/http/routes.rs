@@ -164,7 +164,7 @@ fn by_name<T: serde::Serialize>(
 }
 
 async fn healthy(State(shared): State<Shared>) -> Response {
-    by_name(&shared.hub.view(), |process| Some(process.own.as_ref()?.job.is_healthy()))
+    by_name(&shared.hub.view(), |process| Some(process.own.as_ref()?.job.healthy))
 }
 
 async fn pids(State(shared): State<Shared>) -> Response {

@@ -245,11 +245,7 @@ fn process<'a>(process: &'a ProcessView, usage: &BTreeMap<Pid, Figures>) -> Proc
             JobPhase::Draining { why, .. } => (Some(why.to_string()), None, false),
             JobPhase::Pausing { cause, .. } => (Some(cause.to_string()), None, false),
             JobPhase::Running { suspended, .. } => (None, suspended.map(|signal| signal.to_string()), false),
-            JobPhase::Waiting { need } => (
-                need.as_ref().map(|(need, condition)| format!("it needs {need} to be {}", condition.label())),
-                None,
-                false,
-            ),
+            JobPhase::Waiting { need } => (need.as_ref().map(|need| format!("it needs {need}")), None, false),
             JobPhase::Starting | JobPhase::Done(_) => (None, None, false),
         };
         let probe = |probe: &engine::snapshot::ProbeSnapshot| Probe {
@@ -267,7 +263,7 @@ fn process<'a>(process: &'a ProcessView, usage: &BTreeMap<Pid, Figures>) -> Proc
             run: job.run.map(|run| run.0),
             started: job.started,
             ready: job.ready,
-            healthy: job.is_healthy(),
+            healthy: job.healthy,
             starts: job.starts,
             said: own.said.clone(),
             probes: job.probes.iter().map(probe).collect(),

@@ -6,7 +6,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, USER_AGENT};
-use hyper::{Request, Response, Uri};
+use hyper::{Method, Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
@@ -20,10 +20,10 @@ const MOST_REDIRECTS: usize = 10;
 const WHO: &str = concat!("kube-probe/1.32 sexton/", env!("CARGO_PKG_VERSION"));
 
 /// Whether the answer is 200 to 399.
-pub(super) async fn passes(check: &HttpCheck) -> Checked {
+pub(crate) async fn passes(check: &HttpCheck) -> Checked {
     let mut check = check.clone();
     for _ in 0..=MOST_REDIRECTS {
-        let (code, body, location) = get(&check).await?;
+        let (code, body, location) = ask(Method::GET, &check).await?;
         match code {
             301 | 302 | 303 | 307 | 308 => match location.as_deref().and_then(|to| redirected(&check, to)) {
                 Some(next) => check = next,
@@ -39,7 +39,15 @@ pub(super) async fn passes(check: &HttpCheck) -> Checked {
 
 /// Whether there is an answer.
 pub(super) async fn answers(check: &HttpCheck) -> Checked {
-    get(check).await.map(drop)
+    ask(Method::GET, check).await.map(drop)
+}
+
+/// Whether a POST is answered with 200 to 399.
+pub(crate) async fn post(check: &HttpCheck) -> Checked {
+    match ask(Method::POST, check).await? {
+        (200..400, ..) => Ok(()),
+        (code, body, _) => Err(Problem::Failed(format!("HTTP {code}{}", told(&body)))),
+    }
 }
 
 /// Where a redirect leads, if it is to the same host.
@@ -66,12 +74,12 @@ fn redirected(check: &HttpCheck, to: &str) -> Option<HttpCheck> {
     })
 }
 
-async fn get(check: &HttpCheck) -> Result<(u16, Vec<u8>, Option<String>), Problem> {
+async fn ask(method: Method, check: &HttpCheck) -> Result<(u16, Vec<u8>, Option<String>), Problem> {
     let stream = connect(&check.host, check.port).await?;
     if check.tls {
-        exchange(tls::encrypt(stream, &check.host).await?, check).await
+        exchange(tls::encrypt(stream, &check.host).await?, method, check).await
     } else {
-        exchange(stream, check).await
+        exchange(stream, method, check).await
     }
 }
 
@@ -86,6 +94,7 @@ impl Drop for Driven {
 
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    method: Method,
     check: &HttpCheck,
 ) -> Result<(u16, Vec<u8>, Option<String>), Problem> {
     let failed = |error: hyper::Error| Problem::Failed(format!("no HTTP answer: {error}"));
@@ -93,6 +102,7 @@ async fn exchange(
         http1::Builder::new().max_buf_size(64 << 10).handshake(TokioIo::new(stream)).await.map_err(failed)?;
     let _driven = Driven(tokio::spawn(async move { drop(connection.await) }).abort_handle());
     let mut request = Request::new(Empty::<Bytes>::new());
+    *request.method_mut() = method;
     *request.uri_mut() =
         check.path.parse().map_err(|_| Problem::Failed(format!("no path: {}", check.path)))?;
     fill(request.headers_mut(), check);

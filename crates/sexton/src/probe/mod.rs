@@ -5,10 +5,11 @@
 
 mod exec;
 mod grpc;
-mod http;
+pub(crate) mod http;
 mod tcp;
 mod tls;
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,13 @@ pub enum Problem {
     Failed(String),
     /// We cannot ask.
     Impossible(String),
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Failed(reason) | Self::Impossible(reason)) = self;
+        f.write_str(reason)
+    }
 }
 
 type Checked = Result<(), Problem>;
@@ -94,9 +102,7 @@ pub fn begin_hook(
                 Ok(())
             }
         };
-        let failed = result.err().map(|problem| match problem {
-            Problem::Failed(reason) | Problem::Impossible(reason) => reason,
-        });
+        let failed = result.err().map(|problem| problem.to_string());
         let _ = results.send(Event::Hooked { attempt, failed });
     });
     task.abort_handle()

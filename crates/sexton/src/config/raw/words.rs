@@ -251,6 +251,8 @@ pub enum Condition {
     Ready,
     /// It has ended for good with 0.
     Succeeded,
+    /// It has ended for good with anything else.
+    Failed,
     /// It has ended for good.
     Exited,
 }
@@ -262,7 +264,7 @@ impl<'de> Deserialize<'de> for DependsOn {
             type Value = DependsOn;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a name, a list of names, or a map of names to conditions (started, ready, succeeded, exited)")
+                f.write_str("a name, a list of names, or a map of names to conditions (started, ready, succeeded, failed, exited)")
             }
 
             fn visit_str<E: de::Error>(self, name: &str) -> Result<DependsOn, E> {
@@ -300,7 +302,7 @@ impl JsonSchema for DependsOn {
             "anyOf": [
                 {"type": "string"},
                 {"type": "array", "items": {"type": "string"}},
-                {"type": "object", "additionalProperties": {"enum": ["started", "ready", "succeeded", "exited", null]}}
+                {"type": "object", "additionalProperties": {"enum": ["started", "ready", "succeeded", "failed", "exited", null]}}
             ]
         })
     }

@@ -276,6 +276,13 @@ fn local() -> String {
 }
 
 /// A request to a URL.
+impl HttpCheck {
+    /// A request to a URL.
+    pub fn of_url(url: &str) -> Result<Self, String> {
+        from_url(url)
+    }
+}
+
 pub(super) fn from_url(url: &str) -> Result<HttpCheck, String> {
     let uri: http::Uri =
         url.parse().map_err(|_| "expected a URL such as http://localhost:8080/health".to_owned())?;

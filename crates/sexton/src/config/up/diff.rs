@@ -55,6 +55,9 @@ pub fn diff(old: &UpPlan, places: &[JobId], new: &UpPlan, next: usize) -> Diff {
 fn is_same(old: &JobPlan, new: &JobPlan) -> bool {
     let JobPlan {
         needs: _,
+        awaits: _,
+        dies_with: _,
+        grave,
         name,
         sidecar,
         restart,
@@ -71,8 +74,8 @@ fn is_same(old: &JobPlan, new: &JobPlan) -> bool {
         post_start,
         pre_stop,
     } = old;
-    (name, sidecar, restart, ttl, stop_signal)
-        == (&new.name, &new.sidecar, &new.restart, &new.ttl, &new.stop_signal)
+    (grave, name, sidecar, restart, ttl, stop_signal)
+        == (&new.grave, &new.name, &new.sidecar, &new.restart, &new.ttl, &new.stop_signal)
         && (grace, abandon_after, terminal, must_start)
             == (&new.grace, &new.abandon_after, &new.terminal, &new.must_start)
         && (probes, announces, start_deadline, watchdog)

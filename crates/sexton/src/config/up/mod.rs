@@ -14,6 +14,7 @@ pub mod diff;
 mod environment;
 mod from_kubernetes;
 mod from_wrapper;
+mod pod;
 mod resolve;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use super::environment::Environment;
 use super::raw::native::LogFormat;
 use super::read::{Keys, Problem, read};
 use super::tree::{self, Node, Step, Value};
+use crate::graveyard::PodPlan;
 use crate::process::spawn::Program;
 
 pub use actions::{Action, Check, HttpCheck};
@@ -47,6 +49,8 @@ pub struct UpPlan {
     pub readiness_file: Option<PathBuf>,
     /// It stays when health is lost.
     pub readiness_file_sticky: bool,
+    /// The other containers of the pod.
+    pub pod: Option<PodPlan>,
     /// What was not understood as the writer may have meant it.
     pub warnings: Vec<String>,
 }
@@ -74,6 +78,8 @@ pub struct ProcessPlan {
     pub cpu_limit: Option<f64>,
     /// How it says that it has started.
     pub notify: Option<NotifyKind>,
+    /// The name of its tombstone.
+    pub tombstone: Option<String>,
 }
 
 /// How a process says that it has started.

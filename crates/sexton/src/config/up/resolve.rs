@@ -18,6 +18,7 @@ use super::super::read::hint;
 use super::super::tree::Step;
 use super::actions::Owner;
 use super::environment::{check_name, expand, read_file};
+use super::pod::{self, InPod};
 use super::{Beside, LogPlan, NotifyKind, Problems, ProcessPlan, UpPlan, accounts, below};
 use crate::process::spawn::{Attributes, MOST_GROUPS, Program};
 
@@ -57,12 +58,7 @@ pub(super) fn resolve(
     let resolver = Resolver { file, directory, beside, environment };
     not_yet(
         &[],
-        [
-            ("graveyard", &file.graveyard),
-            ("ensemble", &file.ensemble),
-            ("automaton", &file.automaton),
-            ("metrics", &file.metrics),
-        ],
+        [("ensemble", &file.ensemble), ("automaton", &file.automaton), ("metrics", &file.metrics)],
         problems,
     );
     let named = resolver.named(problems);
@@ -81,7 +77,8 @@ pub(super) fn resolve(
         jobs.push(job);
         processes.push(process);
     }
-    resolver.needs(&named, &places, &mut jobs, problems);
+    let pod = pod::resolve(file, environment, problems);
+    resolver.needs(&named, &places, &mut jobs, &pod, problems);
     if let Some(cycle) = order::cycle(&jobs) {
         let names: Vec<_> = cycle.iter().chain(cycle.first()).map(|id| named[id.0].base).collect();
         let at = below(&named[cycle[0].0].at, "dependsOn");
@@ -114,13 +111,23 @@ pub(super) fn resolve(
         linger: Duration::ZERO,
         deadline: Some(beside.deadline.unwrap_or_else(|| grace.saturating_sub(MARGIN.min(grace / 10)))),
         exit,
+        codes: pod.codes,
+        dies_with: pod.dies_with,
+        rebirth: pod.rebirth,
+        grave: pod.plan.name.is_some(),
     };
+    let speaks = frame.grave
+        || !frame.dies_with.is_empty()
+        || pod.plan.api.is_some()
+        || !pod.plan.quit.is_empty()
+        || jobs.iter().any(|job| job.grave || !job.awaits.is_empty() || !job.dies_with.is_empty());
     let readiness_file =
         beside.readiness_file.clone().or_else(|| file.readiness_file.as_ref().map(PathBuf::from));
     Some(UpPlan {
         plan: Plan { jobs, frame },
         processes,
         readiness_file,
+        pod: speaks.then_some(pod.plan),
         readiness_file_sticky: beside.readiness_file_sticky.or(file.readiness_file_sticky).unwrap_or(false),
         warnings: Vec::new(),
     })
@@ -192,25 +199,28 @@ impl<'a> Resolver<'a> {
         named: &[Named<'_>],
         places: &BTreeMap<&str, Vec<usize>>,
         jobs: &mut [JobPlan],
+        pod: &InPod,
         problems: &mut Problems<'_>,
     ) {
         for (place, it) in named.iter().enumerate() {
             let at = below(&it.at, "dependsOn");
+            jobs[place].awaits = pod.awaits_of(it.raw, &it.at, problems);
+            jobs[place].dies_with = pod::deaths(it.raw.death_deps.as_ref(), &it.at, problems);
             for (name, condition) in it.raw.depends_on.iter().flat_map(|needs| &needs.0) {
+                if name.starts_with(pod::PREFIX) {
+                    continue;
+                }
                 let Some(others) = places.get(name.as_str()) else {
                     let hint = hint(name, places.keys().copied());
                     problems.at(&below(&at, name.as_str()), format!("there is no process '{name}'{hint}"));
                     continue;
                 };
-                let condition = match condition.unwrap_or(words::Condition::Ready) {
-                    words::Condition::Started => Condition::Started,
-                    words::Condition::Ready => Condition::Ready,
-                    words::Condition::Succeeded => Condition::Succeeded,
-                    words::Condition::Exited => Condition::Exited,
-                };
+                let condition = condition.unwrap_or(words::Condition::Ready).into();
                 for other in others {
                     let ends = jobs[*other].restart.may_end();
-                    if matches!(condition, Condition::Succeeded | Condition::Exited) && !ends {
+                    if matches!(condition, Condition::Succeeded | Condition::Failed | Condition::Exited)
+                        && !ends
+                    {
                         let word = condition.label();
                         let message = format!("'{name}' can never have {word}: its restartPolicy is Always");
                         problems.at(&below(&at, name.as_str()), message);
@@ -329,9 +339,13 @@ impl<'a> Resolver<'a> {
             );
         }
         let sidecar = raw.sidecar.unwrap_or(false);
+        let tombstone = pod::tombstone(raw, it.replica, at, problems);
         let job = JobPlan {
             name: it.name.clone(),
             needs: Vec::new(),
+            awaits: Vec::new(),
+            dies_with: Vec::new(),
+            grave: tombstone.is_some(),
             sidecar,
             restart: self.restart(raw, at, problems),
             ttl,
@@ -359,6 +373,7 @@ impl<'a> Resolver<'a> {
             memory_limit: limits.and_then(|limits| limits.memory).map(|bytes| bytes.0),
             cpu_limit: limits.and_then(|limits| limits.cpu.as_ref()).and_then(|word| cpu(word, at, problems)),
             notify,
+            tombstone,
         };
         (job, process)
     }

@@ -1,0 +1,168 @@
+//! What a file says of the other containers of the pod.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use engine::{AtTimeout, Await, CodeMap, Condition, Expression};
+
+use super::super::environment::Environment;
+use super::super::pod::{self, Defaults};
+use super::super::raw::native::{File, Pod, Process, QuitWhen};
+use super::super::raw::words::{self, OneOrMany};
+use super::super::resolve::parse_mode;
+use super::super::tree::Step;
+use super::environment::expand;
+use super::{Problems, below};
+use crate::graveyard::name::{check, check_peer};
+use crate::graveyard::{ApiPlan, DEFAULT_MODE, PodPlan};
+
+/// What tells a tombstone from a process of the file, in `dependsOn`.
+pub(super) const PREFIX: &str = "pod/";
+
+/// What a file says of the pod, resolved.
+pub(super) struct InPod {
+    pub(super) plan: PodPlan,
+    pub(super) dies_with: Vec<Expression>,
+    pub(super) rebirth: Duration,
+    pub(super) codes: CodeMap,
+    /// What everything waits for.
+    awaits: Vec<Await>,
+    defaults: Defaults,
+}
+
+impl From<words::Condition> for Condition {
+    fn from(condition: words::Condition) -> Self {
+        match condition {
+            words::Condition::Started => Self::Started,
+            words::Condition::Ready => Self::Ready,
+            words::Condition::Succeeded => Self::Succeeded,
+            words::Condition::Failed => Self::Failed,
+            words::Condition::Exited => Self::Exited,
+        }
+    }
+}
+
+pub(super) fn resolve(file: &File, environment: &dyn Environment, problems: &mut Problems<'_>) -> InPod {
+    let raw = file.pod.clone().unwrap_or_default();
+    let at = [Step::from("pod")];
+    let timeout = raw.birth_timeout.map(|span| span.0);
+    let defaults = Defaults {
+        timeout: timeout.map_or(Some(pod::DEFAULT_BIRTH_TIMEOUT), pod::or_for_ever),
+        at_timeout: AtTimeout::Fail,
+    };
+    let of_file = |text: &str| pod::births(text, defaults);
+    let mut awaits = each(raw.birth_deps.as_ref(), &at, "birthDeps", of_file, problems);
+    awaits.extend(each(raw.wait_for.as_ref(), &at, "waitFor", |text| pod::servers(text, defaults), problems));
+    let quit = each(raw.quit.as_ref(), &at, "quit", pod::quits, problems);
+    let mut codes = CodeMap::default();
+    match raw.exit_codes.as_deref().map(pod::codes) {
+        Some(Ok(map)) => codes = map,
+        Some(Err(message)) => problems.at(&below(&at, "exitCodes"), message),
+        None => {}
+    }
+    let plan = plan(&raw, quit, &at, environment, problems);
+    InPod {
+        plan,
+        dies_with: deaths(raw.death_deps.as_ref(), &at, problems),
+        rebirth: raw.rebirth_timeout.map_or(pod::DEFAULT_REBIRTH_TIMEOUT, |span| span.0),
+        codes,
+        awaits,
+        defaults,
+    }
+}
+
+fn plan(
+    raw: &Pod,
+    quit: Vec<crate::graveyard::Quit>,
+    at: &[Step],
+    environment: &dyn Environment,
+    problems: &mut Problems<'_>,
+) -> PodPlan {
+    if let Some(Err(message)) = raw.name.as_deref().map(check) {
+        problems.at(&below(at, "name"), message);
+    }
+    let mode = match raw.graveyard_mode.as_ref().map(|word| (word, parse_mode(&word.0))) {
+        None => DEFAULT_MODE,
+        Some((_, Ok(mode))) => mode,
+        Some((word, Err(message))) => {
+            problems.at(&below(at, "graveyardMode"), format!("'{}': {message}", word.0));
+            DEFAULT_MODE
+        }
+    };
+    if raw.graveyard_poll.is_some_and(|span| span.0.is_zero()) {
+        problems.at(&below(at, "graveyardPoll"), "expected a pause longer than nothing");
+    }
+    // These come from the downward API, as variables.
+    let known = |name: &str| environment.get(name).map(|value| value.to_string_lossy().into_owned());
+    let api = raw.pod_name.as_deref().map(|name| ApiPlan {
+        pod: expand(name, known),
+        namespace: raw.namespace.as_deref().map(|name| expand(name, known)),
+    });
+    PodPlan {
+        name: raw.name.clone(),
+        directory: raw.graveyard.as_ref().map_or_else(|| PodPlan::default().directory, PathBuf::from),
+        mode,
+        poll: raw.graveyard_poll.map(|span| span.0),
+        api,
+        quit,
+        quit_on_success_only: raw.quit_when == Some(QuitWhen::Success),
+    }
+}
+
+impl InPod {
+    /// What a process waits for of other containers.
+    pub(super) fn awaits_of(&self, raw: &Process, at: &[Step], problems: &mut Problems<'_>) -> Vec<Await> {
+        let Defaults { timeout, at_timeout } = self.defaults;
+        let mut awaits = self.awaits.clone();
+        for (name, condition) in raw.depends_on.iter().flat_map(|needs| &needs.0) {
+            let Some(peer) = name.strip_prefix(PREFIX) else { continue };
+            if let Err(message) = check_peer(peer) {
+                problems.at(&below(&below(at, "dependsOn"), name.as_str()), message);
+            }
+            let condition = condition.unwrap_or(words::Condition::Ready).into();
+            awaits.push(Await { expression: Expression::of(peer, condition), timeout, at_timeout });
+        }
+        let births = |text: &str| pod::births(text, self.defaults);
+        awaits.extend(each(raw.birth_deps.as_ref(), at, "birthDeps", births, problems));
+        awaits
+    }
+}
+
+pub(super) fn deaths(
+    given: Option<&OneOrMany<String>>,
+    at: &[Step],
+    problems: &mut Problems<'_>,
+) -> Vec<Expression> {
+    each(given, at, "deathDeps", pod::deaths, problems)
+}
+
+/// The name of the tombstone of a process; replicas have theirs with a number.
+pub(super) fn tombstone(
+    raw: &Process,
+    replica: Option<u32>,
+    at: &[Step],
+    problems: &mut Problems<'_>,
+) -> Option<String> {
+    let name = raw.tombstone.as_ref()?;
+    if let Err(message) = check(name) {
+        problems.at(&below(at, "tombstone"), message);
+    }
+    Some(replica.map_or_else(|| name.clone(), |number| format!("{name}_{number}")))
+}
+
+fn each<T>(
+    given: Option<&OneOrMany<String>>,
+    at: &[Step],
+    key: &str,
+    read: impl Fn(&str) -> Result<Vec<T>, String>,
+    problems: &mut Problems<'_>,
+) -> Vec<T> {
+    let mut all = Vec::new();
+    for text in given.iter().flat_map(|given| &given.0) {
+        match read(text) {
+            Ok(some) => all.extend(some),
+            Err(message) => problems.at(&below(at, key), message),
+        }
+    }
+    all
+}

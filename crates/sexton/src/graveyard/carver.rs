@@ -1,0 +1,204 @@
+//! Writes a tombstone: beside it, then over it, so that whoever looks sees the old or the new and nothing between.
+//!
+//! The file stays open and locked (flock(2)) as long as we live. The kernel closes it when we are killed, which
+//! others are told (`IN_CLOSE_WRITE` of inotify(7)): a tombstone without `Died` on which nobody holds the lock is
+//! that of somebody who could not say good-bye.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use engine::Stone;
+use jiff::Timestamp;
+use rustix::fs::{FlockOperation, OFlags, flock};
+
+use super::directory;
+use super::tombstone::{LARGEST, Tombstone};
+use crate::clock::Clock;
+
+/// Everybody may read it, whatever our umask is.
+const MODE: u32 = 0o644;
+/// How often a tombstone is looked at that seems to be nobody's.
+const LOOKS: usize = 8;
+
+/// Writes one tombstone.
+#[derive(Debug)]
+pub struct Carver {
+    path: PathBuf,
+    beside: PathBuf,
+    stone: Tombstone,
+    /// What was carved last, open and locked.
+    held: Option<File>,
+    another_keeper: bool,
+    /// The mode of the directory, if it has to be made again.
+    mode: u32,
+}
+
+impl Carver {
+    /// Looks at what a life before this one has left, and changes nothing yet.
+    #[must_use]
+    pub fn begin(directory: &Path, mode: u32, name: &str) -> (Self, Option<Tombstone>) {
+        let path = directory.join(name);
+        let found = look(&path);
+        let (before, another_keeper) = match found {
+            Ok((stone, abandoned)) => {
+                let alive = stone.locked && stone.died.is_none() && !abandoned;
+                (Some(stone), alive)
+            }
+            Err(_) => (None, false),
+        };
+        let this = Self {
+            beside: directory.join(format!(".{name}.{}", std::process::id())),
+            path,
+            stone: Tombstone { incarnation: Some(new_life()), ..Tombstone::default() },
+            held: None,
+            another_keeper,
+            mode,
+        };
+        (this, before)
+    }
+
+    /// Where the tombstone is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Somebody else who lives holds the tombstone of this name.
+    #[must_use]
+    pub const fn has_another_keeper(&self) -> bool {
+        self.another_keeper
+    }
+
+    /// Carves what is so now.
+    pub fn carve(
+        &mut self,
+        stone: &Stone,
+        mourns: BTreeSet<(String, String)>,
+        clock: Clock,
+    ) -> io::Result<()> {
+        let before = &self.stone;
+        let born_again = before.died.is_some() && stone.died.is_none();
+        let moment = (clock.now(), Timestamp::now());
+        // A time of day is fixed when it is first told, also when the system's clock is set later.
+        let day = |at: Option<engine::Time>, known: Option<Timestamp>| {
+            at.and_then(|at| known.filter(|_| !born_again).or_else(|| clock.of_day_by(at, moment)))
+        };
+        let death = stone.died.as_ref();
+        self.stone = Tombstone {
+            born: day(stone.born, before.born),
+            ready: day(stone.ready, before.ready),
+            died: day(death.map(|death| death.at), before.died),
+            exit_code: death.map(|death| death.code),
+            signal: death.and_then(|death| death.signal).map(|signal| signal.to_string()),
+            reason: death.map(|death| death.reason.clone()),
+            incarnation: if born_again { Some(new_life()) } else { before.incarnation.clone() },
+            locked: death.is_none(),
+            mourns,
+        };
+        self.write()
+    }
+
+    /// Carves the same again, if it was carved and is not there.
+    pub fn restore(&mut self) -> io::Result<()> {
+        if self.held.is_none() || self.path.exists() { Ok(()) } else { self.write() }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        let written = self.write_beside().or_else(|error| match error.kind() {
+            // The directory was taken away: it is made again.
+            io::ErrorKind::NotFound => {
+                directory::make(self.path.parent().unwrap_or(Path::new("/")), self.mode)?;
+                self.write_beside()
+            }
+            _ => Err(error),
+        });
+        match written {
+            Ok(file) => {
+                // The old one is closed when the new one is there: somebody always holds the tombstone.
+                self.held = Some(file).filter(|_| self.stone.died.is_none());
+                Ok(())
+            }
+            Err(error) => {
+                let _ = fs::remove_file(&self.beside);
+                // On a full disk there is still the room that the old one takes.
+                self.write_over().map_err(|_| error)
+            }
+        }
+    }
+
+    fn write_beside(&mut self) -> io::Result<File> {
+        // Left by somebody of our number who was killed.
+        let _ = fs::remove_file(&self.beside);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&self.beside)?;
+        file.set_permissions(fs::Permissions::from_mode(MODE))?;
+        // Some network file systems know no locks: then nobody is told to rely on one.
+        self.stone.locked =
+            self.stone.locked && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+        file.write_all(self.stone.text().as_bytes())?;
+        fs::rename(&self.beside, &self.path)?;
+        Ok(file)
+    }
+
+    fn write_over(&mut self) -> io::Result<()> {
+        let Some(file) = &mut self.held else { return Err(io::Error::from(io::ErrorKind::NotFound)) };
+        let text = self.stone.text();
+        file.rewind()?;
+        file.write_all(text.as_bytes())?;
+        file.set_len(text.len() as u64)?;
+        if self.stone.died.is_some() {
+            self.held = None;
+        }
+        Ok(())
+    }
+}
+
+/// A name that no other life has.
+fn new_life() -> String {
+    use std::hash::{BuildHasher as _, RandomState};
+    // The standard library seeds its hash tables from the system's source of chance.
+    let word = || RandomState::new().hash_one(std::process::id());
+    format!("{:016x}{:016x}", word(), word())
+}
+
+/// Reads a tombstone. True: its keeper is gone without a word.
+pub fn look(path: &Path) -> io::Result<(Tombstone, bool)> {
+    let mut seen = None;
+    for _ in 0..LOOKS {
+        let (file, stone, unheld) = look_once(path)?;
+        if !unheld {
+            return Ok((stone, false));
+        }
+        // Its keeper may have put another in its place between our reading and our asking for the lock.
+        if seen.as_ref() == Some(&(file, stone.clone())) {
+            return Ok((stone, true));
+        }
+        seen = Some((file, stone));
+    }
+    // It changes faster than we look: somebody is there.
+    Ok((seen.map(|(_, stone)| stone).unwrap_or_default(), false))
+}
+
+/// Which file it is, what stands in it, and whether it is nobody's although it should be somebody's.
+fn look_once(path: &Path) -> io::Result<(u64, Tombstone, bool)> {
+    let invalid = |message: String| io::Error::new(io::ErrorKind::InvalidData, message);
+    // A FIFO would hold us up; a link may lead anywhere.
+    let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(invalid("it is no regular file".to_owned()));
+    }
+    let mut text = Vec::new();
+    (&file).take(LARGEST as u64 + 1).read_to_end(&mut text)?;
+    if text.len() > LARGEST {
+        return Err(invalid("it is larger than 64 KiB".to_owned()));
+    }
+    let text = String::from_utf8(text).map_err(|_| invalid("it is not UTF-8".to_owned()))?;
+    let stone = Tombstone::parse(&text).map_err(|error| invalid(error.to_string()))?;
+    let expects_keeper = stone.locked && stone.died.is_none();
+    let unheld = expects_keeper && flock(&file, FlockOperation::NonBlockingLockShared).is_ok();
+    Ok((metadata.ino(), stone, unheld))
+}

@@ -1,0 +1,216 @@
+//! What a tombstone says, and when; `sexton graves`.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+use serde_json::Value;
+use testkit::wait_until;
+
+use super::{BORN, Pod, value};
+use crate::harness::{Sexton, child, is_root, skipped};
+
+#[test]
+fn a_life_is_born_ready_and_dead() {
+    let pod = Pod::new();
+    let sexton =
+        pod.container("app", &[], ["sh", "-c", "until [ -e go ]; do sleep 0.01; done; exit 3"]).start();
+    let stone = pod.wait_for_stone("app", "Ready:");
+    let time = |key| value(&stone, key).and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    assert!(time("Born").is_some_and(|born| Some(born) <= time("Ready")), "{stone}");
+    assert_eq!((value(&stone, "Died"), value(&stone, "ExitCode")), (None, None), "{stone}");
+    let mode = fs::metadata(pod.graveyard()).map(|it| it.permissions().mode() & 0o7777);
+    assert_eq!(mode.unwrap_or(0), 0o1777, "the directory was made for all");
+    fs::write(sexton.path("go"), "").unwrap_or_default();
+    assert_eq!(sexton.done().code, 3);
+    let stone = pod.stone("app");
+    let keys: Vec<_> = stone.lines().filter_map(|line| line.split(':').next()).collect();
+    assert_eq!(keys, ["Born", "Died", "ExitCode", "Reason", "Incarnation"], "{stone}");
+    assert_eq!(value(&stone, "ExitCode"), Some("3"));
+    assert_eq!(pod.names(), ["app"], "nothing lies about");
+}
+
+#[test]
+fn an_end_by_signal_and_a_start_that_fails_are_told() {
+    let pod = Pod::new();
+    assert_eq!(pod.container("app", &[], child(["end-by", "9"])).done().code, 137);
+    let stone = pod.stone("app");
+    assert_eq!((value(&stone, "ExitCode"), value(&stone, "Signal")), (Some("137"), Some("KILL")), "{stone}");
+    assert_eq!(pod.container("app", &[], ["./none"]).done().code, 127);
+    let stone = pod.stone("app");
+    assert_eq!((value(&stone, "ExitCode"), value(&stone, "Born")), (Some("127"), None), "{stone}");
+    assert!(value(&stone, "Reason").is_some_and(|reason| reason.contains("no such file")), "{stone}");
+}
+
+#[test]
+fn a_death_is_told_at_once_and_not_after_we_have_lingered() {
+    let pod = Pod::new();
+    let sexton = pod.container("app", &["--wait", "1000"], ["true"]).start();
+    pod.wait_for_stone("app", "ExitCode: 0");
+    drop(sexton);
+}
+
+#[test]
+fn a_supervised_process_lives_on_over_restarts_and_is_not_ready_in_between() {
+    let pod = Pod::new();
+    let command = "echo x >> starts; [ $(wc -l < starts) = 1 ] || exec sleep 1000; \
+                   until [ -e go ]; do sleep 0.01; done; exit 1";
+    let sexton = pod.wrapped("supervise", "app", &["--wait", "300ms"], ["sh", "-c", command]).start();
+    let first = pod.wait_for_stone("app", "Ready:");
+    fs::write(sexton.path("go"), "").unwrap_or_default();
+    let between = wait_until("the pause", || Some(pod.stone("app")).filter(|text| !text.contains("Ready")));
+    assert_eq!(value(&between, "Died"), None, "{between}");
+    let second = pod.wait_for_stone("app", "Ready:");
+    assert_eq!(value(&first, "Born"), value(&second, "Born"));
+    assert_eq!(value(&first, "Incarnation"), value(&second, "Incarnation"));
+    assert!(value(&first, "Ready") < value(&second, "Ready"), "{first}{second}");
+    sexton.stop();
+    assert_eq!(value(&pod.stone("app"), "ExitCode"), Some("143"));
+}
+
+#[test]
+fn codes_that_stand_for_others_are_told_as_such() {
+    let pod = Pod::new();
+    let ended = |options: &[&str], command: &str| {
+        let code = pod.container("app", options, ["sh", "-c", command]).done().code;
+        assert_eq!(value(&pod.stone("app"), "ExitCode"), Some(code.to_string().as_str()), "{options:?}");
+        code
+    };
+    assert_eq!(ended(&["--exit-codes", "3=0,4=5"], "exit 3"), 0);
+    assert_eq!(ended(&["--exit-codes", "3=0,4=5"], "exit 4"), 5);
+    assert_eq!(ended(&["--exit-codes", "caused=0"], "exit 4"), 4);
+    let sexton = pod.container("app", &["--exit-codes", "caused=0"], ["sleep", "1000"]).start();
+    pod.wait_for_stone("app", "Ready:");
+    assert_eq!(sexton.stop().code, 0);
+    assert_eq!(value(&pod.stone("app"), "Signal"), Some("TERM"));
+}
+
+#[test]
+fn a_tombstone_is_seen_whole_or_not_at_all() {
+    let pod = Pod::new();
+    let sexton = pod.wrapped("supervise", "app", &["--wait", "1ms"], ["true"]).start();
+    let mut inodes = std::collections::BTreeSet::new();
+    wait_until("a hundred changes", || {
+        let path = pod.graveyard().join("app");
+        let (Ok(text), Ok(meta)) = (fs::read_to_string(&path), fs::metadata(&path)) else { return None };
+        assert!(text.ends_with("Lock: flock\n") && text.contains("Incarnation: "), "{text:?}");
+        inodes.insert((meta.ino(), text));
+        (inodes.len() > 100).then_some(())
+    });
+    sexton.stop();
+    assert_eq!(pod.names(), ["app"]);
+}
+
+#[test]
+fn a_directory_that_is_taken_away_is_made_again() {
+    let pod = Pod::new();
+    let sexton = pod.container("app", &[], ["sleep", "1000"]).start();
+    pod.wait_for_stone("app", "Ready:");
+    fs::remove_dir_all(pod.graveyard()).unwrap_or_else(|error| panic!("{error}"));
+    sexton.stop();
+    assert_eq!(value(&pod.stone("app"), "ExitCode"), Some("143"));
+}
+
+#[test]
+fn on_a_full_disk_a_death_is_still_told() {
+    if !is_root() {
+        return skipped("mounting needs root");
+    }
+    let pod = Pod::new();
+    let graveyard = pod.graveyard();
+    let place = graveyard.display();
+    // A page each for the directory's files, so that a second one does not fit beside the first.
+    let script = format!(
+        "mkdir -p {place} && mount -t tmpfs -o size=8k tmpfs {place} && \
+         {} -v -p none run --name app --graveyard {place} -- sh -c 'echo there > there; head -c 100000 /dev/zero > {place}/.fill; exit 4' ; \
+         echo code $?; cat {place}/app",
+        crate::harness::SEXTON
+    );
+    let done = Sexton::program("/usr/bin/unshare".as_ref(), ["--mount", "sh", "-c", &script]).done();
+    assert!(done.stdout.contains("code 4"), "{} {}", done.stdout, done.stderr);
+    assert_eq!(value(&done.stdout, "ExitCode"), Some("4"), "{} {}", done.stdout, done.stderr);
+    assert!(
+        done.stderr.contains("cannot carve the tombstone") || done.stdout.contains("Died"),
+        "{}",
+        done.stderr
+    );
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_anything_starts() {
+    let pod = Pod::new();
+    fs::write(pod.path("file"), "").unwrap_or_default();
+    for (options, code, part) in [
+        (vec!["--name", "a/b"], 64, "--name 'a/b' is no name of a tombstone: it holds a /"),
+        (vec!["--name", ".."], 64, "it is a directory"),
+        (vec!["--death-dep", "x:gone"], 64, "--death-dep 'x:gone': 'x:gone': expected one of started"),
+        (vec!["--birth-dep", "../x"], 64, "expected the name of a tombstone, or its whole path"),
+        (vec!["--birth-timeout", "soon"], 64, "--birth-timeout 'soon': expected seconds"),
+        (vec!["--exit-codes", "300=0"], 64, "with codes from 0 to 255"),
+        (vec!["--graveyard-mode", "999"], 64, "expected a mode in octal"),
+        (vec!["--quit-when", "never"], 64, "expected always or success"),
+        (vec!["--quit", "linkrd"], 64, "did you mean 'linkerd'?"),
+        (vec!["--graveyard", "/proc/none"], 73, "no graveyard /proc/none"),
+        (vec!["--pod-name", "x"], 73, "KUBERNETES_SERVICE_HOST"),
+    ] {
+        let command = [&["-p", "none", "run"][..], &options, &["--", "touch", "ran"]].concat();
+        let mut sexton = Sexton::new(command).env("SEXTON_NAME", "app");
+        if !options.contains(&"--graveyard") {
+            sexton = sexton.env("SEXTON_GRAVEYARD", pod.graveyard());
+        }
+        let running = sexton.start();
+        let ran = running.path("ran");
+        let done = running.done();
+        assert_eq!(done.code, code, "{options:?}: {}", done.stderr);
+        assert!(done.stderr.contains(part), "{options:?}: {}", done.stderr);
+        assert!(!ran.exists(), "{options:?}");
+    }
+}
+
+#[test]
+fn graves_are_listed_with_their_states() {
+    let pod = Pod::new();
+    let ready = pod.container("ready", &[], ["sleep", "1000"]).start();
+    let waiting = pod.container("waiting", &["--birth-dep", "nobody"], ["sleep", "1000"]).start();
+    assert_eq!(pod.container("dead", &[], ["false"]).done().code, 1);
+    pod.wait_for_stone("ready", "Ready:");
+    pod.wait_for_stone("waiting", "Incarnation:");
+    pod.carve("born", BORN);
+    pod.carve("broken", "Born: {");
+    pod.carve(".hidden", "");
+    let gone = pod.container("gone", &[], ["sleep", "1000"]).start();
+    pod.wait_for_stone("gone", "Ready:");
+    drop(gone);
+    let place = pod.graveyard();
+    let list = |more: &[&str]| {
+        let place = place.to_string_lossy();
+        let words = [&["graves", &place][..], more].concat();
+        Sexton::new(words).done()
+    };
+    let done = list(&["-o", "json"]);
+    let told: Value = serde_json::from_str(&done.stdout).unwrap_or_else(|e| panic!("{e}: {}", done.stdout));
+    let states: Vec<_> = told
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|grave| (grave["name"].as_str().unwrap_or(""), grave["state"].as_str().unwrap_or("")))
+        .collect();
+    assert_eq!(
+        states,
+        [
+            ("born", "born"),
+            ("broken", "unreadable"),
+            ("dead", "dead"),
+            ("gone", "gone"),
+            ("ready", "ready"),
+            ("waiting", "announced")
+        ]
+    );
+    assert_eq!(told[2]["exitCode"], 1);
+    let table = list(&[]).stdout;
+    assert!(table.starts_with("NAME     STATE       AGE"), "{table}");
+    assert!(table.contains("it ended with code 1"), "{table}");
+    drop((ready, waiting));
+    let done = Sexton::new(["graves", "/none"]).done();
+    assert_eq!(done.code, 66);
+    assert!(done.stderr.contains("cannot read the graveyard /none: no such file"), "{}", done.stderr);
+}

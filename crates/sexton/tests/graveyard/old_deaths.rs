@@ -1,0 +1,97 @@
+//! A shared directory outlives restarts of containers.
+
+use super::{BORN, DIED, Pod, value};
+use crate::harness::Done;
+
+const DEAD_AGAIN: &str = "Born: 2026-11-21T06:50:00Z\nDied: 2026-11-21T06:51:00Z\nExitCode: 1\n";
+
+fn ends_with_main(pod: &Pod, more: &[&str]) -> Done {
+    let options = [&["--death-dep", "main"][..], more].concat();
+    pod.container("proxy", &options, ["sleep", "1000"]).done()
+}
+
+#[test]
+fn a_death_by_which_we_have_ended_does_not_end_us_again_at_once() {
+    for ours in [false, true] {
+        let pod = Pod::new();
+        let main = |command: &str| {
+            if ours {
+                assert_eq!(pod.container("main", &[], ["sh", "-c", command]).done().code, 1);
+            } else {
+                pod.carve("main", if command == "exit 1" { DIED } else { DEAD_AGAIN });
+            }
+        };
+        let sidecar = pod.container("proxy", &["--death-dep", "main"], ["sleep", "1000"]).start();
+        pod.wait_for_stone("proxy", "Ready:");
+        main("exit 1");
+        assert_eq!(sidecar.done().code, 143);
+        // The containers are started again, this one first.
+        let sidecar = pod.container("proxy", &["--death-dep", "main"], ["sleep", "1000"]).start();
+        let stone = pod.wait_for_stone("proxy", "Ready:");
+        assert_eq!(value(&stone, "Died"), None);
+        assert!(!sidecar.stderr().contains("asked to end"), "{}", sidecar.stderr());
+        // Now the other is there, and dies anew.
+        main("true; exit 1");
+        assert_eq!(sidecar.done().code, 143);
+    }
+}
+
+#[test]
+fn a_death_that_we_have_not_seen_counts_after_a_restart() {
+    let pod = Pod::new();
+    let sidecar = pod.container("proxy", &["--death-dep", "main"], ["sleep", "1000"]).start();
+    pod.wait_for_stone("proxy", "Ready:");
+    drop(sidecar);
+    pod.carve("main", DIED);
+    let done = ends_with_main(&pod, &[]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+}
+
+#[test]
+fn whoever_does_not_come_back_is_dead_after_a_while() {
+    let pod = Pod::new();
+    pod.carve("main", DIED);
+    assert_eq!(ends_with_main(&pod, &[]).code, 0);
+    let done = ends_with_main(&pod, &["--rebirth-timeout", "100ms"]);
+    assert_eq!(done.code, 143, "{}", done.stderr);
+    assert!(done.stderr.contains("because main has ended with exit code 0"), "{}", done.stderr);
+}
+
+#[test]
+fn whoever_comes_back_in_time_is_waited_for_again() {
+    let pod = Pod::new();
+    pod.carve("main", DIED);
+    assert_eq!(ends_with_main(&pod, &[]).code, 0);
+    let options = ["--death-dep", "main", "--rebirth-timeout", "3s"];
+    let sidecar = pod.container("proxy", &options, ["sleep", "1000"]).start();
+    pod.wait_for_stone("proxy", "Ready:");
+    pod.carve("main", BORN.replace("06:41", "06:45").as_str());
+    // It has a life of its own now: its death is a new one.
+    pod.carve("main", DIED.replace("06:41", "06:45").as_str());
+    let done = sidecar.done();
+    assert_eq!(done.code, 143, "{}", done.stderr);
+}
+
+#[test]
+fn the_stone_of_a_life_before_makes_nobody_start_early() {
+    let pod = Pod::new();
+    // It was killed: its stone says that it is ready.
+    let proxy = pod.container("proxy", &[], ["sleep", "1000"]).start();
+    pod.wait_for_stone("proxy", "Ready:");
+    drop(proxy);
+    // Started again it waits for another; its stone must not promise what is not there.
+    let proxy = pod.container("proxy", &["--birth-dep", "never"], ["sleep", "1000"]).start();
+    proxy.wait_for_stderr("waits for never");
+    let done = pod.container("main", &["--birth-dep", "proxy@100ms"], ["true"]).done();
+    assert_eq!(done.code, 1, "{}", done.stderr);
+}
+
+#[test]
+fn two_of_one_name_are_told() {
+    let pod = Pod::new();
+    let first = pod.container("app", &[], ["sleep", "1000"]).start();
+    pod.wait_for_stone("app", "Ready:");
+    let second = pod.container("app", &[], ["true"]).done();
+    assert!(second.stderr.contains("two of the same name"), "{}", second.stderr);
+    drop(first);
+}

@@ -1,0 +1,158 @@
+//! `sexton up` beside other containers.
+
+use std::fs;
+
+use testkit::wait_until;
+
+use super::{BORN, DIED, Pod, value};
+use crate::harness::{Running, Sexton};
+use crate::up::{With, place, up_in};
+
+/// A container that runs `sexton up` with this file.
+pub(super) fn container(pod: &Pod, text: &str) -> Running {
+    let file = pod.path("container.yaml");
+    fs::write(&file, text).unwrap_or_else(|error| panic!("{error}"));
+    let words = ["-v", "-p", "none", "up", &file.to_string_lossy(), "--control", "none"];
+    Sexton::new(words).start()
+}
+
+fn with_graveyard(pod: &Pod, text: &str) -> String {
+    text.replace("$GRAVEYARD", &pod.graveyard().to_string_lossy())
+}
+
+#[test]
+fn a_process_needs_another_container_with_the_words_for_a_neighbour() {
+    let pod = Pod::new();
+    let text = with_graveyard(
+        &pod,
+        "pod: {graveyard: $GRAVEYARD}\nprocesses:\n  db: {command: sleep 1000}\n  web: {command: sleep 1000, dependsOn: {db: started, pod/proxy: ready}}\n",
+    );
+    let mut up = up_in(place(&text), &With::default());
+    up.wait_until("web", "waiting for the proxy", |web| web["state"] == "waits for proxy to be ready");
+    assert!(up.asked(&["why", "web"]).contains("waits for proxy to be ready"));
+    pod.carve("proxy", BORN);
+    up.wait_ready("web");
+    up.sexton.stop();
+}
+
+#[test]
+fn the_whole_carves_and_so_does_a_process() {
+    let pod = Pod::new();
+    let text = with_graveyard(
+        &pod,
+        "pod: {graveyard: $GRAVEYARD, name: app}\nexitFrom: job\nprocesses:\n  web: {command: sleep 1000, tombstone: app-web}\n  job: {command: \"sh -c 'until [ -e $DIR/go ]; do sleep 0.01; done; exit 3'\", restartPolicy: Never}\n",
+    );
+    let up = up_in(place(&text), &With::default());
+    pod.wait_for_stone("app", "Ready:");
+    pod.wait_for_stone("app-web", "Ready:");
+    fs::write(up.path("go"), "").unwrap_or_default();
+    let done = up.sexton.done();
+    assert_eq!(done.code, 3);
+    let (whole, web) = (pod.stone("app"), pod.stone("app-web"));
+    assert_eq!(value(&whole, "ExitCode"), Some("3"), "{whole}");
+    assert_eq!(value(&whole, "Reason"), Some("\"job: it ended with code 3\""), "{whole}");
+    assert_eq!(value(&web, "ExitCode"), Some("143"), "{web}");
+    assert!(value(&web, "Died") <= value(&whole, "Died"), "{web}{whole}");
+}
+
+#[test]
+fn a_death_ends_one_process_or_everything() {
+    let pod = Pod::new();
+    let text = with_graveyard(
+        &pod,
+        "pod: {graveyard: $GRAVEYARD, deathDeps: [main]}\nprocesses:\n  agent: {command: sleep 1000, deathDeps: batch}\n  web: {command: sleep 1000}\n",
+    );
+    let mut up = up_in(place(&text), &With::default());
+    up.wait_ready("agent");
+    pod.carve("batch", DIED);
+    up.wait_for_phase("agent", "done");
+    assert!(up.asked(&["why", "agent"]).contains("batch has ended with exit code 0"));
+    assert_eq!(up.process("web")["phase"], "running");
+    // Whoever starts it by hand means it.
+    up.asked(&["start", "agent"]);
+    up.wait_ready("agent");
+    pod.carve("main", DIED);
+    assert_eq!(up.sexton.wait(), 0);
+}
+
+#[test]
+fn a_process_that_is_stopped_and_started_has_a_new_life() {
+    let pod = Pod::new();
+    let text = with_graveyard(
+        &pod,
+        "pod: {graveyard: $GRAVEYARD}\nprocesses: {web: {command: sleep 1000, tombstone: web}}\n",
+    );
+    let up = up_in(place(&text), &With::default());
+    let first = pod.wait_for_stone("web", "Ready:");
+    up.asked(&["stop", "web"]);
+    assert!(pod.stone("web").contains("Died: "), "{}", pod.stone("web"));
+    up.asked(&["start", "web"]);
+    let second = pod.wait_for_stone("web", "Ready:");
+    assert_eq!(value(&second, "Died"), None);
+    assert_ne!(value(&first, "Incarnation"), value(&second, "Incarnation"));
+    assert_ne!(value(&first, "Born"), value(&second, "Born"));
+    up.sexton.stop();
+}
+
+#[test]
+fn a_wait_in_vain_is_a_failure_and_its_request_is_answered() {
+    let pod = Pod::new();
+    let text = with_graveyard(
+        &pod,
+        "pod: {graveyard: $GRAVEYARD, birthTimeout: 100ms}\nprocesses:\n  web: {command: sleep 1000, birthDeps: [proxy]}\n  other: {command: sleep 1000}\n",
+    );
+    let mut up = up_in(place(&text), &With::default());
+    up.wait_for_phase("web", "done");
+    let started = up.ask(&["start", "web"]);
+    assert_ne!(started.code, 0);
+    assert!(started.stderr.contains("it waited 100ms for proxy to be ready"), "{}", started.stderr);
+    pod.carve("proxy", BORN);
+    up.asked(&["start", "web"]);
+    up.sexton.stop();
+}
+
+#[test]
+fn a_reload_looks_at_others_and_keeps_who_we_are() {
+    let pod = Pod::new();
+    let text = "pod: {graveyard: $GRAVEYARD, name: app}\nprocesses:\n  web: {command: sleep 1000}\n";
+    let mut up = up_in(place(&with_graveyard(&pod, text)), &With::default());
+    up.wait_ready("web");
+    let before = up.pid("web");
+    let more = format!(
+        "{text}  agent: {{command: sleep 1000, dependsOn: {{pod/proxy: started}}, tombstone: agent}}\n"
+    );
+    up.rewrite(&with_graveyard(&pod, &more));
+    up.asked(&["reload"]);
+    up.wait_for_phase("agent", "waiting");
+    pod.wait_for_stone("agent", "Incarnation");
+    pod.carve("proxy", BORN);
+    up.wait_ready("agent");
+    assert_eq!(up.pid("web"), before);
+    up.rewrite(&with_graveyard(&pod, &more.replace("name: app", "name: other")));
+    let refused = up.ask(&["reload"]);
+    assert!(refused.code != 0 && refused.stderr.contains("needs a new start"), "{refused:?}");
+    up.rewrite(&with_graveyard(&pod, text));
+    up.asked(&["reload"]);
+    wait_until("the agent is dead", || pod.stone("agent").contains("Died").then_some(()));
+    up.sexton.stop();
+}
+
+#[test]
+fn what_is_wrong_is_told_with_its_place() {
+    let text = "pod:\n  name: a/b\n  deathDeps: [x:gone]\n  birthTimeout: soon\n  quit: istoi\nprocesses:\n  web: {command: x, dependsOn: {pod/..: ready}, tombstone: '', birthDeps: ['a|']}\n";
+    let directory = place(text);
+    let file = directory.path().join("sexton.yaml").to_string_lossy().into_owned();
+    let done = Sexton::new(["check", &file]).done();
+    assert_eq!(done.code, 78);
+    for part in [
+        "2:3: pod.name: 'a/b' is no name of a tombstone: it holds a /",
+        "3:3: pod.deathDeps: 'x:gone': expected one of started",
+        "4:3: pod.birthTimeout: 'soon': expected seconds",
+        "5:3: pod.quit: 'istoi': expected a URL or one of istio, envoy, linkerd, cloud-sql-proxy, did you mean 'istio'?",
+        "processes.web.dependsOn.pod/..: '..' is no name of a tombstone: it is a directory",
+        "processes.web.tombstone: '' is no name of a tombstone: it is empty",
+        "processes.web.birthDeps: '' is no name of a tombstone: it is empty",
+    ] {
+        assert!(done.stderr.contains(part), "{part}\n{}", done.stderr);
+    }
+}
