@@ -408,8 +408,8 @@ impl Job {
         }
     }
 
-    /// What others are to be told of it, if that is news.
-    pub(crate) fn carve(&mut self, codes: &CodeMap, now: Time) -> Option<Stone> {
+    /// What others are to be told of it, if that is news; true: it says only that it is not ready any more.
+    pub(crate) fn carve(&mut self, codes: &CodeMap, now: Time) -> Option<(Stone, bool)> {
         let before = self.carved.as_ref();
         let ready = self.is_ready().then(|| before.and_then(|stone| stone.ready).unwrap_or(now));
         let known = before.and_then(|stone| stone.died.clone()).filter(|_| !self.risen);
@@ -425,8 +425,9 @@ impl Job {
         if self.carved.as_ref() == Some(&stone) {
             return None;
         }
+        let withdraws = stone.only_withdraws(self.carved.as_ref());
         self.carved = Some(stone.clone());
-        Some(stone)
+        Some((stone, withdraws))
     }
 
     const fn teller(&self) -> Teller {

@@ -126,6 +126,16 @@ pub struct Stone {
     pub died: Option<Death>,
 }
 
+impl Stone {
+    /// It says no more than that it is not ready now.
+    #[must_use]
+    pub(crate) fn only_withdraws(&self, before: Option<&Self>) -> bool {
+        before.is_some_and(|before| before.born == self.born && before.died.is_none())
+            && self.ready.is_none()
+            && self.died.is_none()
+    }
+}
+
 /// An end for good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Death {

@@ -751,19 +751,23 @@ impl Pod {
 
     // === what others are told ===
 
-    /// Tells the peers what is news to them, before all that this step has to tell others.
+    /// Tells the peers what is news to them, before all that this step has to tell others. That something is not
+    /// ready any more can wait until those who are to end by the same event have been told.
     fn carve(&mut self, at: usize, now: Time, out: &mut Vec<Effect>) {
         let mut carved = Vec::new();
         for id in std::mem::take(&mut self.to_carve) {
-            let stone = self.jobs[id.0].carve(&self.frame.codes, now);
-            carved.extend(stone.map(|stone| Effect::Carve { of: Some(id), stone }));
+            if let Some((stone, withdraws)) = self.jobs[id.0].carve(&self.frame.codes, now) {
+                let list = if withdraws { &mut *out } else { &mut carved };
+                list.push(Effect::Carve { of: Some(id), stone });
+            }
         }
         if self.frame.grave {
             let before = self.carved.clone().unwrap_or_default();
             let stone = self.stone(&before, now);
             if self.carved.is_none() || stone != before {
-                self.carved = Some(stone.clone());
-                carved.push(Effect::Carve { of: None, stone });
+                let list = if stone.only_withdraws(self.carved.as_ref()) { &mut *out } else { &mut carved };
+                list.push(Effect::Carve { of: None, stone: stone.clone() });
+                self.carved = Some(stone);
             }
         }
         out.splice(at..at, carved);

@@ -25,7 +25,8 @@ use std::time::Duration;
 
 use engine::pod::Seed;
 use engine::{
-    AttemptId, Event, Exit, Fulfilled, JobId, Pod, PodPhase, ProbeKind, Reach, RequestId, RunId, Signal,
+    AttemptId, Effect, Event, Exit, Fulfilled, JobId, Pod, PodPhase, ProbeKind, Reach, RequestId, RunId,
+    Signal,
 };
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -597,7 +598,12 @@ impl Driver {
             let now = self.clock.now();
             self.note(now, &event);
             self.pod.step(now, event, &mut effects);
-            for effect in effects.drain(..) {
+            // What is to be done comes first, and is told then.
+            let told = |effect: &mut Effect| {
+                matches!(effect, Effect::Tell(_) | Effect::Forget(_) | Effect::End { .. })
+            };
+            let last: Vec<Effect> = effects.extract_if(.., told).collect();
+            for effect in effects.drain(..).chain(last) {
                 self.perform(effect);
             }
         }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use engine::Stone;
 use jiff::Timestamp;
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, flock};
 
 use super::directory;
 use super::tombstone::{LARGEST, Tombstone};
@@ -20,6 +20,8 @@ use crate::clock::Clock;
 
 /// Everybody may read it, whatever our umask is.
 const MODE: u32 = 0o644;
+/// Tombstones are smaller, as a rule.
+const USUAL: usize = 4096;
 /// How often a tombstone is looked at that seems to be nobody's.
 const LOOKS: usize = 8;
 
@@ -130,14 +132,23 @@ impl Carver {
     }
 
     fn write_beside(&mut self) -> io::Result<File> {
-        // Left by somebody of our number who was killed.
-        let _ = fs::remove_file(&self.beside);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&self.beside)?;
-        file.set_permissions(fs::Permissions::from_mode(MODE))?;
+        let open = || OpenOptions::new().write(true).create_new(true).mode(MODE).open(&self.beside);
+        let mut file = open().or_else(|error| match error.kind() {
+            // Left by somebody of our number who was killed.
+            io::ErrorKind::AlreadyExists => fs::remove_file(&self.beside).and_then(|()| open()),
+            _ => Err(error),
+        })?;
+        if file.metadata()?.permissions().mode() & 0o777 != MODE {
+            file.set_permissions(fs::Permissions::from_mode(MODE))?;
+        }
         // Some network file systems know no locks: then nobody is told to rely on one.
         self.stone.locked =
             self.stone.locked && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
-        file.write_all(self.stone.text().as_bytes())?;
+        let text = self.stone.text();
+        // ext4 writes out what has no room on the disk yet when it replaces another file (auto_da_alloc), which
+        // takes ten times as long as all the rest; others may not know how.
+        let _ = fallocate(&file, FallocateFlags::empty(), 0, text.len() as u64);
+        file.write_all(text.as_bytes())?;
         fs::rename(&self.beside, &self.path)?;
         Ok(file)
     }
@@ -191,7 +202,7 @@ fn look_once(path: &Path) -> io::Result<(u64, Tombstone, bool)> {
     if !metadata.is_file() {
         return Err(invalid("it is no regular file".to_owned()));
     }
-    let mut text = Vec::new();
+    let mut text = Vec::with_capacity(USUAL);
     (&file).take(LARGEST as u64 + 1).read_to_end(&mut text)?;
     if text.len() > LARGEST {
         return Err(invalid("it is larger than 64 KiB".to_owned()));

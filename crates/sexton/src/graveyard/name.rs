@@ -52,6 +52,7 @@ pub fn check(name: &str) -> Result<(), String> {
     match name {
         "" => wrong("it is empty"),
         "." | ".." => wrong("it is a directory"),
+        _ if name.starts_with('.') => wrong("it begins with a dot"),
         _ if name.len() > LONGEST => wrong("it is longer than 200 bytes"),
         _ if name.contains('/') => wrong("it holds a /"),
         _ if name.chars().any(char::is_control) => wrong("it holds a control character"),
@@ -74,7 +75,7 @@ mod tests {
 
     #[test]
     fn names_that_lead_elsewhere_are_refused() {
-        for name in ["", ".", "..", "a/b", "/a", "a\0b", "a\nb", &"x".repeat(201)] {
+        for name in ["", ".", "..", ".a", "a/b", "/a", "a\0b", "a\nb", &"x".repeat(201)] {
             assert!(check(name).is_err(), "{name:?}");
         }
         assert!(check("app-1.main").is_ok());

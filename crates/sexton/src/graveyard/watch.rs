@@ -4,9 +4,11 @@
 //! are read when the watch begins, so that what came before is not missed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -130,10 +132,11 @@ impl Watch {
             let Some(inotify) = self.inotify.as_ref().filter(|_| directory.watched.is_none()) else {
                 continue;
             };
+            // The first two also wake us while a tombstone is being written: when it is there we are awake.
             let flags = WatchFlags::CREATE
+                | WatchFlags::MODIFY
                 | WatchFlags::MOVED_TO
                 | WatchFlags::MOVED_FROM
-                | WatchFlags::MODIFY
                 | WatchFlags::CLOSE_WRITE
                 | WatchFlags::DELETE
                 | WatchFlags::DELETE_SELF
@@ -223,7 +226,6 @@ impl Watch {
             if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
                 all = true;
             }
-            taken |= flags.intersects(ReadFlags::DELETE | ReadFlags::MOVED_FROM);
             let Some((directory, state)) = found else { continue };
             if flags.intersects(ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::IGNORED) {
                 // What is at that path now is another, or nothing: it is made and watched anew.
@@ -232,9 +234,10 @@ impl Watch {
                 }
                 state.watched = None;
                 all = true;
-            } else if let Some(name) = event.file_name() {
-                use std::os::unix::ffi::OsStrExt as _;
-                paths.insert(directory.join(std::ffi::OsStr::from_bytes(name.to_bytes())));
+            } else if let Some(name) = event.file_name().filter(|name| !name.to_bytes().starts_with(b".")) {
+                // What begins with a dot is being written, and is moved when it is done.
+                taken |= flags.intersects(ReadFlags::DELETE | ReadFlags::MOVED_FROM);
+                paths.insert(directory.join(OsStr::from_bytes(name.to_bytes())));
             }
         }
         (if all { Touched::All } else { Touched::These(paths) }, taken)

@@ -9,6 +9,7 @@
 //! testkit-child burst LINES            writes so many numbered lines and ends at once, without a last line end
 //! testkit-child end-by SIGNAL          ends by that signal
 //! testkit-child say FD                 writes a line to that descriptor, closes it and waits
+//! testkit-child stamp-end FILE         waits for TERM, appends the monotonic clock at that moment, and ends
 //! testkit-child stamp FILE             appends the monotonic clock, in nanoseconds, at its begin and at its end
 //! ```
 
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         ["end-by", signal] => end_by(number(signal)),
         ["say", descriptor] => say_on(number(descriptor)),
         ["stamp", file] => stamp(file, begun),
+        ["stamp-end", file] => stamp_end(file),
         _ => {
             eprintln!("testkit-child: cannot do {words:?}");
             return ExitCode::from(64);
@@ -197,6 +199,19 @@ fn monotonic() -> i64 {
     // SAFETY: the structure is valid for the call.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     now.tv_sec * 1_000_000_000 + now.tv_nsec
+}
+
+fn stamp_end(file: &str) {
+    let all = block_all();
+    let mut open =
+        OpenOptions::new().append(true).create(true).open(file).unwrap_or_else(|e| panic!("{file}: {e}"));
+    let mut signal = 0;
+    while signal != ENDING {
+        // SAFETY: both outlive the call.
+        unsafe { libc::sigwait(&raw const all, &raw mut signal) };
+    }
+    let at = monotonic();
+    writeln!(open, "{at}").unwrap_or_else(|error| panic!("{file}: {error}"));
 }
 
 fn stamp(file: &str, begun: i64) {
