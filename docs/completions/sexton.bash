@@ -296,7 +296,7 @@ _sexton() {
             return 0
             ;;
         sexton__subcmd__install)
-            opts="-h --help"
+            opts="-h --copy --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -299,6 +299,7 @@ complete -c sexton -n "__fish_sexton_using_subcommand names" -s h -l help -d 'Pr
 complete -c sexton -n "__fish_sexton_using_subcommand graves" -s o -l output -d 'For people or for programs' -r -f -a "table\t''
 json\t''"
 complete -c sexton -n "__fish_sexton_using_subcommand graves" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand install" -l copy -d 'Copy this program there too, as sexton, for containers that share the directory'
 complete -c sexton -n "__fish_sexton_using_subcommand install" -s h -l help -d 'Print help'
 complete -c sexton -n "__fish_sexton_using_subcommand debug; and not __fish_seen_subcommand_from replay" -s h -l help -d 'Print help'
 complete -c sexton -n "__fish_sexton_using_subcommand debug; and not __fish_seen_subcommand_from replay" -f -a "replay" -d 'Repeat the events of a journal and show what the engine made of them'

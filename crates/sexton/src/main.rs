@@ -37,7 +37,7 @@ fn main() -> ExitCode {
             Err(error) => refused(&error, error.exit_code()),
         },
         Invocation::Print(text) => printed(&text),
-        Invocation::Install(directory) => match cli::install::install(&directory) {
+        Invocation::Install { directory, copy } => match cli::install::install(&directory, copy) {
             Ok(told) => printed(&told),
             Err(error) => refused(&error, CANNOT_CREATE),
         },

@@ -93,5 +93,16 @@ fn install_makes_the_link() {
     let done = install();
     assert_eq!(done.code, 73);
     assert!(done.stderr.contains("is there already"), "{}", done.stderr);
+    // For containers that see the directory elsewhere: a copy, and links to that.
+    let shared = directory.path().join("shared");
+    for _ in 0..2 {
+        let done = Sexton::new(["install".as_ref(), "--copy".as_ref(), shared.as_os_str()]).done();
+        assert_eq!(done.code, 0, "{}", done.stderr);
+    }
+    let elsewhere = directory.path().join("elsewhere");
+    fs::rename(&shared, &elsewhere).unwrap_or_default();
+    assert_eq!(fs::read_link(elsewhere.join("kubexit")).ok().as_deref(), Some("sexton".as_ref()));
+    let version = Sexton::program(&elsewhere.join("kapo"), ["--version"]).done();
+    assert!(version.stdout.starts_with("kapo "), "{version:?}");
     assert_eq!(fs::read_to_string(into.join("kapo")).ok().as_deref(), Some("somebody else's"));
 }

@@ -416,6 +416,9 @@ pub enum Command {
     },
     /// Make links to this program under the names of the tools it stands in for
     Install {
+        /// Copy this program there too, as sexton, for containers that share the directory
+        #[arg(long)]
+        copy: bool,
         /// Where
         #[arg(value_name = "DIR")]
         directory: PathBuf,

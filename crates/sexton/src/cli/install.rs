@@ -1,4 +1,4 @@
-//! `sexton install DIR`: links under the names of the tools that we stand in for.
+//! `sexton install [--copy] DIR`: links under the names of the tools that we stand in for.
 
 use std::fs;
 use std::io;
@@ -26,6 +26,14 @@ pub enum InstallError {
         /// Why.
         source: io::Error,
     },
+    /// The program cannot be copied.
+    #[error("cannot copy this program to {}: {source}", path.display())]
+    Copy {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// There is something of that name already.
     #[error("{} is there already and does not lead to us: remove it first", .0.display())]
     Taken(PathBuf),
@@ -39,24 +47,46 @@ pub enum InstallError {
     },
 }
 
-/// Makes the links and tells which. What is there already is left alone, and an error unless it leads here.
-pub fn install(directory: &Path) -> Result<String, InstallError> {
+/// Copies this program, so that it is there whole or not at all.
+fn copy(own: &Path, path: &Path) -> Result<(), InstallError> {
+    let beside = path.with_extension(format!("new.{}", std::process::id()));
+    // The mode goes with it.
+    let copied = fs::copy(own, &beside).and_then(|_| fs::rename(&beside, path));
+    copied.map_err(|source| {
+        let _ = fs::remove_file(&beside);
+        InstallError::Copy { path: path.to_owned(), source }
+    })
+}
+
+/// Makes the links, after copying the program if that is wanted, and tells which. What is there already is left
+/// alone, and an error unless it leads here.
+pub fn install(directory: &Path, with_copy: bool) -> Result<String, InstallError> {
     let own = std::env::current_exe().map_err(InstallError::Own)?;
     fs::create_dir_all(directory)
         .map_err(|source| InstallError::Directory { path: directory.to_owned(), source })?;
     let mut told = String::new();
+    let target = if with_copy {
+        let path = directory.join("sexton");
+        copy(&own, &path)?;
+        told += &format!("{}\n", path.display());
+        // Relative, since others see the directory at another place.
+        PathBuf::from("sexton")
+    } else {
+        own.clone()
+    };
     for name in NAMES {
         let path = directory.join(name);
-        match symlink(&own, &path) {
+        match symlink(&target, &path) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                if fs::canonicalize(&path).ok() != fs::canonicalize(&own).ok() {
+                let leads_to = fs::canonicalize(directory.join(&target)).ok();
+                if leads_to.is_none() || fs::canonicalize(&path).ok() != leads_to {
                     return Err(InstallError::Taken(path));
                 }
             }
             Err(source) => return Err(InstallError::Link { path, source }),
         }
-        told += &format!("{} -> {}\n", path.display(), own.display());
+        told += &format!("{} -> {}\n", path.display(), target.display());
     }
     Ok(told)
 }

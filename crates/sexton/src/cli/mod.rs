@@ -38,7 +38,12 @@ pub enum Invocation {
     /// Print this, on standard output, and be done.
     Print(String),
     /// Make links under the names of the tools that we stand in for.
-    Install(PathBuf),
+    Install {
+        /// Where.
+        directory: PathBuf,
+        /// Copy the program there too.
+        copy: bool,
+    },
     /// Repeat a journal.
     Replay(PathBuf),
     /// Ask a running `up` for something.
@@ -161,8 +166,8 @@ pub fn parse(
             let json = output == "json";
             return Ok((Invocation::Graves { directory, json }, LogSettings::default()));
         }
-        Command::Install { directory } => {
-            return Ok((Invocation::Install(directory), LogSettings::default()));
+        Command::Install { copy, directory } => {
+            return Ok((Invocation::Install { directory, copy }, LogSettings::default()));
         }
         Command::Debug { command: Debug::Replay { file } } => {
             return Ok((Invocation::Replay(file), LogSettings::default()));

@@ -78,7 +78,7 @@ impl Driver {
             if ready || gone {
                 self.keep_readiness_file(ready);
             }
-            if ready != was_ready && !ending {
+            if ready != was_ready && !ending && !view.over {
                 let status = if ready { "all are ready" } else { "not all are ready" };
                 let why = view.reason(&view.health.ready).map(|why| format!(": {why}")).unwrap_or_default();
                 log::info!("{status}{why}");

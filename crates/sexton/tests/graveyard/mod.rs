@@ -5,6 +5,7 @@ mod births;
 mod carving;
 mod containers;
 mod deaths;
+mod examples;
 mod kubexit;
 mod mesh;
 mod old_deaths;
