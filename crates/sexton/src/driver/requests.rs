@@ -160,7 +160,9 @@ impl Driver {
             }),
             (Some(graveyard), pod) if pod.is_none() || pod.as_ref() == old => graveyard.recast(cast),
             (Some(_), _) => {
-                return refused("pod: who we are and where the graveyard is needs a new start".to_owned());
+                return refused(
+                    "graveyard: who we are, where it is and whom we tell to end needs a new start".to_owned(),
+                );
             }
         };
         begun.or_else(|error| refused(error.to_string()))

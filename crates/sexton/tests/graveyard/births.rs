@@ -118,7 +118,7 @@ fn whoever_announces_readiness_later_is_waited_for() {
     let proxy = super::up::container(
         &pod,
         &format!(
-            "pod: {{name: proxy, graveyard: {}}}\nprocesses: {{p: {{command: sleep 1000, readinessProbe: {{periodSeconds: 50ms, file: {{path: {}}}}}}}}}",
+            "graveyard: {{name: proxy, directory: {}}}\nprocesses: {{p: {{command: sleep 1000, readinessProbe: {{periodSeconds: 50ms, file: {{path: {}}}}}}}}}",
             pod.graveyard().display(),
             file.display()
         ),

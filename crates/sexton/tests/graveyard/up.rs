@@ -25,7 +25,7 @@ fn a_process_needs_another_container_with_the_words_for_a_neighbour() {
     let pod = Pod::new();
     let text = with_graveyard(
         &pod,
-        "pod: {graveyard: $GRAVEYARD}\nprocesses:\n  db: {command: sleep 1000}\n  web: {command: sleep 1000, dependsOn: {db: started, pod/proxy: ready}}\n",
+        "graveyard: {directory: $GRAVEYARD}\nprocesses:\n  db: {command: sleep 1000}\n  web: {command: sleep 1000, dependsOn: {db: started, pod/proxy: ready}}\n",
     );
     let mut up = up_in(place(&text), &With::default());
     up.wait_until("web", "waiting for the proxy", |web| web["state"] == "waits for proxy to be ready");
@@ -40,7 +40,7 @@ fn the_whole_carves_and_so_does_a_process() {
     let pod = Pod::new();
     let text = with_graveyard(
         &pod,
-        "pod: {graveyard: $GRAVEYARD, name: app}\nexitFrom: job\nprocesses:\n  web: {command: sleep 1000, tombstone: app-web}\n  job: {command: \"sh -c 'until [ -e $DIR/go ]; do sleep 0.01; done; exit 3'\", restartPolicy: Never}\n",
+        "graveyard: {directory: $GRAVEYARD, name: app}\nexitFrom: job\nprocesses:\n  web: {command: sleep 1000, tombstone: app-web}\n  job: {command: \"sh -c 'until [ -e $DIR/go ]; do sleep 0.01; done; exit 3'\", restartPolicy: Never}\n",
     );
     let up = up_in(place(&text), &With::default());
     pod.wait_for_stone("app", "Ready:");
@@ -60,7 +60,7 @@ fn a_death_ends_one_process_or_everything() {
     let pod = Pod::new();
     let text = with_graveyard(
         &pod,
-        "pod: {graveyard: $GRAVEYARD, deathDeps: [main]}\nprocesses:\n  agent: {command: sleep 1000, deathDeps: batch}\n  web: {command: sleep 1000}\n",
+        "graveyard: {directory: $GRAVEYARD, deathDeps: [main]}\nprocesses:\n  agent: {command: sleep 1000, deathDeps: batch}\n  web: {command: sleep 1000}\n",
     );
     let mut up = up_in(place(&text), &With::default());
     up.wait_ready("agent");
@@ -80,7 +80,7 @@ fn a_process_that_is_stopped_and_started_has_a_new_life() {
     let pod = Pod::new();
     let text = with_graveyard(
         &pod,
-        "pod: {graveyard: $GRAVEYARD}\nprocesses: {web: {command: sleep 1000, tombstone: web}}\n",
+        "graveyard: {directory: $GRAVEYARD}\nprocesses: {web: {command: sleep 1000, tombstone: web}}\n",
     );
     let up = up_in(place(&text), &With::default());
     let first = pod.wait_for_stone("web", "Ready:");
@@ -99,7 +99,7 @@ fn a_wait_in_vain_is_a_failure_and_its_request_is_answered() {
     let pod = Pod::new();
     let text = with_graveyard(
         &pod,
-        "pod: {graveyard: $GRAVEYARD, birthTimeout: 100ms}\nprocesses:\n  web: {command: sleep 1000, birthDeps: [proxy]}\n  other: {command: sleep 1000}\n",
+        "graveyard: {directory: $GRAVEYARD, birthTimeout: 100ms}\nprocesses:\n  web: {command: sleep 1000, birthDeps: [proxy]}\n  other: {command: sleep 1000}\n",
     );
     let mut up = up_in(place(&text), &With::default());
     up.wait_for_phase("web", "done");
@@ -114,7 +114,7 @@ fn a_wait_in_vain_is_a_failure_and_its_request_is_answered() {
 #[test]
 fn a_reload_looks_at_others_and_keeps_who_we_are() {
     let pod = Pod::new();
-    let text = "pod: {graveyard: $GRAVEYARD, name: app}\nprocesses:\n  web: {command: sleep 1000}\n";
+    let text = "graveyard: {directory: $GRAVEYARD, name: app}\nprocesses:\n  web: {command: sleep 1000}\n";
     let mut up = up_in(place(&with_graveyard(&pod, text)), &With::default());
     up.wait_ready("web");
     let before = up.pid("web");
@@ -139,16 +139,16 @@ fn a_reload_looks_at_others_and_keeps_who_we_are() {
 
 #[test]
 fn what_is_wrong_is_told_with_its_place() {
-    let text = "pod:\n  name: a/b\n  deathDeps: [x:gone]\n  birthTimeout: soon\n  quit: istoi\nprocesses:\n  web: {command: x, dependsOn: {pod/..: ready}, tombstone: '', birthDeps: ['a|']}\n";
+    let text = "graveyard:\n  name: a/b\n  deathDeps: [x:gone]\n  birthTimeout: soon\nquit: istoi\nprocesses:\n  web: {command: x, dependsOn: {pod/..: ready}, tombstone: '', birthDeps: ['a|']}\n";
     let directory = place(text);
     let file = directory.path().join("sexton.yaml").to_string_lossy().into_owned();
     let done = Sexton::new(["check", &file]).done();
     assert_eq!(done.code, 78);
     for part in [
-        "2:3: pod.name: 'a/b' is no name of a tombstone: it holds a /",
-        "3:3: pod.deathDeps: 'x:gone': expected one of started",
-        "4:3: pod.birthTimeout: 'soon': expected seconds",
-        "5:3: pod.quit: 'istoi': expected a URL or one of istio, envoy, linkerd, cloud-sql-proxy, did you mean 'istio'?",
+        "2:3: graveyard.name: 'a/b' is no name of a tombstone: it holds a /",
+        "3:3: graveyard.deathDeps: 'x:gone': expected one of started",
+        "4:3: graveyard.birthTimeout: 'soon': expected seconds",
+        "5:1: quit: 'istoi': expected a URL or one of istio, envoy, linkerd, cloud-sql-proxy, did you mean 'istio'?",
         "processes.web.dependsOn.pod/..: '..' is no name of a tombstone: it is a directory",
         "processes.web.tombstone: '' is no name of a tombstone: it is empty",
         "processes.web.birthDeps: '' is no name of a tombstone: it is empty",

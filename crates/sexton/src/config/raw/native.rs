@@ -35,8 +35,18 @@ pub struct File {
     pub readiness_file: Option<String>,
     /// The readiness file stays when health is lost; it still goes when everything ends
     pub readiness_file_sticky: Option<bool>,
-    /// The other containers of the pod: what we tell them and what we wait for
-    pub pod: Option<Pod>,
+    /// The other containers of the pod: what we tell them and what we wait for, by files in a directory
+    pub graveyard: Option<Graveyard>,
+    /// Exit codes that stand for others; caused is any end that was wanted: 143=0,caused=0
+    pub exit_codes: Option<String>,
+    /// Nothing starts before these servers are ready (GET answers 200 to 399): URLs, or istio, envoy, linkerd,
+    /// cloud-sql-proxy
+    pub wait_for: Option<OneOrMany<String>>,
+    /// These are told to end when we have ended (POST): URLs, or istio, envoy, linkerd, cloud-sql-proxy; ! behind one
+    /// makes it an error if that does not work
+    pub quit: Option<OneOrMany<String>>,
+    /// When they are told [default: always]
+    pub quit_when: Option<QuitWhen>,
     #[schemars(skip)]
     #[doc(hidden)]
     pub ensemble: Option<Later>,
@@ -56,16 +66,16 @@ pub struct File {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
-pub struct Pod {
+pub struct Graveyard {
     /// We carve a tombstone of this name: born with the first process, ready while all are healthy, dead when all
     /// have ended
     pub name: Option<String>,
     /// The directory that the containers share [default: /graveyard]
-    pub graveyard: Option<String>,
+    pub directory: Option<String>,
     /// The mode of that directory, if we make it, in octal [default: "1777"]
-    pub graveyard_mode: Option<Word>,
+    pub mode: Option<Word>,
     /// Also look at it this often, where changes are not told (network volumes) [default: 1s there, else never]
-    pub graveyard_poll: Option<Span>,
+    pub poll: Option<Span>,
     /// Nothing starts before all of these hold; ready is meant where no condition is given
     pub birth_deps: Option<OneOrMany<String>>,
     /// How long each of them is waited for before what waits has failed with exit code 1; 0 is for ever [default: 30s]
@@ -75,20 +85,10 @@ pub struct Pod {
     /// A death by which we have ended before counts again after this time, if whoever died has not come back
     /// [default: 10m]
     pub rebirth_timeout: Option<Span>,
-    /// Exit codes that stand for others; caused is any end that was wanted: 143=0,caused=0
-    pub exit_codes: Option<String>,
     /// Ask the Kubernetes API about the containers of this pod: $(NAME) stands for a variable that we were started with
     pub pod_name: Option<String>,
     /// The pod's namespace [default: that of the service account]
     pub namespace: Option<String>,
-    /// Nothing starts before these servers are ready (GET answers 200 to 399): URLs, or istio, envoy, linkerd,
-    /// cloud-sql-proxy
-    pub wait_for: Option<OneOrMany<String>>,
-    /// These are told to end when we have ended (POST): URLs, or istio, envoy, linkerd, cloud-sql-proxy; ! behind one
-    /// makes it an error if that does not work
-    pub quit: Option<OneOrMany<String>>,
-    /// When they are told [default: always]
-    pub quit_when: Option<QuitWhen>,
 }
 
 /// When others are told to end.
@@ -177,9 +177,9 @@ pub struct Process {
     pub working_dir: Option<String>,
     /// What must hold before it is started, of a process here, or of pod/NAME: a tombstone in the graveyard
     pub depends_on: Option<DependsOn>,
-    /// More that must hold of other containers, as in pod.birthDeps
+    /// More that must hold of other containers, as in graveyard.birthDeps
     pub birth_deps: Option<OneOrMany<String>>,
-    /// It ends for good when any of these holds of other containers, as in pod.deathDeps
+    /// It ends for good when any of these holds of other containers, as in graveyard.deathDeps
     pub death_deps: Option<OneOrMany<String>>,
     /// It carves a tombstone of this name
     pub tombstone: Option<String>,

@@ -7,7 +7,7 @@ use engine::{AtTimeout, Await, CodeMap, Condition, Expression};
 
 use super::super::environment::Environment;
 use super::super::pod::{self, Defaults};
-use super::super::raw::native::{File, Pod, Process, QuitWhen};
+use super::super::raw::native::{File, Graveyard, Process, QuitWhen};
 use super::super::raw::words::{self, OneOrMany};
 use super::super::resolve::parse_mode;
 use super::super::tree::Step;
@@ -43,8 +43,8 @@ impl From<words::Condition> for Condition {
 }
 
 pub(super) fn resolve(file: &File, environment: &dyn Environment, problems: &mut Problems<'_>) -> InPod {
-    let raw = file.pod.clone().unwrap_or_default();
-    let at = [Step::from("pod")];
+    let raw = file.graveyard.clone().unwrap_or_default();
+    let at = [Step::from("graveyard")];
     let timeout = raw.birth_timeout.map(|span| span.0);
     let defaults = Defaults {
         timeout: timeout.map_or(Some(pod::DEFAULT_BIRTH_TIMEOUT), pod::or_for_ever),
@@ -52,15 +52,22 @@ pub(super) fn resolve(file: &File, environment: &dyn Environment, problems: &mut
     };
     let of_file = |text: &str| pod::births(text, defaults);
     let mut awaits = each(raw.birth_deps.as_ref(), &at, "birthDeps", of_file, problems);
-    awaits.extend(each(raw.wait_for.as_ref(), &at, "waitFor", |text| pod::servers(text, defaults), problems));
-    let quit = each(raw.quit.as_ref(), &at, "quit", pod::quits, problems);
+    awaits.extend(each(
+        file.wait_for.as_ref(),
+        &[],
+        "waitFor",
+        |text| pod::servers(text, defaults),
+        problems,
+    ));
+    let quit = each(file.quit.as_ref(), &[], "quit", pod::quits, problems);
     let mut codes = CodeMap::default();
-    match raw.exit_codes.as_deref().map(pod::codes) {
+    match file.exit_codes.as_deref().map(pod::codes) {
         Some(Ok(map)) => codes = map,
-        Some(Err(message)) => problems.at(&below(&at, "exitCodes"), message),
+        Some(Err(message)) => problems.at(&[Step::from("exitCodes")], message),
         None => {}
     }
-    let plan = plan(&raw, quit, &at, environment, problems);
+    let mut plan = plan(&raw, &at, environment, problems);
+    (plan.quit, plan.quit_on_success_only) = (quit, file.quit_when == Some(QuitWhen::Success));
     InPod {
         plan,
         dies_with: deaths(raw.death_deps.as_ref(), &at, problems),
@@ -71,26 +78,20 @@ pub(super) fn resolve(file: &File, environment: &dyn Environment, problems: &mut
     }
 }
 
-fn plan(
-    raw: &Pod,
-    quit: Vec<crate::graveyard::Quit>,
-    at: &[Step],
-    environment: &dyn Environment,
-    problems: &mut Problems<'_>,
-) -> PodPlan {
+fn plan(raw: &Graveyard, at: &[Step], environment: &dyn Environment, problems: &mut Problems<'_>) -> PodPlan {
     if let Some(Err(message)) = raw.name.as_deref().map(check) {
         problems.at(&below(at, "name"), message);
     }
-    let mode = match raw.graveyard_mode.as_ref().map(|word| (word, parse_mode(&word.0))) {
+    let mode = match raw.mode.as_ref().map(|word| (word, parse_mode(&word.0))) {
         None => DEFAULT_MODE,
         Some((_, Ok(mode))) => mode,
         Some((word, Err(message))) => {
-            problems.at(&below(at, "graveyardMode"), format!("'{}': {message}", word.0));
+            problems.at(&below(at, "mode"), format!("'{}': {message}", word.0));
             DEFAULT_MODE
         }
     };
-    if raw.graveyard_poll.is_some_and(|span| span.0.is_zero()) {
-        problems.at(&below(at, "graveyardPoll"), "expected a pause longer than nothing");
+    if raw.poll.is_some_and(|span| span.0.is_zero()) {
+        problems.at(&below(at, "poll"), "expected a pause longer than nothing");
     }
     // These come from the downward API, as variables.
     let known = |name: &str| environment.get(name).map(|value| value.to_string_lossy().into_owned());
@@ -100,12 +101,12 @@ fn plan(
     });
     PodPlan {
         name: raw.name.clone(),
-        directory: raw.graveyard.as_ref().map_or_else(|| PodPlan::default().directory, PathBuf::from),
+        directory: raw.directory.as_ref().map_or_else(|| PodPlan::default().directory, PathBuf::from),
         mode,
-        poll: raw.graveyard_poll.map(|span| span.0),
+        poll: raw.poll.map(|span| span.0),
         api,
-        quit,
-        quit_on_success_only: raw.quit_when == Some(QuitWhen::Success),
+        quit: Vec::new(),
+        quit_on_success_only: false,
     }
 }
 
