@@ -18,6 +18,7 @@ mod soak;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::Value;
 use testkit::{TempDir, private_directory, wait_until};
@@ -168,8 +169,13 @@ impl Up {
     }
 }
 
-/// A free port: nobody else gets it in the next moments, since the system gives them out in turn.
+/// A free port below those that the system gives out by itself (`ip_local_port_range`), so that nobody gets it in the
+/// next moments who asks for any.
 pub(crate) fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap_or_else(|error| panic!("{error}"));
-    listener.local_addr().map_or(0, |address| address.port())
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let own = u16::try_from(std::process::id() % 97).unwrap_or(0) * 200;
+    wait_until("a free port", || {
+        let port = 11_000 + (own + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        std::net::TcpListener::bind(("127.0.0.1", port)).is_ok().then_some(port)
+    })
 }
