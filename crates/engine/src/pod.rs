@@ -443,14 +443,20 @@ impl Pod {
             if matches!(job.phase, Phase::Waiting { .. }) && !job.plan.awaits.is_empty() {
                 self.concerned.insert(id);
             }
-            if job.is_done() {
-                continue;
-            }
-            let signal = job.plan.stop_signal;
-            if let Some(what) = self.doom(id) {
-                self.with(id, now, out, |job, cx| job.condemn(&Cause::Peer(what), signal, cx));
-                self.concerned.insert(id);
-            }
+            self.heed_doom_of(id, now, out);
+        }
+    }
+
+    fn heed_doom_of(&mut self, id: JobId, now: Time, out: &mut Vec<Effect>) {
+        let job = &self.jobs[id.0];
+        let signal = job.plan.stop_signal;
+        if self.phase == PodPhase::Up
+            && !job.is_done()
+            && job.is_wanted()
+            && let Some(what) = self.doom(id)
+        {
+            self.with(id, now, out, |job, cx| job.condemn(&Cause::Peer(what), signal, cx));
+            self.concerned.insert(id);
         }
     }
 
@@ -798,12 +804,16 @@ impl Pod {
     // === the plan ===
 
     /// Puts processes into their places: new ones, or new plans of those that are there.
-    fn place(&mut self, jobs: Vec<(JobId, JobPlan)>) {
+    fn place(&mut self, jobs: Vec<(JobId, JobPlan)>) -> Vec<JobId> {
+        let mut doomed_anew = Vec::new();
         self.order = jobs.iter().map(|(id, _)| *id).collect();
         for (id, plan) in jobs {
             if let Some(job) = self.jobs.get_mut(id.0) {
                 let was = Standing::of(job);
                 let sidecar = job.plan.sidecar;
+                if job.plan.dies_with != plan.dies_with {
+                    doomed_anew.push(id);
+                }
                 job.plan = plan;
                 self.unfinished -= usize::from(!sidecar && !was.over);
                 self.unfinished += usize::from(!job.plan.sidecar && !was.over);
@@ -828,6 +838,7 @@ impl Pod {
         }
         let jobs = &self.jobs;
         self.stages = order::stages(jobs.len(), |job| &jobs[job].plan.needs);
+        doomed_anew
     }
 
     fn reloaded(
@@ -854,7 +865,7 @@ impl Pod {
         }
         let gone: Vec<_> = self.order.iter().filter(|id| !kept.contains(id)).copied().collect();
         self.frame = frame;
-        self.place(jobs);
+        let doomed_anew = self.place(jobs);
         // What those that go need stays until they have gone.
         for id in &gone {
             for need in &self.jobs[id.0].plan.needs {
@@ -884,6 +895,9 @@ impl Pod {
         self.changed.extend(self.order.iter().copied());
         out.push(Effect::Answer { request, answer: Ok(Fulfilled::Done) });
         self.heed_doom_of_all(now, out);
+        for id in doomed_anew {
+            self.heed_doom_of(id, now, out);
+        }
     }
 
     /// Nothing in the plan's or the machine's books contradicts the processes. For tests.

@@ -93,6 +93,11 @@ fn install_makes_the_link() {
     let done = install();
     assert_eq!(done.code, 73);
     assert!(done.stderr.contains("is there already"), "{}", done.stderr);
+    // From links to the program to links to its copy.
+    let both = directory.path().join("both");
+    assert_eq!(Sexton::new(["install".as_ref(), both.as_os_str()]).done().code, 0);
+    let done = Sexton::new(["install".as_ref(), "--copy".as_ref(), both.as_os_str()]).done();
+    assert_eq!(done.code, 0, "{}", done.stderr);
     // For containers that see the directory elsewhere: a copy, and links to that.
     let shared = directory.path().join("shared");
     for _ in 0..2 {

@@ -64,28 +64,29 @@ pub fn install(directory: &Path, with_copy: bool) -> Result<String, InstallError
     let own = std::env::current_exe().map_err(InstallError::Own)?;
     fs::create_dir_all(directory)
         .map_err(|source| InstallError::Directory { path: directory.to_owned(), source })?;
-    let mut told = String::new();
-    let target = if with_copy {
-        let path = directory.join("sexton");
-        copy(&own, &path)?;
-        told += &format!("{}\n", path.display());
-        // Relative, since others see the directory at another place.
-        PathBuf::from("sexton")
-    } else {
-        own.clone()
-    };
-    for name in NAMES {
-        let path = directory.join(name);
-        match symlink(&target, &path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let leads_to = fs::canonicalize(directory.join(&target)).ok();
-                if leads_to.is_none() || fs::canonicalize(&path).ok() != leads_to {
-                    return Err(InstallError::Taken(path));
-                }
+    let copied = directory.join("sexton");
+    // Relative, since others see the directory at another place.
+    let target = if with_copy { PathBuf::from("sexton") } else { own.clone() };
+    for path in NAMES.map(|name| directory.join(name)) {
+        let leads_to = fs::canonicalize(&path).ok();
+        let ours = [fs::canonicalize(&own).ok(), fs::canonicalize(&copied).ok()];
+        let is_link = fs::symlink_metadata(&path).map(|it| it.file_type().is_symlink());
+        match is_link {
+            Err(_) => {}
+            // A link of ours from before may lead to the program as it was then.
+            Ok(true) if leads_to.is_some() && ours.contains(&leads_to) => {
+                fs::remove_file(&path).map_err(|source| InstallError::Link { path: path.clone(), source })?;
             }
-            Err(source) => return Err(InstallError::Link { path, source }),
+            Ok(_) => return Err(InstallError::Taken(path)),
         }
+    }
+    let mut told = String::new();
+    if with_copy {
+        copy(&own, &copied)?;
+        told += &format!("{}\n", copied.display());
+    }
+    for path in NAMES.map(|name| directory.join(name)) {
+        symlink(&target, &path).map_err(|source| InstallError::Link { path: path.clone(), source })?;
         told += &format!("{} -> {}\n", path.display(), target.display());
     }
     Ok(told)

@@ -165,7 +165,7 @@ impl<'a> Item<'a> {
         };
         let (words, timeout) = match rest.rsplit_once('@') {
             // An address may hold one of its own.
-            Some((words, timeout)) if !timeout.contains('/') => {
+            Some((words, timeout)) if !is_url(words) || duration::parse(timeout).is_ok() => {
                 let timeout = duration::parse(timeout).map_err(|error| format!("'{timeout}': {error}"))?;
                 (words, or_for_ever(timeout))
             }
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn servers_and_quits_are_addresses_or_profiles() -> Result<(), String> {
-        let servers = servers("istio@2m,http://user@127.0.0.1:80/x?", DEFAULTS)?;
+        let servers = servers("istio@2m,http://user@127.0.0.1:80/x?,http://h/a@b", DEFAULTS)?;
         assert_eq!(
             servers[0].expression,
             Expression::of("http://127.0.0.1:15021/healthz/ready", Condition::Ready)

@@ -72,6 +72,18 @@ impl Personality {
     }
 }
 
+/// The variables of kubexit, without its prefix.
+const KUBEXIT_VARIABLES: [&str; 8] = [
+    "NAME",
+    "GRAVEYARD",
+    "DEATH_DEPS",
+    "GRACE_PERIOD",
+    "BIRTH_DEPS",
+    "BIRTH_TIMEOUT",
+    "POD_NAME",
+    "NAMESPACE",
+];
+
 /// The options that every mode has, as they were written.
 #[derive(Debug, Clone, Default)]
 pub struct RawOptions {
@@ -299,6 +311,10 @@ impl Resolver<'_> {
             return Ok(Some(Given { origin: option.to_owned(), text, typed: true }));
         }
         for prefix in self.personality.variable_prefixes() {
+            // It had these and no others.
+            if self.personality == Personality::Kubexit && !KUBEXIT_VARIABLES.contains(&variable) {
+                continue;
+            }
             let origin = format!("{prefix}{variable}");
             if let Some(value) = self.environment.get(&origin) {
                 let text = value.into_string();
@@ -505,6 +521,9 @@ impl Resolver<'_> {
     /// What is said of the others of the pod of a process that is called so.
     fn in_pod(&self, raw: RawPod, name: &str) -> Result<InPod, UsageError> {
         let graveyard = self.given(raw.graveyard, "--graveyard", "GRAVEYARD")?;
+        if let Some(given) = graveyard.as_ref().filter(|given| given.text.is_empty()) {
+            return Err(UsageError(format!("{} '': expected a directory", given.origin)));
+        }
         let mode = self.given(raw.graveyard_mode, "--graveyard-mode", "GRAVEYARD_MODE")?;
         let mode = mode.map(|given| given.parse(parse_mode)).transpose()?;
         let poll = self.duration(raw.graveyard_poll, "--graveyard-poll", "GRAVEYARD_POLL")?;
@@ -553,10 +572,11 @@ impl Resolver<'_> {
             check_tombstone_name(name).map_err(|why| UsageError(format!("{option} {why}")))?;
         }
         let api = match (pod_name, namespace) {
+            // kubexit asks if it has both.
+            (Some(_), None) if plainly => None,
             (Some(pod), namespace) => {
                 Some(ApiPlan { pod: pod.text, namespace: namespace.map(|given| given.text) })
             }
-            // A namespace alone is no pod; kubexit passes it over too.
             (None, _) => None,
         };
         let speaks = carves || api.is_some() || !awaits.is_empty() || !quit.is_empty();

@@ -12,6 +12,8 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 pub const LARGEST: usize = 4 << 20;
 /// The most values in a file, copies by aliases included.
 const MOST_NODES: usize = 200_000;
+/// The most text in a file, in bytes, copies by aliases included.
+const MOST_TEXT: usize = 2 * LARGEST;
 /// The deepest nesting.
 const DEEPEST: usize = 64;
 
@@ -191,6 +193,15 @@ impl Node {
         }
     }
 
+    /// How many bytes its words and keys have.
+    fn text_size(&self) -> usize {
+        match &self.value {
+            Value::Scalar { text, .. } => text.len(),
+            Value::List(items) => items.iter().map(Self::text_size).sum(),
+            Value::Map(entries) => entries.iter().map(|(key, node)| key.text.len() + node.text_size()).sum(),
+        }
+    }
+
     fn size(&self) -> usize {
         1 + match &self.value {
             Value::Scalar { .. } => 0,
@@ -241,6 +252,7 @@ struct Builder {
     open: Vec<Open>,
     anchors: BTreeMap<usize, Node>,
     nodes: usize,
+    text: usize,
     document: Option<Node>,
 }
 
@@ -266,11 +278,14 @@ impl Builder {
                 self.complete(Node { place, value }, anchor)
             }
             Event::Alias(anchor) => {
-                let Some(node) = self.anchors.get(&anchor).cloned() else {
+                let Some(node) = self.anchors.get(&anchor) else {
                     return Err("this alias stands inside of what it names".to_owned());
                 };
-                self.nodes += node.size();
-                self.complete(node, 0)
+                let (nodes, text) = (node.size(), node.text_size());
+                self.count(nodes, text)?;
+                // Only what is allowed is copied.
+                let node = self.anchors.get(&anchor).cloned();
+                node.map_or(Ok(()), |node| self.complete(node, 0))
             }
             Event::DocumentStart(_) => {
                 self.anchors.clear();
@@ -278,6 +293,18 @@ impl Builder {
             }
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
         }
+    }
+
+    fn count(&mut self, nodes: usize, text: usize) -> Result<(), String> {
+        self.nodes += nodes;
+        self.text += text;
+        if self.nodes > MOST_NODES {
+            return Err(format!("too many values, copies by aliases included: at most {MOST_NODES}"));
+        }
+        if self.text > MOST_TEXT {
+            return Err(format!("too much text, copies by aliases included: at most {MOST_TEXT} bytes"));
+        }
+        Ok(())
     }
 
     fn begin(&mut self, place: Place, anchor: usize, content: Content) -> Result<(), String> {
@@ -289,12 +316,9 @@ impl Builder {
     }
 
     fn complete(&mut self, node: Node, anchor: usize) -> Result<(), String> {
-        self.nodes += 1;
-        if self.nodes > MOST_NODES {
-            return Err(format!("too many values, copies by aliases included: at most {MOST_NODES}"));
-        }
+        self.count(1, 0)?;
         if anchor > 0 {
-            self.nodes += node.size();
+            self.count(node.size(), node.text_size())?;
             self.anchors.insert(anchor, node.clone());
         }
         match self.open.last_mut().map(|open| &mut open.content) {

@@ -583,6 +583,9 @@ impl Driver {
                 }
                 signals = self.signals.next() => if signals?.iter().any(|signal| signal.ends_a_program()) {
                     log::warn!("told to end: the others are not told to");
+                    if *code == 0 && graveyard.to_quit(*code).iter().any(|quit| quit.fatal) {
+                        *code = NOT_TOLD;
+                    }
                     return Ok(());
                 }
             }
@@ -655,7 +658,7 @@ pub fn cast(plan: &engine::Plan, places: &[JobId], processes: &[ProcessPlan]) ->
     let awaited = awaited.flat_map(|it| own(std::slice::from_ref(&it.expression)));
     let stones = processes.iter().zip(places);
     let stones = stones.filter_map(|(process, id)| Some((*id, process.tombstone.clone()?)));
-    Cast { peers: awaited.chain(doom.iter().cloned()).collect(), doom, stones: stones.collect() }
+    Cast { awaited: awaited.collect(), doom, stones: stones.collect() }
 }
 
 /// Waits until then; for ever, if there is no then.

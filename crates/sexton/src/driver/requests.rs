@@ -87,7 +87,6 @@ impl Driver {
             .map_err(|error| ControlError::Configuration(error.to_string()))?;
         let first_new = self.pod.places();
         let Diff { places, told } = diff(&many.plan, &many.places, &new, first_new);
-        let news = self.recast(&new, &places)?;
         let fresh = || (0..new.processes.len()).filter(|place| places[*place].0 >= first_new);
         for place in fresh() {
             let process = &new.processes[place];
@@ -101,6 +100,7 @@ impl Driver {
             planned
                 .map_err(|error| ControlError::Configuration(format!("no output: {}", describe(&error))))?;
         }
+        let news = self.recast(&new, &places)?;
         for place in fresh() {
             let process = &new.processes[place];
             let made = Process {
@@ -150,7 +150,6 @@ impl Driver {
         places: &[JobId],
     ) -> Result<Vec<(String, engine::Sighting)>, ControlError> {
         let refused = |message: String| Err(ControlError::Configuration(message));
-        let old = self.many.as_ref().and_then(|many| many.plan.pod.as_ref());
         let cast = cast(&new.plan, places, &new.processes);
         let begun = match (&mut self.graveyard, &new.pod) {
             (None, None) => return Ok(Vec::new()),
@@ -158,7 +157,9 @@ impl Driver {
                 self.graveyard = Some(graveyard);
                 news
             }),
-            (Some(graveyard), pod) if pod.is_none() || pod.as_ref() == old => graveyard.recast(cast),
+            // Without us nobody would be told of the end of the whole.
+            (Some(graveyard), None) if graveyard.plan().name.is_none() => graveyard.recast(cast),
+            (Some(graveyard), Some(pod)) if pod == graveyard.plan() => graveyard.recast(cast),
             (Some(_), _) => {
                 return refused(
                     "graveyard: who we are, where it is and whom we tell to end needs a new start".to_owned(),

@@ -29,11 +29,12 @@ const LOOKS: usize = 8;
 #[derive(Debug)]
 pub struct Carver {
     path: PathBuf,
-    beside: PathBuf,
     stone: Tombstone,
-    /// What was carved last, open and locked.
-    held: Option<File>,
+    /// What was carved last, open, and whether it is locked.
+    held: Option<(File, bool)>,
     another_keeper: bool,
+    /// Locks mean something to all who may look.
+    lockable: bool,
     /// The mode of the directory, if it has to be made again.
     mode: u32,
 }
@@ -52,11 +53,12 @@ impl Carver {
             Err(_) => (None, false),
         };
         let this = Self {
-            beside: directory.join(format!(".{name}.{}", std::process::id())),
             path,
             stone: Tombstone { incarnation: Some(new_life()), ..Tombstone::default() },
             held: None,
             another_keeper,
+            // Where others write from another kernel, locks may be each kernel's own.
+            lockable: directory::tells_nothing(directory).is_none(),
             mode,
         };
         (this, before)
@@ -97,7 +99,7 @@ impl Carver {
             signal: death.and_then(|death| death.signal).map(|signal| signal.to_string()),
             reason: death.map(|death| death.reason.clone()),
             incarnation: if born_again { Some(new_life()) } else { before.incarnation.clone() },
-            locked: death.is_none(),
+            locked: death.is_none() && self.lockable,
             mourns,
         };
         self.write()
@@ -120,24 +122,48 @@ impl Carver {
         match written {
             Ok(file) => {
                 // The old one is closed when the new one is there: somebody always holds the tombstone.
-                self.held = Some(file).filter(|_| self.stone.died.is_none());
+                self.held = Some((file, self.stone.locked)).filter(|_| self.stone.died.is_none());
                 Ok(())
             }
-            Err(error) => {
-                let _ = fs::remove_file(&self.beside);
-                // On a full disk there is still the room that the old one takes.
+            // There is still the room that the old one takes.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+            {
                 self.write_over().map_err(|_| error)
             }
+            Err(error) => Err(error),
         }
     }
 
     fn write_beside(&mut self) -> io::Result<File> {
-        let open = || OpenOptions::new().write(true).create_new(true).mode(MODE).open(&self.beside);
-        let mut file = open().or_else(|error| match error.kind() {
-            // Left by somebody of our number who was killed.
-            io::ErrorKind::AlreadyExists => fs::remove_file(&self.beside).and_then(|()| open()),
+        let (beside, file) = self.open_beside()?;
+        let written = self.write_into(&beside, file);
+        if written.is_err() {
+            let _ = fs::remove_file(&beside);
+        }
+        written
+    }
+
+    /// A file beside it that was not there. Of our number somebody who was killed may have left one; what belongs
+    /// to somebody else and cannot be removed is passed by.
+    fn open_beside(&self) -> io::Result<(PathBuf, File)> {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let open = |end: String| {
+            let path = self.path.with_file_name(format!(".{name}.{end}"));
+            let file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&path);
+            file.map(|file| (path, file))
+        };
+        let usual = std::process::id().to_string();
+        open(usual.clone()).or_else(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                let _ = fs::remove_file(self.path.with_file_name(format!(".{name}.{usual}")));
+                open(usual).or_else(|_| open(new_life()))
+            }
             _ => Err(error),
-        })?;
+        })
+    }
+
+    fn write_into(&mut self, beside: &Path, mut file: File) -> io::Result<File> {
         if file.metadata()?.permissions().mode() & 0o777 != MODE {
             file.set_permissions(fs::Permissions::from_mode(MODE))?;
         }
@@ -149,12 +175,19 @@ impl Carver {
         // takes ten times as long as all the rest; others may not know how.
         let _ = fallocate(&file, FallocateFlags::empty(), 0, text.len() as u64);
         file.write_all(text.as_bytes())?;
-        fs::rename(&self.beside, &self.path)?;
+        fs::rename(beside, &self.path)?;
         Ok(file)
     }
 
+    /// Into the file that is there, if it is still the one that we hold.
     fn write_over(&mut self) -> io::Result<()> {
-        let Some(file) = &mut self.held else { return Err(io::Error::from(io::ErrorKind::NotFound)) };
+        let gone = || io::Error::from(io::ErrorKind::NotFound);
+        let (file, locked) = self.held.as_mut().ok_or_else(gone)?;
+        let (there, held) = (fs::symlink_metadata(&self.path)?, file.metadata()?);
+        if (there.dev(), there.ino()) != (held.dev(), held.ino()) {
+            return Err(gone());
+        }
+        self.stone.locked = self.stone.locked && *locked;
         let text = self.stone.text();
         file.rewind()?;
         file.write_all(text.as_bytes())?;

@@ -10,8 +10,11 @@ pub fn make(path: &Path, mode: u32) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    match DirBuilder::new().recursive(true).mode(mode).create(path) {
-        // The umask may have taken something away.
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match DirBuilder::new().mode(mode).create(path) {
+        // It is ours, and the umask may have taken something away.
         Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(mode)),
         // Somebody was faster: it is his.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),

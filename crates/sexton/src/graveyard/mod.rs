@@ -11,11 +11,14 @@
 //! * [`outside`]: what the Kubernetes API and HTTP servers say of those who carve no tombstone
 //! * [`Graveyard`]: all of that, for the driver
 //!
-//! **Old deaths.** A shared directory outlives a restart of containers. When we end because of the death of a peer
-//! (or while it is dead), our tombstone names the lives that we mourn (`Mourns`). When we are started again
-//! and such a life is still the newest of that peer, its death is old: it was dealt with by our own end. The
-//! peer is expected back as we have come back, and only if it has not within a while does its death count.
-//! A life is known by its `Incarnation`, and kubexit's, which has none, by its `Born`.
+//! **Old deaths.** A shared directory outlives a restart of containers. A death is old, and does not end us at once, if
+//!
+//! * our life of before has mourned it: its tombstone names the lives that were over when it ended (`Mourns`),
+//! * or whoever died has mourned a life of ours: he ended because of us,
+//! * or we are started again and find that he has failed: whoever starts us again will start him too.
+//!
+//! He is expected back, and only if he has not come back within a while does his death count. A life is known by its
+//! `Incarnation`, and kubexit's, which has none, by its `Born`.
 
 pub mod carver;
 pub mod directory;
@@ -26,7 +29,7 @@ pub mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use engine::{JobId, PeerEnd, Sighting, Stone};
@@ -126,12 +129,18 @@ pub enum GraveyardError {
 pub struct Graveyard {
     plan: PodPlan,
     clock: Clock,
-    /// By process; None: that of the whole.
-    carvers: BTreeMap<Option<JobId>, Carver>,
+    /// By the name of the tombstone.
+    carvers: BTreeMap<String, Carver>,
+    /// The tombstone of a process; None: of the whole.
+    stones: BTreeMap<Option<JobId>, String>,
+    /// Whose word counts: where one process replaces another, the new one's.
+    owners: BTreeMap<String, Option<JobId>>,
     watch: Watch,
     outside: Outside,
-    /// The lives that our life of before mourned: name and identity.
+    /// The lives that were mourned before us: name and identity.
     mourned: BTreeSet<(String, String)>,
+    /// The lives that were ours before.
+    lives: BTreeSet<String>,
     /// Those whose death ends something here.
     doom: BTreeSet<String>,
     /// What is known of each peer, by source.
@@ -148,9 +157,9 @@ struct Known {
 /// Whom to look at, and whose tombstones to carve.
 #[derive(Debug, Clone, Default)]
 pub struct Cast {
-    /// All peers.
-    pub peers: BTreeSet<String>,
-    /// Those of them whose death ends something here.
+    /// Those who are waited for.
+    pub awaited: BTreeSet<String>,
+    /// Those whose death ends something here.
     pub doom: BTreeSet<String>,
     /// The tombstones of processes.
     pub stones: Vec<(JobId, String)>,
@@ -163,73 +172,145 @@ impl Graveyard {
         cast: Cast,
         clock: Clock,
     ) -> Result<(Self, Vec<(String, Sighting)>), GraveyardError> {
-        let outside = Outside::begin(plan.api.as_ref())?;
         let mut this = Self {
             watch: Watch::new(plan.mode, plan.poll),
             carvers: BTreeMap::new(),
-            outside,
+            stones: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            outside: Outside::default(),
             mourned: BTreeSet::new(),
+            lives: BTreeSet::new(),
             doom: BTreeSet::new(),
             known: BTreeMap::new(),
             plan,
             clock,
         };
         if let Some(name) = this.plan.name.clone() {
-            this.open(None, &name)?;
+            let (carver, before) = this.open(&name)?;
+            this.own(None, name, Some(carver));
+            this.follow_life(before);
         }
         let news = this.recast(cast)?;
         Ok((this, news))
     }
 
-    /// Others are to be looked at, other tombstones to be carved, after a reload too.
+    /// Who we are, where the graveyard is, and whom we tell to end.
+    #[must_use]
+    pub const fn plan(&self) -> &PodPlan {
+        &self.plan
+    }
+
+    /// Others are to be looked at, other tombstones to be carved. An error changes nothing.
     pub fn recast(&mut self, cast: Cast) -> Result<Vec<(String, Sighting)>, GraveyardError> {
-        for (id, name) in &cast.stones {
-            if !self.carvers.contains_key(&Some(*id)) {
-                self.open(Some(*id), name)?;
+        let mut opened = BTreeMap::new();
+        for (_, name) in &cast.stones {
+            if !self.carvers.contains_key(name) && !opened.contains_key(name) {
+                opened.insert(name.clone(), self.open(name)?);
             }
         }
-        self.doom = cast.doom;
-        self.known.retain(|name, _| cast.peers.contains(name));
         let mut files = BTreeSet::new();
         let mut urls = BTreeSet::new();
-        for peer in &cast.peers {
+        for peer in cast.awaited.union(&cast.doom) {
             match PeerName::of(peer) {
                 PeerName::Url => drop(urls.insert(peer.clone())),
                 name => drop(files.insert((name.path(&self.plan.directory), peer.clone()))),
             }
         }
-        let found = self
-            .watch
-            .look_for(files)
-            .map_err(|(path, source)| GraveyardError::Directory { path, source })?;
-        let mut news = Vec::new();
-        for (peer, found) in found {
-            self.known.entry(peer.clone()).or_default().stone = Some(found);
-            news.extend(self.news_of(&peer));
+        for directory in files.iter().filter_map(|(path, _)| path.parent()) {
+            self.make(directory)?;
+        }
+        if let Some(api) = self.plan.api.as_ref().filter(|_| !files.is_empty()) {
+            let needed = cast.awaited.iter().any(|peer| PeerName::of(peer) != PeerName::Url);
+            match self.outside.ask_api(api) {
+                Err(error) if needed => return Err(error),
+                Err(error) => log::warn!("{error}; tombstones alone tell of deaths"),
+                Ok(()) => {}
+            }
+        }
+        // From here on nothing is refused.
+        for (id, name) in cast.stones {
+            let (carver, before) = opened.remove(&name).unzip();
+            self.own(Some(id), name, carver);
+            self.follow_life(before.flatten());
+        }
+        self.doom = cast.doom;
+        self.known.retain(|name, _| cast.awaited.contains(name) || self.doom.contains(name));
+        let mut peers = Vec::new();
+        for (peer, found) in self.watch.look_for(files) {
+            let known = Known { stone: Some(found), ..self.known.remove(&peer).unwrap_or_default() };
+            let failed = known.ended(false).is_some_and(|end| end.code != Some(0));
+            if let (true, false, Some(life)) = (failed, self.lives.is_empty(), known.identity()) {
+                self.mourned.insert((peer.clone(), life));
+            }
+            self.known.insert(peer.clone(), known);
+            peers.push(peer);
         }
         self.outside.ask(urls);
-        Ok(news)
+        Ok(peers.into_iter().filter_map(|peer| self.news_of(&peer)).collect())
     }
 
-    fn open(&mut self, of: Option<JobId>, name: &str) -> Result<(), GraveyardError> {
-        let directory = self.plan.directory.clone();
-        directory::make(&directory, self.plan.mode)
-            .map_err(|source| GraveyardError::Directory { path: directory.clone(), source })?;
-        let (carver, before) = Carver::begin(&directory, self.plan.mode, name);
+    fn make(&self, directory: &Path) -> Result<(), GraveyardError> {
+        directory::make(directory, self.plan.mode)
+            .map_err(|source| GraveyardError::Directory { path: directory.to_owned(), source })
+    }
+
+    /// A tombstone that is to be carved, and what stands on it.
+    fn open(&self, name: &str) -> Result<(Carver, Option<Tombstone>), GraveyardError> {
+        self.make(&self.plan.directory)?;
+        let (carver, before) = Carver::begin(&self.plan.directory, self.plan.mode, name);
         if carver.has_another_keeper() {
             log::warn!(file:% = carver.path().display(); "another process that is alive carves this tombstone: two of the same name");
         }
-        self.mourned.extend(before.map(|stone| stone.mourns).unwrap_or_default());
-        self.carvers.insert(of, carver);
-        Ok(())
+        Ok((carver, before))
     }
 
-    /// Carves. What cannot be carved is told, and is tried again with the next change.
+    fn own(&mut self, of: Option<JobId>, name: String, carver: Option<Carver>) {
+        if let Some(carver) = carver {
+            self.carvers.insert(name.clone(), carver);
+        }
+        self.owners.insert(name.clone(), of);
+        self.stones.insert(of, name);
+    }
+
+    /// What a life before this one has left.
+    fn follow_life(&mut self, before: Option<Tombstone>) {
+        if let Some(stone) = before {
+            self.lives.extend(stone.identity());
+            self.mourned.extend(stone.mourns);
+        }
+    }
+
+    /// Carves. What cannot be carved is tried again with the next change.
     pub fn carve(&mut self, of: Option<JobId>, stone: &Stone) -> Result<(), GraveyardError> {
-        let mourns = if stone.died.is_some() { self.mourns() } else { BTreeSet::new() };
-        let Some(carver) = self.carvers.get_mut(&of) else { return Ok(()) };
+        let Some(name) = self.stones.get(&of).filter(|name| self.owners.get(*name) == Some(&of)) else {
+            // Another has taken its place.
+            return Ok(());
+        };
+        let mourns = self.mourns(stone.died.is_some());
+        let Some(carver) = self.carvers.get_mut(name) else { return Ok(()) };
         let path = carver.path().to_owned();
         carver.carve(stone, mourns, self.clock).map_err(|source| GraveyardError::Carve { path, source })
+    }
+
+    /// A process is not planned any more, and has ended.
+    pub fn forget(&mut self, of: JobId) {
+        if let Some(name) = self.stones.remove(&Some(of))
+            && self.owners.get(&name) == Some(&Some(of))
+        {
+            self.owners.remove(&name);
+            self.carvers.remove(&name);
+        }
+    }
+
+    /// The lives that are over and were dealt with before us; and, if we have `died`, by our own end.
+    fn mourns(&self, died: bool) -> BTreeSet<(String, String)> {
+        let newest = |peer: &str| self.known.get(peer).and_then(Known::identity);
+        let kept = self.mourned.iter().filter(|(peer, life)| newest(peer).is_none_or(|it| it == *life));
+        let dead = self.doom.iter().filter_map(|peer| {
+            let known = self.known.get(peer).filter(|known| died && known.ended(false).is_some())?;
+            Some((peer.clone(), known.identity()?))
+        });
+        kept.cloned().chain(dead).collect()
     }
 
     /// Carves again what was taken away. (An open tombstone keeps a directory that was removed from vanishing, so
@@ -242,29 +323,15 @@ impl Graveyard {
         }
     }
 
-    /// A process is not planned any more.
-    pub fn forget(&mut self, of: JobId) {
-        self.carvers.remove(&Some(of));
-    }
-
-    /// The lives whose deaths would end us, or have.
-    fn mourns(&self) -> BTreeSet<(String, String)> {
-        let dead = self.doom.iter().filter_map(|peer| {
-            let known = self.known.get(peer)?;
-            known.ended(false).is_some().then(|| Some((peer.clone(), known.identity()?))).flatten()
-        });
-        dead.collect()
-    }
-
     /// Waits for news of peers.
     pub async fn changes(&mut self) -> Vec<(String, Sighting)> {
         let mut news = Vec::new();
         tokio::select! {
-            (found, taken) = self.watch.changes() => {
-                if taken {
+            changed = self.watch.changes() => {
+                if changed.taken {
                     self.restore();
                 }
-                for (peer, found) in found {
+                for (peer, found) in changed.found {
                     self.known.entry(peer.clone()).or_default().stone = Some(found);
                     news.extend(self.news_of(&peer));
                 }
@@ -283,7 +350,10 @@ impl Graveyard {
     /// What is known of a peer, if that is news.
     fn news_of(&mut self, peer: &str) -> Option<(String, Sighting)> {
         let known = self.known.get_mut(peer)?;
-        let mourned = known.identity().is_some_and(|life| self.mourned.contains(&(peer.to_owned(), life)));
+        let mourned = known.identity().is_some_and(|life| self.mourned.contains(&(peer.to_owned(), life)))
+            || known
+                .stone()
+                .is_some_and(|stone| stone.mourns.iter().any(|(_, life)| self.lives.contains(life)));
         let sighting = known.sighting(mourned, self.plan.api.is_some());
         if known.told == Some(sighting) {
             return None;
@@ -333,7 +403,9 @@ impl Known {
         let said = self.said.as_ref();
         Sighting {
             started: alive || said.is_some_and(|word| word.started && ended.is_none()),
-            ready: (alive && by_stone) || said.is_some_and(|word| word.ready),
+            // The API is told later than others see.
+            ready: (alive && by_stone)
+                || said.is_some_and(|word| word.ready && (self.stone().is_none() || ended.is_none())),
             ended,
         }
     }

@@ -43,26 +43,20 @@ pub struct Outside {
 }
 
 impl Outside {
-    /// Begins to ask the API, if it is to be asked. Needs a runtime.
-    pub fn begin(plan: Option<&ApiPlan>) -> Result<Self, GraveyardError> {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let mut this = Self { sender, receiver, servers: BTreeMap::new(), api: None };
-        if let Some(plan) = plan {
-            let variable = |name: &str| Real.get(name).map(|value| value.to_string_lossy().into_owned());
-            let directory =
-                variable("SEXTON_SERVICE_ACCOUNT").unwrap_or_else(|| kube::SERVICE_ACCOUNT.to_owned());
-            let config = Config::in_cluster(variable, Path::new(&directory))?;
-            let namespace = plan.namespace.clone().or_else(|| config.namespace.clone());
-            let client = Client::new(config)?;
-            let task = ask_api(
-                client,
-                namespace.unwrap_or_else(|| "default".to_owned()),
-                plan.pod.clone(),
-                this.sender.clone(),
-            );
-            this.api = Some(tokio::spawn(task).abort_handle());
+    /// Asks the API from now on. Needs a runtime.
+    pub fn ask_api(&mut self, plan: &ApiPlan) -> Result<(), GraveyardError> {
+        if self.api.is_some() {
+            return Ok(());
         }
-        Ok(this)
+        let variable = |name: &str| Real.get(name).map(|value| value.to_string_lossy().into_owned());
+        let directory =
+            variable("SEXTON_SERVICE_ACCOUNT").unwrap_or_else(|| kube::SERVICE_ACCOUNT.to_owned());
+        let config = Config::in_cluster(variable, Path::new(&directory))?;
+        let namespace = plan.namespace.clone().or_else(|| config.namespace.clone());
+        let namespace = namespace.unwrap_or_else(|| "default".to_owned());
+        let task = ask_api(Client::new(config)?, namespace, plan.pod.clone(), self.sender.clone());
+        self.api = Some(tokio::spawn(task).abort_handle());
+        Ok(())
     }
 
     /// Is this server asked?
@@ -93,6 +87,14 @@ impl Outside {
             Some(words) => words,
             None => std::future::pending().await,
         }
+    }
+}
+
+impl Default for Outside {
+    /// Asks nobody yet.
+    fn default() -> Self {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        Self { sender, receiver, servers: BTreeMap::new(), api: None }
     }
 }
 

@@ -106,10 +106,10 @@ impl Tombstone {
         })
     }
 
-    /// Which life it tells of. None: of one that has not begun and has no name.
+    /// Which life it tells of. None: of one that has neither begun nor ended and has no name.
     #[must_use]
     pub fn identity(&self) -> Option<String> {
-        self.incarnation.clone().or_else(|| self.born.map(rfc3339))
+        self.incarnation.clone().or_else(|| self.born.or(self.died).map(rfc3339))
     }
 
     /// The text of the file.

@@ -149,8 +149,9 @@ fn what_cannot_be_is_refused_before_anything_starts() {
         (vec!["--graveyard-mode", "999"], 64, "expected a mode in octal"),
         (vec!["--quit-when", "never"], 64, "expected always or success"),
         (vec!["--quit", "linkrd"], 64, "did you mean 'linkerd'?"),
+        (vec!["--graveyard", ""], 64, "--graveyard '': expected a directory"),
         (vec!["--graveyard", "/proc/none"], 73, "no graveyard /proc/none"),
-        (vec!["--pod-name", "x"], 73, "KUBERNETES_SERVICE_HOST"),
+        (vec!["--pod-name", "x", "--birth-dep", "y"], 73, "KUBERNETES_SERVICE_HOST"),
     ] {
         let command = [&["-p", "none", "run"][..], &options, &["--", "touch", "ran"]].concat();
         let mut sexton = Sexton::new(command).env("SEXTON_NAME", "app");
@@ -213,4 +214,49 @@ fn graves_are_listed_with_their_states() {
     let done = Sexton::new(["graves", "/none"]).done();
     assert_eq!(done.code, 66);
     assert!(done.stderr.contains("cannot read the graveyard /none: no such file"), "{}", done.stderr);
+}
+
+#[test]
+fn a_tombstone_that_cannot_be_carved_is_told() {
+    let pod = Pod::new();
+    let sexton = pod.container("app", &[], ["sleep", "1000"]).start();
+    pod.wait_for_stone("app", "Ready:");
+    fs::remove_dir_all(pod.graveyard()).and_then(|()| fs::write(pod.graveyard(), "")).unwrap_or_default();
+    let done = sexton.stop();
+    assert_eq!(done.code, 143);
+    assert!(done.stderr.contains("cannot carve the tombstone"), "{}", done.stderr);
+}
+
+#[test]
+fn only_the_last_directory_of_a_way_is_for_all() {
+    let pod = Pod::new();
+    let place = pod.path("deep/down/graveyard");
+    let done =
+        Sexton::mute(["run", "--name", "app", "--graveyard", &place.to_string_lossy(), "--", "true"]).done();
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let mode = |name: &str| fs::metadata(pod.path(name)).map_or(0, |it| it.permissions().mode() & 0o7777);
+    assert_eq!(mode("deep/down/graveyard"), 0o1777);
+    assert_eq!(mode("deep/down") & 0o022, 0, "{:o}", mode("deep/down"));
+}
+
+#[test]
+fn what_others_put_in_our_way_is_passed_by() {
+    if !is_root() {
+        return skipped("another user needs root");
+    }
+    let pod = Pod::new();
+    pod.carve(".app.1", "");
+    fs::set_permissions(pod.graveyard(), fs::Permissions::from_mode(0o1777)).unwrap_or_default();
+    fs::set_permissions(pod.path(""), fs::Permissions::from_mode(0o777)).unwrap_or_default();
+    // PID 1, as in a container, and not the owner of what is there.
+    let script = format!(
+        "exec setpriv --reuid 1001 --regid 1001 --clear-groups {} -p none run --name app --graveyard {} -- true",
+        crate::harness::SEXTON,
+        pod.graveyard().display()
+    );
+    let words = ["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &script];
+    let done = Sexton::program("/usr/bin/unshare".as_ref(), words).done();
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!(value(&pod.stone("app"), "ExitCode"), Some("0"), "{}", done.stderr);
+    assert_eq!(pod.names(), [".app.1", "app"], "nothing of ours lies about");
 }

@@ -253,3 +253,82 @@ fn thousands_of_others_are_nothing_to_it() {
     sidecar.signal(libc::SIGCONT);
     assert_eq!(sidecar.done().code, 143);
 }
+
+#[test]
+fn one_directory_under_two_names_is_watched_under_both() {
+    let pod = Pod::new();
+    pod.carve("x", BORN);
+    let other = pod.path("other");
+    std::os::unix::fs::symlink(pod.graveyard(), &other).unwrap_or_else(|error| panic!("{error}"));
+    let deps = format!("x,{}/y", other.display());
+    let sidecar = pod.container("proxy", &["--death-dep", &deps], ["sleep", "1000"]).start();
+    pod.wait_for_stone("proxy", "Ready:");
+    pod.carve("y", DIED);
+    assert_eq!(sidecar.done().code, 143);
+}
+
+#[test]
+fn a_directory_that_somebody_still_holds_is_watched_at_its_new_place() {
+    let pod = Pod::new();
+    let sidecar = pod.container("proxy", &["--death-dep", "main"], ["sleep", "1000"]).start();
+    pod.wait_for_stone("proxy", "Ready:");
+    let held = fs::File::open(pod.graveyard()).unwrap_or_else(|error| panic!("{error}"));
+    // Until it is really another.
+    use std::os::unix::fs::MetadataExt as _;
+    let number = |path: &Path| fs::metadata(path).map(|it| it.ino()).ok();
+    let before = number(&pod.graveyard());
+    wait_until("another directory", || {
+        let _ = fs::remove_dir_all(pod.graveyard());
+        number(&pod.graveyard()).filter(|now| Some(*now) != before)
+    });
+    pod.wait_for_stone("proxy", "Ready:");
+    pod.carve("main", DIED);
+    assert_eq!(sidecar.done().code, 143);
+    drop(held);
+}
+
+#[test]
+fn a_second_directory_that_comes_back_is_read_at_once() {
+    let pod = Pod::new();
+    let elsewhere = pod.path("elsewhere");
+    let dep = elsewhere.join("main").to_string_lossy().into_owned();
+    let sidecar = pod.container("proxy", &["--death-dep", &format!("{dep},here")], ["sleep", "1000"]).start();
+    pod.wait_for_stone("proxy", "Ready:");
+    // A file in its place: it cannot be made again.
+    fs::rename(&elsewhere, pod.path("aside")).and_then(|()| fs::write(&elsewhere, "")).unwrap_or_default();
+    sidecar.wait_for_stderr("the graveyard is looked at every 1s");
+    super::carve(&pod.path("ready/main"), DIED);
+    fs::remove_file(&elsewhere).and_then(|()| fs::rename(pod.path("ready"), &elsewhere)).unwrap_or_default();
+    for _ in 0..5 {
+        pod.carve("here", BORN);
+    }
+    assert_eq!(sidecar.done().code, 143);
+}
+
+#[test]
+fn a_flood_of_changes_holds_up_no_end() {
+    let pod = Pod::new();
+    let sidecar = pod.container("proxy", &["--death-dep", "main"], ["sleep", "1000"]).start();
+    pod.wait_for_stone("proxy", "Ready:");
+    let place = pod.graveyard();
+    let script = format!("cd {} && while :; do : > x; : > y; done", place.display());
+    let flood = Sexton::mute(["run", "--", "sh", "-c", &script]).start();
+    wait_until("the flood", || place.join("y").exists().then_some(()));
+    let begun = std::time::Instant::now();
+    assert_eq!(sidecar.stop().code, 143);
+    assert!(begun.elapsed() < testkit::LIMIT / 3, "{:?}", begun.elapsed());
+    drop(flood);
+}
+
+#[test]
+fn a_tombstone_that_would_become_huge_is_refused() {
+    let pod = Pod::new();
+    let many =
+        |name: &str, of: &str, count: usize| format!("{name}: &{name} [{}]\n", vec![of; count].join(", "));
+    let bomb = format!("a: &a {}\n{}{}", "x".repeat(40_000), many("b", "*a", 400), many("c", "*b", 480));
+    pod.carve("main", &bomb);
+    let sidecar = pod.container("proxy", &["--death-dep", "main"], ["sleep", "1000"]).start();
+    sidecar.wait_for_stderr("too much text, copies by aliases included");
+    pod.carve("main", DIED);
+    assert_eq!(sidecar.done().code, 143);
+}

@@ -109,3 +109,31 @@ fn both_tools_in_one_pod_understand_each_other() {
         Some(()).filter(|()| stone.lines().all(|it| it.contains(": ")))
     });
 }
+
+#[test]
+fn it_has_eight_variables_and_asks_the_api_only_with_both() {
+    let pod = Pod::new();
+    pod.carve("proxy", BORN);
+    let done = kubexit(&pod, "app", &["true"])
+        .env("KUBEXIT_POD_NAME", "web-0")
+        .env("KUBEXIT_BIRTH_DEPS", "proxy")
+        .env("KUBEXIT_WAIT_FOR", "http://127.0.0.1:1/")
+        .env("KUBEXIT_EXIT_CODES", "nonsense")
+        .env("KUBEXIT_TTL", "nonsense")
+        .done();
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    // With nobody to ask about it is not asked either.
+    let done = kubexit(&pod, "app", &["true"])
+        .env("KUBEXIT_POD_NAME", "web-0")
+        .env("KUBEXIT_NAMESPACE", "shop")
+        .done();
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    // For deaths tombstones will do.
+    let done = kubexit(&pod, "app", &["true"])
+        .env("KUBEXIT_POD_NAME", "web-0")
+        .env("KUBEXIT_NAMESPACE", "shop")
+        .env("KUBEXIT_DEATH_DEPS", "proxy")
+        .done();
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(done.stderr.contains("tombstones alone tell of deaths"), "{}", done.stderr);
+}

@@ -95,3 +95,62 @@ fn two_of_one_name_are_told() {
     assert!(second.stderr.contains("two of the same name"), "{}", second.stderr);
     drop(first);
 }
+
+#[test]
+fn two_that_end_with_each_other_come_back_together() {
+    let pod = Pod::new();
+    let a = |command: &[&str]| pod.container("a", &["--death-dep", "b"], command.to_vec()).start();
+    let b = |command: &[&str]| pod.container("b", &["--death-dep", "a"], command.to_vec()).start();
+    let first = (b(&["sleep", "1000"]), a(&["sh", "-c", "until [ -e go ]; do sleep 0.01; done; exit 1"]));
+    pod.wait_for_stone("b", "Ready:");
+    pod.wait_for_stone("a", "Ready:");
+    std::fs::write(first.1.path("go"), "").unwrap_or_default();
+    assert_eq!((first.1.done().code, first.0.done().code), (1, 143));
+    // Whoever starts them again starts both: neither is ended by what was.
+    let mut second = a(&["sleep", "1000"]);
+    pod.wait_for_stone("a", "Ready:");
+    let mut third = b(&["sleep", "1000"]);
+    pod.wait_for_stone("b", "Ready:");
+    assert_eq!((second.ended(), third.ended()), (None, None), "{}{}", second.stderr(), third.stderr());
+    second.stop();
+    assert_eq!(third.done().code, 143);
+}
+
+#[test]
+fn whoever_has_failed_is_started_again_as_we_are() {
+    let pod = Pod::new();
+    let failed = "Born: 2026-11-21T06:41:22Z\nDied: 2026-11-21T06:42:22Z\nExitCode: 1\n";
+    assert_eq!(pod.container("main", &["--death-dep", "proxy"], ["false"]).done().code, 1);
+    pod.carve("proxy", failed);
+    let main = pod.container("main", &["--death-dep", "proxy"], ["sh", "-c", "exit 5"]).done();
+    assert_eq!(main.code, 5, "it runs: {}", main.stderr);
+    // What has ended with 0 has done its work and does not come back.
+    pod.carve("proxy", DIED);
+    assert_eq!(pod.container("main", &["--death-dep", "proxy"], ["sh", "-c", "exit 5"]).done().code, 0);
+}
+
+#[test]
+fn what_was_mourned_stays_mourned_over_a_life_that_was_killed() {
+    let pod = Pod::new();
+    pod.carve("main", DIED);
+    assert_eq!(ends_with_main(&pod, &[]).code, 0);
+    for _ in 0..2 {
+        let killed = pod.container("proxy", &["--death-dep", "main"], ["sleep", "1000"]).start();
+        let stone = pod.wait_for_stone("proxy", "Ready:");
+        assert!(value(&stone, "Mourns").is_some_and(|mourns| mourns.contains("main")), "{stone}");
+        drop(killed);
+    }
+    let mut last = pod.container("proxy", &["--death-dep", "main"], ["sleep", "1000"]).start();
+    pod.wait_for_stone("proxy", "Ready:");
+    assert_eq!(last.ended(), None, "{}", last.stderr());
+}
+
+#[test]
+fn a_life_without_a_birth_is_known_by_its_death() {
+    let pod = Pod::new();
+    pod.carve("main", "Died: 2026-11-21T06:42:22Z\nExitCode: 0\n");
+    assert_eq!(ends_with_main(&pod, &[]).code, 0);
+    let mut again = pod.container("proxy", &["--death-dep", "main"], ["sleep", "1000"]).start();
+    pod.wait_for_stone("proxy", "Ready:");
+    assert_eq!(again.ended(), None, "{}", again.stderr());
+}

@@ -156,3 +156,96 @@ fn what_is_wrong_is_told_with_its_place() {
         assert!(done.stderr.contains(part), "{part}\n{}", done.stderr);
     }
 }
+
+#[test]
+fn a_reload_that_dooms_is_heeded_and_one_that_is_refused_changes_nothing() {
+    let pod = Pod::new();
+    let text = |deaths: &str| {
+        with_graveyard(
+            &pod,
+            &format!(
+                "graveyard: {{directory: $GRAVEYARD, name: app}}\nprocesses:\n  web: {{command: sleep 1000}}\n  agent: {{command: sleep 1000, deathDeps: {deaths}}}\n"
+            ),
+        )
+    };
+    let mut up = up_in(place(&text("first")), &With::default());
+    up.wait_ready("agent");
+    up.rewrite(&text("/proc/none/second"));
+    let refused = up.ask(&["reload"]);
+    assert!(refused.code != 0 && refused.stderr.contains("no graveyard /proc/none"), "{refused:?}");
+    // What was watched is watched.
+    pod.carve("batch", DIED);
+    pod.carve("first", BORN);
+    up.rewrite(&text("batch"));
+    up.asked(&["reload"]);
+    up.wait_for_phase("agent", "done");
+    assert!(up.asked(&["why", "agent"]).contains("batch has ended with exit code 0"));
+    up.sexton.stop();
+
+    let mut up = up_in(place(&text("first")), &With::default());
+    up.wait_ready("agent");
+    up.rewrite(&text("/proc/none/second"));
+    assert_ne!(up.ask(&["reload"]).code, 0);
+    pod.carve("first", DIED);
+    up.wait_for_phase("agent", "done");
+    up.sexton.stop();
+}
+
+#[test]
+fn a_process_that_a_reload_replaces_has_not_died() {
+    let pod = Pod::new();
+    let text = |seconds: &str| {
+        with_graveyard(
+            &pod,
+            &format!(
+                "graveyard: {{directory: $GRAVEYARD}}\nprocesses: {{web: {{command: sleep {seconds}, tombstone: web}}}}\n"
+            ),
+        )
+    };
+    let mut up = up_in(place(&text("1000")), &With::default());
+    let first = pod.wait_for_stone("web", "Ready:");
+    let mut other = pod.container("other", &["--death-dep", "web"], ["sleep", "1000"]).start();
+    pod.wait_for_stone("other", "Ready:");
+    let before = up.pid("web");
+    up.rewrite(&text("2000"));
+    up.asked(&["reload"]);
+    up.wait_until("web", "replaced", |web| web["pid"].as_i64().is_some_and(|pid| pid != i64::from(before)));
+    let second = pod.wait_for_stone("web", "Ready:");
+    assert_eq!(value(&first, "Incarnation"), value(&second, "Incarnation"));
+    assert_eq!(other.ended(), None, "{}", other.stderr());
+    assert!(!up.sexton.stderr().contains("two of the same name"), "{}", up.sexton.stderr());
+    up.sexton.stop();
+    assert_eq!(other.done().code, 143);
+}
+
+#[test]
+fn a_section_that_nobody_needs_may_go_and_come_back() {
+    let pod = Pod::new();
+    let plain = "processes: {web: {command: sleep 1000}}\n";
+    let section = with_graveyard(&pod, "graveyard: {directory: $GRAVEYARD}\n");
+    let more = format!(
+        "{section}processes:\n  web: {{command: sleep 1000}}\n  x: {{command: sleep 1000, birthDeps: proxy, restartPolicy: Never}}\n"
+    );
+    let mut up = up_in(place(&more), &With::default());
+    up.wait_for_phase("x", "waiting");
+    for text in [plain, more.as_str(), plain, more.as_str()] {
+        up.rewrite(text);
+        up.asked(&["reload"]);
+    }
+    pod.carve("proxy", BORN);
+    up.wait_ready("x");
+    up.sexton.stop();
+}
+
+#[test]
+fn two_tombstones_of_one_name_are_refused_and_none_at_all_is_told() {
+    let wrong = place("graveyard: {name: a}\nprocesses: {web: {command: x, tombstone: a}}\n");
+    let check = |directory: &testkit::TempDir| {
+        Sexton::new(["check", &directory.path().join("sexton.yaml").to_string_lossy()]).done()
+    };
+    assert!(check(&wrong).stderr.contains("there is a tombstone 'a' already"));
+    let nameless = place("graveyard: {deathDeps: a}\nprocesses: {web: {command: x}}\n");
+    let done = check(&nameless);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(format!("{}{}", done.stdout, done.stderr).contains("graveyard.name is missing"), "{done:?}");
+}

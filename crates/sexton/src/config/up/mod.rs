@@ -178,7 +178,7 @@ pub fn load(source: &Source, beside: &Beside, environment: &dyn Environment) -> 
     })
 }
 
-fn text_of(path: &Path) -> Result<String, String> {
+pub(super) fn text_of(path: &Path) -> Result<String, String> {
     let describe = |error: std::io::Error| format!("cannot read it: {}", crate::words::describe(&error));
     let mut raw = Vec::new();
     let file = File::open(path).map_err(describe)?;

@@ -78,6 +78,13 @@ pub(super) fn resolve(
         processes.push(process);
     }
     let pod = pod::resolve(file, environment, problems);
+    let mut stones = BTreeSet::new();
+    stones.extend(pod.plan.name.clone());
+    for (it, process) in named.iter().zip(&processes) {
+        if let Some(name) = process.tombstone.as_ref().filter(|name| !stones.insert((*name).clone())) {
+            problems.at(&below(&it.at, "tombstone"), format!("there is a tombstone '{name}' already"));
+        }
+    }
     resolver.needs(&named, &places, &mut jobs, &pod, problems);
     if let Some(cycle) = order::cycle(&jobs) {
         let names: Vec<_> = cycle.iter().chain(cycle.first()).map(|id| named[id.0].base).collect();
@@ -121,6 +128,11 @@ pub(super) fn resolve(
         || pod.plan.api.is_some()
         || !pod.plan.quit.is_empty()
         || jobs.iter().any(|job| job.grave || !job.awaits.is_empty() || !job.dies_with.is_empty());
+    let doomed = !frame.dies_with.is_empty() || jobs.iter().any(|job| !job.dies_with.is_empty());
+    let nameless = (doomed && !frame.grave && jobs.iter().all(|job| !job.grave)).then(|| {
+        " graveyard.name is missing: without a tombstone of our own an old death ends us again when we are started again"
+            .to_owned()
+    });
     let readiness_file =
         beside.readiness_file.clone().or_else(|| file.readiness_file.as_ref().map(PathBuf::from));
     Some(UpPlan {
@@ -129,7 +141,7 @@ pub(super) fn resolve(
         readiness_file,
         pod: speaks.then_some(pod.plan),
         readiness_file_sticky: beside.readiness_file_sticky.or(file.readiness_file_sticky).unwrap_or(false),
-        warnings: Vec::new(),
+        warnings: nameless.into_iter().collect(),
     })
 }
 
