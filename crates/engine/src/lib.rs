@@ -16,6 +16,7 @@
 //! give the same effects. A journal of events is therefore a complete record of a run, and can be
 //! replayed as a test.
 //!
+//! * [`automaton`]: a state machine of scripts, beside all that
 //! * [`plan`]: what the machine is asked to do; validated, complete, no defaults left to guess
 //! * [`pod`]: all processes together: begin, stop, linger, end
 //! * [`job`]: the life of one process; its module page draws the phases
@@ -27,10 +28,12 @@
 //! * [`roster`]: who is there, for processes that somebody else started
 //! * [`snapshot`]: what others may see
 
+pub mod automaton;
 pub mod backoff;
 pub mod dice;
 pub mod event;
 pub mod exit;
+pub mod glob;
 pub mod job;
 pub mod life;
 pub mod order;

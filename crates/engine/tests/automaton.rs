@@ -1,0 +1,329 @@
+//! Properties of the automaton over a pretend world: scripts that end, or do not, and people who want things.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use engine::automaton::{Answer, Automaton, Chart, Effect, Event, Request, State, StateId};
+use engine::{RequestId, RunId, Signal, Time};
+use proptest::prelude::*;
+
+#[derive(Debug, Clone)]
+enum Act {
+    Pass(u64),
+    Goto {
+        tag: usize,
+        wait: bool,
+    },
+    GotoNowhere,
+    Set,
+    State,
+    Die,
+    Told {
+        now: bool,
+    },
+    /// The script ends by itself.
+    End(i32),
+    /// News of a script that is over.
+    Stale,
+}
+
+struct Script {
+    run: RunId,
+    state: StateId,
+    term_at: Option<Time>,
+    killed: bool,
+}
+
+struct World {
+    machine: Automaton,
+    chart: Chart,
+    now: Time,
+    /// Scripts take no notice of TERM.
+    deaf: bool,
+    script: Option<Script>,
+    runs: BTreeSet<RunId>,
+    open: BTreeSet<RequestId>,
+    requests: u64,
+    current: Option<StateId>,
+    told_at: Option<Time>,
+    terminal_runs: u32,
+    entered_terminal: bool,
+    ended: Option<i32>,
+    effects: Vec<Effect>,
+}
+
+type Checked = Result<(), String>;
+
+fn check(holds: bool, what: impl FnOnce() -> String) -> Checked {
+    if holds { Ok(()) } else { Err(what()) }
+}
+
+impl World {
+    fn new(chart: Chart, deaf: bool) -> Self {
+        Self {
+            machine: Automaton::new(chart.clone(), 1),
+            chart,
+            now: Time::ZERO,
+            deaf,
+            script: None,
+            runs: BTreeSet::new(),
+            open: BTreeSet::new(),
+            requests: 0,
+            current: None,
+            told_at: None,
+            terminal_runs: 0,
+            entered_terminal: false,
+            ended: None,
+            effects: Vec::new(),
+        }
+    }
+
+    fn event(&mut self, event: Event) -> Checked {
+        let mut out = Vec::new();
+        self.machine.step(self.now, event, &mut out);
+        for effect in &out {
+            self.perform(effect)?;
+        }
+        self.effects.extend(out);
+        check(self.machine.is_running() == self.script.is_some(), || "who runs?".to_owned())?;
+        check(self.machine.current() == self.current, || "where are we?".to_owned())?;
+        // Whoever is to end without a script that runs has ended.
+        let idle = self.machine.is_ending() && self.script.is_none();
+        check(!idle || self.ended.is_some(), || "nothing runs, and it does not end".to_owned())?;
+        let cut = self.script.as_ref().is_some_and(|script| script.term_at.is_some() && !script.killed);
+        check(!cut || self.machine.deadline().is_some(), || "TERM without a KILL to come".to_owned())
+    }
+
+    fn perform(&mut self, effect: &Effect) -> Checked {
+        check(self.ended.is_none() || matches!(effect, Effect::Answer(_, Answer::No)), || {
+            format!("{effect:?} after the end")
+        })?;
+        match effect {
+            Effect::Run { run, state, .. } => {
+                check(self.script.is_none(), || "two scripts at a time".to_owned())?;
+                check(self.runs.insert(*run), || format!("{run:?} used twice"))?;
+                check(self.current == Some(*state), || "a script of another state".to_owned())?;
+                self.terminal_runs += u32::from(*state == self.chart.terminal);
+                self.script = Some(Script { run: *run, state: *state, term_at: None, killed: false });
+            }
+            Effect::Signal(run, signal) => {
+                let now = self.now;
+                let script = self.script.as_mut().filter(|script| script.run == *run);
+                let script = script.ok_or_else(|| format!("{signal} to {run:?}, which is gone"))?;
+                match *signal {
+                    Signal::TERM => {
+                        check(script.term_at.is_none(), || "a second TERM".to_owned())?;
+                        script.term_at = Some(now);
+                    }
+                    Signal::KILL => {
+                        check(script.term_at.is_some(), || "KILL without TERM".to_owned())?;
+                        script.killed = true;
+                    }
+                    _ => {}
+                }
+            }
+            Effect::Answer(request, _) => {
+                check(self.open.remove(request), || format!("{request:?} answered twice, or never asked"))?;
+            }
+            Effect::Entered(transition) => {
+                check(self.script.is_none(), || "entered while a script runs".to_owned())?;
+                check(!self.entered_terminal, || "the terminal state was left".to_owned())?;
+                check(transition.from == self.current, || "from where we are not".to_owned())?;
+                let failed = self.current.and_then(|from| self.chart.states[from.0].on_failure);
+                let allowed = self.allows(transition.to) || failed == Some(transition.to);
+                check(allowed, || format!("{transition:?} is not allowed"))?;
+                self.current = Some(transition.to);
+                self.entered_terminal = transition.to == self.chart.terminal;
+            }
+            Effect::Left { .. } => check(self.script.is_none(), || "left while it runs".to_owned())?,
+            Effect::End(code) => {
+                let scripts = u32::from(self.chart.states[self.chart.terminal.0].has_script);
+                check(self.entered_terminal && self.terminal_runs == scripts, || {
+                    format!("ended after {} terminal scripts", self.terminal_runs)
+                })?;
+                check(self.script.is_none() && self.open.is_empty(), || {
+                    format!("ended with {:?} open", self.open)
+                })?;
+                self.ended = Some(*code);
+            }
+        }
+        Ok(())
+    }
+
+    /// The same as the chart's, put otherwise: patterns of the test end in a star or hold none.
+    fn allows(&self, to: StateId) -> bool {
+        let tag = &self.chart.states[to.0].tag;
+        let Some(from) = self.current else { return to == self.chart.initial || to == self.chart.terminal };
+        let fits = |pattern: &String| match pattern.strip_suffix('*') {
+            Some(begin) => tag.starts_with(begin),
+            None => tag == pattern,
+        };
+        from != self.chart.terminal
+            && (to == self.chart.terminal || self.chart.states[from.0].next.iter().any(fits))
+    }
+
+    fn request(&mut self, what: Request) -> Checked {
+        self.requests += 1;
+        let request = RequestId(self.requests);
+        self.open.insert(request);
+        let at_once = !matches!(what, Request::Goto { .. });
+        self.event(Event::Asked(request, what))?;
+        check(!at_once || !self.open.contains(&request), || "no answer".to_owned())
+    }
+
+    fn end_script(&mut self, code: i32) -> Checked {
+        let Some(script) = self.script.take() else { return Ok(()) };
+        self.event(Event::Ended(script.run, code))
+    }
+
+    /// Scripts that hear a signal end of it.
+    fn hear(&mut self) -> Checked {
+        let hears = |script: &Script| script.killed || (script.term_at.is_some() && !self.deaf);
+        match self.script.as_ref().filter(|script| hears(script)) {
+            Some(script) if script.killed => self.end_script(137),
+            Some(_) => self.end_script(143),
+            None => Ok(()),
+        }
+    }
+
+    fn pass(&mut self, time: Duration) -> Checked {
+        let until = self.now + time;
+        while let Some(at) = self.machine.deadline().filter(|at| *at <= until) {
+            self.now = self.now.max(at);
+            let before = self.machine.deadline();
+            self.event(Event::Woke)?;
+            check(self.machine.deadline() != before, || "a deadline that stays".to_owned())?;
+            self.hear()?;
+        }
+        self.now = until;
+        Ok(())
+    }
+
+    fn act(&mut self, act: &Act) -> Checked {
+        match act {
+            Act::Pass(ms) => self.pass(Duration::from_millis(*ms))?,
+            Act::Goto { tag, wait } => {
+                let tag = self.chart.states[tag % self.chart.states.len()].tag.clone();
+                self.request(Request::Goto { tag, input: b"x".to_vec(), wait: *wait })?;
+            }
+            Act::GotoNowhere => {
+                self.request(Request::Goto { tag: "nowhere".to_owned(), input: Vec::new(), wait: true })?;
+            }
+            Act::Set => self.request(Request::Set { key: "K".to_owned(), value: b"v".to_vec() })?,
+            Act::State => self.request(Request::State)?,
+            Act::Die => self.request(Request::Die)?,
+            Act::Told { now } => {
+                self.told_at = self.told_at.or(Some(self.now));
+                self.event(Event::Told { now: *now })?;
+            }
+            Act::End(code) => self.end_script(*code)?,
+            Act::Stale => {
+                let before = format!("{:?}", self.machine);
+                self.event(Event::Ended(RunId(0), 1))?;
+                check(before == format!("{:?}", self.machine), || "old news moved something".to_owned())?;
+            }
+        }
+        self.hear()
+    }
+
+    /// However things stand: a stop ends in bounded time, if the terminal script does or somebody asks twice.
+    fn end(&mut self) -> Checked {
+        let began = self.now;
+        self.act(&Act::Told { now: false })?;
+        let most = self.chart.patience + self.chart.grace + self.chart.grace;
+        self.pass(most)?;
+        check(self.entered_terminal, || "not in the terminal state in time".to_owned())?;
+        // Its own script is not cut by that.
+        if let Some(script) = &self.script {
+            check(script.state == self.chart.terminal, || "another script".to_owned())?;
+            self.act(&Act::Told { now: true })?;
+            self.pass(self.chart.grace)?;
+        }
+        check(self.ended.is_some(), || format!("not ended after {:?}", self.now.since(began)))?;
+        check(self.open.is_empty(), || format!("without an answer: {:?}", self.open))?;
+        // And after the end everything is answered.
+        self.act(&Act::Goto { tag: 0, wait: true })
+    }
+
+    fn run(&mut self, acts: &[Act]) -> Checked {
+        self.event(Event::Began)?;
+        for act in acts {
+            self.act(act)?;
+        }
+        self.end()
+    }
+}
+
+fn chart() -> impl Strategy<Value = Chart> {
+    let next = prop::collection::vec(
+        prop_oneof![
+            2 => (0usize..5).prop_map(|tag| format!("S{tag}")),
+            1 => Just("*".to_owned()),
+            1 => Just("S*".to_owned())
+        ],
+        0..3,
+    );
+    let state = (
+        prop::bool::weighted(0.8),
+        prop::bool::weighted(0.3),
+        next,
+        prop::option::weighted(0.3, (1u64..3000).prop_map(Duration::from_millis)),
+        prop::option::weighted(0.3, 0usize..5),
+    );
+    (prop::collection::vec(state, 1..5), any::<prop::sample::Index>(), 0u64..2000, 1u64..3000).prop_map(
+        |(states, initial, patience, grace)| {
+            let count = states.len();
+            let mut states: Vec<State> = states
+                .into_iter()
+                .enumerate()
+                .map(|(place, (has_script, force, next, timeout, failure))| State {
+                    tag: format!("S{place}"),
+                    has_script,
+                    force,
+                    next,
+                    timeout,
+                    on_failure: failure.filter(|to| *to < count).map(StateId),
+                })
+                .collect();
+            let initial = StateId(initial.index(count));
+            states.push(State { tag: "END".to_owned(), has_script: count % 2 == 0, ..State::default() });
+            Chart {
+                initial,
+                terminal: StateId(count),
+                states,
+                patience: Duration::from_millis(patience),
+                grace: Duration::from_millis(grace),
+            }
+        },
+    )
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        6 => (0u64..3000).prop_map(Act::Pass),
+        10 => (0usize..6, any::<bool>()).prop_map(|(tag, wait)| Act::Goto { tag, wait }),
+        1 => Just(Act::GotoNowhere),
+        1 => Just(Act::Set),
+        1 => Just(Act::State),
+        1 => Just(Act::Die),
+        1 => any::<bool>().prop_map(|now| Act::Told { now }),
+        10 => (0i32..3).prop_map(Act::End),
+        1 => Just(Act::Stale),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn one_script_at_a_time_one_answer_for_each_and_the_terminal_one_last(
+        chart in chart(),
+        deaf in any::<bool>(),
+        acts in prop::collection::vec(act(), 0..60),
+    ) {
+        let mut world = World::new(chart, deaf);
+        if let Err(broken) = world.run(&acts) {
+            return Err(TestCaseError::fail(format!("{broken}\n{:#?}", world.effects)));
+        }
+    }
+}
