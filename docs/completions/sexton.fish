@@ -58,6 +58,7 @@ complete -c sexton -n "__fish_sexton_needs_command" -f -a "reload" -d 'Read the 
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "end" -d 'Stop everything, as TERM does'
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "wait" -d 'Wait until all processes are healthy'
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "names" -d 'Print the names of the processes, for completions'
+complete -c sexton -n "__fish_sexton_needs_command" -f -a "automaton" -d 'Run shell scripts by a state machine that is driven over a unix socket'
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "graves" -d 'List the tombstones of a graveyard: who was born, is ready, has died'
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "install" -d 'Make links to this program under the names of the tools it stands in for'
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "debug" -d 'For those who look for a fault in sexton itself'
@@ -296,6 +297,21 @@ complete -c sexton -n "__fish_sexton_using_subcommand names" -l control -d 'Wher
 complete -c sexton -n "__fish_sexton_using_subcommand names" -s o -l output -d 'For people or for programs' -r -f -a "table\t''
 json\t''"
 complete -c sexton -n "__fish_sexton_using_subcommand names" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand automaton; and not __fish_seen_subcommand_from ctl" -s s -l socket -d 'Where it is asked [default: the file\'s, else /var/run/automaton.sock]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand automaton; and not __fish_seen_subcommand_from ctl" -l socket-mode -d 'Who may ask it, in octal [default: the file\'s, else 600]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand automaton; and not __fish_seen_subcommand_from ctl" -s l -l log -d 'Log into this file, which is put aside when it has 64 KiB (three of those are kept) [default: standard error]' -r -F
+complete -c sexton -n "__fish_sexton_using_subcommand automaton; and not __fish_seen_subcommand_from ctl" -l section -d 'The way to the section of the file' -r
+complete -c sexton -n "__fish_sexton_using_subcommand automaton; and not __fish_seen_subcommand_from ctl" -s i -l interface -d 'The address to listen at: IPv4 or IPv6 [default: 0.0.0.0]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand automaton; and not __fish_seen_subcommand_from ctl" -l log-format -d 'The form of our own log: logfmt, text, or by whether standard error is a terminal [default: auto]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand automaton; and not __fish_seen_subcommand_from ctl" -s p -l port -d 'Where the HTTP server listens: a port, 0 for any that is free, or none for no server [default: 6666]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand automaton; and not __fish_seen_subcommand_from ctl" -s d -l debug -d 'Log what the scripts print'
+complete -c sexton -n "__fish_sexton_using_subcommand automaton; and not __fish_seen_subcommand_from ctl" -l check -d 'Only check the file'
+complete -c sexton -n "__fish_sexton_using_subcommand automaton; and not __fish_seen_subcommand_from ctl" -l dot -d 'Only print the machine as a graph, for Graphviz'
+complete -c sexton -n "__fish_sexton_using_subcommand automaton; and not __fish_seen_subcommand_from ctl" -s v -l verbose -d 'Say more: how, and not only what happens'
+complete -c sexton -n "__fish_sexton_using_subcommand automaton; and not __fish_seen_subcommand_from ctl" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sexton -n "__fish_sexton_using_subcommand automaton; and not __fish_seen_subcommand_from ctl" -a "ctl" -d 'Say a line to a running automaton and print the answer: STATE, GOTO TAG [PAYLOAD], WAIT TAG [PAYLOAD], SET KEY VALUE, DIE, HISTORY, WATCH'
+complete -c sexton -n "__fish_sexton_using_subcommand automaton; and __fish_seen_subcommand_from ctl" -s s -l socket -d 'Where it is asked [default: /var/run/automaton.sock]' -r -F
+complete -c sexton -n "__fish_sexton_using_subcommand automaton; and __fish_seen_subcommand_from ctl" -s h -l help -d 'Print help'
 complete -c sexton -n "__fish_sexton_using_subcommand graves" -s o -l output -d 'For people or for programs' -r -f -a "table\t''
 json\t''"
 complete -c sexton -n "__fish_sexton_using_subcommand graves" -s h -l help -d 'Print help'

@@ -9,6 +9,7 @@
 //! ```
 
 pub mod announce;
+pub mod automaton;
 pub mod cli;
 pub mod client;
 pub mod clock;

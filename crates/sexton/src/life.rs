@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -13,7 +14,10 @@ use engine::{JobId, Plan};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::automaton;
 use crate::clock::Clock;
+use crate::config;
+use crate::config::automaton::{AutomatonPlan, DEFAULT_SOCKET, DEFAULT_SOCKET_MODE};
 use crate::config::environment::Real;
 use crate::config::raw::native::LogFormat;
 use crate::config::up::{self, ConfigError, LogPlan, UpPlan};
@@ -93,15 +97,25 @@ pub fn live(settings: Settings) -> Result<i32, LifeError> {
     // A file that is not all right binds nothing either.
     let plan = match &settings.mode {
         Mode::Up(up) => Some(up::load(&up.source, &up.beside, &Real)?),
-        Mode::Own(_) | Mode::Watch(_) => None,
+        Mode::Own(_) | Mode::Watch(_) | Mode::Automaton(_) => None,
     };
-    if matches!(settings.mode, Mode::Up(_)) {
+    let chart = match &settings.mode {
+        Mode::Automaton(automaton) => {
+            Some(config::automaton::load(&automaton.file, automaton.section.as_deref())?)
+        }
+        _ => None,
+    };
+    if matches!(settings.mode, Mode::Up(_) | Mode::Automaton(_)) {
         descriptors::raise();
     }
     let listeners = listen::open(&settings.listen)?;
     let control = match &settings.mode {
         Mode::Up(up) => control_socket(up.control.as_ref())?,
-        Mode::Own(_) | Mode::Watch(_) => None,
+        Mode::Own(_) | Mode::Watch(_) | Mode::Automaton(_) => None,
+    };
+    let machine = match (&settings.mode, chart) {
+        (Mode::Automaton(automaton), Some(plan)) => Some(Machine::open(automaton, plan)?),
+        _ => None,
     };
     // Before there is any thread: threads inherit what is blocked.
     let signals = Signals::take().map_err(system("signals"))?;
@@ -115,6 +129,10 @@ pub fn live(settings: Settings) -> Result<i32, LifeError> {
                 look_after(*own, settings.journal.as_deref(), signals, bound, side_port, answers).await
             }
             Mode::Watch(watch) => look_at(watch, signals, bound, side_port, answers).await,
+            Mode::Automaton(automaton) => {
+                let Some(machine) = machine else { unreachable!("it was opened above") };
+                machine.run(automaton.debug, signals, bound, answers).await
+            }
             Mode::Up(up) => {
                 let Some(plan) = plan else { unreachable!("it was read above") };
                 look_after_many(*up, plan, settings.journal.as_deref(), signals, bound, control, answers)
@@ -284,6 +302,63 @@ async fn look_after_many(
         apart.finish();
     }
     Ok(code)
+}
+
+/// A state machine of scripts that is about to begin.
+struct Machine {
+    plan: AutomatonPlan,
+    name: String,
+    path: PathBuf,
+    socket: ControlSocket,
+}
+
+impl Machine {
+    fn open(asked: &config::Automaton, plan: AutomatonPlan) -> Result<Self, LifeError> {
+        let path = asked.socket.clone().or_else(|| plan.socket.clone());
+        let path = path.unwrap_or_else(|| DEFAULT_SOCKET.into());
+        // Scripts may change their directory.
+        let path = std::path::absolute(&path).unwrap_or(path);
+        let socket = listen::control(&path)?;
+        let mode = asked.socket_mode.or(plan.socket_mode).unwrap_or(DEFAULT_SOCKET_MODE);
+        automaton::socket::set_mode(&path, mode).map_err(system("the mode of the socket"))?;
+        Ok(Self { plan, name: automaton_name(asked), path, socket })
+    }
+
+    async fn run(
+        self,
+        debug: bool,
+        signals: SignalStream,
+        bound: Vec<Bound>,
+        answers: Answers,
+    ) -> Result<i32, LifeError> {
+        let Self { plan, name, path, socket: ControlSocket { bound: listener, guard } } = self;
+        let clock = Clock::begin();
+        let hub = Arc::new(Hub::new(automaton::first_view()));
+        let server = serve(bound, &hub, router(Arc::clone(&hub), answers, clock))?;
+        let notify = Notify::from_environment();
+        let parts = automaton::Parts { name, plan, socket: path, debug, clock, signals, notify, hub };
+        let (Bound::Control(listener) | Bound::Unix(listener)) = listener else {
+            unreachable!("it is a unix socket")
+        };
+        let code = automaton::Driver::new(parts).run(listener).await.map_err(system("signals"))?;
+        drop(guard);
+        if let Some(server) = server {
+            server.finish().await;
+        }
+        Ok(code)
+    }
+}
+
+/// What people call it: as its section, or as its file.
+fn automaton_name(asked: &config::Automaton) -> String {
+    let section = asked.section.as_deref().map(|way| way.trim_end_matches("/automaton"));
+    match section.and_then(|way| way.rsplit('/').next()) {
+        Some(name) => name.to_owned(),
+        None => asked
+            .file
+            .file_stem()
+            .map_or_else(|| "automaton".to_owned(), |it| it.to_string_lossy().into_owned()),
+    }
 }
 
 async fn look_at(

@@ -6,7 +6,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
-use std::os::unix::net::UnixListener as StdUnixListener;
+use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, flock};
@@ -147,7 +147,13 @@ pub fn control(path: &Path) -> Result<ControlSocket, ListenError> {
         return Err(wrong("another sexton has it".to_owned()));
     }
     match fs::symlink_metadata(path) {
-        Ok(there) if there.file_type().is_socket() => fs::remove_file(path).map_err(io)?,
+        Ok(there) if there.file_type().is_socket() => {
+            // Somebody may answer there who knows no such lock.
+            if StdUnixStream::connect(path).is_ok() {
+                return Err(wrong("another program answers there".to_owned()));
+            }
+            fs::remove_file(path).map_err(io)?;
+        }
         Ok(_) => return Err(wrong("there is a file of that name which is no socket".to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(io(error)),

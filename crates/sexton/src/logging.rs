@@ -2,8 +2,10 @@
 //!
 //! logfmt where a program reads it, plain text where a person does.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 use log::kv::{self, Key, Value, VisitSource};
@@ -14,19 +16,29 @@ use crate::clock::rfc3339_millis;
 use crate::config::environment::Environment;
 use crate::config::resolve::UsageError;
 use crate::logfmt;
+use crate::logs::rotating::Rotating;
 use crate::sink::Sink;
 use crate::words::one_line;
 
 /// How much to say, and how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
     level: LevelFilter,
     form: Option<Form>,
+    file: Option<PathBuf>,
+}
+
+impl LogSettings {
+    /// Into this file, instead of standard error.
+    #[must_use]
+    pub fn into_file(self, file: Option<PathBuf>) -> Self {
+        Self { file, ..self }
+    }
 }
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { level: LevelFilter::Warn, form: None }
+        Self { level: LevelFilter::Warn, form: None, file: None }
     }
 }
 
@@ -63,16 +75,19 @@ pub fn settings(
             _ => return Err(UsageError(format!("{origin} '{word}': expected auto, logfmt or text"))),
         },
     };
-    Ok(LogSettings { level, form })
+    Ok(LogSettings { level, form, file: None })
 }
 
-/// From here on `log::…!` writes to standard error.
-pub fn begin(settings: LogSettings) {
-    let auto = if std::io::stderr().is_terminal() { Form::Text } else { Form::Logfmt };
-    let logger = Box::leak(Box::new(Logger { form: settings.form.unwrap_or(auto) }));
+/// From here on `log::…!` writes to standard error, or into the file. An error: that cannot be written.
+pub fn begin(settings: &LogSettings) -> io::Result<()> {
+    let to_person = settings.file.is_none() && io::stderr().is_terminal();
+    let auto = if to_person { Form::Text } else { Form::Logfmt };
+    let file = settings.file.as_deref().map(Rotating::open).transpose()?.map(Mutex::new);
+    let logger = Box::leak(Box::new(Logger { form: settings.form.unwrap_or(auto), file }));
     if log::set_logger(logger).is_ok() {
         log::set_max_level(settings.level);
     }
+    Ok(())
 }
 
 /// Something was logged.
@@ -89,6 +104,7 @@ pub async fn flush() {
 
 struct Logger {
     form: Form,
+    file: Option<Mutex<Rotating>>,
 }
 
 impl Log for Logger {
@@ -106,6 +122,13 @@ impl Log for Logger {
             Form::Text => text_line(record),
         };
         line.push(b'\n');
+        if let Some(file) = &self.file {
+            let written = file.lock().unwrap_or_else(PoisonError::into_inner).write(&line);
+            if let (Err(error), Some(sink)) = (written, Sink::stderr()) {
+                sink.push(format!("sexton: the log cannot be written: {error}\n").as_bytes());
+            }
+            return;
+        }
         // If nobody reads, or can read, nobody does: our own words never hold up what we are there for.
         match Sink::stderr() {
             Some(sink) => sink.push(&line),
@@ -118,7 +141,7 @@ impl Log for Logger {
 
 /// Where the system gives us no thread or descriptor for a sink, and that is just what we have to say.
 fn write_at_once(line: &[u8]) {
-    let stderr = std::io::stderr();
+    let stderr = io::stderr();
     let no_time = Timespec { tv_sec: 0, tv_nsec: 0 };
     if poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&no_time)).is_ok_and(|ready| ready > 0) {
         let _ = stderr.lock().write_all(line);
@@ -173,7 +196,7 @@ mod tests {
         assert_eq!(settings(LevelFilter::Warn, 1, None, &none).map(|s| s.level), Ok(LevelFilter::Info));
         assert_eq!(settings(LevelFilter::Warn, 9, None, &none).map(|s| s.level), Ok(LevelFilter::Debug));
         let variables = BTreeMap::from([("SEXTON_LOG", "off"), ("SEXTON_LOG_FORMAT", "text")]);
-        let expected = LogSettings { level: LevelFilter::Off, form: Some(Form::Text) };
+        let expected = LogSettings { level: LevelFilter::Off, form: Some(Form::Text), file: None };
         assert_eq!(settings(LevelFilter::Warn, 0, None, &variables), Ok(expected));
         assert!(
             settings(LevelFilter::Warn, 0, Some("xml".to_owned()), &none)

@@ -8,7 +8,7 @@ use sexton::config::environment::Real;
 use sexton::config::up::ConfigError;
 use sexton::life::LifeError;
 use sexton::process::terminal::Terminal;
-use sexton::{client, life, logging, words};
+use sexton::{automaton, client, config, life, logging, words};
 
 /// `EX_USAGE` of sysexits.h.
 const USAGE: u8 = 64;
@@ -28,7 +28,9 @@ fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) => return refused(&error, USAGE),
     };
-    logging::begin(log);
+    if let Err(error) = logging::begin(&log) {
+        return refused(&format!("cannot write the log: {}", words::describe(&error)), CANNOT_CREATE);
+    }
     match invocation {
         Invocation::Live(settings) => match life::live(*settings) {
             // Codes are 0 to 255, as the system has them.
@@ -44,6 +46,17 @@ fn main() -> ExitCode {
         Invocation::Ask(errand) => match client::run(errand) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => refused(&error, error.exit_code()),
+        },
+        Invocation::Say(say) => match cli::automaton::say(&say) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => refused(&error, error.exit_code()),
+        },
+        Invocation::Chart { file, dot } => match config::automaton::load(&file, None) {
+            Ok(plan) if dot => printed(&automaton::graph::dot(&plan)),
+            Ok(plan) => {
+                printed(&format!("{}: {} states, all is well\n", file.display(), plan.chart.states.len()))
+            }
+            Err(error) => refused_file(&error),
         },
         Invocation::Graves { directory, json } => match cli::graves::graves(&directory, json) {
             Ok(told) => printed(&told),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
 
 use engine::What;
 use jiff::Timestamp;
@@ -43,6 +44,12 @@ struct OfRestart {
 struct OfProbe {
     process: String,
     probe: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfState {
+    process: String,
+    state: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -110,6 +117,10 @@ pub struct Metrics {
     memory: Family<OfProcess, Gauge>,
     probe_failures: Family<OfProbe, Counter>,
     lines_lost: Family<OfStream, Counter>,
+    transitions: Family<OfState, Counter>,
+    state: Family<OfState, Gauge>,
+    /// What each automaton's state is.
+    states: Mutex<BTreeMap<String, String>>,
     /// Connections that were cut to make room for others.
     pub connections_cut: Counter,
     /// Open connections.
@@ -135,6 +146,9 @@ impl Metrics {
             memory: Family::default(),
             probe_failures: Family::default(),
             lines_lost: Family::default(),
+            transitions: Family::default(),
+            state: Family::default(),
+            states: Mutex::default(),
             connections_cut: Counter::default(),
             connections: Gauge::default(),
             ourselves: Ourselves::default(),
@@ -175,6 +189,12 @@ impl Metrics {
             "Lines of output dropped or not written",
             this.lines_lost.clone(),
         );
+        r.register("sexton_automaton_transitions", "States entered", this.transitions.clone());
+        r.register(
+            "sexton_automaton_state",
+            "1 for the present state, 0 for those before",
+            this.state.clone(),
+        );
         r.register("sexton_http_connections", "Open connections", this.connections.clone());
         r.register(
             "sexton_http_connections_cut",
@@ -209,6 +229,17 @@ impl Metrics {
             }
             _ => {}
         }
+    }
+
+    /// An automaton has entered a state.
+    pub fn entered(&self, process: &str, state: &str) {
+        let labels = |state: &str| OfState { process: process.to_owned(), state: state.to_owned() };
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = states.insert(process.to_owned(), state.to_owned()) {
+            self.state.get_or_create(&labels(&before)).set(0);
+        }
+        self.state.get_or_create(&labels(state)).set(1);
+        self.transitions.get_or_create(&labels(state)).inc();
     }
 
     /// The lines that these sinks lose count.

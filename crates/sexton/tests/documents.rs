@@ -250,6 +250,7 @@ fn every_command_in_the_documents_is_understood() {
         "README.md",
         "docs/guide/one-process.md",
         "docs/guide/many-processes.md",
+        "docs/guide/automaton.md",
         "docs/guide/pods.md",
         "docs/reference/status-socket.md",
         "docs/reference/control-socket.md",

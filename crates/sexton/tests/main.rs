@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod automaton;
 mod bad_days;
 mod confinement;
 mod documents;

@@ -405,6 +405,52 @@ pub enum Command {
         #[command(flatten)]
         client: Client,
     },
+    /// Run shell scripts by a state machine that is driven over a unix socket
+    ///
+    /// A state's script is run when the state is entered. TERM, INT and DIE lead to the terminal state; when its script
+    /// has ended so do we, with its exit code.
+    #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+    Automaton {
+        /// The file with the states, or one for `up` that has a section automaton
+        #[arg(required = true)]
+        file: Option<String>,
+        /// Where it is asked [default: the file's, else /var/run/automaton.sock]
+        #[arg(short, long, value_name = "PATH")]
+        socket: Option<String>,
+        /// Who may ask it, in octal [default: the file's, else 600]
+        #[arg(long, value_name = "OCTAL")]
+        socket_mode: Option<String>,
+        /// Log into this file, which is put aside when it has 64 KiB (three of those are kept) [default: standard error]
+        #[arg(short, long, value_name = "FILE")]
+        log: Option<PathBuf>,
+        /// Log what the scripts print
+        #[arg(short, long)]
+        debug: bool,
+        /// Only check the file
+        #[arg(long, conflicts_with_all = ["dot"])]
+        check: bool,
+        /// Only print the machine as a graph, for Graphviz
+        #[arg(long)]
+        dot: bool,
+        /// The way to the section of the file
+        #[arg(long, hide = true)]
+        section: Option<String>,
+        /// The address to listen at: IPv4 or IPv6 [default: 0.0.0.0]
+        #[arg(short, long, value_name = "ADDRESS", allow_hyphen_values = true)]
+        interface: Option<String>,
+        /// Say more: how, and not only what happens
+        #[arg(short, long, action = ArgAction::Count)]
+        verbose: u8,
+        /// The form of our own log: logfmt, text, or by whether standard error is a terminal [default: auto]
+        #[arg(long, value_name = "auto|logfmt|text")]
+        log_format: Option<String>,
+        /// Where the HTTP server listens: a port, 0 for any that is free, or none for no server [default: 6666]
+        #[arg(short, long, value_name = "PORT", allow_hyphen_values = true)]
+        port: Option<String>,
+        /// Ask a running one
+        #[command(subcommand)]
+        ctl: Option<Ctl>,
+    },
     /// List the tombstones of a graveyard: who was born, is ready, has died
     Graves {
         /// The directory [default: /graveyard]
@@ -429,6 +475,20 @@ pub enum Command {
         /// What to look at
         #[command(subcommand)]
         command: Debug,
+    },
+}
+
+/// Ask a running automaton.
+#[derive(Debug, Subcommand)]
+pub enum Ctl {
+    /// Say a line to a running automaton and print the answer: STATE, GOTO TAG [PAYLOAD], WAIT TAG [PAYLOAD], SET KEY VALUE, DIE, HISTORY, WATCH
+    Ctl {
+        /// Where it is asked [default: /var/run/automaton.sock]
+        #[arg(short, long, value_name = "PATH")]
+        socket: Option<PathBuf>,
+        /// The words of the line
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<OsString>,
     },
 }
 

@@ -1,6 +1,7 @@
 //! The command line: words in, an [`Invocation`] out. No side effects; `--help` is a text to print.
 
 pub mod args;
+pub mod automaton;
 pub mod check;
 pub mod graves;
 pub mod install;
@@ -20,14 +21,14 @@ use log::LevelFilter;
 use crate::client::{Errand, What};
 use crate::config::environment::Environment;
 use crate::config::resolve::{
-    DEFAULT_FILE, Personality, RawMode, RawOptions, RawOwn, RawPod, RawSupervise, RawUp, RawWatch,
-    UsageError, default_control, resolve,
+    DEFAULT_FILE, Personality, RawAutomaton, RawMode, RawOptions, RawOwn, RawPod, RawSupervise, RawUp,
+    RawWatch, UsageError, default_control, resolve,
 };
 use crate::config::{Settings, duration};
 use crate::graveyard::DEFAULT_DIRECTORY;
 use crate::logging::{self, LogSettings};
 use crate::words::base_name;
-use args::{Command, Debug, Sexton, Shared};
+use args::{Command, Ctl, Debug, Sexton, Shared};
 use process_wrapper::Parsed;
 
 /// What to do.
@@ -48,6 +49,15 @@ pub enum Invocation {
     Replay(PathBuf),
     /// Ask a running `up` for something.
     Ask(Errand),
+    /// Say something to a running automaton.
+    Say(automaton::Say),
+    /// Check the file of an automaton.
+    Chart {
+        /// Which.
+        file: PathBuf,
+        /// As a drawing.
+        dot: bool,
+    },
     /// List tombstones.
     Graves {
         /// Where they are.
@@ -88,6 +98,15 @@ pub fn parse(
         let log = logging::settings(LevelFilter::Info, 0, None, environment)?;
         return Ok((Invocation::Live(Box::new(settings)), log));
     }
+    if called == automaton::NAME {
+        let (options, mode, log) = match automaton::parse(words) {
+            Ok(raw) => raw,
+            Err(error) => return printed(&error, automaton::NAME).map(|it| (it, LogSettings::default())),
+        };
+        let settings = resolve(Personality::Automaton, &options, mode, environment, false)?;
+        let to = logging::settings(LevelFilter::Info, 0, None, environment)?.into_file(Some(log));
+        return Ok((Invocation::Live(Box::new(settings)), to));
+    }
     if called == process_wrapper::NAME {
         return match process_wrapper::parse(&words, environment)? {
             Parsed::Print(text) => Ok((Invocation::Print(text), LogSettings::default())),
@@ -120,6 +139,7 @@ pub fn parse(
         at(wish.client, What::Wish { verb, names: wish.names, patience })
     };
     let mut quiet = LevelFilter::Warn;
+    let mut log_file = None;
     let (behind, mode) = match parsed.command {
         Command::Up { file, more, shared, port } => {
             quiet = LevelFilter::Info;
@@ -161,6 +181,35 @@ pub fn parse(
         Command::Watch { shared, port, pid, wait, name } => {
             (shared.split(port), RawMode::Watch(RawWatch { name, pid, wait }))
         }
+        Command::Automaton { ctl: Some(Ctl::Ctl { socket, words }), .. } => {
+            let socket = socket.or_else(|| environment.get("SEXTON_AUTOMATON_SOCKET").map(PathBuf::from));
+            let say = automaton::Say { socket: automaton::socket(socket), words };
+            return Ok((Invocation::Say(say), LogSettings::default()));
+        }
+        Command::Automaton { file, check, dot, .. } if check || dot => {
+            let file = file.unwrap_or_default().into();
+            return Ok((Invocation::Chart { file, dot }, LogSettings::default()));
+        }
+        Command::Automaton {
+            file,
+            socket,
+            socket_mode,
+            log,
+            debug,
+            section,
+            interface,
+            verbose,
+            log_format,
+            port,
+            ..
+        } => {
+            quiet = LevelFilter::Info;
+            log_file = log;
+            let options = RawOptions { port, interface, ..RawOptions::default() };
+            let file = file.unwrap_or_default();
+            let raw = RawAutomaton { file, section, socket, socket_mode, debug };
+            ((options, verbose, log_format), RawMode::Automaton(raw))
+        }
         Command::Graves { directory, output } => {
             let directory = directory.unwrap_or_else(|| DEFAULT_DIRECTORY.into());
             let json = output == "json";
@@ -175,6 +224,7 @@ pub fn parse(
     };
     let (behind, behind_verbose, behind_format) = behind;
     let log = logging::settings(quiet, verbose + behind_verbose, behind_format.or(log_format), environment)?;
+    let log = log.into_file(log_file);
     let settings = resolve(Personality::Sexton, &behind.or(front), mode, environment, terminal)?;
     Ok((Invocation::Live(Box::new(settings)), log))
 }

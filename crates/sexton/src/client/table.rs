@@ -6,6 +6,9 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 use serde_json::Value;
 
+/// How much of what a process says about itself is shown, in characters.
+const SAID: usize = 24;
+
 /// How they are: a line for each process. `before` is what was told a second ago.
 #[must_use]
 pub fn status(told: &Value, before: Option<&Value>, colours: bool) -> String {
@@ -60,7 +63,12 @@ fn row(process: &Value, before: Option<&Value>) -> [String; 9] {
         .map_or_else(|| "-".to_owned(), |bytes| format!("{:.1}Mi", bytes as f64 / 1_048_576.0));
     let state = match process["phase"].as_str() {
         Some("running") if process["suspendedBy"].is_string() => "suspended".to_owned(),
-        Some(phase) => phase.to_owned(),
+        Some(phase) => match process["said"].as_str() {
+            Some(said) if phase == "running" => {
+                format!("running: {}", said.chars().take(SAID).collect::<String>())
+            }
+            _ => phase.to_owned(),
+        },
         None => text(&process["status"]),
     };
     [

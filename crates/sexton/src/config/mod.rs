@@ -3,6 +3,7 @@
 //! What the user wrote ([`crate::cli`] reads it, and nothing else) becomes [`Settings`]: complete, validated,
 //! with every default filled in. Nothing is bound, started or written while that is done.
 
+pub mod automaton;
 pub mod duration;
 pub mod environment;
 pub mod pod;
@@ -74,6 +75,23 @@ pub enum Mode {
     Watch(Watch),
     /// Look after many processes of our own.
     Up(Box<Up>),
+    /// Run scripts by a state machine.
+    Automaton(Automaton),
+}
+
+/// A state machine of scripts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Automaton {
+    /// Where it is described.
+    pub file: PathBuf,
+    /// The way to its section there, with `/` between.
+    pub section: Option<String>,
+    /// Where it is asked; None: where the file says, or at the usual place.
+    pub socket: Option<PathBuf>,
+    /// Who may ask it; None: whom the file says, or us alone.
+    pub socket_mode: Option<u32>,
+    /// What the scripts print is logged.
+    pub debug: bool,
 }
 
 /// Many processes of our own.

@@ -22,7 +22,8 @@ use super::pod;
 use super::raw::native::LogFormat;
 use super::up::{Beside, Source};
 use super::{
-    Answers, ControlPath, Listen, Mode, OutputPlan, Own, Settings, StreamPlan, Up, Watch, Whom, Words,
+    Answers, Automaton, ControlPath, Listen, Mode, OutputPlan, Own, Settings, StreamPlan, Up, Watch, Whom,
+    Words,
 };
 use crate::graveyard::name::check as check_tombstone_name;
 use crate::graveyard::{ApiPlan, DEFAULT_DIRECTORY, DEFAULT_MODE, PodPlan};
@@ -58,6 +59,8 @@ pub enum Personality {
     ProcessWrapper,
     /// An older tool that tells births and deaths.
     Kubexit,
+    /// An older tool that runs scripts by a state machine.
+    Automaton,
 }
 
 impl Personality {
@@ -66,7 +69,7 @@ impl Personality {
             Self::Sexton => &["SEXTON_", "KAPO_"],
             Self::Kapo => &["KAPO_"],
             // Its variables have no prefix; its command line has read them.
-            Self::ProcessWrapper => &[],
+            Self::ProcessWrapper | Self::Automaton => &[],
             Self::Kubexit => &["KUBEXIT_"],
         }
     }
@@ -210,6 +213,23 @@ pub enum RawMode {
     Watch(RawWatch),
     /// `up`
     Up(RawUp),
+    /// `automaton`
+    Automaton(RawAutomaton),
+}
+
+/// The options of `automaton`, as they were written.
+#[derive(Debug, Clone, Default)]
+pub struct RawAutomaton {
+    /// The file.
+    pub file: String,
+    /// The way to its section, if it has others.
+    pub section: Option<String>,
+    /// `--socket`
+    pub socket: Option<String>,
+    /// `--socket-mode`
+    pub socket_mode: Option<String>,
+    /// `--debug`
+    pub debug: bool,
 }
 
 /// The options of `up`, as they were written.
@@ -296,6 +316,7 @@ pub fn resolve(
         RawMode::Supervise(own, more) => Mode::Own(Box::new(resolver.supervise(options, own, more)?)),
         RawMode::Watch(watch) => Mode::Watch(resolver.watch(watch)?),
         RawMode::Up(up) => Mode::Up(Box::new(resolver.up(up)?)),
+        RawMode::Automaton(raw) => Mode::Automaton(resolver.automaton(raw)?),
     };
     let answers = Answers {
         many: matches!(mode, Mode::Up(_)),
@@ -379,7 +400,10 @@ impl Resolver<'_> {
         // We pass everything on unless asked otherwise; kapo passed nothing on unless asked to. Whoever
         // asks for records of neither stream by name means both.
         let default = match self.personality {
-            Personality::Sexton | Personality::ProcessWrapper | Personality::Kubexit => true,
+            Personality::Sexton
+            | Personality::ProcessWrapper
+            | Personality::Kubexit
+            | Personality::Automaton => true,
             Personality::Kapo => records && stdout.is_none() && stderr.is_none(),
         };
         let stream = |wanted: Option<bool>| match (wanted.unwrap_or(default), records) {
@@ -415,7 +439,7 @@ impl Resolver<'_> {
         let pause = match (wait, self.personality) {
             (Some(wait), _) => Pause::Fixed(wait),
             (None, Personality::Kapo) => Pause::Fixed(DEFAULT_WAIT),
-            (None, Personality::Sexton | Personality::ProcessWrapper | Personality::Kubexit) => {
+            (None, _) => {
                 let default = Span { from: DEFAULT_WAIT, to: DEFAULT_LONGEST_PAUSE };
                 let span = backoff.map(|given| given.parse(parse_backoff)).transpose()?.unwrap_or(default);
                 Pause::Growing {
@@ -633,6 +657,18 @@ impl Resolver<'_> {
             None => Some(ControlPath { path: default_control(self.environment), asked_for: false }),
         };
         Ok(Up { source, beside, control })
+    }
+
+    fn automaton(&self, raw: RawAutomaton) -> Result<Automaton, UsageError> {
+        let socket = self.given(raw.socket, "--socket", "AUTOMATON_SOCKET")?;
+        let mode = self.given(raw.socket_mode, "--socket-mode", "AUTOMATON_SOCKET_MODE")?;
+        Ok(Automaton {
+            file: raw.file.into(),
+            section: raw.section,
+            socket: socket.map(|given| given.text.into()),
+            socket_mode: mode.map(|given| given.parse(parse_mode)).transpose()?,
+            debug: raw.debug,
+        })
     }
 
     fn watch(&self, raw: RawWatch) -> Result<Watch, UsageError> {

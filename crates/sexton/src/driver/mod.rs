@@ -43,7 +43,7 @@ use crate::control::{Command, ControlError, Reply};
 use crate::figures;
 use crate::graveyard::outside::tell_to_quit;
 use crate::graveyard::{Cast, Graveyard};
-use crate::hub::Hub;
+use crate::hub::{Change, Hub};
 use crate::journal::Journal;
 use crate::notify::Notify;
 use crate::output::Outputs;
@@ -519,9 +519,30 @@ impl Driver {
         if let (Some(status), Some(id)) = (status, self.pod.job_of(run))
             && let Some(job) = self.jobs.get_mut(&id)
         {
+            let automaton = job.plan.as_ref().is_some_and(|plan| plan.automaton);
+            let name = Arc::clone(&job.constants.name);
+            let entered = status.strip_prefix("state ").map(str::to_owned);
             job.said = Some(status);
             self.shown_anew.insert(id);
+            if let (true, Some(state)) = (automaton, entered) {
+                self.entered(&name, run, &state);
+            }
         }
+    }
+
+    /// An automaton tells of each state that it enters.
+    fn entered(&self, name: &str, run: RunId, state: &str) {
+        self.hub.metrics.entered(name, state);
+        self.hub.tell(Change {
+            number: 0,
+            at: String::new(),
+            process: name.to_owned(),
+            run: Some(run.0),
+            pid: self.groups.pid(run),
+            event: "entered",
+            cause: None,
+            message: format!("entered {state}"),
+        });
     }
 
     /// Has the memory of processes with a limit looked at, where no control group does it.

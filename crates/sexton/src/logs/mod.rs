@@ -9,11 +9,13 @@
 //! * [`severity`]: how bad a line is, by its words
 //! * [`structured`]: lines that are themselves logfmt or JSON
 //! * [`record`]: a line as a record
+//! * [`rotating`]: a log file that does not grow for ever
 //! * [`recent`]: the last of what was written, and those who follow
 
 pub mod lines;
 pub mod recent;
 pub mod record;
+pub mod rotating;
 pub mod severity;
 pub mod structured;
 

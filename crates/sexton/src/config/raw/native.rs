@@ -5,6 +5,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::automaton::Section;
 use super::words::{Bytes, DependsOn, Later, Map, OneOrMany, Port, Span, Variables, Word, Words};
 
 /// Many processes of one container, started in order, looked after, and stopped in the reverse order.
@@ -50,9 +51,9 @@ pub struct File {
     #[schemars(skip)]
     #[doc(hidden)]
     pub ensemble: Option<Later>,
-    #[schemars(skip)]
-    #[doc(hidden)]
-    pub automaton: Option<Later>,
+    /// A state machine of shell scripts beside the processes: its file, or what would stand there. It is shown as the
+    /// process 'automaton'
+    pub automaton: Option<Section>,
     #[schemars(skip)]
     #[doc(hidden)]
     pub metrics: Option<Later>,
@@ -239,9 +240,8 @@ pub struct Process {
     #[schemars(skip)]
     #[doc(hidden)]
     pub metrics: Option<Later>,
-    #[schemars(skip)]
-    #[doc(hidden)]
-    pub automaton: Option<Later>,
+    /// It is a state machine of shell scripts instead of a command: its file, or what would stand there
+    pub automaton: Option<Section>,
     /// Set by the other two forms, never by a file.
     #[serde(skip)]
     #[schemars(skip)]

@@ -10,6 +10,7 @@
 
 mod accounts;
 mod actions;
+mod automata;
 pub mod diff;
 mod environment;
 mod from_kubernetes;
@@ -80,6 +81,8 @@ pub struct ProcessPlan {
     pub notify: Option<NotifyKind>,
     /// The name of its tombstone.
     pub tombstone: Option<String>,
+    /// It is an automaton, and says its state.
+    pub automaton: bool,
 }
 
 /// How a process says that it has started.
@@ -164,15 +167,16 @@ impl std::error::Error for ConfigError {}
 /// Reads, checks and resolves a configuration.
 pub fn load(source: &Source, beside: &Beside, environment: &dyn Environment) -> Result<UpPlan, ConfigError> {
     let wrong = |problem: String| ConfigError { source: source.to_string(), problems: vec![problem] };
-    let (text, directory) = match source {
-        Source::File(path) => (text_of(path).map_err(|error| wrong(format!(" {error}")))?, path.parent()),
+    let (text, path) = match source {
+        Source::File(path) => {
+            (text_of(path).map_err(|error| wrong(format!(" {error}")))?, Some(path.as_path()))
+        }
         Source::Variable(text) => {
             let text = text.to_str().ok_or_else(|| wrong(" it is not UTF-8".to_owned()))?;
             (text.to_owned(), None)
         }
     };
-    let directory = directory.filter(|path| !path.as_os_str().is_empty());
-    from_text(&text, directory, beside, environment).map_err(|problems| ConfigError {
+    from_text(&text, path, beside, environment).map_err(|problems| ConfigError {
         source: source.to_string(),
         problems: problems.iter().map(ToString::to_string).collect(),
     })
@@ -187,10 +191,10 @@ pub(super) fn text_of(path: &Path) -> Result<String, String> {
         .map_err(|error| format!("it is not UTF-8 at byte {}", error.utf8_error().valid_up_to()))
 }
 
-/// The same of a text; `directory` is where relative names of files are looked for.
+/// The same of a text; relative names of files are looked for beside `path`.
 pub fn from_text(
     text: &str,
-    directory: Option<&Path>,
+    path: Option<&Path>,
     beside: &Beside,
     environment: &dyn Environment,
 ) -> Result<UpPlan, Vec<Problem>> {
@@ -211,7 +215,8 @@ pub fn from_text(
             from_kubernetes::file(root)
         }
         Value::Map(_) => {
-            let (file, problems) = read(root, Keys::Exact);
+            let (mut file, mut problems) = read(root, Keys::Exact);
+            automata::insert(root, path, &mut file, &mut problems);
             (file, problems, Vec::new())
         }
         Value::Scalar { .. } => {
@@ -221,6 +226,7 @@ pub fn from_text(
         }
     };
     let mut problems = Problems { root, found: problems };
+    let directory = path.and_then(Path::parent).filter(|path| !path.as_os_str().is_empty());
     let plan = resolve::resolve(&file, directory, beside, environment, &mut problems);
     match plan {
         Some(mut plan) if problems.found.is_empty() => {

@@ -56,11 +56,7 @@ pub(super) fn resolve(
     problems: &mut Problems<'_>,
 ) -> Option<UpPlan> {
     let resolver = Resolver { file, directory, beside, environment };
-    not_yet(
-        &[],
-        [("ensemble", &file.ensemble), ("automaton", &file.automaton), ("metrics", &file.metrics)],
-        problems,
-    );
+    not_yet(&[], [("ensemble", &file.ensemble), ("metrics", &file.metrics)], problems);
     let named = resolver.named(problems);
     if named.is_empty() && problems.found.is_empty() {
         problems.at(&[], "processes is missing or empty: there is nothing to do");
@@ -271,11 +267,7 @@ impl<'a> Resolver<'a> {
 
     fn process(&self, it: &Named<'_>, problems: &mut Problems<'_>) -> (JobPlan, ProcessPlan) {
         let (raw, at) = (it.raw, it.at.as_slice());
-        not_yet(
-            at,
-            [("when", &raw.when), ("metrics", &raw.metrics), ("automaton", &raw.automaton)],
-            problems,
-        );
+        not_yet(at, [("when", &raw.when), ("metrics", &raw.metrics)], problems);
         let variables = self.variables(it, problems);
         let program = self.program(it, &variables, problems);
         let whole = self.file.termination_grace_period_seconds.map_or(DEFAULT_GRACE, |span| span.0);
@@ -386,6 +378,7 @@ impl<'a> Resolver<'a> {
             cpu_limit: limits.and_then(|limits| limits.cpu.as_ref()).and_then(|word| cpu(word, at, problems)),
             notify,
             tombstone,
+            automaton: raw.automaton.is_some() || raw.more.at.first() == Some(&Step::from("automaton")),
         };
         (job, process)
     }

@@ -1,0 +1,293 @@
+//! A file → the states of an automaton and their scripts: names are looked up, contradictions are told.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use engine::automaton::{Chart, State, StateId};
+use engine::glob;
+
+use super::raw::automaton as raw;
+use super::read::{Keys, Problem, hint, read};
+use super::resolve::parse_mode;
+use super::tree::{self, Node, Step, Value};
+use super::up::{ConfigError, Source, text_of};
+
+/// How long a script may take to end by itself when its state is left.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// From TERM to KILL.
+const GRACE: Duration = Duration::from_secs(5);
+/// Where it is asked, unless somebody says otherwise.
+pub const DEFAULT_SOCKET: &str = "/var/run/automaton.sock";
+/// Only its owner may ask it.
+pub const DEFAULT_SOCKET_MODE: u32 = 0o600;
+
+/// An automaton, complete and validated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AutomatonPlan {
+    /// Its states.
+    pub chart: Chart,
+    /// Their scripts, by place.
+    pub scripts: Vec<Option<String>>,
+    /// Where it is asked, if the file says so.
+    pub socket: Option<PathBuf>,
+    /// The mode of that, if the file says so.
+    pub socket_mode: Option<u32>,
+}
+
+/// Reads the file of an automaton, or the section of another file: the way to it, with `/` between.
+pub fn load(path: &Path, section: Option<&str>) -> Result<AutomatonPlan, ConfigError> {
+    let source = Source::File(path.to_owned()).to_string();
+    let wrong = |problem: String| ConfigError { source: source.clone(), problems: vec![problem] };
+    let text = text_of(path).map_err(|error| wrong(format!(" {error}")))?;
+    let documents = tree::parse(&text)
+        .map_err(|error| wrong(format!("{}:{}: {}", error.place.line, error.place.column, error.message)))?;
+    let Some(root) = documents.iter().find(|node| !node.is_null()) else {
+        return Err(wrong("1:1: it is empty: expected initial, terminal and states".to_owned()));
+    };
+    // A file for `up` may be given as it is.
+    let by_itself = (root.get("states").is_none() && root.get("automaton").is_some()).then_some("automaton");
+    let mut node = root;
+    let mut at = Vec::new();
+    for key in section.or(by_itself).into_iter().flat_map(|way| way.split('/')) {
+        at.push(Step::from(key));
+        let item = || match &node.value {
+            Value::List(items) => items.get(key.parse::<usize>().ok()?),
+            Value::Scalar { .. } | Value::Map(_) => None,
+        };
+        node = node
+            .get(key)
+            .or_else(item)
+            .ok_or_else(|| wrong(format!("1:1: {} is missing", tree::dotted(&at))))?;
+    }
+    if let Value::Scalar { text: name, .. } = &node.value
+        && !at.is_empty()
+    {
+        return load(&path.parent().unwrap_or(Path::new("")).join(name), None);
+    }
+    resolve(node, &at).map_err(|problems| ConfigError {
+        source: source.clone(),
+        problems: problems.iter().map(ToString::to_string).collect(),
+    })
+}
+
+/// Makes an automaton of a tree; `at` is the way to it, for what is wrong.
+pub fn resolve(node: &Node, at: &[Step]) -> Result<AutomatonPlan, Vec<Problem>> {
+    let (file, found) = read::<raw::Automaton>(node, Keys::Exact);
+    let mut told = Told { node, at, found: Vec::new() };
+    for Problem { place, path, message } in found {
+        let path = if at.is_empty() { path } else { format!("{}.{path}", tree::dotted(at)) };
+        told.found.push(Problem { place, path, message });
+    }
+    if !matches!(node.value, Value::Map(_)) {
+        told.found.clear();
+        told.tell(&[], "expected initial, terminal and states");
+    }
+    let plan = Resolver { told: &mut told, file: &file }.plan();
+    if told.found.is_empty() {
+        return Ok(plan);
+    }
+    told.found.sort();
+    told.found.dedup();
+    Err(told.found)
+}
+
+/// What is wrong so far.
+struct Told<'a> {
+    node: &'a Node,
+    at: &'a [Step],
+    found: Vec<Problem>,
+}
+
+impl Told<'_> {
+    fn tell(&mut self, path: &[Step], message: impl Into<String>) {
+        let whole: Vec<_> = self.at.iter().chain(path).cloned().collect();
+        let place = self.node.place_of(path);
+        self.found.push(Problem { place, path: tree::dotted(&whole), message: message.into() });
+    }
+}
+
+struct Resolver<'a, 'b> {
+    told: &'a mut Told<'b>,
+    file: &'a raw::Automaton,
+}
+
+fn step_to(index: usize, key: &str) -> Vec<Step> {
+    vec![Step::from("states"), Step::from(index), Step::from(key)]
+}
+
+impl Resolver<'_, '_> {
+    fn plan(mut self) -> AutomatonPlan {
+        let raw_states = self.file.states.clone().unwrap_or_default();
+        let tags: Vec<String> =
+            raw_states.iter().map(|state| state.tag.clone().unwrap_or_default().0).collect();
+        if tags.is_empty()
+            && self
+                .told
+                .node
+                .get("states")
+                .is_none_or(|node| matches!(&node.value, Value::List(list) if list.is_empty()))
+        {
+            self.told.tell(&[], "states is missing or empty: expected a list of states with a tag each");
+        }
+        let mut seen = BTreeSet::new();
+        for (index, tag) in tags.iter().enumerate() {
+            let at = step_to(index, "tag");
+            if tag.is_empty() {
+                self.told.tell(&at[..2], "tag is missing: what is it called?");
+            } else if tag.chars().any(|c| c.is_whitespace() || c.is_control()) {
+                self.told.tell(&at, format!("'{tag}' is no tag: it holds a blank"));
+            } else if !seen.insert(tag) {
+                self.told.tell(&at, format!("there is a state '{tag}' already"));
+            }
+        }
+        let initial = self.state("initial", self.file.initial.as_ref().map(|word| &*word.0), &tags);
+        let terminal = self.state("terminal", self.file.terminal.as_ref().map(|word| &*word.0), &tags);
+        if let (Some(first), Some(last)) = (initial, terminal)
+            && first == last
+        {
+            self.told.tell(&[Step::from("initial")], "it is the terminal state too: nothing would be done");
+        }
+        let states = raw_states
+            .iter()
+            .enumerate()
+            .map(|(index, raw)| self.one(index, raw, &tags, terminal == Some(StateId(index))))
+            .collect();
+        let mode = self.file.socket_mode.as_ref().map(|word| (word, parse_mode(&word.0)));
+        if let Some((word, Err(message))) = &mode {
+            self.told.tell(&[Step::from("socketMode")], format!("'{}': {message}", word.0));
+        }
+        AutomatonPlan {
+            chart: Chart {
+                initial: initial.unwrap_or(StateId(0)),
+                terminal: terminal.unwrap_or(StateId(0)),
+                states,
+                patience: PATIENCE,
+                grace: GRACE,
+            },
+            scripts: raw_states.iter().map(|raw| raw.shell.clone().map(|word| word.0)).collect(),
+            socket: self.file.socket.as_ref().map(PathBuf::from),
+            socket_mode: mode.and_then(|(_, mode)| mode.ok()),
+        }
+    }
+
+    fn state(&mut self, key: &str, given: Option<&str>, tags: &[String]) -> Option<StateId> {
+        let Some(tag) = given else {
+            if self.told.node.get(key).is_none() {
+                self.told.tell(&[], format!("{key} is missing: expected the tag of a state"));
+            }
+            return None;
+        };
+        let found = tags.iter().position(|known| known == tag);
+        if found.is_none() {
+            let hint = hint(tag, tags.iter().map(String::as_str));
+            self.told.tell(&[Step::from(key)], format!("there is no state '{tag}'{hint}"));
+        }
+        found.map(StateId)
+    }
+
+    fn one(&mut self, index: usize, raw: &raw::State, tags: &[String], terminal: bool) -> State {
+        let next = raw.next.clone().unwrap_or_default().0;
+        for pattern in &next {
+            if !tags.iter().any(|tag| glob::matches(pattern, tag)) {
+                let hint = hint(pattern, tags.iter().map(String::as_str));
+                self.told.tell(&step_to(index, "next"), format!("'{pattern}' matches no state{hint}"));
+            }
+        }
+        if terminal && !next.is_empty() {
+            self.told.tell(&step_to(index, "next"), "the terminal state is left by none");
+        }
+        if raw.timeout.is_some_and(|span| span.0.is_zero()) {
+            self.told.tell(&step_to(index, "timeout"), "expected more than 0");
+        }
+        if raw.shell.as_ref().is_some_and(|shell| shell.0.contains('\0')) {
+            self.told.tell(&step_to(index, "shell"), "a script cannot hold a NUL");
+        }
+        let on_failure = raw.on_failure.as_ref().and_then(|word| {
+            let found = tags.iter().position(|tag| *tag == word.0);
+            if found.is_none() {
+                let hint = hint(&word.0, tags.iter().map(String::as_str));
+                let message = format!("there is no state '{}'{hint}", word.0);
+                self.told.tell(&step_to(index, "on-failure"), message);
+            }
+            found.map(StateId)
+        });
+        if terminal && on_failure.is_some() {
+            self.told.tell(&step_to(index, "on-failure"), "the terminal state is left by none");
+        }
+        State {
+            tag: raw.tag.clone().unwrap_or_default().0,
+            has_script: raw.shell.is_some(),
+            force: raw.force.unwrap_or(false),
+            next,
+            timeout: raw.timeout.map(|span| span.0),
+            on_failure,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(text: &str) -> Result<AutomatonPlan, Vec<String>> {
+        let documents = tree::parse(text).map_err(|error| vec![error.message])?;
+        let told = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect();
+        resolve(&documents[0], &[]).map_err(told)
+    }
+
+    const EXAMPLE: &str = "initial: A\nterminal: C\nstates:\n- tag: A\n  shell: echo starting\n  next: [B]\n- tag: B\n  shell: |\n    sleep 5\n    echo $INPUT > foo\n  next: [A, B]\n- tag: C\n  shell: echo terminating\n";
+
+    #[test]
+    fn the_example_of_the_old_tool_is_read() -> Result<(), Vec<String>> {
+        let plan = plan(EXAMPLE)?;
+        assert_eq!((plan.chart.initial, plan.chart.terminal), (StateId(0), StateId(2)));
+        assert_eq!(plan.scripts[1].as_deref(), Some("sleep 5\necho $INPUT > foo\n"));
+        let allows = |from, to| plan.chart.allows(from, StateId(to));
+        assert!(allows(None, 0) && !allows(None, 1) && allows(None, 2));
+        assert!(allows(Some(StateId(1)), 1) && !allows(Some(StateId(0)), 0) && allows(Some(StateId(0)), 2));
+        assert!(!allows(Some(StateId(2)), 0) && !allows(Some(StateId(2)), 2));
+        Ok(())
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once_with_their_places() {
+        let text = "initial: X\nterminl: C\nstates:\n- tag: A\n  shel: echo\n  next: [B, Q*]\n- tag: A\n  force: maybe\n- shell: x\n  timeout: 0\n  on-failure: AA\n";
+        assert_eq!(
+            plan(text).err().unwrap_or_default(),
+            [
+                "1:1: terminal is missing: expected the tag of a state",
+                "1:1: initial: there is no state 'X', did you mean 'A'?",
+                "2:1: terminl: unknown key, did you mean 'terminal'?",
+                "5:3: states[0].shel: unknown key, did you mean 'shell'?",
+                "6:3: states[0].next: 'B' matches no state, did you mean 'A'?",
+                "6:3: states[0].next: 'Q*' matches no state",
+                "7:3: states[1].tag: there is a state 'A' already",
+                "8:3: states[1].force: expected true or false, found 'maybe'",
+                "9:3: states[2]: tag is missing: what is it called?",
+                "10:3: states[2].timeout: expected more than 0",
+                "11:3: states[2].on-failure: there is no state 'AA', did you mean 'A'?",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_no_automaton_is_refused() {
+        for (text, part) in [
+            ("just words", "expected initial, terminal and states"),
+            ("[a]", "expected initial, terminal and states"),
+            ("initial: A\nterminal: B\nstates: []", "states is missing or empty"),
+            ("initial: A\nterminal: B", "states is missing or empty"),
+            ("initial: A\nterminal: A\nstates: [{tag: A}]", "nothing would be done"),
+            ("initial: A\nterminal: B\nstates: [{tag: A}, {tag: B, next: A}]", "is left by none"),
+            ("initial: A\nterminal: B\nstates: [{tag: A b}, {tag: B}, {tag: A}]", "it holds a blank"),
+            (
+                "initial: A\nterminal: B\nsocketMode: 999\nstates: [{tag: A}, {tag: B}]",
+                "expected a mode in octal",
+            ),
+        ] {
+            let problems = plan(text).err().unwrap_or_default();
+            assert!(problems.iter().any(|problem| problem.contains(part)), "{text}: {problems:?}");
+        }
+    }
+}

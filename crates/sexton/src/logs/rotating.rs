@@ -1,0 +1,104 @@
+//! A log file that does not grow for ever: when it is full it is put aside, and the oldest of those goes.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+/// How large it becomes, in bytes.
+pub const FULL: u64 = 64 << 10;
+/// How many of before are kept: FILE.1 is the newest of them.
+pub const KEPT: u32 = 3;
+
+/// The file that is written to.
+#[derive(Debug)]
+pub struct Rotating {
+    path: PathBuf,
+    file: File,
+    size: u64,
+    /// What was written last could not be.
+    in_trouble: bool,
+}
+
+impl Rotating {
+    /// Goes on at the end of what is there.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().append(true).create(true).open(path)?;
+        let size = file.metadata()?.len();
+        Ok(Self { path: path.to_owned(), file, size, in_trouble: false })
+    }
+
+    /// Writes a line, with its end. An error is returned once, when it comes up.
+    pub fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        let length = line.len() as u64;
+        let turned = if self.size > 0 && self.size + length > FULL { self.turn() } else { Ok(()) };
+        let written = turned.and_then(|()| self.file.write_all(line));
+        match written {
+            Ok(()) => {
+                self.size += length;
+                self.in_trouble = false;
+                Ok(())
+            }
+            Err(_) if self.in_trouble => Ok(()),
+            Err(error) => {
+                self.in_trouble = true;
+                Err(error)
+            }
+        }
+    }
+
+    fn turn(&mut self) -> io::Result<()> {
+        for number in (1..=KEPT).rev() {
+            let from = if number == 1 { self.path.clone() } else { self.aside(number - 1) };
+            match fs::rename(from, self.aside(number)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        *self = Self::open(&self.path)?;
+        Ok(())
+    }
+
+    fn aside(&self, number: u32) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(format!(".{number}"));
+        name.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_put_aside_when_it_is_full_and_three_are_kept() -> io::Result<()> {
+        let directory = testkit::private_directory();
+        let path = directory.path().join("log");
+        let mut log = Rotating::open(&path)?;
+        let line = [vec![b'x'; 1023], b"\n".to_vec()].concat();
+        for _ in 0..64 * 5 + 1 {
+            log.write(&line)?;
+        }
+        let mut names: Vec<_> = fs::read_dir(directory.path())?
+            .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
+            .collect::<io::Result<_>>()?;
+        names.sort();
+        assert_eq!(names, ["log", "log.1", "log.2", "log.3"]);
+        assert_eq!(
+            (fs::metadata(&path)?.len(), fs::metadata(directory.path().join("log.3"))?.len()),
+            (1024, FULL)
+        );
+        // It goes on where it was.
+        drop(log);
+        Rotating::open(&path)?.write(b"more\n")?;
+        assert_eq!(fs::metadata(&path)?.len(), 1029);
+        Ok(())
+    }
+
+    #[test]
+    fn a_full_disk_is_told_once() -> io::Result<()> {
+        let mut log = Rotating::open(Path::new("/dev/full"))?;
+        assert!(log.write(b"x\n").is_err());
+        assert!(log.write(b"y\n").is_ok());
+        Ok(())
+    }
+}

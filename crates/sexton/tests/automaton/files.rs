@@ -1,0 +1,96 @@
+//! Files, checks, drawings, the log.
+
+use std::fs;
+
+use super::{SIMPLE, bot_with};
+use crate::harness::{Done, Sexton};
+
+fn check(text: &str) -> Done {
+    let directory = testkit::private_directory();
+    let file = directory.path().join("bot.yml");
+    fs::write(&file, text).unwrap_or_default();
+    Sexton::new(["automaton", &file.to_string_lossy(), "--check"]).done()
+}
+
+#[test]
+fn a_file_is_checked_without_being_run() {
+    let done = check(SIMPLE);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(done.stdout.ends_with("bot.yml: 4 states, all is well\n"), "{}", done.stdout);
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_told_with_its_place_and_nothing_is_begun() {
+    for (text, part) in [
+        ("", "it is empty"),
+        ("\t- no", "1:"),
+        ("initial: [A]\nterminal: B\nstates: [{tag: A}, {tag: B}]\n", "1:1: initial: "),
+        ("initial: A\nterminal: B\nstates: [{tag: A}, {tag: B}]\ncolour: red\n", "4:1: colour: unknown key"),
+        ("initial: D\nterminal: B\nstates: [{tag: A}, {tag: B}]\n", "1:1: initial: there is no state 'D'"),
+        ("initial: A\nterminal: B\nstates: [{tag: A}, {tag: B}, {tag: A}]\n", "there is a state 'A' already"),
+        ("initial: A\nterminal: B\nstates: [{tag: A, next: X}, {tag: B}]\n", "'X' matches no state"),
+        ("initial: A\nterminal: B\nstates: [{tag: A, shell: [x]}, {tag: B}]\n", "states[0].shell: "),
+    ] {
+        let done = check(text);
+        assert_eq!(done.code, 78, "{text}");
+        assert!(done.stderr.contains(part), "{text}: {}", done.stderr);
+    }
+    let directory = testkit::private_directory();
+    let file = directory.path().join("bot.yml");
+    fs::write(&file, "initial: A").unwrap_or_default();
+    let socket = directory.path().join("sock");
+    let (name, path) = (file.to_string_lossy(), socket.to_string_lossy());
+    assert_eq!(Sexton::new(["-p", "none", "automaton", &name, "-s", &path]).done().code, 78);
+    assert!(!socket.exists());
+    let done = Sexton::new(["automaton", "/none", "--check"]).done();
+    assert!(done.code == 78 && done.stderr.contains("no such file"), "{}", done.stderr);
+}
+
+#[test]
+fn the_machine_is_drawn() {
+    let directory = testkit::private_directory();
+    let file = directory.path().join("bot.yml");
+    fs::write(&file, SIMPLE.replace("tag: S1,", "tag: S1, on-failure: B,")).unwrap_or_default();
+    let done = Sexton::new(["automaton", &file.to_string_lossy(), "--dot"]).done();
+    for part in [
+        "digraph automaton {",
+        "start -> \"A\";",
+        "\"A\" -> \"B\";",
+        "\"A\" -> \"S1\";",
+        "\"S1\" -> \"C\";",
+        "\"C\" [shape=doublecircle];",
+        "\"S1\" -> \"B\" [style=dashed",
+    ] {
+        assert!(done.stdout.contains(part), "{part}: {}", done.stdout);
+    }
+    assert!(!done.stdout.contains("\"C\" ->"), "{}", done.stdout);
+}
+
+#[test]
+fn a_log_file_is_put_aside_when_it_is_full() {
+    let directory = testkit::private_directory();
+    let log = directory.path().join("log");
+    let text = "{initial: A, terminal: C, states: [{tag: A, shell: 'i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; echo done > $DIR/ran'}, {tag: C}]}";
+    let mut bot = bot_with(text, &["-d", "-l", &log.to_string_lossy()]);
+    bot.wait_for("ran", "done");
+    bot.socat("DIE");
+    assert_eq!(bot.sexton.wait(), 0);
+    let size = |end: &str| fs::metadata(format!("{}{end}", log.display())).map_or(0, |it| it.len());
+    assert!(size("") > 0 && size(".1") > 60_000 && size(".1") <= 64 << 10, "{} {}", size(""), size(".1"));
+    assert_eq!(size(".4"), 0);
+    assert!(fs::read_to_string(&log).unwrap_or_default().contains("entered C from A"));
+}
+
+#[test]
+fn a_log_that_cannot_be_written_is_told_and_holds_up_nothing() {
+    let mut bot = bot_with(SIMPLE, &["-l", "/dev/full"]);
+    bot.wait_for("ran", "A\n");
+    assert_eq!(bot.socat("WAIT B"), "OK\n");
+    bot.socat("DIE");
+    assert_eq!(bot.sexton.wait(), 0);
+    let told = bot.sexton.stderr().matches("the log cannot be written").count();
+    assert_eq!(told, 1, "{}", bot.sexton.stderr());
+    let file = bot.path("bot.yml").to_string_lossy().into_owned();
+    let done = Sexton::new(["-p", "none", "automaton", &file, "-l", "/none/log"]).done();
+    assert!(done.code == 73 && done.stderr.contains("cannot write the log"), "{}", done.stderr);
+}

@@ -1,0 +1,90 @@
+//! As a section of a file for `up`.
+
+use std::fs;
+
+use super::socat;
+use crate::harness::Sexton;
+use crate::up::{With, place, up_in};
+
+const FILE: &str = "
+automaton:
+  socket: $DIR/sock
+  initial: A
+  terminal: C
+  states:
+  - {tag: A, shell: 'echo A >> $DIR/ran', next: [B]}
+  - {tag: B, shell: 'echo \"B $INPUT\" >> $DIR/ran', next: [A]}
+  - {tag: C, shell: 'echo C >> $DIR/ran'}
+processes:
+  web: {command: sleep 1000, dependsOn: automaton}
+";
+
+#[test]
+fn its_state_is_part_of_status_metrics_events_and_why() {
+    let mut up = up_in(place(FILE), &With::default());
+    up.wait_ready("web");
+    let socket = up.path("sock");
+    assert_eq!(socat(&socket, b"WAIT B x\n"), "OK\n");
+    up.wait_until("automaton", "in state B", |it| it["said"] == "state B");
+    assert!(up.asked(&["status"]).contains("running: state B"), "{}", up.asked(&["status"]));
+    assert!(up.asked(&["why", "automaton"]).contains("entered B"));
+    assert!(up.asked(&["events"]).contains("entered A"));
+    let metrics = up.sexton.get("/metrics").body;
+    assert!(metrics.contains("sexton_automaton_state{process=\"automaton\",state=\"B\"} 1"), "{metrics}");
+    let ran = up.path("ran");
+    up.sexton.signal(libc::SIGTERM);
+    assert_eq!(up.sexton.wait(), 0, "{}", up.sexton.stderr());
+    assert_eq!(fs::read_to_string(ran).unwrap_or_default(), "A\nB x\nC\n");
+}
+
+#[test]
+fn a_file_of_its_own_and_a_process_will_do_too_and_a_change_is_reloaded() {
+    let own = "initial: A\nterminal: C\nsocket: $DIR/sock\nstates: [{tag: A, next: B}, {tag: B}, {tag: C}]\n";
+    let text = "processes: {bot: {automaton: bot.yml}, web: {command: sleep 1000}}\n";
+    let directory = place(text);
+    let path = directory.path().to_string_lossy().into_owned();
+    let write = |own: &str| {
+        fs::write(directory.path().join("bot.yml"), own.replace("$DIR", &path)).unwrap_or_default();
+    };
+    write(own);
+    let file = directory.path().join("sexton.yaml").to_string_lossy().into_owned();
+    let control = directory.path().join("control").to_string_lossy().into_owned();
+    let up = Sexton::new(["-p", "none", "up", &file, "--control", &control]).start();
+    let socket = directory.path().join("sock");
+    let state = || if socket.exists() { socat(&socket, b"STATE\n") } else { String::new() };
+    testkit::wait_until("state A", || (state() == "A\n").then_some(()));
+    assert_eq!(socat(&socket, b"WAIT B\n"), "OK\n");
+    let reload = || Sexton::new(["reload", "--control", &control]).done();
+    assert!(reload().stdout.contains("2 as before"));
+    assert_eq!(state(), "B\n", "nothing has changed");
+    write(&own.replace("tag: B}", "tag: B, shell: echo}"));
+    assert!(reload().stdout.contains("bot: started anew"));
+    testkit::wait_until("state A again", || (state() == "A\n").then_some(()));
+    // What is wrong with it is told with its place, and changes nothing.
+    write("initial: A\n");
+    let refused = reload();
+    assert!(refused.code != 0 && refused.stderr.contains("terminal is missing"), "{refused:?}");
+    drop(up);
+}
+
+#[test]
+fn what_is_wrong_with_a_section_is_told_with_its_place() {
+    let check = |text: &str| {
+        let directory = place(text);
+        Sexton::new(["check", &directory.path().join("sexton.yaml").to_string_lossy()]).done()
+    };
+    let done = check(&FILE.replace("next: [B]", "next: [D]").replace("initial: A", "initial: Z"));
+    assert_eq!(done.code, 78);
+    for part in ["automaton.initial: there is no state 'Z'", "automaton.states[0].next: 'D' matches no state"]
+    {
+        assert!(done.stderr.contains(part), "{part}: {}", done.stderr);
+    }
+    let done = check(
+        "automaton: none.yml\nprocesses: {automaton: {command: x}, web: {command: x, automaton: {}}}\n",
+    );
+    for part in
+        ["there is a process 'automaton' already", "it has a command too", "none.yml", "states is missing"]
+    {
+        assert!(done.stderr.contains(part), "{part}: {}", done.stderr);
+    }
+}
