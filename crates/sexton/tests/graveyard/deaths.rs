@@ -273,14 +273,11 @@ fn a_directory_that_somebody_still_holds_is_watched_at_its_new_place() {
     let sidecar = pod.container("proxy", &["--death-dep", "main"], ["sleep", "1000"]).start();
     pod.wait_for_stone("proxy", "Ready:");
     let held = fs::File::open(pod.graveyard()).unwrap_or_else(|error| panic!("{error}"));
-    // Until it is really another.
-    use std::os::unix::fs::MetadataExt as _;
-    let number = |path: &Path| fs::metadata(path).map(|it| it.ino()).ok();
-    let before = number(&pod.graveyard());
-    wait_until("another directory", || {
-        let _ = fs::remove_dir_all(pod.graveyard());
-        number(&pod.graveyard()).filter(|now| Some(*now) != before)
-    });
+    // So that it is taken away at once, and not found with our tombstone in it again.
+    sidecar.signal(libc::SIGSTOP);
+    wait_until("stopped", || (tree::state(sidecar.pid()) == Some('T')).then_some(()));
+    fs::remove_dir_all(pod.graveyard()).unwrap_or_else(|error| panic!("{error}"));
+    sidecar.signal(libc::SIGCONT);
     pod.wait_for_stone("proxy", "Ready:");
     pod.carve("main", DIED);
     assert_eq!(sidecar.done().code, 143);
