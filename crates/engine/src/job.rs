@@ -32,6 +32,7 @@
 //! * A process that KILL does not end (uninterruptible sleep) is waited for as long as it is to be
 //!   restarted, since there must never be two; once it is to end for good it is given up after a while.
 
+mod peers;
 mod wishes;
 
 use std::collections::BTreeMap;
@@ -43,8 +44,8 @@ use crate::backoff::{self, Restarts};
 use crate::dice::Dice;
 use crate::event::{Cause, Effect, HookKind, News, Reach, Refusal, SpawnError, SpawnErrorKind, What, Word};
 use crate::life::{Life, Probing, probe_plan};
-use crate::peer::{AtTimeout, Death, Peers, Stone};
-use crate::plan::{AtLimit, CodeMap, Condition, JobPlan, Policy};
+use crate::peer::Stone;
+use crate::plan::{AtLimit, Condition, JobPlan, Policy};
 use crate::probe::ProbeResult;
 use crate::{AttemptId, Exit, JobId, RequestId, RunId, Signal, Time};
 
@@ -370,66 +371,6 @@ impl Job {
         }
     }
 
-    /// The exit code that it stands for, as the plan has it.
-    pub(crate) fn mapped_code(&self, codes: &CodeMap) -> i32 {
-        let caused = match &self.last {
-            Some((Outcome::Exited { by: Some(by), .. }, _)) => by.is_a_wish(),
-            Some((Outcome::Abandoned, _)) | None => !self.is_wanted(),
-            Some(_) => false,
-        };
-        codes.apply(self.code(), caused)
-    }
-
-    /// The signal that ended it last.
-    pub(crate) const fn last_signal(&self) -> Option<Signal> {
-        match self.last {
-            Some((Outcome::Exited { exit: Exit::Signal(signal), .. }, _)) => Some(signal),
-            _ => None,
-        }
-    }
-
-    /// How it ended last, in words.
-    pub(crate) fn last_words(&self) -> String {
-        match (&self.last, &self.intent, &self.phase) {
-            (Some((Outcome::Exited { exit, by: None, .. }, _)), ..) => format!("it ended with {exit}"),
-            (Some((Outcome::Exited { exit, by: Some(by), .. }, _)), ..) => {
-                format!("it ended with {exit}, because {by}")
-            }
-            (Some((Outcome::SpawnFailed(error), _)), ..) => error.message.clone(),
-            (Some((Outcome::NotBorn(what, timeout), _)), ..) => {
-                Cause::BirthTimeout(what.clone(), *timeout).to_string()
-            }
-            (Some((Outcome::Abandoned, _)), ..) => "KILL did not end it".to_owned(),
-            (None, _, Phase::Done(Rest::NeedFailed { need, condition })) => {
-                format!("never started: {need} cannot be {} any more", condition.label())
-            }
-            (None, Intent::Down { cause, .. }, _) => format!("never started, because {cause}"),
-            (None, Intent::Up, _) => "never started".to_owned(),
-        }
-    }
-
-    /// What others are to be told of it, if that is news; true: it says only that it is not ready any more.
-    pub(crate) fn carve(&mut self, codes: &CodeMap, now: Time) -> Option<(Stone, bool)> {
-        let before = self.carved.as_ref();
-        let ready = self.is_ready().then(|| before.and_then(|stone| stone.ready).unwrap_or(now));
-        let known = before.and_then(|stone| stone.died.clone()).filter(|_| !self.risen);
-        let death = || Death {
-            at: now,
-            code: self.mapped_code(codes),
-            signal: self.last_signal(),
-            reason: self.last_words(),
-        };
-        let died = self.is_done().then(|| known.unwrap_or_else(death));
-        self.risen = false;
-        let stone = Stone { born: self.born, ready, died };
-        if self.carved.as_ref() == Some(&stone) {
-            return None;
-        }
-        let withdraws = stone.only_withdraws(self.carved.as_ref());
-        self.carved = Some(stone.clone());
-        Some((stone, withdraws))
-    }
-
     const fn teller(&self) -> Teller {
         Teller { job: self.id }
     }
@@ -444,47 +385,6 @@ impl Job {
         if self.waits_for.as_ref() != Some(&need) {
             self.waits_for = Some(need.clone());
             self.tell(None, What::Waiting { need }, cx);
-        }
-    }
-
-    /// What it awaits of peers. Nothing of its neighbours is missing.
-    pub(crate) fn await_peers(&mut self, peers: &Peers, cx: &mut Context<'_>) {
-        let Phase::Waiting { since, .. } = &self.phase else { return };
-        let since = since.unwrap_or(cx.now);
-        let mut open = Vec::new();
-        let mut given_up = Vec::new();
-        let mut in_vain: Option<Duration> = None;
-        let mut until: Option<Time> = None;
-        for it in self.plan.awaits.iter().filter(|it| !peers.hold(&it.expression)) {
-            match (it.timeout, it.at_timeout) {
-                (Some(timeout), AtTimeout::GoOn) if since + timeout <= cx.now => {
-                    given_up.push((it.expression.to_string(), timeout));
-                    continue;
-                }
-                (Some(timeout), AtTimeout::Fail) if since + timeout <= cx.now => {
-                    in_vain = Some(in_vain.map_or(timeout, |other| other.min(timeout)));
-                }
-                (Some(timeout), _) => {
-                    until = Some(until.map_or(since + timeout, |at| at.min(since + timeout)));
-                }
-                (None, _) => {}
-            }
-            open.push(it.expression.to_string());
-        }
-        let missing = open.join("; ");
-        if let Some(timeout) = in_vain {
-            let what = What::WaitedInVain { missing: missing.clone(), timeout, goes_on: false };
-            self.tell(None, what, cx);
-            self.last = Some((Outcome::NotBorn(missing, timeout), cx.now));
-            self.finish(Rest::Over, cx);
-        } else if open.is_empty() {
-            for (missing, timeout) in given_up {
-                self.tell(None, What::WaitedInVain { missing, timeout, goes_on: true }, cx);
-            }
-            self.start(cx);
-        } else {
-            self.waits(missing, cx);
-            self.phase = Phase::Waiting { since: Some(since), until };
         }
     }
 

@@ -17,6 +17,8 @@
 //! * A change of one process is followed along its needs and to those who need it, and nowhere else, so that
 //!   a step costs the same however many there are.
 
+mod peers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -26,7 +28,7 @@ use crate::dice::Dice;
 use crate::event::{Cause, Effect, Event, Fulfilled, Refusal, Request};
 use crate::job::{Context, Holds, Intent, Job, Phase, Rest};
 use crate::order;
-use crate::peer::{Death, Peers, Stone};
+use crate::peer::{Peers, Stone};
 use crate::plan::{AtLimit, ExitRule, Frame, JobPlan, Plan};
 use crate::snapshot::{JobSnapshot, PodPhase, Snapshot};
 use crate::{AttemptId, JobId, Need, RequestId, RunId, Signal, Time};
@@ -426,52 +428,6 @@ impl Pod {
         }
     }
 
-    /// What is known of peers is another: who may begin by that, and who has to end?
-    fn heed_peers(&mut self, now: Time, out: &mut Vec<Effect>) {
-        if !self.began || self.phase != PodPhase::Up {
-            return;
-        }
-        self.heed_doom_of_all(now, out);
-        if self.phase != PodPhase::Up {
-            return;
-        }
-        for id in self.order.clone() {
-            let job = &self.jobs[id.0];
-            if job.retired || !job.is_wanted() {
-                continue;
-            }
-            if matches!(job.phase, Phase::Waiting { .. }) && !job.plan.awaits.is_empty() {
-                self.concerned.insert(id);
-            }
-            self.heed_doom_of(id, now, out);
-        }
-    }
-
-    fn heed_doom_of(&mut self, id: JobId, now: Time, out: &mut Vec<Effect>) {
-        let job = &self.jobs[id.0];
-        let signal = job.plan.stop_signal;
-        if self.phase == PodPhase::Up
-            && !job.is_done()
-            && job.is_wanted()
-            && let Some(what) = self.doom(id)
-        {
-            self.with(id, now, out, |job, cx| job.condemn(&Cause::Peer(what), signal, cx));
-            self.concerned.insert(id);
-        }
-    }
-
-    fn heed_doom_of_all(&mut self, now: Time, out: &mut Vec<Effect>) {
-        let doom = self.frame.dies_with.iter().find_map(|expression| self.peers.doom(expression));
-        if let Some(what) = doom.filter(|_| self.began) {
-            self.stop(&Cause::Peer(what), None, now, out);
-        }
-    }
-
-    /// What dooms a process, if anything does.
-    fn doom(&self, id: JobId) -> Option<String> {
-        self.jobs[id.0].plan.dies_with.iter().find_map(|expression| self.peers.doom(expression))
-    }
-
     /// Whoever is concerned: is it his turn to be started, or to be stopped?
     fn follow(&mut self, now: Time, out: &mut Vec<Effect>) {
         while let Some(id) = self.concerned.pop_first() {
@@ -753,52 +709,6 @@ impl Pod {
             ExitRule::From(id) => Some((id, of(id))),
         };
         (decided.map_or(0, |(_, code)| code), decided.map(|(id, _)| id))
-    }
-
-    // === what others are told ===
-
-    /// Tells the peers what is news to them, before all that this step has to tell others. That something is not
-    /// ready any more can wait until those who are to end by the same event have been told.
-    fn carve(&mut self, at: usize, now: Time, out: &mut Vec<Effect>) {
-        let mut carved = Vec::new();
-        for id in std::mem::take(&mut self.to_carve) {
-            if let Some((stone, withdraws)) = self.jobs[id.0].carve(&self.frame.codes, now) {
-                let list = if withdraws { &mut *out } else { &mut carved };
-                list.push(Effect::Carve { of: Some(id), stone });
-            }
-        }
-        if self.frame.grave {
-            let before = self.carved.clone().unwrap_or_default();
-            let stone = self.stone(&before, now);
-            if self.carved.is_none() || stone != before {
-                let list = if stone.only_withdraws(self.carved.as_ref()) { &mut *out } else { &mut carved };
-                list.push(Effect::Carve { of: None, stone: stone.clone() });
-                self.carved = Some(stone);
-            }
-        }
-        out.splice(at..at, carved);
-    }
-
-    fn stone(&mut self, before: &Stone, now: Time) -> Stone {
-        let ran = || self.order.iter().any(|id| self.jobs[id.0].starts > 0);
-        self.born = self.born.or_else(|| ran().then_some(now));
-        let over = matches!(self.phase, PodPhase::Lingering { .. } | PodPhase::Ended { .. });
-        let death = || {
-            let (code, from) = self.verdict();
-            let job = from.or_else(|| self.order.first().copied()).map(|id| &self.jobs[id.0]);
-            let reason = match (&job, self.order.len()) {
-                (Some(job), 1) => job.last_words(),
-                (Some(job), _) if from.is_some() => format!("{}: {}", job.plan.name, job.last_words()),
-                _ => "all have ended".to_owned(),
-            };
-            Death { at: now, code, signal: job.and_then(Job::last_signal), reason }
-        };
-        Stone {
-            born: self.born,
-            ready: (self.phase == PodPhase::Up && self.born.is_some() && self.unhealthy == 0)
-                .then(|| before.ready.unwrap_or(now)),
-            died: over.then(|| before.died.clone().unwrap_or_else(death)),
-        }
     }
 
     // === the plan ===

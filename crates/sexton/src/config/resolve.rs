@@ -3,6 +3,8 @@
 //! For each option the first of these counts: the command line, `SEXTON_…`, `KAPO_…`, the default. (The
 //! `kapo` personality knows `KAPO_…` only.)
 
+mod in_pod;
+
 use std::fmt::Display;
 use std::io::IsTerminal as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -10,23 +12,20 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use engine::{
-    AtTimeout, Await, CodeMap, Condition, ExitRule, Expression, Frame, JobPlan, Pause, Plan, Probes, Restart,
-    RestartLimit, Signal, Span,
-};
+use engine::{ExitRule, Frame, JobPlan, Pause, Plan, Probes, Restart, RestartLimit, Signal, Span};
 use thiserror::Error;
+
+use in_pod::InPod;
+pub use in_pod::RawPod;
 
 use super::duration::{parse as parse_duration, parse_span};
 use super::environment::Environment;
-use super::pod;
 use super::raw::native::LogFormat;
 use super::up::{Beside, Source};
 use super::{
     Answers, Automaton, ControlPath, Listen, Mode, OutputPlan, Own, Settings, StreamPlan, Up, Watch, Whom,
     Words,
 };
-use crate::graveyard::name::check as check_tombstone_name;
-use crate::graveyard::{ApiPlan, DEFAULT_DIRECTORY, DEFAULT_MODE, PodPlan};
 use crate::process::Pid;
 use crate::process::spawn::Program;
 use crate::words::base_name;
@@ -147,37 +146,6 @@ pub struct RawOwn {
     pub words: Words,
 }
 
-/// What is said of the others of a pod, as it was written.
-#[derive(Debug, Clone, Default)]
-pub struct RawPod {
-    /// `--graveyard`
-    pub graveyard: Option<String>,
-    /// `--graveyard-mode`
-    pub graveyard_mode: Option<String>,
-    /// `--graveyard-poll`
-    pub graveyard_poll: Option<String>,
-    /// `--birth-dep`
-    pub birth_deps: Option<String>,
-    /// `--birth-timeout`
-    pub birth_timeout: Option<String>,
-    /// `--death-dep`
-    pub death_deps: Option<String>,
-    /// `--rebirth-timeout`
-    pub rebirth_timeout: Option<String>,
-    /// `--exit-codes`
-    pub exit_codes: Option<String>,
-    /// `--pod-name`
-    pub pod_name: Option<String>,
-    /// `--namespace`
-    pub namespace: Option<String>,
-    /// `--wait-for`
-    pub wait_for: Option<String>,
-    /// `--quit`
-    pub quit: Option<String>,
-    /// `--quit-when`
-    pub quit_when: Option<String>,
-}
-
 /// The options of `supervise` alone, as they were written.
 #[derive(Debug, Clone, Default)]
 pub struct RawSupervise {
@@ -281,15 +249,6 @@ impl Given {
     fn parse<T, E: Display>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Result<T, UsageError> {
         parse(&self.text).map_err(|error| UsageError(format!("{} '{}': {error}", self.origin, self.text)))
     }
-}
-
-/// What is said of the others of a pod, resolved.
-struct InPod {
-    plan: Option<PodPlan>,
-    awaits: Vec<Await>,
-    dies_with: Vec<Expression>,
-    rebirth: Duration,
-    codes: CodeMap,
 }
 
 struct Resolver<'a> {
@@ -542,86 +501,6 @@ impl Resolver<'_> {
         Ok(Own { word, name, program, output, plan, ttl, wait, pod })
     }
 
-    /// What is said of the others of the pod of a process that is called so.
-    fn in_pod(&self, raw: RawPod, name: &str) -> Result<InPod, UsageError> {
-        let graveyard = self.given(raw.graveyard, "--graveyard", "GRAVEYARD")?;
-        if let Some(given) = graveyard.as_ref().filter(|given| given.text.is_empty()) {
-            return Err(UsageError(format!("{} '': expected a directory", given.origin)));
-        }
-        let mode = self.given(raw.graveyard_mode, "--graveyard-mode", "GRAVEYARD_MODE")?;
-        let mode = mode.map(|given| given.parse(parse_mode)).transpose()?;
-        let poll = self.duration(raw.graveyard_poll, "--graveyard-poll", "GRAVEYARD_POLL")?;
-        if poll.is_some_and(|poll| poll.is_zero()) {
-            return Err(UsageError("--graveyard-poll 0: expected a pause longer than nothing".to_owned()));
-        }
-        let births = self.given(raw.birth_deps, "--birth-dep", "BIRTH_DEPS")?;
-        let timeout = self.duration(raw.birth_timeout, "--birth-timeout", "BIRTH_TIMEOUT")?;
-        let deaths = self.given(raw.death_deps, "--death-dep", "DEATH_DEPS")?;
-        let rebirth = self.duration(raw.rebirth_timeout, "--rebirth-timeout", "REBIRTH_TIMEOUT")?;
-        let codes = self.given(raw.exit_codes, "--exit-codes", "EXIT_CODES")?;
-        let pod_name = self.given(raw.pod_name, "--pod-name", "POD_NAME")?;
-        let namespace = self.given(raw.namespace, "--namespace", "NAMESPACE")?;
-        let wait_for = self.given(raw.wait_for, "--wait-for", "WAIT_FOR")?;
-        let quit = self.given(raw.quit, "--quit", "QUIT")?;
-        let quit_when = self.given(raw.quit_when, "--quit-when", "QUIT_WHEN")?;
-
-        let defaults = pod::Defaults {
-            timeout: timeout.map_or(Some(pod::DEFAULT_BIRTH_TIMEOUT), pod::or_for_ever),
-            at_timeout: AtTimeout::Fail,
-        };
-        let plainly = self.personality == Personality::Kubexit;
-        let awaits_of = |text: &str| match plainly {
-            false => pod::births(text, defaults),
-            true => Ok(pod::plain_names(text, Condition::Ready)?
-                .into_iter()
-                .map(|expression| Await {
-                    expression,
-                    timeout: defaults.timeout,
-                    at_timeout: defaults.at_timeout,
-                })
-                .collect()),
-        };
-        let carves = plainly || graveyard.is_some() || births.is_some() || deaths.is_some();
-        let mut awaits = births.map(|given| given.parse(awaits_of)).transpose()?.unwrap_or_default();
-        let wait_for = wait_for.map(|given| given.parse(|text| pod::servers(text, defaults))).transpose()?;
-        awaits.extend(wait_for.unwrap_or_default());
-        let dies_of = |text: &str| {
-            if plainly { pod::plain_names(text, Condition::Exited) } else { pod::deaths(text) }
-        };
-        let dies_with = deaths.map(|given| given.parse(dies_of)).transpose()?.unwrap_or_default();
-        let quit = quit.map(|given| given.parse(pod::quits)).transpose()?.unwrap_or_default();
-        let quit_when = quit_when.map(|given| given.parse(parse_quit_when)).transpose()?;
-        if carves {
-            let option = if plainly { "KUBEXIT_NAME" } else { "--name" };
-            check_tombstone_name(name).map_err(|why| UsageError(format!("{option} {why}")))?;
-        }
-        let api = match (pod_name, namespace) {
-            // kubexit asks if it has both.
-            (Some(_), None) if plainly => None,
-            (Some(pod), namespace) => {
-                Some(ApiPlan { pod: pod.text, namespace: namespace.map(|given| given.text) })
-            }
-            (None, _) => None,
-        };
-        let speaks = carves || api.is_some() || !awaits.is_empty() || !quit.is_empty();
-        let plan = speaks.then(|| PodPlan {
-            name: carves.then(|| name.to_owned()),
-            directory: graveyard.map_or_else(|| DEFAULT_DIRECTORY.into(), |given| given.text.into()),
-            mode: mode.unwrap_or(DEFAULT_MODE),
-            poll,
-            api,
-            quit,
-            quit_on_success_only: quit_when.unwrap_or(false),
-        });
-        Ok(InPod {
-            plan,
-            awaits,
-            dies_with,
-            rebirth: rebirth.unwrap_or(pod::DEFAULT_REBIRTH_TIMEOUT),
-            codes: codes.map(|given| given.parse(pod::codes)).transpose()?.unwrap_or_default(),
-        })
-    }
-
     fn up(&self, raw: RawUp) -> Result<Up, UsageError> {
         let file = self.given(raw.file, "FILE", "CONFIG")?;
         let inline =
@@ -702,15 +581,6 @@ pub(super) fn parse_mode(text: &str) -> Result<u32, &'static str> {
         .ok()
         .filter(|mode| *mode <= 0o7777)
         .ok_or("expected a mode in octal such as 1777")
-}
-
-/// True: only when we have not failed.
-pub(super) fn parse_quit_when(text: &str) -> Result<bool, &'static str> {
-    match text {
-        "always" => Ok(false),
-        "success" => Ok(true),
-        _ => Err("expected always or success"),
-    }
 }
 
 fn parse_switch(text: &str) -> Result<bool, &'static str> {
