@@ -244,7 +244,12 @@ struct Open {
 
 enum Content {
     List(Vec<Node>),
-    Map { entries: Vec<(Key, Node)>, key: Option<Key>, merged: Vec<Node> },
+    /// Of the key it is known whether it is plain: in quotes `<<` is a name like any other.
+    Map {
+        entries: Vec<(Key, Node)>,
+        key: Option<(Key, bool)>,
+        merged: Vec<Node>,
+    },
 }
 
 #[derive(Default)]
@@ -325,12 +330,12 @@ impl Builder {
             None => self.document = Some(node),
             Some(Content::List(items)) => items.push(node),
             Some(Content::Map { key: key @ None, .. }) => match node.value {
-                Value::Scalar { text, .. } => *key = Some(Key { place: node.place, text }),
+                Value::Scalar { text, plain } => *key = Some((Key { place: node.place, text }, plain)),
                 Value::List(_) | Value::Map(_) => return Err("a key has to be a word".to_owned()),
             },
             Some(Content::Map { entries, key, merged }) => {
-                let Some(key) = key.take() else { return Ok(()) };
-                if key.text == "<<" {
+                let Some((key, plain)) = key.take() else { return Ok(()) };
+                if plain && key.text == "<<" {
                     merged.push(node);
                 } else if let Some((first, _)) = entries.iter().find(|(other, _)| other.text == key.text) {
                     let Key { text, place } = key;
@@ -391,6 +396,8 @@ mod tests {
         let used = node.get("use").unwrap_or_else(|| panic!("{node:?}"));
         assert_eq!(used.get("x").and_then(Node::text), Some("1"));
         assert_eq!(used.get("y").and_then(Node::text), Some("3"));
+        let quoted = one("{\"<<\": x}");
+        assert_eq!(quoted.get("<<").and_then(Node::text), Some("x"), "in quotes it is a name");
     }
 
     #[test]
@@ -401,6 +408,8 @@ mod tests {
             bomb += &format!("a{n}: &a{n} [{list}]\n");
         }
         assert!(parse(&bomb).is_err_and(|error| error.message.contains("too many values")));
+        let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(40_000), vec!["*a"; 300].join(", "));
+        assert!(parse(&long).is_err_and(|error| error.message.contains("too much text")));
         let twice = parse("a: 1\nb: 2\na: 3\n");
         assert!(twice.is_err_and(|error| error.message.contains("first in line 1")));
         assert!(parse(&format!("{}{}", "[".repeat(80), "]".repeat(80))).is_err());
