@@ -309,7 +309,7 @@ complete -c sexton -n "__fish_sexton_using_subcommand automaton; and not __fish_
 complete -c sexton -n "__fish_sexton_using_subcommand automaton; and not __fish_seen_subcommand_from ctl" -l dot -d 'Only print the machine as a graph, for Graphviz'
 complete -c sexton -n "__fish_sexton_using_subcommand automaton; and not __fish_seen_subcommand_from ctl" -s v -l verbose -d 'Say more: how, and not only what happens'
 complete -c sexton -n "__fish_sexton_using_subcommand automaton; and not __fish_seen_subcommand_from ctl" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c sexton -n "__fish_sexton_using_subcommand automaton; and not __fish_seen_subcommand_from ctl" -a "ctl" -d 'Say a line to a running automaton and print the answer: STATE, GOTO TAG [PAYLOAD], WAIT TAG [PAYLOAD], SET KEY VALUE, DIE, HISTORY, WATCH'
+complete -c sexton -n "__fish_sexton_using_subcommand automaton; and not __fish_seen_subcommand_from ctl" -a "ctl" -d 'Say a line to a running automaton and print the answer: STATE, GOTO TAG, WAIT TAG (a payload may follow), SET KEY VALUE, DIE, HISTORY, WATCH'
 complete -c sexton -n "__fish_sexton_using_subcommand automaton; and __fish_seen_subcommand_from ctl" -s s -l socket -d 'Where it is asked [default: /var/run/automaton.sock]' -r -F
 complete -c sexton -n "__fish_sexton_using_subcommand automaton; and __fish_seen_subcommand_from ctl" -s h -l help -d 'Print help'
 complete -c sexton -n "__fish_sexton_using_subcommand graves" -s o -l output -d 'For people or for programs' -r -f -a "table\t''

@@ -13,6 +13,8 @@
 //!   when the script of the present state has ended. The next in the queue is looked at from the new state.
 //! * The script of a state that is left has a second to end by itself, so that it can ask for the next state as its
 //!   last act; then TERM, then KILL. `force` gives it as long as it likes, unless we are to end.
+//! * A failure that leads on does so at once, the next in a row after a pause that grows, so that nothing turns in a
+//!   circle as fast as it can. A request does not wait for that.
 //! * The terminal state can be reached from every state and is left by none. On the way to it nothing else is begun;
 //!   its script runs once, last, to its end.
 
@@ -22,6 +24,8 @@ use std::time::Duration;
 use crate::glob;
 use crate::{RequestId, RunId, Signal, Time};
 
+/// From a failure to where it leads, from the second in a row on: at first and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 /// How many transitions are remembered.
 const REMEMBERED: usize = 128;
 /// How much of an input is remembered, in bytes.
@@ -229,6 +233,10 @@ pub struct Automaton {
     /// What has begun and waits for the end of the script.
     begun: Option<Wanted>,
     queue: VecDeque<(RequestId, String, Vec<u8>, bool)>,
+    /// Where a failure leads, and when.
+    retry: Option<(Time, StateId)>,
+    /// Scripts in a row that have failed.
+    failures: u32,
     variables: BTreeMap<String, Vec<u8>>,
     history: VecDeque<Transition>,
     /// On the way to the terminal state, or in it: a latch.
@@ -248,6 +256,8 @@ impl Automaton {
             script: None,
             begun: None,
             queue: VecDeque::new(),
+            retry: None,
+            failures: 0,
             variables: BTreeMap::new(),
             history: VecDeque::new(),
             ending: false,
@@ -282,7 +292,7 @@ impl Automaton {
     /// When to send [`Event::Woke`] at the latest.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        let script = self.script.as_ref()?;
+        let Some(script) = &self.script else { return self.retry.map(|(at, _)| at) };
         let cut = match script.cut {
             Cut::Term(at) | Cut::Kill(at) => Some(at),
             Cut::Not | Cut::Killed => None,
@@ -344,6 +354,7 @@ impl Automaton {
                 self.told(false, now, out);
                 Answer::Ok
             }
+            Request::Goto { tag, .. } if self.chart.find(&tag).is_none() => Answer::No,
             Request::Goto { tag, input, wait } => {
                 self.queue.push_back((request, tag, input, wait));
                 return;
@@ -373,6 +384,7 @@ impl Automaton {
     fn begin(&mut self, wanted: Wanted, now: Time) {
         let forced = self.current.is_some_and(|state| self.chart.states[state.0].force);
         self.ending |= wanted.to == self.chart.terminal;
+        self.retry = None;
         if let Some(script) = &mut self.script
             && script.cut == Cut::Not
         {
@@ -393,6 +405,7 @@ impl Automaton {
             last.code = Some(code);
         }
         let failed = code != 0 || script.timed_out;
+        self.failures = if failed { self.failures.saturating_add(1) } else { 0 };
         out.push(Effect::Left { state, code, timed_out: script.timed_out });
         if let Some(waiter) = script.waiter {
             let code = if script.timed_out && code == 0 { TIMED_OUT } else { code };
@@ -401,7 +414,11 @@ impl Automaton {
         if let (true, Some(to), true, false) =
             (failed, self.chart.states[state.0].on_failure, self.begun.is_none(), self.ending)
         {
-            self.begin(Wanted { to, input: Vec::new(), waiter: None }, now);
+            let pause = match self.failures {
+                0 | 1 => Duration::ZERO,
+                many => PAUSE.0.saturating_mul(1 << (many - 2).min(16)).min(PAUSE.1),
+            };
+            self.retry = Some((now + pause, to));
         }
     }
 
@@ -463,6 +480,11 @@ impl Automaton {
             }
             if self.script.is_some() {
                 return;
+            }
+            if let (None, Some((at, to))) = (&self.begun, self.retry)
+                && at <= now
+            {
+                self.begin(Wanted { to, input: Vec::new(), waiter: None }, now);
             }
             let Some(wanted) = self.begun.take() else {
                 if self.ending {

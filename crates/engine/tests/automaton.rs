@@ -24,6 +24,8 @@ enum Act {
     /// The script ends by itself.
     End(i32),
     /// News of a script that is over.
+    /// For a while all scripts fail as soon as they are started.
+    Broken,
     Stale,
 }
 
@@ -50,6 +52,8 @@ struct World {
     entered_terminal: bool,
     ended: Option<i32>,
     effects: Vec<Effect>,
+    /// When states were entered.
+    entries: Vec<Time>,
 }
 
 type Checked = Result<(), String>;
@@ -75,6 +79,7 @@ impl World {
             entered_terminal: false,
             ended: None,
             effects: Vec::new(),
+            entries: Vec::new(),
         }
     }
 
@@ -91,7 +96,10 @@ impl World {
         let idle = self.machine.is_ending() && self.script.is_none();
         check(!idle || self.ended.is_some(), || "nothing runs, and it does not end".to_owned())?;
         let cut = self.script.as_ref().is_some_and(|script| script.term_at.is_some() && !script.killed);
-        check(!cut || self.machine.deadline().is_some(), || "TERM without a KILL to come".to_owned())
+        check(!cut || self.machine.deadline().is_some(), || "TERM without a KILL to come".to_owned())?;
+        // Nothing turns in a circle as fast as it can.
+        let at_once = self.entries.iter().rev().take_while(|at| **at == self.now).count();
+        check(at_once as u64 <= 8 + self.requests, || format!("{at_once} transitions at one moment"))
     }
 
     fn perform(&mut self, effect: &Effect) -> Checked {
@@ -133,6 +141,7 @@ impl World {
                 let allowed = self.allows(transition.to) || failed == Some(transition.to);
                 check(allowed, || format!("{transition:?} is not allowed"))?;
                 self.current = Some(transition.to);
+                self.entries.push(self.now);
                 self.entered_terminal = transition.to == self.chart.terminal;
             }
             Effect::Left { .. } => check(self.script.is_none(), || "left while it runs".to_owned())?,
@@ -217,6 +226,12 @@ impl World {
                 self.event(Event::Told { now: *now })?;
             }
             Act::End(code) => self.end_script(*code)?,
+            Act::Broken => {
+                for _ in 0..100 {
+                    self.end_script(1)?;
+                    self.hear()?;
+                }
+            }
             Act::Stale => {
                 let before = format!("{:?}", self.machine);
                 self.event(Event::Ended(RunId(0), 1))?;
@@ -308,6 +323,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::Die),
         1 => any::<bool>().prop_map(|now| Act::Told { now }),
         10 => (0i32..3).prop_map(Act::End),
+        1 => Just(Act::Broken),
         1 => Just(Act::Stale),
     ]
 }

@@ -351,7 +351,7 @@ impl Machine {
 
 /// What people call it: as its section, or as its file.
 fn automaton_name(asked: &config::Automaton) -> String {
-    let section = asked.section.as_deref().map(|way| way.trim_end_matches("/automaton"));
+    let section = asked.section.as_deref().map(|way| way.strip_suffix("/automaton").unwrap_or(way));
     match section.and_then(|way| way.rsplit('/').next()) {
         Some(name) => name.to_owned(),
         None => asked

@@ -60,8 +60,8 @@ pub enum ListenError {
     /// No port above is free.
     #[error("cannot listen at a second port: none above {0} is free")]
     NoSidePort(u16),
-    /// The control socket cannot be had.
-    #[error("cannot listen at the control socket {}: {why}", path.display())]
+    /// A socket that has one owner cannot be had.
+    #[error("cannot listen at the socket {}: {why}", path.display())]
     Control {
         /// Where.
         path: PathBuf,

@@ -55,6 +55,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How much all variables that were set may hold, in bytes: half of what the kernel takes for all (execve(2)).
 const MOST_VARIABLES: usize = 1 << 20;
+/// What each of them costs beside its text: a pointer, `=` and NUL.
+const EACH_VARIABLE: usize = 10;
 
 /// All that a driver is made of.
 pub struct Parts {
@@ -82,7 +84,8 @@ pub struct Driver {
     machine: Automaton,
     groups: Groups,
     asked: (mpsc::Sender<Asked>, mpsc::Receiver<Asked>),
-    told: broadcast::Sender<Arc<str>>,
+    /// Gone when nothing more is told.
+    told: Option<broadcast::Sender<Arc<str>>>,
     replies: BTreeMap<RequestId, oneshot::Sender<Answer>>,
     requests: u64,
     /// Runs that have left something behind.
@@ -91,10 +94,24 @@ pub struct Driver {
     generation: u64,
     /// When the present script was started, and as which process.
     running: Option<(RunId, Timestamp)>,
+    /// It was told to end.
+    cut: bool,
+    /// It has ended, and the machine has not been told yet.
+    over: Option<Over>,
     ended_at: Option<Timestamp>,
     /// Why it is ending.
     ending: Option<&'static str>,
     end: Option<i32>,
+}
+
+/// A script that has ended.
+struct Over {
+    run: RunId,
+    code: i32,
+    /// When to see whether its group is empty.
+    look_at: Instant,
+    /// When that is no longer waited for.
+    until: Instant,
 }
 
 /// What is shown before anything has happened.
@@ -117,13 +134,15 @@ impl Driver {
             machine: Automaton::new(parts.plan.chart.clone(), 1),
             groups: Groups::new(true),
             asked: mpsc::channel(socket::QUEUE),
-            told: broadcast::Sender::new(FOLLOWED),
+            told: None,
             replies: BTreeMap::new(),
             requests: 0,
             left: BTreeSet::new(),
             readers: Vec::new(),
             generation: 0,
             running: None,
+            cut: false,
+            over: None,
             ended_at: None,
             ending: None,
             end: None,
@@ -133,7 +152,9 @@ impl Driver {
 
     /// Answers on this socket and runs the machine to its end. Returns the exit code of the terminal script.
     pub async fn run(mut self, listener: std::os::unix::net::UnixListener) -> io::Result<i32> {
-        let server = socket::serve(listener, self.asked.0.clone(), self.told.clone())?;
+        let told = broadcast::Sender::new(FOLLOWED);
+        let server = socket::serve(listener, self.asked.0.clone(), told.downgrade())?;
+        self.told = Some(told);
         let watchdog = self.parts.notify.watchdog();
         let mut alive_at = watchdog.map(|every| Instant::now() + every);
         self.feed(Event::Began);
@@ -150,15 +171,21 @@ impl Driver {
                         self.signalled(signal);
                     }
                 }
-                () = until(due) => self.feed(Event::Woke),
-                Some(asked) = self.asked.1.recv() => self.ask(asked),
                 () = until(alive_at) => {
                     self.parts.notify.alive();
                     alive_at = watchdog.map(|every| Instant::now() + every);
                 }
+                () = until(due) => self.feed(Event::Woke),
+                () = until(self.over.as_ref().map(|over| over.look_at)) => self.settle(),
+                Some(asked) = self.asked.1.recv() => self.ask(asked),
             }
         };
-        server.abort();
+        // Whoever still waits is told KO.
+        self.asked.1.close();
+        while self.asked.1.try_recv().is_ok() {}
+        self.replies.clear();
+        drop(self.told.take());
+        server.finish().await;
         self.clear().await?;
         for reader in std::mem::take(&mut self.readers) {
             // Whoever left its group may hold the pipe.
@@ -178,7 +205,8 @@ impl Driver {
             signal if matches!(signal, Signal::TERM | Signal::INT | Signal::QUIT | Signal::HUP) => {
                 log::info!(signal:% = signal; "told to end");
                 // A person who asks twice has no more patience; TERM again changes nothing.
-                let again = self.ending.is_some() && matches!(signal, Signal::INT | Signal::QUIT);
+                let ending = self.ending.is_some() || self.machine.is_ending();
+                let again = ending && matches!(signal, Signal::INT | Signal::QUIT);
                 self.ending.get_or_insert("we were told to");
                 self.feed(Event::Told { now: again });
             }
@@ -195,11 +223,30 @@ impl Driver {
                     }
                     self.ended_at = Some(Timestamp::now());
                     self.running = None;
-                    self.feed(Event::Ended(run, exit.shell_code()));
+                    let now = Instant::now();
+                    self.over = Some(Over { run, code: exit.shell_code(), look_at: now, until: now + GRACE });
+                    self.settle();
                 }
                 ToRun::Cleared => drop(self.left.remove(&run)),
                 ToRun::Suspended(_) | ToRun::Resumed => {}
             }
+        }
+    }
+
+    /// Tells the machine that its script has ended. One that was told to end has ended with its whole group: the next
+    /// script shall not meet it.
+    fn settle(&mut self) {
+        let now = Instant::now();
+        if let Some(over) = &mut self.over
+            && self.cut
+            && now < over.until
+            && self.groups.is_group_populated(over.run)
+        {
+            over.look_at = now + LOOK_AGAIN;
+            return;
+        }
+        if let Some(Over { run, code, .. }) = self.over.take() {
+            self.feed(Event::Ended(run, code));
         }
     }
 
@@ -208,8 +255,9 @@ impl Driver {
             Wanted::Machine(request) => {
                 if let engine::automaton::Request::Set { key, value } = &request {
                     let others = self.machine.variables().iter().filter(|(known, _)| *known != key);
-                    let size: usize = others.map(|(known, value)| known.len() + value.len()).sum();
-                    if size + key.len() + value.len() > MOST_VARIABLES {
+                    let size: usize =
+                        others.map(|(known, value)| known.len() + value.len() + EACH_VARIABLE).sum();
+                    if size + key.len() + value.len() + EACH_VARIABLE > MOST_VARIABLES {
                         log::warn!(variable:% = key; "not set: all variables together hold at most 1 MiB");
                         let _ = reply.send(Answer::No);
                         return;
@@ -233,34 +281,39 @@ impl Driver {
     // === the machine ===
 
     fn feed(&mut self, event: Event) {
-        let mut events = vec![event];
-        while let Some(event) = events.pop() {
-            let mut effects = Vec::new();
-            self.machine.step(self.parts.clock.now(), event, &mut effects);
-            for effect in effects {
-                match effect {
-                    Effect::Run { run, state, input } => {
-                        if let Err(error) = self.start(run, state, input) {
-                            log::error!(state:% = self.tag(state); "{}", error.message);
-                            events.push(Event::Ended(run, error.kind.exit_code()));
-                        }
+        let mut effects = Vec::new();
+        self.machine.step(self.parts.clock.now(), event, &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::Run { run, state, input } => {
+                    if let Err(error) = self.start(run, state, input) {
+                        log::error!(state:% = self.tag(state); "{}", error.message);
+                        let now = Instant::now();
+                        // Not here: scripts that cannot be started and lead to each other would keep us from all else.
+                        self.over =
+                            Some(Over { run, code: error.kind.exit_code(), look_at: now, until: now });
                     }
-                    Effect::Signal(run, signal) => self.groups.signal(run, signal, Reach::Group),
-                    Effect::Answer(request, answer) => {
-                        if let Some(reply) = self.replies.remove(&request) {
-                            // Whoever asked may have gone.
-                            let _ = reply.send(answer);
-                        }
-                    }
-                    Effect::Entered(transition) => self.entered(&transition),
-                    Effect::Left { state, code, timed_out } => {
-                        let late = if timed_out { ", since it took too long" } else { "" };
-                        let message =
-                            format!("the script of {} has ended with {code}{late}", self.tag(state));
-                        self.tell("left", &message);
-                    }
-                    Effect::End(code) => self.end = Some(code),
                 }
+                Effect::Signal(run, signal) => {
+                    self.cut = true;
+                    if let Some(over) = &mut self.over {
+                        over.until = Instant::now() + GRACE;
+                    }
+                    self.groups.signal(run, signal, Reach::Group);
+                }
+                Effect::Answer(request, answer) => {
+                    if let Some(reply) = self.replies.remove(&request) {
+                        // Whoever asked may have gone.
+                        let _ = reply.send(answer);
+                    }
+                }
+                Effect::Entered(transition) => self.entered(&transition),
+                Effect::Left { state, code, timed_out } => {
+                    let late = if timed_out { ", since it took too long" } else { "" };
+                    let message = format!("the script of {} has ended with {code}{late}", self.tag(state));
+                    self.tell("left", &message);
+                }
+                Effect::End(code) => self.end = Some(code),
             }
         }
     }
@@ -270,6 +323,7 @@ impl Driver {
     }
 
     fn start(&mut self, run: RunId, state: StateId, input: Vec<u8>) -> Result<(), engine::SpawnError> {
+        self.cut = false;
         let script = self.parts.plan.scripts[state.0].clone().unwrap_or_default();
         let set = self.machine.variables().iter();
         let program = Program {
@@ -307,7 +361,7 @@ impl Driver {
     fn entered(&mut self, transition: &Transition) {
         let line = self.line(transition);
         // Nobody follows: nobody hears.
-        let _ = self.told.send(line.into());
+        let _ = self.told.as_ref().map(|told| told.send(line.into()));
         let tag = self.tag(transition.to).to_owned();
         let from = transition.from.map(|from| format!(" from {}", self.tag(from))).unwrap_or_default();
         self.tell("entered", &format!("entered {tag}{from}"));

@@ -12,10 +12,10 @@
 
 use engine::automaton::Request;
 
-/// The longest line that is read, in bytes, its end included.
-pub const LONGEST_LINE: usize = (1 << 20) + 1024;
 /// The longest value of a variable: what the kernel takes for one (execve(2), `MAX_ARG_STRLEN`), its name included.
 pub const LONGEST_VALUE: usize = 128 << 10;
+/// The longest line that is read, in bytes: that, and the words before it.
+pub const LONGEST_LINE: usize = LONGEST_VALUE + 4096;
 
 /// What a client wants.
 #[derive(Debug, Clone, PartialEq, Eq)]

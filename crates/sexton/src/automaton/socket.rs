@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::automaton::{Answer, Request};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use tokio::task::AbortHandle;
@@ -16,8 +17,14 @@ use super::protocol::{self, LONGEST_LINE, Wish};
 
 /// How many wishes wait for the driver; who asks then waits too.
 pub const QUEUE: usize = 64;
-/// How many clients are served at a time. Others wait in the queue of the kernel.
+/// How many clients are served at a time, if we may have as many descriptors. Others wait in the queue of the kernel.
 const MOST_CLIENTS: usize = 4096;
+/// Descriptors that are kept for all else: scripts, pipes, HTTP.
+const KEPT_DESCRIPTORS: usize = 64;
+/// How often those who wait are looked at, whether they are still there.
+const STILL_THERE: Duration = Duration::from_secs(5);
+/// How long the last answers may take.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// How long a client may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a client may take to read an answer.
@@ -50,24 +57,56 @@ pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }
 
-/// Serves clients until it is aborted.
+/// Who serves clients.
+#[derive(Debug)]
+pub struct Server {
+    accepting: AbortHandle,
+    busy: (mpsc::Sender<()>, mpsc::Receiver<()>),
+}
+
+impl Server {
+    /// Takes no more clients, and gives those who wait for an answer the time to read it.
+    pub async fn finish(self) {
+        self.accepting.abort();
+        let (busy, mut all) = self.busy;
+        drop(busy);
+        let _ = timeout(LAST_ANSWERS, all.recv()).await;
+    }
+}
+
+/// What a client needs of us.
+#[derive(Clone)]
+struct Service {
+    wishes: mpsc::Sender<Asked>,
+    told: broadcast::WeakSender<Arc<str>>,
+    /// Held while somebody is owed an answer. Those who have not spoken yet are owed none.
+    busy: mpsc::WeakSender<()>,
+    /// Places for those who wait for something to happen: there is always room for others.
+    patient: Arc<Semaphore>,
+}
+
+/// Serves clients until it is told to finish.
 pub fn serve(
     listener: std::os::unix::net::UnixListener,
     wishes: mpsc::Sender<Asked>,
-    told: broadcast::Sender<Arc<str>>,
-) -> io::Result<AbortHandle> {
+    told: broadcast::WeakSender<Arc<str>>,
+) -> io::Result<Server> {
     listener.set_nonblocking(true)?;
     let listener = UnixListener::from_std(listener)?;
-    let room = Arc::new(Semaphore::new(MOST_CLIENTS));
+    let places = places();
+    let room = Arc::new(Semaphore::new(places));
+    let busy = mpsc::channel(1);
+    let patient = Arc::new(Semaphore::new((places / 4 * 3).max(1)));
+    let service = Service { wishes, told, busy: busy.0.downgrade(), patient };
     let task = tokio::spawn(async move {
         loop {
             let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let (wishes, told) = (wishes.clone(), told.clone());
+                    let service = service.clone();
                     tokio::spawn(async move {
                         // Whoever has gone has gone.
-                        let _ = client(stream, wishes, told).await;
+                        let _ = client(stream, service).await;
                         drop(place);
                     });
                 }
@@ -78,18 +117,22 @@ pub fn serve(
             }
         }
     });
-    Ok(task.abort_handle())
+    Ok(Server { accepting: task.abort_handle(), busy })
 }
 
-async fn client(
-    stream: UnixStream,
-    wishes: mpsc::Sender<Asked>,
-    told: broadcast::Sender<Arc<str>>,
-) -> io::Result<()> {
+fn places() -> usize {
+    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let descriptors = descriptors.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
+    descriptors.saturating_sub(KEPT_DESCRIPTORS).clamp(1, MOST_CLIENTS)
+}
+
+async fn client(stream: UnixStream, service: Service) -> io::Result<()> {
     let line = match timeout(PATIENCE, read_line(&stream)).await {
         Ok(line) => line?,
         Err(_) => None,
     };
+    // None: we are about to end.
+    let Some(busy) = service.busy.upgrade() else { return Ok(()) };
     let wish = line.as_deref().map(protocol::parse);
     let answer = match wish {
         None => answer_to(&Answer::No),
@@ -97,12 +140,31 @@ async fn client(
             log::info!("a client of the automaton is told KO: {nonsense}");
             answer_to(&Answer::No)
         }
-        Some(Ok(Wish::Watch)) => return follow(&stream, told.subscribe()).await,
-        Some(Ok(Wish::History)) => answer_to(&ask(Wanted::History, &wishes).await),
-        Some(Ok(Wish::Machine(request))) => answer_to(&ask(Wanted::Machine(request), &wishes).await),
+        Some(Ok(wish)) => {
+            let waits = matches!(wish, Wish::Watch | Wish::Machine(Request::Goto { .. }));
+            let place = waits.then(|| service.patient.try_acquire());
+            let answer = match (place.transpose(), wish) {
+                (Err(_), _) => {
+                    log::warn!("a client of the automaton is told KO: too many wait already");
+                    Answer::No
+                }
+                (Ok(_place), Wish::Watch) => {
+                    let Some(told) = service.told.upgrade().map(|told| told.subscribe()) else {
+                        return Ok(());
+                    };
+                    return follow(&stream, told).await;
+                }
+                (Ok(_place), Wish::History) => ask(Wanted::History, &stream, &service.wishes).await?,
+                (Ok(_place), Wish::Machine(request)) => {
+                    ask(Wanted::Machine(request), &stream, &service.wishes).await?
+                }
+            };
+            answer_to(&answer)
+        }
     };
     say(&stream, answer.as_bytes()).await?;
     rustix::net::shutdown(&stream, rustix::net::Shutdown::Write)?;
+    drop(busy);
     // A socket that is closed with something unread in it may take the answer with it.
     let rest = async {
         let mut left = LINGER.1;
@@ -118,12 +180,28 @@ async fn client(
     Ok(())
 }
 
-async fn ask(what: Wanted, wishes: &mpsc::Sender<Asked>) -> Answer {
+/// Asks the driver. An error: whoever asked has gone; what it asked for happens nevertheless.
+async fn ask(what: Wanted, stream: &UnixStream, wishes: &mpsc::Sender<Asked>) -> io::Result<Answer> {
     let (reply, answer) = oneshot::channel();
     if wishes.send(Asked { what, reply }).await.is_err() {
-        return Answer::No;
+        return Ok(Answer::No);
     }
-    answer.await.unwrap_or(Answer::No)
+    tokio::select! {
+        biased;
+        answer = answer => Ok(answer.unwrap_or(Answer::No)),
+        error = hung_up(stream) => Err(error),
+    }
+}
+
+/// Ends when the other side is gone. Whoever has said all, and closed only that direction, is still there.
+async fn hung_up(stream: &UnixStream) -> io::Error {
+    loop {
+        sleep(STILL_THERE).await;
+        let mut watched = [PollFd::new(stream, PollFlags::empty())];
+        if poll(&mut watched, Some(&Timespec::default())).is_ok_and(|ready| ready > 0) {
+            return io::Error::from(io::ErrorKind::ConnectionReset);
+        }
+    }
 }
 
 fn answer_to(answer: &Answer) -> String {
@@ -159,7 +237,12 @@ async fn read_line(stream: &UnixStream) -> io::Result<Option<Vec<u8>>> {
 /// A line for each transition, until the client hangs up or reads too slowly.
 async fn follow(stream: &UnixStream, mut told: broadcast::Receiver<Arc<str>>) -> io::Result<()> {
     loop {
-        match told.recv().await {
+        let line = tokio::select! {
+            biased;
+            line = told.recv() => line,
+            error = hung_up(stream) => return Err(error),
+        };
+        match line {
             Ok(line) => say(stream, format!("{line}\n").as_bytes()).await?,
             Err(broadcast::error::RecvError::Lagged(missed)) => {
                 say(stream, format!("missed={missed}\n").as_bytes()).await?;

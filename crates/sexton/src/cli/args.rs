@@ -481,7 +481,7 @@ pub enum Command {
 /// Ask a running automaton.
 #[derive(Debug, Subcommand)]
 pub enum Ctl {
-    /// Say a line to a running automaton and print the answer: STATE, GOTO TAG [PAYLOAD], WAIT TAG [PAYLOAD], SET KEY VALUE, DIE, HISTORY, WATCH
+    /// Say a line to a running automaton and print the answer: STATE, GOTO TAG, WAIT TAG (a payload may follow), SET KEY VALUE, DIE, HISTORY, WATCH
     Ctl {
         /// Where it is asked [default: /var/run/automaton.sock]
         #[arg(short, long, value_name = "PATH")]

@@ -68,6 +68,12 @@ pub enum SayError {
     /// It cannot be said.
     #[error("a line cannot hold a line end")]
     LineEnd,
+    /// It has ended before it could answer.
+    #[error("the automaton at {socket} has hung up without an answer")]
+    Silent {
+        /// Where.
+        socket: String,
+    },
     /// It says no.
     #[error("{0}")]
     Ko(String),
@@ -78,7 +84,7 @@ impl SayError {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Nobody { .. } => 69,
+            Self::Nobody { .. } | Self::Silent { .. } => 69,
             Self::LineEnd => 64,
             Self::Ko(_) => 1,
         }
@@ -109,7 +115,7 @@ pub fn say(say: &Say) -> Result<(), SayError> {
         if first.len() < 64 {
             first.extend_from_slice(&buffer[..length.min(64)]);
         }
-        if !first.starts_with(b"KO") {
+        if !is_ko(&first) {
             // Whoever does not want to read on (`| head`) makes no error of it.
             let out = std::io::stdout();
             if out.lock().write_all(&buffer[..length]).and_then(|()| out.lock().flush()).is_err() {
@@ -117,8 +123,18 @@ pub fn say(say: &Say) -> Result<(), SayError> {
             }
         }
     }
-    let first = String::from_utf8_lossy(&first).trim_end().to_owned();
-    if first == "KO" || first.starts_with("KO ") { Err(SayError::Ko(first)) } else { Ok(()) }
+    if first.is_empty() && say.words.first().is_none_or(|word| word != "WATCH") {
+        return Err(SayError::Silent { socket: say.socket.display().to_string() });
+    }
+    if is_ko(&first) {
+        return Err(SayError::Ko(String::from_utf8_lossy(&first).trim_end().to_owned()));
+    }
+    Ok(())
+}
+
+/// A state may be called KOALA.
+fn is_ko(first: &[u8]) -> bool {
+    first == b"KO" || first.starts_with(b"KO\n") || first.starts_with(b"KO ")
 }
 
 /// Where an automaton is asked, unless somebody says otherwise.

@@ -15,6 +15,8 @@ use super::up::{ConfigError, Source, text_of};
 
 /// How long a script may take to end by itself when its state is left.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// What the kernel takes for one argument, its NUL included (execve(2), `MAX_ARG_STRLEN`).
+const LONGEST_SCRIPT: usize = 128 << 10;
 /// From TERM to KILL.
 const GRACE: Duration = Duration::from_secs(5);
 /// Where it is asked, unless somebody says otherwise.
@@ -35,8 +37,18 @@ pub struct AutomatonPlan {
     pub socket_mode: Option<u32>,
 }
 
-/// Reads the file of an automaton, or the section of another file: the way to it, with `/` between.
+/// Reads the file of an automaton that another file names. It names none in its turn: that could go on for ever.
+pub fn load_referred(path: &Path) -> Result<AutomatonPlan, ConfigError> {
+    load_from(path, None, false)
+}
+
+/// Reads the file of an automaton, or the section of another file: the way to it, with `/` between; the elements of
+/// lists have their names.
 pub fn load(path: &Path, section: Option<&str>) -> Result<AutomatonPlan, ConfigError> {
+    load_from(path, section, true)
+}
+
+fn load_from(path: &Path, section: Option<&str>, may_refer: bool) -> Result<AutomatonPlan, ConfigError> {
     let source = Source::File(path.to_owned()).to_string();
     let wrong = |problem: String| ConfigError { source: source.clone(), problems: vec![problem] };
     let text = text_of(path).map_err(|error| wrong(format!(" {error}")))?;
@@ -51,19 +63,24 @@ pub fn load(path: &Path, section: Option<&str>) -> Result<AutomatonPlan, ConfigE
     let mut at = Vec::new();
     for key in section.or(by_itself).into_iter().flat_map(|way| way.split('/')) {
         at.push(Step::from(key));
-        let item = || match &node.value {
-            Value::List(items) => items.get(key.parse::<usize>().ok()?),
+        let named = || match &node.value {
+            Value::List(items) => items.iter().find(|it| it.get("name").and_then(Node::text) == Some(key)),
             Value::Scalar { .. } | Value::Map(_) => None,
         };
         node = node
             .get(key)
-            .or_else(item)
+            .or_else(named)
             .ok_or_else(|| wrong(format!("1:1: {} is missing", tree::dotted(&at))))?;
     }
     if let Value::Scalar { text: name, .. } = &node.value
         && !at.is_empty()
     {
-        return load(&path.parent().unwrap_or(Path::new("")).join(name), None);
+        if !may_refer {
+            let place = node.place;
+            let message = "it names another file: expected initial, terminal and states";
+            return Err(wrong(format!("{}:{}: {}: {message}", place.line, place.column, tree::dotted(&at))));
+        }
+        return load_referred(&path.parent().unwrap_or(Path::new("")).join(name));
     }
     resolve(node, &at).map_err(|problems| ConfigError {
         source: source.clone(),
@@ -202,6 +219,10 @@ impl Resolver<'_, '_> {
         }
         if raw.shell.as_ref().is_some_and(|shell| shell.0.contains('\0')) {
             self.told.tell(&step_to(index, "shell"), "a script cannot hold a NUL");
+        }
+        if raw.shell.as_ref().is_some_and(|shell| shell.0.len() >= LONGEST_SCRIPT) {
+            let message = "it is too long: a script has less than 128 KiB; put it into a file of its own";
+            self.told.tell(&step_to(index, "shell"), message);
         }
         let on_failure = raw.on_failure.as_ref().and_then(|word| {
             let found = tags.iter().position(|tag| *tag == word.0);

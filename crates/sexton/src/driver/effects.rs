@@ -4,8 +4,8 @@ use std::io;
 use std::sync::Arc;
 
 use engine::{
-    AttemptId, Effect, Event, HookKind, JobId, News, PodPhase, ProbeKind, RunId, SpawnError, SpawnErrorKind,
-    What,
+    AttemptId, Effect, Event, HookKind, JobId, News, PodPhase, ProbeKind, Reach, RunId, Signal, SpawnError,
+    SpawnErrorKind, What,
 };
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -26,7 +26,12 @@ impl Driver {
     pub(super) fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Spawn { job, run } => self.starts.push_back((job, run)),
-            Effect::Signal { run, signal, reach } => self.groups.signal(run, signal, reach),
+            Effect::Signal { run, signal, reach } => {
+                // The scripts of an automaton are its own to end: it wants to run the last one.
+                let reach =
+                    if signal != Signal::KILL && self.is_automaton(run) { Reach::Group } else { reach };
+                self.groups.signal(run, signal, reach);
+            }
             Effect::Probe { job, kind, attempt, .. } => self.probe(job, kind, attempt),
             Effect::Hook { job, kind, attempt, .. } => self.hook(job, kind, attempt),
             Effect::Abort(attempt) => {

@@ -516,10 +516,10 @@ impl Driver {
         for word in words {
             self.feed(Event::Said(run, word));
         }
+        let automaton = self.is_automaton(run);
         if let (Some(status), Some(id)) = (status, self.pod.job_of(run))
             && let Some(job) = self.jobs.get_mut(&id)
         {
-            let automaton = job.plan.as_ref().is_some_and(|plan| plan.automaton);
             let name = Arc::clone(&job.constants.name);
             let entered = status.strip_prefix("state ").map(str::to_owned);
             job.said = Some(status);
@@ -528,6 +528,11 @@ impl Driver {
                 self.entered(&name, run, &state);
             }
         }
+    }
+
+    fn is_automaton(&self, run: RunId) -> bool {
+        let job = self.pod.job_of(run).and_then(|id| self.jobs.get(&id));
+        job.and_then(|job| job.plan.as_ref()).is_some_and(|plan| plan.automaton)
     }
 
     /// An automaton tells of each state that it enters.

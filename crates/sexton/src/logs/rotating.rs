@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// How large it becomes, in bytes.
@@ -14,6 +15,8 @@ pub const KEPT: u32 = 3;
 pub struct Rotating {
     path: PathBuf,
     file: File,
+    /// Only what is a file can be put aside: `/dev/null` stays what it is.
+    is_regular: bool,
     size: u64,
     /// What was written last could not be.
     in_trouble: bool,
@@ -22,16 +25,24 @@ pub struct Rotating {
 impl Rotating {
     /// Goes on at the end of what is there.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().append(true).create(true).open(path)?;
-        let size = file.metadata()?.len();
-        Ok(Self { path: path.to_owned(), file, size, in_trouble: false })
+        // A FIFO that nobody reads must not hold us up.
+        let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        let file = OpenOptions::new().append(true).create(true).custom_flags(flags).open(path)?;
+        let metadata = file.metadata()?;
+        let (is_regular, size) = (metadata.is_file(), metadata.len());
+        Ok(Self { path: path.to_owned(), file, is_regular, size, in_trouble: false })
     }
 
     /// Writes a line, with its end. An error is returned once, when it comes up.
     pub fn write(&mut self, line: &[u8]) -> io::Result<()> {
         let length = line.len() as u64;
-        let turned = if self.size > 0 && self.size + length > FULL { self.turn() } else { Ok(()) };
-        let written = turned.and_then(|()| self.file.write_all(line));
+        let turned =
+            if self.is_regular && self.size > 0 && self.size + length > FULL { self.turn() } else { Ok(()) };
+        if turned.is_err() {
+            // It goes on where it is, and tries again when as much has come again.
+            self.size = 0;
+        }
+        let written = self.file.write_all(line).and(turned);
         match written {
             Ok(()) => {
                 self.size += length;
@@ -91,6 +102,35 @@ mod tests {
         drop(log);
         Rotating::open(&path)?.write(b"more\n")?;
         assert_eq!(fs::metadata(&path)?.len(), 1029);
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_put_aside() -> io::Result<()> {
+        let mut log = Rotating::open(Path::new("/dev/null"))?;
+        for _ in 0..3 {
+            log.write(&vec![b'x'; 40_000])?;
+        }
+        assert!(!Path::new("/dev/null.1").exists());
+        let directory = testkit::private_directory();
+        let fifo = directory.path().join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0)?;
+        assert!(Rotating::open(&fifo).is_err(), "nobody reads it");
+        Ok(())
+    }
+
+    #[test]
+    fn what_cannot_be_put_aside_goes_on_where_it_is() -> io::Result<()> {
+        let directory = testkit::private_directory();
+        let path = directory.path().join("log");
+        let mut log = Rotating::open(&path)?;
+        // The second cannot be put where a directory is.
+        fs::create_dir_all(directory.path().join("log.3/in"))?;
+        fs::write(directory.path().join("log.2"), "")?;
+        let line = [vec![b'x'; 1023], b"\n".to_vec()].concat();
+        let failed = (0..200).filter(|_| log.write(&line).is_err()).count();
+        assert!((1..=4).contains(&failed), "{failed}");
+        assert_eq!(fs::metadata(&path)?.len(), 200 * 1024, "no line is lost");
         Ok(())
     }
 

@@ -133,6 +133,12 @@ impl Groups {
         self.runs.get(&run).filter(|group| group.exit.is_none()).map(|group| group.pid)
     }
 
+    /// Is anybody left in the group of a run? Those who have left the group do not count.
+    #[must_use]
+    pub fn is_group_populated(&self, run: RunId) -> bool {
+        self.runs.get(&run).is_some_and(|group| !group.empty && group_is_populated(group.pid))
+    }
+
     /// Is a run's process gone and something of the run still there?
     #[must_use]
     pub fn any_leftovers(&self) -> bool {

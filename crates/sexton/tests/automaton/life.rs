@@ -259,6 +259,59 @@ fn it_answers_over_http_too() {
 }
 
 #[test]
+fn the_next_script_does_not_meet_what_the_last_has_left_when_it_was_told_to_end() {
+    // The shell ends with TERM; what it has started in its group does so when it is told.
+    let deaf = "(trap '' TERM; until [ -e $DIR/go ]; do sleep 0.01; done; echo deaf >> $DIR/ran) & touch $DIR/there; wait";
+    let mut bot = bot(&format!(
+        "initial: A\nterminal: C\nstates:\n- {{tag: A, next: B, shell: \"{deaf}\"}}\n- {{tag: B, shell: 'echo B >> $DIR/ran'}}\n- {{tag: C}}\n"
+    ));
+    bot.wait_for("there", "");
+    wait_until("the start", || bot.path("there").exists().then_some(()));
+    assert_eq!(bot.socat("GOTO B"), "OK\n");
+    wait_until("the end of the shell", || {
+        (bot.sexton.json("/v1/process")["processes"][0]["pid"].as_i64().unwrap_or(0) == 0).then_some(())
+    });
+    assert_eq!(bot.socat("STATE"), "A\n");
+    fs::write(bot.path("go"), "").unwrap_or_default();
+    bot.wait_for("ran", "B\n");
+    assert_eq!(bot.text("ran"), "deaf\nB\n");
+}
+
+#[test]
+fn scripts_that_cannot_be_started_and_lead_to_each_other_hold_up_nobody() {
+    // A quarter of the stack is what the kernel takes for all arguments and variables (execve(2)).
+    let mut bot = super::starting_below(
+        &["/usr/bin/prlimit", "--stack=1048576"],
+        "{initial: A, terminal: C, states: [{tag: A, next: B}, {tag: B, on-failure: D, shell: x}, {tag: D, on-failure: B, shell: x}, {tag: C}]}",
+        &[],
+    );
+    bot.wait_for_state("A");
+    for key in ["one", "two", "three"] {
+        assert_eq!(bot.socat(&format!("SET {key} {}", "x".repeat(100_000))), "OK\n");
+    }
+    bot.socat("GOTO B");
+    bot.sexton.wait_for_stderr("the script of D has ended with 126");
+    for _ in 0..10 {
+        assert_eq!(bot.socat("SET key value"), "OK\n");
+    }
+    let entered = bot.sexton.stderr().matches("entered ").count();
+    assert!(entered < 100, "{entered} states were entered");
+    bot.sexton.signal(libc::SIGTERM);
+    assert_eq!(bot.sexton.wait(), 0);
+}
+
+#[test]
+fn whoever_has_gone_to_the_last_state_and_asks_again_does_not_wait_for_it() {
+    let mut bot = bot(
+        "{initial: A, terminal: C, states: [{tag: A}, {tag: C, shell: 'trap \"\" INT; touch $DIR/there; sleep 1000'}]}",
+    );
+    assert_eq!(bot.socat("GOTO C"), "OK\n");
+    wait_until("the last script", || bot.path("there").exists().then_some(()));
+    bot.sexton.signal(libc::SIGINT);
+    assert_eq!(bot.sexton.wait(), 143);
+}
+
+#[test]
 fn a_script_that_cannot_be_started_has_failed() {
     // Without a PATH there is no shell.
     let mut bot =

@@ -8,7 +8,7 @@ mod socket;
 mod up;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use testkit::{TempDir, private_directory, wait_until};
@@ -44,15 +44,21 @@ pub(crate) fn bot_with(text: &str, options: &[&str]) -> Bot {
 
 /// The same, without waiting until it is there.
 pub(crate) fn starting(text: &str, options: &[&str]) -> Bot {
+    starting_below(&[], text, options)
+}
+
+/// The same, by a command that sets something and becomes what it is told to run.
+pub(crate) fn starting_below(front: &[&str], text: &str, options: &[&str]) -> Bot {
     let directory = private_directory();
     let file = directory.path().join("bot.yml");
     let text = text.replace("$DIR", &directory.path().to_string_lossy());
     fs::write(&file, text).unwrap_or_else(|error| panic!("{error}"));
     let socket = directory.path().join("sock");
     let (file, socket) = (file.to_string_lossy(), socket.to_string_lossy());
-    let mut words = vec!["-i", "127.0.0.1", "-p", "0", "automaton", &file, "-s", &socket];
+    let mut words = front.to_vec();
+    words.extend([SEXTON, "-i", "127.0.0.1", "-p", "0", "automaton", &file, "-s", &socket]);
     words.extend(options);
-    Bot { sexton: Sexton::new(words).start(), directory }
+    Bot { sexton: Sexton::program(Path::new(words[0]), &words[1..]).start(), directory }
 }
 
 impl Bot {
@@ -107,7 +113,7 @@ impl Bot {
 
 /// What socat, a foreign client, gets.
 #[track_caller]
-pub(crate) fn socat(socket: &std::path::Path, said: &[u8]) -> String {
+pub(crate) fn socat(socket: &Path, said: &[u8]) -> String {
     use std::io::Write as _;
     // Without -t it would leave half a second after its input has ended.
     let mut child = Command::new("socat")

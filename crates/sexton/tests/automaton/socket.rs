@@ -112,6 +112,63 @@ fn a_thousand_clients_at_once_get_an_answer_each() {
 }
 
 #[test]
+fn whoever_waits_when_it_ends_is_told() {
+    for _ in 0..5 {
+        let mut bot = bot(
+            "{initial: A, terminal: C, states: [{tag: A}, {tag: C, shell: 'until [ -e $DIR/go ]; do sleep 0.01; done; exit 4'}]}",
+        );
+        let streams: Vec<_> = (0..50)
+            .map(|_| {
+                let mut stream = UnixStream::connect(bot.socket()).unwrap_or_else(|error| panic!("{error}"));
+                stream.write_all(b"WAIT C\n").unwrap_or_else(|error| panic!("{error}"));
+                stream
+            })
+            .collect();
+        // Whoever comes later is served later.
+        bot.wait_for_state("C");
+        fs::write(bot.path("go"), "").unwrap_or_default();
+        for mut stream in streams {
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap_or_else(|error| panic!("{error}"));
+            assert!(answer == "KO 4\n" || answer == "KO\n", "{answer:?}");
+        }
+        assert_eq!(bot.sexton.wait(), 4);
+    }
+}
+
+#[test]
+fn whoever_waits_leaves_room_for_others() {
+    let mut bot = super::starting_below(
+        &["/usr/bin/prlimit", "--nofile=100"],
+        "{initial: A, terminal: C, states: [{tag: A, force: true, next: A, shell: 'until [ -e $DIR/go ]; do sleep 0.01; done'}, {tag: C}]}",
+        &[],
+    );
+    bot.wait_for_state("A");
+    let waiting: Vec<_> = (0..40)
+        .map(|_| {
+            let mut stream = UnixStream::connect(bot.socket()).unwrap_or_else(|error| panic!("{error}"));
+            stream.write_all(b"WAIT A\n").unwrap_or_default();
+            stream
+        })
+        .collect();
+    // 100 open files are 36 places, three quarters of which may wait.
+    bot.sexton.wait_for_stderr("too many wait already");
+    assert_eq!(bot.socat("STATE"), "A\n");
+    drop(waiting);
+    // They have hung up: there is room again.
+    wait_until("room", || {
+        let mut stream = UnixStream::connect(bot.socket()).ok()?;
+        stream.write_all(b"WATCH\n").ok()?;
+        stream.set_read_timeout(Some(std::time::Duration::from_millis(50))).ok()?;
+        let said = stream.read(&mut [0; 4]);
+        said.is_err().then_some(())
+    });
+    fs::write(bot.path("go"), "").unwrap_or_default();
+    bot.socat("DIE");
+    assert_eq!(bot.sexton.wait(), 0);
+}
+
+#[test]
 fn history_and_watch_tell_of_transitions() {
     let mut bot = bot(SIMPLE);
     bot.wait_for("ran", "A\n");
@@ -145,6 +202,7 @@ fn history_and_watch_tell_of_transitions() {
 
 #[test]
 fn the_client_prints_the_answer_and_tells_ko_by_its_code() {
+    let other = bot("{initial: KOALA, terminal: C, states: [{tag: KOALA}, {tag: C}]}");
     let bot = bot(SIMPLE);
     bot.wait_for("ran", "A\n");
     let done = bot.ctl(&["STATE"]);
@@ -155,6 +213,17 @@ fn the_client_prints_the_answer_and_tells_ko_by_its_code() {
     assert_eq!((done.code, done.stdout.as_str()), (0, "OK\n"));
     assert!(bot.text("ran").contains("B {\"a\": 1}\n"));
     assert_eq!(bot.ctl(&["GOTO", "B", "two\nlines"]).code, 64);
+    // A state whose name begins like a refusal.
+    let done = other.ctl(&["STATE"]);
+    assert_eq!((done.code, done.stdout.as_str()), (0, "KOALA\n"));
+    // Somebody else's socket, where nothing is answered.
+    let silent = bot.path("silent");
+    let listener = UnixListener::bind(&silent).unwrap_or_else(|error| panic!("{error}"));
+    let hang_up = std::thread::spawn(move || listener.accept().map(drop));
+    let silent = silent.to_string_lossy().into_owned();
+    let done = crate::harness::Sexton::new(["automaton", "ctl", "-s", &silent, "STATE"]).done();
+    assert_eq!(done.code, 69, "{done:?}");
+    assert!(hang_up.join().is_ok_and(|accepted| accepted.is_ok()), "nobody came");
     let directory = testkit::private_directory();
     let nowhere = directory.path().join("none").to_string_lossy().into_owned();
     let done = crate::harness::Sexton::new(["automaton", "ctl", "-s", &nowhere, "STATE"]).done();

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::socat;
-use crate::harness::Sexton;
+use crate::harness::{SEXTON, Sexton};
 use crate::up::{With, place, up_in};
 
 const FILE: &str = "
@@ -68,6 +68,24 @@ fn a_file_of_its_own_and_a_process_will_do_too_and_a_change_is_reloaded() {
 }
 
 #[test]
+fn an_element_of_a_list_is_found_by_its_name_and_what_its_scripts_print_is_logged() {
+    let bot = "{name: bot, automaton: {socket: $DIR/sock, initial: A, terminal: C, states: [{tag: A, shell: 'echo loud'}, {tag: C}]}}";
+    let mut up =
+        up_in(place(&format!("processes: [{bot}, {{name: web, command: sleep 1000}}]\n")), &With::default());
+    up.wait_ready("bot");
+    testkit::wait_until("its log", || up.asked(&["logs", "bot"]).contains("loud").then_some(()));
+    // Somebody puts something before it, and it is started anew before the file is read again.
+    let text =
+        format!("processes: [{{name: first, command: x}}, {bot}, {{name: web, command: sleep 1000}}]\n");
+    up.rewrite(&text);
+    up.asked(&["restart", "bot"]);
+    up.wait_ready("bot");
+    assert_eq!(socat(&up.path("sock"), b"STATE\n"), "A\n");
+    up.sexton.signal(libc::SIGTERM);
+    assert_eq!(up.sexton.wait(), 0, "{}", up.sexton.stderr());
+}
+
+#[test]
 fn what_is_wrong_with_a_section_is_told_with_its_place() {
     let check = |text: &str| {
         let directory = place(text);
@@ -79,6 +97,27 @@ fn what_is_wrong_with_a_section_is_told_with_its_place() {
     {
         assert!(done.stderr.contains(part), "{part}: {}", done.stderr);
     }
+    // One that names itself, and two at one socket.
+    let done = check("automaton: sexton.yaml\nprocesses: {web: {command: x}}\n");
+    assert!(done.code == 78 && done.stderr.contains("it names another file"), "{done:?}");
+    let states = "initial: A, terminal: C, states: [{tag: A}, {tag: C}]";
+    let done = check(&format!(
+        "processes: {{a: {{automaton: {{{states}}}}}, b: {{automaton: {{{states}}}}}, c: {{replicas: 2, automaton: {{socket: c, {states}}}}}}}\n"
+    ));
+    for part in [
+        "processes.b.automaton: another automaton is asked at /var/run/automaton.sock",
+        "processes.c.automaton: it has one socket",
+    ] {
+        assert!(done.stderr.contains(part), "{part}: {}", done.stderr);
+    }
+    assert!(!done.stderr.contains("command is missing"), "{}", done.stderr);
+    // Without a file there is nothing that it could read.
+    let text = format!("automaton: {{socket: c, {states}}}\nprocesses: {{web: {{command: x}}}}\n");
+    let directory = testkit::private_directory();
+    let program = directory.path().join("process-wrapper");
+    std::os::unix::fs::symlink(SEXTON, &program).unwrap_or_else(|error| panic!("{error}"));
+    let done = Sexton::program(&program, [""; 0]).env("CONFIG", text).done();
+    assert!(done.stderr.contains("an automaton needs a file to be in"), "{}", done.stderr);
     let done = check(
         "automaton: none.yml\nprocesses: {automaton: {command: x}, web: {command: x, automaton: {}}}\n",
     );

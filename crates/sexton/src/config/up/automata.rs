@@ -1,9 +1,10 @@
 //! Sections `automaton` of a file: each becomes a process that is ourselves, running that section.
 
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::super::automaton::{self, AutomatonPlan};
+use super::super::automaton::{self, AutomatonPlan, DEFAULT_SOCKET};
 use super::super::raw::native::{File, Process, RestartPolicy};
 use super::super::raw::words::{Variables, Words};
 use super::super::read::Problem;
@@ -16,26 +17,93 @@ const DIGEST: &str = "SEXTON_AUTOMATON_DIGEST";
 
 /// Makes processes of the sections.
 pub(super) fn insert(root: &Node, path: Option<&Path>, file: &mut File, problems: &mut Vec<Problem>) {
+    let mut sections = Sections { root, path, sockets: BTreeSet::new(), problems };
     for (name, process) in &mut file.processes.0 {
         let list = matches!(root.get("processes").map(|it| &it.value), Some(Value::List(_)));
         let key = if list { index_of(root, name).map(Step::from) } else { Some(Step::from(name.as_str())) };
         let Some(key) = key.filter(|_| process.automaton.is_some()) else { continue };
         let at = [Step::from("processes"), key, Step::from(SECTION)];
         if process.command.is_some() {
-            problems.push(problem(root, &at, "it has a command too: what is to be run?"));
+            sections.problem(&at, "it has a command too: what is to be run?");
         }
-        become_automaton(root, &at, path, process, problems);
+        sections.insert(&at, &format!("processes/{name}/{SECTION}"), process);
     }
     if file.automaton.is_some() {
         let at = [Step::from(SECTION)];
         if file.processes.0.iter().any(|(name, _)| name == SECTION) {
-            problems.push(problem(root, &at, "there is a process 'automaton' already"));
+            sections.problem(&at, "there is a process 'automaton' already");
         }
         let mut process = Process::default();
         process.more.at = at.to_vec();
-        become_automaton(root, &at, path, &mut process, problems);
+        sections.insert(&at, SECTION, &mut process);
         file.processes.0.push((SECTION.to_owned(), process));
     }
+}
+
+struct Sections<'a> {
+    root: &'a Node,
+    path: Option<&'a Path>,
+    /// Where those so far are asked.
+    sockets: BTreeSet<PathBuf>,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Sections<'_> {
+    fn problem(&mut self, at: &[Step], message: impl Into<String>) {
+        self.problems.push(problem(self.root, at, message));
+    }
+
+    /// Makes a process of the section there; `way` is how ourselves are told of it.
+    fn insert(&mut self, at: &[Step], way: &str, process: &mut Process) {
+        // Whatever is wrong with it: nobody is asked for a command.
+        process.command = Some(Words(vec![SECTION.to_owned()]));
+        let Some(path) = self.path else {
+            self.problem(at, "an automaton needs a file to be in: it reads its section by itself");
+            return;
+        };
+        let plan = match check(self.root, at, path) {
+            Ok(plan) => plan,
+            Err(found) => return self.problems.extend(found),
+        };
+        let socket = plan.socket.clone().unwrap_or_else(|| DEFAULT_SOCKET.into());
+        if process.replicas.is_some_and(|replicas| replicas > 1) {
+            self.problem(at, "it has one socket, and can have no replicas");
+        }
+        if !self.sockets.insert(socket.clone()) {
+            let message =
+                format!("another automaton is asked at {}: expected a socket for each", socket.display());
+            self.problem(at, message);
+        }
+        let words = [
+            ourselves().to_string_lossy().into_owned(),
+            SECTION.to_owned(),
+            std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned(),
+            "--section".to_owned(),
+            way.to_owned(),
+            // Whatever the environment says: two may have the same.
+            "--socket".to_owned(),
+            socket.to_string_lossy().into_owned(),
+            "--port".to_owned(),
+            "none".to_owned(),
+            "--log-format".to_owned(),
+            "logfmt".to_owned(),
+            // What scripts print is logged as what other processes print.
+            "--debug".to_owned(),
+        ];
+        // What looks like a variable is none.
+        process.command = Some(Words(words.map(|word| word.replace('$', "$$")).to_vec()));
+        process.restart_policy = process.restart_policy.or(Some(RestartPolicy::OnFailure));
+        process.notify = process.notify.take().or_else(|| Some("systemd".to_owned()));
+        let mut hasher = DefaultHasher::new();
+        format!("{plan:?}").hash(&mut hasher);
+        let digest = (DIGEST.to_owned(), Some(format!("{:016x}", hasher.finish())));
+        process.env.get_or_insert_with(|| Variables(Vec::new())).0.push(digest);
+    }
+}
+
+/// The program that we are. It may have been replaced since it was started; then it has no name any more.
+fn ourselves() -> PathBuf {
+    std::env::current_exe().ok().filter(|path| path.exists()).unwrap_or_else(|| "/proc/self/exe".into())
 }
 
 fn index_of(root: &Node, name: &str) -> Option<usize> {
@@ -47,51 +115,8 @@ fn problem(root: &Node, at: &[Step], message: impl Into<String>) -> Problem {
     Problem { place: root.place_of(at), path: dotted(at), message: message.into() }
 }
 
-fn become_automaton(
-    root: &Node,
-    at: &[Step],
-    path: Option<&Path>,
-    process: &mut Process,
-    problems: &mut Vec<Problem>,
-) {
-    let plan = match check(root, at, path) {
-        Ok(plan) => plan,
-        Err(found) => {
-            problems.extend(found);
-            None
-        }
-    };
-    let way: Vec<String> = at
-        .iter()
-        .map(|step| match step {
-            Step::Key(key) => key.clone(),
-            Step::Index(index) => index.to_string(),
-        })
-        .collect();
-    let own = std::env::current_exe().unwrap_or_default();
-    let file = path.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
-    let words = [
-        own.to_string_lossy().into_owned(),
-        SECTION.to_owned(),
-        file.unwrap_or_default().to_string_lossy().into_owned(),
-        "--section".to_owned(),
-        way.join("/"),
-        "--port".to_owned(),
-        "none".to_owned(),
-        "--log-format".to_owned(),
-        "logfmt".to_owned(),
-    ];
-    // What looks like a variable is none.
-    process.command = Some(Words(words.map(|word| word.replace('$', "$$")).to_vec()));
-    process.restart_policy = process.restart_policy.or(Some(RestartPolicy::OnFailure));
-    process.notify = process.notify.take().or_else(|| Some("systemd".to_owned()));
-    let mut hasher = DefaultHasher::new();
-    format!("{plan:?}").hash(&mut hasher);
-    let digest = (DIGEST.to_owned(), Some(format!("{:016x}", hasher.finish())));
-    process.env.get_or_insert_with(|| Variables(Vec::new())).0.push(digest);
-}
-
-fn check(root: &Node, at: &[Step], path: Option<&Path>) -> Result<Option<AutomatonPlan>, Vec<Problem>> {
+fn check(root: &Node, at: &[Step], path: &Path) -> Result<AutomatonPlan, Vec<Problem>> {
+    let unreachable = || vec![problem(root, at, "expected initial, terminal and states")];
     let mut node = root;
     for step in at {
         let next = match (step, &node.value) {
@@ -99,15 +124,14 @@ fn check(root: &Node, at: &[Step], path: Option<&Path>) -> Result<Option<Automat
             (Step::Index(index), Value::List(items)) => items.get(*index),
             (Step::Index(_), _) => None,
         };
-        let Some(next) = next else { return Ok(None) };
-        node = next;
+        node = next.ok_or_else(unreachable)?;
     }
     match node.text().filter(|_| !node.is_null()) {
-        None => automaton::resolve(node, at).map(Some),
+        None => automaton::resolve(node, at),
         Some(name) => {
-            let directory = path.and_then(Path::parent).unwrap_or(Path::new(""));
+            let directory = path.parent().unwrap_or(Path::new(""));
             let told = |problem: String| vec![self::problem(root, at, problem)];
-            automaton::load(&directory.join(name), None).map(Some).map_err(|error| told(error.to_string()))
+            automaton::load_referred(&directory.join(name)).map_err(|error| told(error.to_string()))
         }
     }
 }
