@@ -114,6 +114,24 @@ struct Over {
     until: Instant,
 }
 
+/// What is said to whoever is above us: where we are, and whence we have come.
+fn status(tag: &str, from: Option<&str>) -> String {
+    from.map_or_else(|| format!("state {tag}"), |from| format!("state {tag}, from {from}"))
+}
+
+/// The same, read by whoever is above us. A tag holds no blank.
+#[must_use]
+pub fn read_status(text: &str) -> Option<(&str, Option<&str>)> {
+    let words = text.strip_prefix("state ")?;
+    Some(words.split_once(", from ").map_or((words, None), |(tag, from)| (tag, Some(from))))
+}
+
+/// How a transition is told.
+#[must_use]
+pub fn entered(tag: &str, from: Option<&str>) -> String {
+    from.map_or_else(|| format!("entered {tag}"), |from| format!("entered {tag} from {from}"))
+}
+
 /// What is shown before anything has happened.
 #[must_use]
 pub fn first_view() -> View {
@@ -363,15 +381,16 @@ impl Driver {
         // Nobody follows: nobody hears.
         let _ = self.told.as_ref().map(|told| told.send(line.into()));
         let tag = self.tag(transition.to).to_owned();
-        let from = transition.from.map(|from| format!(" from {}", self.tag(from))).unwrap_or_default();
-        self.tell("entered", &format!("entered {tag}{from}"));
+        let from = transition.from.map(|from| self.tag(from));
+        let status = status(&tag, from);
+        self.tell("entered", &entered(&tag, from));
         self.parts.hub.metrics.entered(&self.parts.name, &tag);
         if self.machine.is_ending() {
-            self.parts.notify.stopping(&format!("state {tag}"));
+            self.parts.notify.stopping(&status);
         } else if transition.number == 1 {
-            self.parts.notify.ready(&format!("state {tag}"));
+            self.parts.notify.ready(&status);
         } else {
-            self.parts.notify.status(&format!("state {tag}"));
+            self.parts.notify.status(&status);
         }
     }
 

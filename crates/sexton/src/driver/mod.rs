@@ -35,6 +35,7 @@ use tokio::time::{Instant, sleep_until};
 use requests::in_words;
 
 use crate::announce::Said;
+use crate::automaton;
 use crate::clock::Clock;
 use crate::config::environment::Real;
 use crate::config::up::{Action, Beside, Check, ProcessPlan, Source, UpPlan};
@@ -516,16 +517,18 @@ impl Driver {
         for word in words {
             self.feed(Event::Said(run, word));
         }
-        let automaton = self.is_automaton(run);
+        let is_automaton = self.is_automaton(run);
         if let (Some(status), Some(id)) = (status, self.pod.job_of(run))
             && let Some(job) = self.jobs.get_mut(&id)
         {
             let name = Arc::clone(&job.constants.name);
-            let entered = status.strip_prefix("state ").map(str::to_owned);
-            job.said = Some(status);
             self.shown_anew.insert(id);
-            if let (true, Some(state)) = (automaton, entered) {
-                self.entered(&name, run, &state);
+            match automaton::read_status(&status).filter(|_| is_automaton) {
+                Some((tag, from)) => {
+                    job.said = Some(format!("state {tag}"));
+                    self.entered(&name, run, tag, from);
+                }
+                None => job.said = Some(status),
             }
         }
     }
@@ -536,8 +539,8 @@ impl Driver {
     }
 
     /// An automaton tells of each state that it enters.
-    fn entered(&self, name: &str, run: RunId, state: &str) {
-        self.hub.metrics.entered(name, state);
+    fn entered(&self, name: &str, run: RunId, tag: &str, from: Option<&str>) {
+        self.hub.metrics.entered(name, tag);
         self.hub.tell(Change {
             number: 0,
             at: String::new(),
@@ -546,7 +549,7 @@ impl Driver {
             pid: self.groups.pid(run),
             event: "entered",
             cause: None,
-            message: format!("entered {state}"),
+            message: automaton::entered(tag, from),
         });
     }
 

@@ -38,7 +38,12 @@ pub(crate) fn bot(text: &str) -> Bot {
 
 pub(crate) fn bot_with(text: &str, options: &[&str]) -> Bot {
     let bot = starting(text, options);
-    wait_until(&format!("the socket: {}", bot.sexton.stderr()), || bot.socket().exists().then_some(()));
+    // It is there a moment before it can be connected to: flag `__SO_ACCEPTCON` in the kernel.
+    let path = bot.socket().to_string_lossy().into_owned();
+    wait_until(&format!("the socket: {}", bot.sexton.stderr()), || {
+        let sockets = fs::read_to_string("/proc/net/unix").unwrap_or_default();
+        sockets.lines().any(|line| line.ends_with(&path) && line.contains(" 00010000 ")).then_some(())
+    });
     bot
 }
 

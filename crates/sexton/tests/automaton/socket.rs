@@ -219,11 +219,14 @@ fn the_client_prints_the_answer_and_tells_ko_by_its_code() {
     // Somebody else's socket, where nothing is answered.
     let silent = bot.path("silent");
     let listener = UnixListener::bind(&silent).unwrap_or_else(|error| panic!("{error}"));
-    let hang_up = std::thread::spawn(move || listener.accept().map(drop));
+    let hang_up = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept()?;
+        stream.read_to_string(&mut String::new())
+    });
     let silent = silent.to_string_lossy().into_owned();
     let done = crate::harness::Sexton::new(["automaton", "ctl", "-s", &silent, "STATE"]).done();
-    assert_eq!(done.code, 69, "{done:?}");
-    assert!(hang_up.join().is_ok_and(|accepted| accepted.is_ok()), "nobody came");
+    assert!(done.code == 69 && done.stderr.contains("has hung up without an answer"), "{done:?}");
+    assert!(hang_up.join().is_ok_and(|said| said.is_ok_and(|length| length == 6)), "nobody came");
     let directory = testkit::private_directory();
     let nowhere = directory.path().join("none").to_string_lossy().into_owned();
     let done = crate::harness::Sexton::new(["automaton", "ctl", "-s", &nowhere, "STATE"]).done();

@@ -27,7 +27,7 @@ fn its_state_is_part_of_status_metrics_events_and_why() {
     assert_eq!(socat(&socket, b"WAIT B x\n"), "OK\n");
     up.wait_until("automaton", "in state B", |it| it["said"] == "state B");
     assert!(up.asked(&["status"]).contains("running: state B"), "{}", up.asked(&["status"]));
-    assert!(up.asked(&["why", "automaton"]).contains("entered B"));
+    assert!(up.asked(&["why", "automaton"]).contains("entered B from A"));
     assert!(up.asked(&["events"]).contains("entered A"));
     let metrics = up.sexton.get("/metrics").body;
     assert!(metrics.contains("sexton_automaton_state{process=\"automaton\",state=\"B\"} 1"), "{metrics}");
