@@ -16,7 +16,7 @@ use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, flock};
 
 use super::directory;
 use super::tombstone::{LARGEST, Tombstone};
-use crate::clock::Clock;
+use crate::clock::of_day_by;
 
 /// Everybody may read it, whatever our umask is.
 const MODE: u32 = 0o644;
@@ -81,14 +81,13 @@ impl Carver {
         &mut self,
         stone: &Stone,
         mourns: BTreeSet<(String, String)>,
-        clock: Clock,
+        moment: (engine::Time, Timestamp),
     ) -> io::Result<()> {
         let before = &self.stone;
         let born_again = before.died.is_some() && stone.died.is_none();
-        let moment = (clock.now(), Timestamp::now());
         // A time of day is fixed when it is first told, also when the system's clock is set later.
         let day = |at: Option<engine::Time>, known: Option<Timestamp>| {
-            at.and_then(|at| known.filter(|_| !born_again).or_else(|| clock.of_day_by(at, moment)))
+            at.and_then(|at| known.filter(|_| !born_again).or_else(|| of_day_by(at, moment)))
         };
         let death = stone.died.as_ref();
         self.stone = Tombstone {

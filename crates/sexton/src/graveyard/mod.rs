@@ -35,7 +35,7 @@ use std::time::Duration;
 use engine::{JobId, PeerEnd, Sighting, Stone};
 use thiserror::Error;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::words::describe;
 use carver::Carver;
 use name::PeerName;
@@ -129,6 +129,7 @@ pub enum GraveyardError {
 pub struct Graveyard {
     plan: PodPlan,
     clock: Clock,
+    moment: Moment,
     /// By the name of the tombstone.
     carvers: BTreeMap<String, Carver>,
     /// The tombstone of a process; None: of the whole.
@@ -184,6 +185,7 @@ impl Graveyard {
             known: BTreeMap::new(),
             plan,
             clock,
+            moment: Moment::default(),
         };
         if let Some(name) = this.plan.name.clone() {
             let (carver, before) = this.open(&name)?;
@@ -289,7 +291,9 @@ impl Graveyard {
         let mourns = self.mourns(stone.died.is_some());
         let Some(carver) = self.carvers.get_mut(name) else { return Ok(()) };
         let path = carver.path().to_owned();
-        carver.carve(stone, mourns, self.clock).map_err(|source| GraveyardError::Carve { path, source })
+        carver
+            .carve(stone, mourns, self.moment.look(self.clock))
+            .map_err(|source| GraveyardError::Carve { path, source })
     }
 
     /// A process is not planned any more, and has ended.
