@@ -9,11 +9,13 @@
 //! * [`protocol`]: the line that a client sends
 //! * [`socket`]: clients, each of whom holds up nobody
 //! * [`graph`]: the machine as a drawing
+//! * [`status`]: what is said to whoever is above us
 //! * [`Driver`]: facts to the machine, its wishes to the system
 
 pub mod graph;
 pub mod protocol;
 pub mod socket;
+pub mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -112,24 +114,6 @@ struct Over {
     look_at: Instant,
     /// When that is no longer waited for.
     until: Instant,
-}
-
-/// What is said to whoever is above us: where we are, and whence we have come.
-fn status(tag: &str, from: Option<&str>) -> String {
-    from.map_or_else(|| format!("state {tag}"), |from| format!("state {tag}, from {from}"))
-}
-
-/// The same, read by whoever is above us. A tag holds no blank.
-#[must_use]
-pub fn read_status(text: &str) -> Option<(&str, Option<&str>)> {
-    let words = text.strip_prefix("state ")?;
-    Some(words.split_once(", from ").map_or((words, None), |(tag, from)| (tag, Some(from))))
-}
-
-/// How a transition is told.
-#[must_use]
-pub fn entered(tag: &str, from: Option<&str>) -> String {
-    from.map_or_else(|| format!("entered {tag}"), |from| format!("entered {tag} from {from}"))
 }
 
 /// What is shown before anything has happened.
@@ -382,8 +366,8 @@ impl Driver {
         let _ = self.told.as_ref().map(|told| told.send(line.into()));
         let tag = self.tag(transition.to).to_owned();
         let from = transition.from.map(|from| self.tag(from));
-        let status = status(&tag, from);
-        self.tell("entered", &entered(&tag, from));
+        let status = status::write(&tag, from);
+        self.tell("entered", &status::entered(&tag, from));
         self.parts.hub.metrics.entered(&self.parts.name, &tag);
         if self.machine.is_ending() {
             self.parts.notify.stopping(&status);

@@ -523,7 +523,7 @@ impl Driver {
         {
             let name = Arc::clone(&job.constants.name);
             self.shown_anew.insert(id);
-            match automaton::read_status(&status).filter(|_| is_automaton) {
+            match automaton::status::read(&status).filter(|_| is_automaton) {
                 Some((tag, from)) => {
                     job.said = Some(format!("state {tag}"));
                     self.entered(&name, run, tag, from);
@@ -549,7 +549,7 @@ impl Driver {
             pid: self.groups.pid(run),
             event: "entered",
             cause: None,
-            message: automaton::entered(tag, from),
+            message: automaton::status::entered(tag, from),
         });
     }
 
