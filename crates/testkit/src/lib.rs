@@ -4,9 +4,13 @@
 //! * [`private_directory`]: each test has its own
 //! * [`child`]: the program `testkit-child`, which behaves as badly as it is told
 //! * [`http`]: a client that shows everything
+//! * [`net`]: networks that can be cut
+//! * [`servers`]: real ones: etcd, databases, brokers
 //! * [`tree`]: who descends from whom
 
 pub mod http;
+pub mod net;
+pub mod servers;
 pub mod tree;
 
 use std::env;

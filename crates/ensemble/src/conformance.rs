@@ -1,0 +1,318 @@
+//! What every store has to do, as tests for any backend. Each of them works below a prefix of its own, so that all can
+//! run against one store. They panic, since a test has no better use for a failure.
+
+use std::time::Duration;
+
+use futures_util::stream::StreamExt as _;
+use tokio::time::{Instant, timeout};
+
+use crate::lock::{Acquired, Holder, Locks};
+use crate::store::{
+    Change, Changes, Committed, Condition, Entry, Lease, LeaseId, Revision, Store, StoreError, Transaction,
+    Watch, Write,
+};
+use std::sync::Arc;
+
+/// Longer than anything that works takes, however busy the machine is.
+const LIMIT: Duration = Duration::from_secs(30);
+/// The shortest lease that every backend can have: etcd rounds up to its election timeout and a half.
+const SHORT: Duration = Duration::from_secs(1);
+
+/// Everything, one after the other.
+pub async fn all(store: &Arc<dyn Store>, prefix: &str) {
+    values_are_kept(&**store, &format!("{prefix}values/")).await;
+    conditions_hold_or_nothing_is_done(&**store, &format!("{prefix}conditions/")).await;
+    of_many_that_want_the_same_one_wins(&**store, &format!("{prefix}race/")).await;
+    lists_come_in_pages(&**store, &format!("{prefix}pages/")).await;
+    a_watch_sees_every_change_in_order(&**store, &format!("{prefix}watch/")).await;
+    a_watch_begins_in_the_past(&**store, &format!("{prefix}past/")).await;
+    a_lease_that_lapses_takes_its_entries_along(&**store, &format!("{prefix}lapse/")).await;
+    a_lease_that_is_kept_alive_stays(&**store, &format!("{prefix}alive/")).await;
+    a_revoked_lease_is_gone(&**store, &format!("{prefix}revoke/")).await;
+    a_lock_has_one_holder_and_rising_numbers(store, &format!("{prefix}lock/")).await;
+}
+
+/// What was put is there, with its revisions, until it is deleted.
+pub async fn values_are_kept(store: &dyn Store, prefix: &str) {
+    let key = format!("{prefix}a");
+    assert_eq!(store.get(&key).await, Ok(None));
+    let first = put(store, &key, "one", None).await;
+    let second = put(store, &key, "two", None).await;
+    assert!(second > first);
+    let bytes: Vec<u8> = (0..=255).collect();
+    let other = format!("{prefix}b");
+    let third =
+        commit(store, vec![], vec![Write::Put { key: other.clone(), value: bytes.clone(), lease: None }])
+            .await;
+    assert!(third > second);
+    let entry = entry(store, &key).await;
+    assert_eq!((entry.value.as_slice(), entry.created, entry.changed), (&b"two"[..], first, second));
+    assert_eq!(entry_of(store, &other).await.map(|entry| entry.value), Some(bytes));
+    let gone = commit(store, vec![], vec![Write::Delete(key.clone())]).await;
+    assert!(gone > third);
+    assert_eq!(store.get(&key).await, Ok(None));
+    let again = put(store, &key, "three", None).await;
+    assert_eq!(self::entry(store, &key).await.created, again, "it is a new entry");
+}
+
+/// A transaction does all, if all its conditions hold, or nothing.
+pub async fn conditions_hold_or_nothing_is_done(store: &dyn Store, prefix: &str) {
+    let (a, b) = (format!("{prefix}a"), format!("{prefix}b"));
+    let created =
+        commit(store, vec![Condition::Absent(a.clone())], vec![value(&a, "1"), value(&b, "1")]).await;
+    assert_eq!(entry(store, &a).await.changed, entry(store, &b).await.changed, "one write");
+    let refused = try_commit(
+        store,
+        vec![Condition::Absent(b.clone()), Condition::Absent(a.clone())],
+        vec![value(&a, "2")],
+    );
+    let Committed::Refused(found) = refused.await else { panic!("it was done") };
+    assert_eq!(found.iter().flatten().map(|entry| entry.key.as_str()).collect::<Vec<_>>(), [&b, &a]);
+    assert_eq!(entry(store, &a).await.value, b"1");
+    let changed = commit(store, vec![Condition::Unchanged(a.clone(), created)], vec![value(&a, "2")]).await;
+    for condition in [
+        Condition::Unchanged(a.clone(), created),
+        Condition::Since(a.clone(), changed),
+        Condition::Since(format!("{prefix}none"), created),
+    ] {
+        let refused =
+            try_commit(store, vec![condition.clone()], vec![value(&b, "3"), Write::Delete(a.clone())]).await;
+        assert!(matches!(refused, Committed::Refused(_)), "{condition:?}");
+    }
+    assert_eq!(entry(store, &b).await.value, b"1");
+    commit(store, vec![Condition::Since(a.clone(), created)], vec![Write::Delete(a.clone()), value(&b, "4")])
+        .await;
+    assert_eq!((store.get(&a).await, entry(store, &b).await.value), (Ok(None), b"4".to_vec()));
+}
+
+/// Of many transactions that cannot all be done, one is.
+pub async fn of_many_that_want_the_same_one_wins(store: &dyn Store, prefix: &str) {
+    let key = format!("{prefix}a");
+    let attempts = (0..20).map(|number| {
+        let wanted = Transaction {
+            conditions: vec![Condition::Absent(key.clone())],
+            writes: vec![value(&key, &number.to_string())],
+        };
+        async move { (number, store.commit(wanted).await) }
+    });
+    let results = futures_util::future::join_all(attempts).await;
+    let winners: Vec<_> = results
+        .iter()
+        .filter(|(_, result)| matches!(result, Ok(Committed::Done(_))))
+        .map(|(number, _)| number)
+        .collect();
+    let [winner] = winners[..] else { panic!("{results:?}") };
+    assert_eq!(entry(store, &key).await.value, winner.to_string().into_bytes());
+}
+
+/// Pages show all, in order, and nothing beside the prefix.
+pub async fn lists_come_in_pages(store: &dyn Store, prefix: &str) {
+    let below = format!("{prefix}in/");
+    put(store, &format!("{prefix}in"), "before", None).await;
+    put(store, &format!("{prefix}in0"), "behind", None).await;
+    let mut newest = Revision(0);
+    for number in 0..25 {
+        newest = put(store, &format!("{below}{number:02}"), "x", None).await;
+    }
+    let (mut keys, mut after, mut pages) = (Vec::new(), None::<String>, 0);
+    loop {
+        let page = store.list(&below, after.as_deref(), 10).await.unwrap_or_else(|error| panic!("{error}"));
+        assert!(page.revision >= newest && page.entries.len() <= 10);
+        after = page.entries.last().map(|entry| entry.key.clone());
+        keys.extend(page.entries.into_iter().map(|entry| entry.key));
+        pages += 1;
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(pages, 3);
+    assert_eq!(keys, (0..25).map(|number| format!("{below}{number:02}")).collect::<Vec<_>>());
+    let all = store.list(&below, None, 25).await.unwrap_or_else(|error| panic!("{error}"));
+    assert!(!all.more && all.entries.len() == 25);
+}
+
+/// A watch tells all changes of its prefix, those of one write together, in order, and nothing else.
+pub async fn a_watch_sees_every_change_in_order(store: &dyn Store, prefix: &str) {
+    let (a, b) = (format!("{prefix}in/a"), format!("{prefix}in/b"));
+    let before = put(store, &a, "before", None).await;
+    let mut watch = store.watch(&format!("{prefix}in/"), before);
+    let both = commit(store, vec![], vec![value(&a, "1"), value(&b, "1")]).await;
+    put(store, &format!("{prefix}beside"), "x", None).await;
+    let deleted = commit(store, vec![], vec![Write::Delete(a.clone())]).await;
+    let mut last = Revision(0);
+    for number in 0..50 {
+        last = put(store, &b, &number.to_string(), None).await;
+    }
+    let first = next(&mut watch).await;
+    assert_eq!(first.revision, both);
+    let keys: Vec<_> = first.changes.iter().map(Change::key).collect();
+    assert_eq!(keys, [&a, &b]);
+    let second = next(&mut watch).await;
+    assert_eq!((second.revision, second.changes), (deleted, vec![Change::Deleted(a.clone())]));
+    let mut told = deleted;
+    for number in 0..50 {
+        let changes = next(&mut watch).await;
+        assert!(changes.revision > told);
+        told = changes.revision;
+        let [Change::Put(entry)] = &changes.changes[..] else { panic!("{changes:?}") };
+        assert_eq!(entry.value, number.to_string().into_bytes());
+        assert_eq!(entry.changed, told);
+    }
+    assert_eq!(told, last);
+}
+
+/// A watch from an earlier revision tells what has been since, and goes on.
+pub async fn a_watch_begins_in_the_past(store: &dyn Store, prefix: &str) {
+    let key = format!("{prefix}a");
+    let start = put(store, &key, "0", None).await;
+    let mut expected = Vec::new();
+    for number in 1..5 {
+        expected.push(put(store, &key, &number.to_string(), None).await);
+    }
+    let mut watch = store.watch(prefix, start);
+    let mut told = Vec::new();
+    for _ in 1..5 {
+        told.push(next(&mut watch).await.revision);
+    }
+    assert_eq!(told, expected);
+    let later = put(store, &key, "later", None).await;
+    assert_eq!(next(&mut watch).await.revision, later);
+}
+
+/// Entries of a lease go with it, and that is told like any other change; not before its time.
+pub async fn a_lease_that_lapses_takes_its_entries_along(store: &dyn Store, prefix: &str) {
+    let (a, b) = (format!("{prefix}a"), format!("{prefix}b"));
+    let begun = Instant::now();
+    let lease = grant(store, SHORT).await;
+    assert!(lease.ttl >= SHORT);
+    let put_at = commit(
+        store,
+        vec![],
+        vec![
+            Write::Put { key: a.clone(), value: b"x".to_vec(), lease: Some(lease.id) },
+            Write::Put { key: b.clone(), value: b"x".to_vec(), lease: None },
+        ],
+    )
+    .await;
+    assert_eq!(entry(store, &a).await.lease, Some(lease.id));
+    let mut watch = store.watch(prefix, put_at);
+    let changes = next(&mut watch).await;
+    assert!(begun.elapsed() >= SHORT, "it lapsed after {:?}", begun.elapsed());
+    assert_eq!(changes.changes, vec![Change::Deleted(a.clone())]);
+    assert!(changes.revision > put_at);
+    assert_eq!(store.get(&a).await, Ok(None));
+    assert_eq!(entry(store, &b).await.value, b"x");
+    assert_eq!(store.keep_alive(lease.id).await, Err(StoreError::LeaseGone(lease.id)));
+    let bound = Write::Put { key: a, value: Vec::new(), lease: Some(lease.id) };
+    let refused = store.commit(Transaction { conditions: vec![], writes: vec![bound] }).await;
+    assert_eq!(refused, Err(StoreError::LeaseGone(lease.id)));
+}
+
+/// A lease that is kept alive lasts as long as that; an entry that was put anew without it stays.
+pub async fn a_lease_that_is_kept_alive_stays(store: &dyn Store, prefix: &str) {
+    let (a, b) = (format!("{prefix}a"), format!("{prefix}b"));
+    let lease = grant(store, SHORT).await;
+    put(store, &a, "x", Some(lease.id)).await;
+    put(store, &b, "x", Some(lease.id)).await;
+    put(store, &b, "y", None).await;
+    let begun = Instant::now();
+    while begun.elapsed() < lease.ttl * 2 {
+        let left = store.keep_alive(lease.id).await.unwrap_or_else(|error| panic!("{error}"));
+        assert!(left >= SHORT);
+        assert_eq!(entry(store, &a).await.value, b"x");
+        tokio::time::sleep(lease.ttl / 4).await;
+    }
+    let mut watch = store.watch(prefix, entry(store, &b).await.changed);
+    assert_eq!(next(&mut watch).await.changes, vec![Change::Deleted(a)]);
+    assert_eq!(entry(store, &b).await.value, b"y");
+}
+
+/// A lease that is revoked is gone at once; to do it again does no harm.
+pub async fn a_revoked_lease_is_gone(store: &dyn Store, prefix: &str) {
+    let key = format!("{prefix}a");
+    let lease = grant(store, Duration::from_secs(60)).await;
+    let put_at = put(store, &key, "x", Some(lease.id)).await;
+    let mut watch = store.watch(prefix, put_at);
+    assert_eq!(store.revoke(lease.id).await, Ok(()));
+    assert_eq!(store.get(&key).await, Ok(None));
+    assert_eq!(next(&mut watch).await.changes, vec![Change::Deleted(key)]);
+    assert_eq!(store.revoke(lease.id).await, Ok(()));
+    assert_eq!(store.keep_alive(lease.id).await, Err(StoreError::LeaseGone(lease.id)));
+    let other = grant(store, Duration::from_secs(60)).await;
+    assert_ne!(other.id, lease.id);
+    assert_eq!(store.revoke(LeaseId(u64::MAX >> 1)).await, Ok(()));
+    assert_eq!(store.revoke(other.id).await, Ok(()));
+}
+
+/// Locks: one holder, the next when it gives up or lapses, and a number that rises.
+pub async fn a_lock_has_one_holder_and_rising_numbers(store: &Arc<dyn Store>, prefix: &str) {
+    let locks = Locks::new(Arc::clone(store), prefix);
+    let name = |value: &str| Holder { value: value.to_owned(), ..Holder::default() };
+    let (now, soon) = (Instant::now, || Instant::now() + LIMIT);
+    let acquire = async |who: &str, until: Instant| {
+        locks.acquire("l", &name(who), SHORT, until).await.unwrap_or_else(|error| panic!("{error}"))
+    };
+    let Acquired::Held { lease, fence: first, ttl } = acquire("one", now()).await else { panic!() };
+    let Acquired::Taken(taken) = acquire("two", now()).await else { panic!("two holders") };
+    assert_eq!((taken.name.as_str(), taken.holder.value.as_str(), taken.fence), ("l", "one", first));
+    assert_eq!(locks.list().await.unwrap_or_default(), vec![taken]);
+    // A name that begins alike is another lock.
+    let beside = locks.acquire("l2", &name("x"), SHORT, now()).await;
+    assert!(matches!(beside, Ok(Acquired::Held { .. })), "{beside:?}");
+    let (released, waited) = tokio::join!(
+        async {
+            locks.keep_alive(lease).await.unwrap_or_else(|error| panic!("{error}"));
+            locks.release(lease).await
+        },
+        acquire("two", soon())
+    );
+    assert_eq!(released, Ok(()));
+    let Acquired::Held { fence: second, .. } = waited else { panic!("{waited:?}") };
+    assert!(second > first);
+    // The second is not kept alive.
+    let begun = Instant::now();
+    let Acquired::Held { fence: third, lease, .. } = acquire("three", soon()).await else { panic!() };
+    assert!(third > second && begun.elapsed() < ttl * 10);
+    assert_eq!(locks.release(lease).await, Ok(()));
+}
+
+/// The next change of a watch.
+pub async fn next(watch: &mut Watch) -> Changes {
+    match timeout(LIMIT, watch.next()).await {
+        Ok(Some(Ok(changes))) => changes,
+        other => panic!("no change: {other:?}"),
+    }
+}
+
+/// Puts a value, whatever is there.
+pub async fn put(store: &dyn Store, key: &str, text: &str, lease: Option<LeaseId>) -> Revision {
+    commit(store, vec![], vec![Write::Put { key: key.to_owned(), value: text.into(), lease }]).await
+}
+
+/// What is at a key.
+pub async fn entry_of(store: &dyn Store, key: &str) -> Option<Entry> {
+    store.get(key).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+async fn entry(store: &dyn Store, key: &str) -> Entry {
+    entry_of(store, key).await.unwrap_or_else(|| panic!("nothing at {key}"))
+}
+
+async fn grant(store: &dyn Store, ttl: Duration) -> Lease {
+    store.grant(ttl).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+async fn commit(store: &dyn Store, conditions: Vec<Condition>, writes: Vec<Write>) -> Revision {
+    match try_commit(store, conditions, writes).await {
+        Committed::Done(revision) => revision,
+        Committed::Refused(found) => panic!("refused: {found:?}"),
+    }
+}
+
+async fn try_commit(store: &dyn Store, conditions: Vec<Condition>, writes: Vec<Write>) -> Committed {
+    store.commit(Transaction { conditions, writes }).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn value(key: &str, text: &str) -> Write {
+    Write::Put { key: key.to_owned(), value: text.into(), lease: None }
+}

@@ -1,0 +1,413 @@
+//! What an embedded store holds, and what each request makes of it. Pure: time comes in, what has to be on disk goes
+//! out.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
+use std::time::Duration;
+
+use crate::store::{
+    Change, Changes, Committed, Condition, Entry, Lease, LeaseId, Page, Revision, StoreError, Transaction,
+    Write,
+};
+
+/// How many writes are remembered for those who watch from an earlier revision on.
+pub(super) const HISTORY: usize = 10_000;
+
+/// Something that has to be on disk before anybody is told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ToDisk {
+    Entry(Entry),
+    NoEntry(String),
+    Lease(Lease),
+    NoLease(LeaseId),
+}
+
+/// A lease and since when it has not been heard of.
+#[derive(Debug, Clone)]
+struct Living {
+    ttl: Duration,
+    lapses: Duration,
+    keys: BTreeSet<String>,
+}
+
+/// All that is there. Times are since the store was opened.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) revision: Revision,
+    /// The number of the newest lease.
+    pub(super) newest_lease: u64,
+    entries: BTreeMap<String, Entry>,
+    leases: BTreeMap<LeaseId, Living>,
+    by_lapse: BTreeSet<(Duration, LeaseId)>,
+    history: VecDeque<Changes>,
+    /// What the requests since the last [`take`](Self::take) have changed.
+    to_disk: Vec<ToDisk>,
+    told: Vec<Changes>,
+}
+
+impl State {
+    /// As it was on disk. Leases are as if they had just been kept alive: nobody could while we were not there.
+    pub(super) fn loaded(
+        revision: Revision,
+        newest_lease: u64,
+        entries: Vec<Entry>,
+        leases: Vec<Lease>,
+        now: Duration,
+    ) -> Self {
+        let mut state = Self { revision, newest_lease, ..Self::default() };
+        for lease in leases {
+            state.insert_lease(lease, now);
+        }
+        for entry in entries {
+            if let Some(lease) = entry.lease.and_then(|lease| state.leases.get_mut(&lease)) {
+                lease.keys.insert(entry.key.clone());
+            }
+            state.entries.insert(entry.key.clone(), entry);
+        }
+        state
+    }
+
+    /// When the next lease lapses.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.by_lapse.first().map(|(at, _)| *at)
+    }
+
+    /// What has to be on disk, and what is told to those who watch when it is.
+    pub(super) fn take(&mut self) -> (Vec<ToDisk>, Vec<Changes>) {
+        (std::mem::take(&mut self.to_disk), std::mem::take(&mut self.told))
+    }
+
+    /// The newest write that those who watch have been told of.
+    pub(super) fn told_up_to(&self) -> Revision {
+        self.told.first().map_or(self.revision, |first| Revision(first.revision.0 - 1))
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<Entry> {
+        self.entries.get(key).cloned()
+    }
+
+    pub(super) fn list(&self, prefix: &str, after: Option<&str>, most: usize) -> Page {
+        let from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        let mut found = self
+            .entries
+            .range::<str, _>((from, Bound::Unbounded))
+            .map(|(_, entry)| entry)
+            .take_while(|entry| entry.key.starts_with(prefix));
+        let entries: Vec<_> = found.by_ref().take(most).cloned().collect();
+        Page { entries, more: found.next().is_some(), revision: self.revision }
+    }
+
+    pub(super) fn commit(&mut self, transaction: Transaction) -> Result<Committed, StoreError> {
+        let mut written = BTreeSet::new();
+        for write in &transaction.writes {
+            let (Write::Put { key, .. } | Write::Delete(key)) = write;
+            if !written.insert(key) {
+                return Err(StoreError::Refused(format!("one transaction writes '{key}' twice")));
+            }
+        }
+        if !transaction.conditions.iter().all(|condition| self.holds(condition)) {
+            let found = transaction.conditions.iter().map(|condition| self.get(condition.key()));
+            return Ok(Committed::Refused(found.collect()));
+        }
+        for write in &transaction.writes {
+            if let Write::Put { lease: Some(lease), .. } = write
+                && !self.leases.contains_key(lease)
+            {
+                return Err(StoreError::LeaseGone(*lease));
+            }
+        }
+        let changes: Vec<_> = transaction.writes.into_iter().filter_map(|write| self.write(write)).collect();
+        self.close(changes);
+        Ok(Committed::Done(self.revision))
+    }
+
+    fn holds(&self, condition: &Condition) -> bool {
+        match condition {
+            Condition::Absent(key) => !self.entries.contains_key(key),
+            Condition::Unchanged(key, at) => self.entries.get(key).is_some_and(|entry| entry.changed == *at),
+            Condition::Since(key, at) => self.entries.get(key).is_some_and(|entry| entry.created == *at),
+        }
+    }
+
+    /// One write of a transaction, whose revision is the next.
+    fn write(&mut self, write: Write) -> Option<Change> {
+        let revision = Revision(self.revision.0 + 1);
+        match write {
+            Write::Put { key, value, lease } => {
+                let before = self.entries.get(&key);
+                let created = before.map_or(revision, |entry| entry.created);
+                if let Some(bound) =
+                    before.and_then(|entry| entry.lease).and_then(|id| self.leases.get_mut(&id))
+                {
+                    bound.keys.remove(&key);
+                }
+                if let Some(bound) = lease.and_then(|id| self.leases.get_mut(&id)) {
+                    bound.keys.insert(key.clone());
+                }
+                let entry = Entry { key: key.clone(), value, created, changed: revision, lease };
+                self.to_disk.push(ToDisk::Entry(entry.clone()));
+                self.entries.insert(key, entry.clone());
+                Some(Change::Put(entry))
+            }
+            Write::Delete(key) => {
+                let entry = self.entries.remove(&key)?;
+                if let Some(bound) = entry.lease.and_then(|id| self.leases.get_mut(&id)) {
+                    bound.keys.remove(&key);
+                }
+                self.to_disk.push(ToDisk::NoEntry(key.clone()));
+                Some(Change::Deleted(key))
+            }
+        }
+    }
+
+    /// The changes of one write are complete. What changes nothing is no write.
+    fn close(&mut self, changes: Vec<Change>) {
+        if changes.is_empty() {
+            return;
+        }
+        self.revision = Revision(self.revision.0 + 1);
+        let changes = Changes { revision: self.revision, changes };
+        self.told.push(changes.clone());
+        self.history.push_back(changes);
+        if self.history.len() > HISTORY {
+            self.history.pop_front();
+        }
+    }
+
+    /// What was written after a revision, if all of it is still known.
+    pub(super) fn since(&self, after: Revision) -> Result<Vec<Changes>, StoreError> {
+        let known_from = self.history.front().map_or(self.revision, |first| Revision(first.revision.0 - 1));
+        if after < known_from {
+            return Err(StoreError::Compacted(known_from));
+        }
+        Ok(self.history.iter().filter(|changes| changes.revision > after).cloned().collect())
+    }
+
+    pub(super) fn grant(&mut self, ttl: Duration, now: Duration) -> Lease {
+        self.newest_lease += 1;
+        let lease = Lease { id: LeaseId(self.newest_lease), ttl };
+        self.insert_lease(lease, now);
+        self.to_disk.push(ToDisk::Lease(lease));
+        lease
+    }
+
+    fn insert_lease(&mut self, lease: Lease, now: Duration) {
+        let lapses = now + lease.ttl;
+        self.by_lapse.insert((lapses, lease.id));
+        self.leases.insert(lease.id, Living { ttl: lease.ttl, lapses, keys: BTreeSet::new() });
+    }
+
+    pub(super) fn keep_alive(&mut self, id: LeaseId, now: Duration) -> Result<Duration, StoreError> {
+        let Some(lease) = self.leases.get_mut(&id) else { return Err(StoreError::LeaseGone(id)) };
+        self.by_lapse.remove(&(lease.lapses, id));
+        lease.lapses = now + lease.ttl;
+        self.by_lapse.insert((lease.lapses, id));
+        Ok(lease.ttl)
+    }
+
+    pub(super) fn revoke(&mut self, id: LeaseId) {
+        let Some(lease) = self.leases.remove(&id) else { return };
+        self.by_lapse.remove(&(lease.lapses, id));
+        self.to_disk.push(ToDisk::NoLease(id));
+        let changes = lease.keys.into_iter().filter_map(|key| self.write(Write::Delete(key))).collect();
+        self.close(changes);
+    }
+
+    /// Ends the leases that have lapsed.
+    pub(super) fn lapse(&mut self, now: Duration) {
+        while let Some((at, id)) = self.by_lapse.first().copied()
+            && at <= now
+        {
+            self.revoke(id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Act {
+        Put(u8, u8, Option<u8>),
+        PutIfAbsent(u8, u8),
+        Delete(u8),
+        PutBoth(u8, u8),
+        Grant(u8),
+        KeepAlive(u8),
+        Revoke(u8),
+        Wait(u8),
+    }
+
+    fn act() -> impl Strategy<Value = Act> {
+        prop_oneof![
+            4 => (0..6u8, any::<u8>(), proptest::option::of(0..6u8)).prop_map(|(key, value, lease)| Act::Put(key, value, lease)),
+            2 => (0..6u8, any::<u8>()).prop_map(|(key, value)| Act::PutIfAbsent(key, value)),
+            2 => (0..6u8).prop_map(Act::Delete),
+            1 => (0..6u8, 0..6u8).prop_map(|(one, other)| Act::PutBoth(one, other)),
+            2 => (1..20u8).prop_map(Act::Grant),
+            3 => (0..6u8).prop_map(Act::KeepAlive),
+            1 => (0..6u8).prop_map(Act::Revoke),
+            3 => (1..10u8).prop_map(Act::Wait),
+        ]
+    }
+
+    fn key(number: u8) -> String {
+        format!("k{number}")
+    }
+
+    fn put(number: u8, value: u8, lease: Option<LeaseId>) -> Write {
+        Write::Put { key: key(number), value: vec![value], lease }
+    }
+
+    /// The store as others know it.
+    #[derive(Default)]
+    struct Outside {
+        now: Duration,
+        /// By what was written to the disk.
+        entries: BTreeMap<String, Entry>,
+        leases: BTreeMap<LeaseId, Lease>,
+        /// By what was told to those who watch.
+        watched: BTreeMap<String, Entry>,
+        told: Revision,
+        /// When a lease was heard of last, of those that were not revoked.
+        heard: BTreeMap<LeaseId, (Duration, Duration)>,
+        newest: Vec<LeaseId>,
+    }
+
+    impl Outside {
+        fn lease(&self, number: u8) -> Option<LeaseId> {
+            self.newest.get(self.newest.len().checked_sub(1 + usize::from(number))?).copied()
+        }
+
+        fn take(&mut self, state: &mut State) {
+            let (to_disk, told) = state.take();
+            for change in to_disk {
+                match change {
+                    ToDisk::Entry(entry) => drop(self.entries.insert(entry.key.clone(), entry)),
+                    ToDisk::NoEntry(key) => assert!(self.entries.remove(&key).is_some()),
+                    ToDisk::Lease(lease) => drop(self.leases.insert(lease.id, lease)),
+                    ToDisk::NoLease(id) => assert!(self.leases.remove(&id).is_some()),
+                }
+            }
+            for changes in told {
+                assert_eq!(changes.revision.0, self.told.0 + 1, "no write is left out, none told twice");
+                self.told = changes.revision;
+                for change in changes.changes {
+                    match change {
+                        Change::Put(entry) => drop(self.watched.insert(entry.key.clone(), entry)),
+                        Change::Deleted(key) => assert!(self.watched.remove(&key).is_some()),
+                    }
+                }
+            }
+        }
+
+        fn carry_out(&mut self, state: &mut State, act: &Act) {
+            let commit =
+                |state: &mut State, conditions, writes| state.commit(Transaction { conditions, writes });
+            match *act {
+                Act::Put(number, value, lease) => {
+                    let lease = lease.and_then(|lease| self.lease(lease));
+                    let alive = lease.is_none_or(|lease| self.heard.contains_key(&lease));
+                    let done = commit(state, vec![], vec![put(number, value, lease)]);
+                    assert_eq!(done.is_ok(), alive, "{done:?}");
+                }
+                Act::PutIfAbsent(number, value) => {
+                    let was = self.watched.contains_key(&key(number));
+                    let done =
+                        commit(state, vec![Condition::Absent(key(number))], vec![put(number, value, None)]);
+                    assert_eq!(matches!(done, Ok(Committed::Done(_))), !was);
+                }
+                Act::Delete(number) => {
+                    let deleted = commit(state, vec![], vec![Write::Delete(key(number))]);
+                    assert!(matches!(deleted, Ok(Committed::Done(_))));
+                }
+                Act::PutBoth(one, other) => {
+                    let done = commit(state, vec![], vec![put(one, 0, None), put(other, 0, None)]);
+                    assert_eq!(done.is_ok(), one != other, "{done:?}");
+                }
+                Act::Grant(ttl) => {
+                    let ttl = Duration::from_secs(ttl.into());
+                    let lease = state.grant(ttl, self.now);
+                    assert!(!self.newest.contains(&lease.id));
+                    self.newest.push(lease.id);
+                    self.heard.insert(lease.id, (self.now, ttl));
+                }
+                Act::KeepAlive(number) => {
+                    let Some(id) = self.lease(number) else { return };
+                    let kept = state.keep_alive(id, self.now);
+                    assert_eq!(kept.is_ok(), self.heard.contains_key(&id));
+                    if let Some((heard, _)) = self.heard.get_mut(&id) {
+                        *heard = self.now;
+                    }
+                }
+                Act::Revoke(number) => {
+                    let Some(id) = self.lease(number) else { return };
+                    state.revoke(id);
+                    self.heard.remove(&id);
+                }
+                Act::Wait(seconds) => {
+                    self.now += Duration::from_secs(seconds.into());
+                    state.lapse(self.now);
+                    let now = self.now;
+                    self.heard.retain(|_, (heard, ttl)| *heard + *ttl > now);
+                }
+            }
+        }
+
+        fn check(&self, state: &State) {
+            let listed = state.list("", None, usize::MAX);
+            let listed: BTreeMap<_, _> =
+                listed.entries.into_iter().map(|entry| (entry.key.clone(), entry)).collect();
+            assert_eq!(listed, self.watched, "what is told is what is there");
+            assert_eq!(listed, self.entries, "what is written down is what is there");
+            assert!(self.leases.keys().eq(self.heard.keys()), "leases lapse at their time and no earlier");
+            for entry in listed.values() {
+                assert!(entry.lease.is_none_or(|lease| self.heard.contains_key(&lease)), "{entry:?}");
+                assert!(entry.created <= entry.changed && entry.changed <= state.revision);
+            }
+            let next = self.heard.values().map(|(heard, ttl)| *heard + *ttl).min();
+            assert_eq!(state.deadline(), next);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_there_is_what_was_told_and_written_down(acts in proptest::collection::vec(act(), 1..120), reopen in 0..120usize) {
+            let (mut state, mut outside) = (State::default(), Outside::default());
+            for (number, act) in acts.iter().enumerate() {
+                outside.carry_out(&mut state, act);
+                outside.take(&mut state);
+                outside.check(&state);
+                if number == reopen {
+                    // It went down and came back: leases begin anew.
+                    let (entries, leases) = (outside.entries.values().cloned(), outside.leases.values().copied());
+                    state = State::loaded(state.revision, state.newest_lease, entries.collect(), leases.collect(), outside.now);
+                    let now = outside.now;
+                    outside.heard.values_mut().for_each(|(heard, _)| *heard = now);
+                    outside.check(&state);
+                }
+            }
+        }
+
+        #[test]
+        fn who_watches_from_anywhere_catches_up_or_is_told_to_list(writes in 1..60u64, from in 0..60u64) {
+            let mut state = State::default();
+            for number in 0..writes {
+                let wrote = state.commit(Transaction { conditions: vec![], writes: vec![put(0, u8::try_from(number).unwrap_or(0), None)] });
+                prop_assert_eq!(wrote, Ok(Committed::Done(Revision(number + 1))));
+            }
+            let since = state.since(Revision(from));
+            let expected: Vec<_> = (from + 1..=writes).map(Revision).collect();
+            prop_assert_eq!(since.map(|all| all.iter().map(|changes| changes.revision).collect::<Vec<_>>()), Ok(expected));
+            let reopened = State::loaded(state.revision, 0, vec![], vec![], Duration::ZERO);
+            let known = if from < writes { Err(StoreError::Compacted(Revision(writes))) } else { Ok(vec![]) };
+            prop_assert_eq!(reopened.since(Revision(from)), known);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Real servers for a test: each in a directory of its own, on ports that the system chooses, and ended with it.
+//!
+//! They run as somebody who is not root, since some refuse to be; whoever runs the tests as somebody else runs the
+//! servers so too. They belong to Debian's packages, which `./test` installs; a test that misses one fails.
+
+pub mod certificates;
+pub mod etcd;
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// The user that servers run as, when we are root.
+const NOBODY: &str = "nobody";
+
+/// So many ports that nobody has at this moment.
+#[must_use]
+pub fn free_ports(count: usize) -> Vec<u16> {
+    // All at once, so that they differ.
+    let listeners: Vec<_> = (0..count)
+        .map(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap_or_else(|error| panic!("no port: {error}")))
+        .collect();
+    let port = |listener: &TcpListener| listener.local_addr().map_or(0, |address| address.port());
+    listeners.iter().map(port).collect()
+}
+
+/// Does somebody accept connections there?
+#[must_use]
+pub fn answers(port: u16) -> bool {
+    TcpStream::connect(("127.0.0.1", port)).is_ok()
+}
+
+/// A command line, run as nobody when we are root.
+fn unprivileged(program: impl AsRef<OsStr>) -> Command {
+    // SAFETY: it takes nothing and cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", NOBODY, "--regid", "nogroup", "--clear-groups", "--"]).arg(program);
+    command
+}
+
+/// Gives a directory to whoever [`unprivileged`] is.
+fn give(directory: &Path) {
+    // SAFETY: it takes nothing and cannot fail.
+    if unsafe { libc::geteuid() } == 0 {
+        run(Command::new("chown").arg("-R").arg(format!("{NOBODY}:nogroup")).arg(directory));
+    }
+}
+
+/// Runs a command to its end; panics with what it has said when that is a bad one.
+#[expect(clippy::disallowed_methods, reason = "tests start programs as anybody does")]
+pub(crate) fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A process of a server. It is killed when it is dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+}
+
+impl Process {
+    /// Starts it, in a group of its own, with its output in a file.
+    fn start(command: &mut Command, log: &Path) -> Self {
+        let log = File::options().create(true).append(true).open(log);
+        let log = log.unwrap_or_else(|error| panic!("no log: {error}"));
+        let again = log.try_clone().unwrap_or_else(|error| panic!("no log: {error}"));
+        command.stdin(Stdio::null()).stdout(log).stderr(again).process_group(0);
+        let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        Self { child }
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
+    /// Has it ended?
+    #[expect(clippy::disallowed_methods, reason = "it is a child of this test alone")]
+    fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Sends a signal to it and to what it has started.
+    pub fn signal(&self, signal: i32) {
+        // SAFETY: it takes two numbers; the group is that of a child that was not reaped yet.
+        unsafe { libc::kill(-self.pid(), signal) };
+    }
+
+    /// Kills it and waits for its end.
+    #[expect(clippy::disallowed_methods, reason = "it is a child of this test alone")]
+    pub fn kill(&mut self) {
+        if !self.has_ended() {
+            self.signal(libc::SIGKILL);
+            // It was there, and is gone now, whatever is told of it.
+            let _ = self.child.wait();
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// What was written to a log, to be shown when something fails.
+fn said(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}
+
+/// Waits until a server is there, or fails with what it has said.
+#[track_caller]
+fn wait_for(what: &str, process: &mut Process, log: &Path, mut ready: impl FnMut() -> bool) {
+    crate::wait_until(what, || {
+        assert!(!process.has_ended(), "{what} has ended: {}", said(log));
+        ready().then_some(())
+    });
+}
