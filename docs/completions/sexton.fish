@@ -46,6 +46,7 @@ complete -c sexton -n "__fish_sexton_needs_command" -f -a "w" -d 'Answer for pro
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "up" -d 'Run many processes from one file: order, probes, restarts, hooks, logs'
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "check" -d 'Check a file for `up`, and print the plan that it makes'
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "schema" -d 'Print the JSON Schema of sexton.yaml, for editors'
+complete -c sexton -n "__fish_sexton_needs_command" -f -a "lock" -d 'Locks: serve them, hold one, list them'
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "status" -d 'Show the processes of a running `up`'
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "logs" -d 'Show what processes have written'
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "events" -d 'Show what has happened'
@@ -238,6 +239,53 @@ complete -c sexton -n "__fish_sexton_using_subcommand up" -s h -l help -d 'Print
 complete -c sexton -n "__fish_sexton_using_subcommand check" -l json -d 'As JSON'
 complete -c sexton -n "__fish_sexton_using_subcommand check" -s h -l help -d 'Print help'
 complete -c sexton -n "__fish_sexton_using_subcommand schema" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and not __fish_seen_subcommand_from serve hold list guard" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and not __fish_seen_subcommand_from serve hold list guard" -f -a "serve" -d 'Serve locks over HTTP, kept in a file of this machine or in etcd'
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and not __fish_seen_subcommand_from serve hold list guard" -f -a "hold" -d 'Run a command only while a lock is ours: wait for it, and end the command before another can have it'
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and not __fish_seen_subcommand_from serve hold list guard" -f -a "list" -d 'List the locks that are held, and by whom'
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and not __fish_seen_subcommand_from serve hold list guard" -f -a "guard" -d 'Guard the runs of another sexton'
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -l store -d 'The file [default: /var/lib/sexton/locks.store, or ~/.local/state/sexton/locks.store]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -l etcd -d 'Keep them in etcd: its nodes, a,b,c; host, host:port or a URL' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -l etcd-ca -d 'Who may have signed etcd\'s certificates (PEM)' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -l etcd-cert -d 'Our certificate for etcd (PEM)' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -l etcd-key -d 'Its key (PEM)' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -l etcd-user -d 'Our name at etcd' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -l etcd-password-file -d 'The file with the password that goes with it' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -s i -l interface -d 'The address to listen at: IPv4 or IPv6 [default: 0.0.0.0]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -s b -l sidebind -d 'Also listen at the next free port above, and report it' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -s s -l socket-activation -d 'Take the listener from the service manager (LISTEN_FDS); port and interface do not count then' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -s S -l stdout -d 'Pass on the process\'s standard output [default: true]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -s E -l stderr -d 'Pass on the process\'s standard error [default: true]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -s L -l stdlog -d 'Pass on the process\'s output as log records with time stamps' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -l status-format -d 'Answer / with the bare object, or with a list [default: object]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -l log-format -d 'The form of our own log: logfmt, text, or by whether standard error is a terminal [default: auto]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -l debug-journal -d 'Write every event to this file as a line of JSON, for `sexton debug replay`' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -s p -l port -d 'Where it listens [default: 8191]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -s v -l verbose -d 'Say more on standard error: once for what happens, twice for how'
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -l lock-ttl -d 'How long the lock lasts without a sign of life of ours [default: 2s]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -l url -d 'The lock server [default: http://localhost:8191]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -l name -d 'What the process is called in logs and metrics [default: the command\'s file name]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -s t -l ttl -d 'End it after so long; of a range such as 10s..40s, a random part is drawn at each start; 0 is never' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -l grace-period -d 'From the stop signal to KILL [default: 30s]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -l stop-signal -d 'What it is sent when it shall end, and when we get TERM [default: TERM]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -s i -l interface -d 'The address to listen at: IPv4 or IPv6 [default: 0.0.0.0]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -s b -l sidebind -d 'Also listen at the next free port above, and report it' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -s s -l socket-activation -d 'Take the listener from the service manager (LISTEN_FDS); port and interface do not count then' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -s S -l stdout -d 'Pass on the process\'s standard output [default: true]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -s E -l stderr -d 'Pass on the process\'s standard error [default: true]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -s L -l stdlog -d 'Pass on the process\'s output as log records with time stamps' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -l status-format -d 'Answer / with the bare object, or with a list [default: object]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -l log-format -d 'The form of our own log: logfmt, text, or by whether standard error is a terminal [default: auto]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -l debug-journal -d 'Write every event to this file as a line of JSON, for `sexton debug replay`' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -s p -l port -d 'Where the HTTP server listens: a port, 0 for any that is free, or none for no server [default: none]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -s v -l verbose -d 'Say more on standard error: once for what happens, twice for how'
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from list" -l url -d 'The lock server [default: http://localhost:8191]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from list" -s o -l output -d 'As a table or as JSON' -r -f -a "table\t''
+json\t''"
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from guard" -s h -l help -d 'Print help'
 complete -c sexton -n "__fish_sexton_using_subcommand status" -l control -d 'Where it is asked: its control socket' -r
 complete -c sexton -n "__fish_sexton_using_subcommand status" -s o -l output -d 'For people or for programs' -r -f -a "table\t''
 json\t''"

@@ -71,6 +71,19 @@ pub enum Event {
         /// How much they may use, in bytes.
         limit: u64,
     },
+    /// What only one can hold is ours, for this run.
+    Won(RunId),
+    /// It is not yet, for this reason.
+    Campaigning(RunId, String),
+    /// It is not ours any more, or will not be soon.
+    Lost {
+        /// For which run.
+        run: RunId,
+        /// Why.
+        why: String,
+        /// When nothing of the run may be there any more: somebody else's may be, from then on.
+        gone_by: Time,
+    },
     /// What is known of a peer is another now.
     Seen {
         /// Of which.
@@ -175,6 +188,16 @@ pub enum Effect {
         /// The name of this attempt.
         run: RunId,
     },
+    /// Try to get what only one can hold at a time, as long as it takes; answer with [`Event::Won`] when we have it,
+    /// and with [`Event::Lost`] when we have it no more.
+    Campaign {
+        /// Which process of the plan it is for.
+        job: JobId,
+        /// The run that it is for.
+        run: RunId,
+    },
+    /// Give it up, or stop trying: nothing of the run is there.
+    Resign(RunId),
     /// Send a signal to a run.
     Signal {
         /// Which run.
@@ -294,6 +317,8 @@ pub enum Cause {
     BirthTimeout(String, Duration),
     /// This has become of a peer.
     Peer(String),
+    /// What only one can hold is not ours any more, for this reason.
+    Tenure(String),
     /// It gave no sign of life for so long, or said that it is in trouble (then none).
     Watchdog(Option<Duration>),
     /// Its processes used more memory than they may (in bytes: used, limit).
@@ -348,6 +373,7 @@ impl Cause {
             Self::StartDeadline(_) => "start_deadline",
             Self::BirthTimeout(..) => "birth_timeout",
             Self::Peer(_) => "peer",
+            Self::Tenure(_) => "tenure",
             Self::Watchdog(_) => "watchdog",
             Self::Memory(..) => "memory",
             Self::Request => "request",
@@ -374,7 +400,7 @@ impl fmt::Display for Cause {
             Self::Hook(kind, reason) => write!(f, "its {kind} hook has failed: {reason}"),
             Self::StartDeadline(limit) => write!(f, "it was not ready within {limit:?}"),
             Self::BirthTimeout(what, limit) => write!(f, "it waited {limit:?} for {what}"),
-            Self::Peer(what) => f.write_str(what),
+            Self::Peer(what) | Self::Tenure(what) => f.write_str(what),
             Self::Watchdog(Some(limit)) => write!(f, "it gave no sign of life for {limit:?}"),
             Self::Watchdog(None) => f.write_str("it said that it is in trouble"),
             Self::Memory(used, limit) => {

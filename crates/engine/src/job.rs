@@ -29,15 +29,19 @@
 //!   gets the same signal, the same grace and the same KILL. The next run begins when nothing is left.
 //! * The failing path: not startable at all (no such program) is as if the process had ended badly, with
 //!   127 or 126; where the plan says that the first start must succeed, it is Done at once.
+//! * A process that runs only while we hold what only one can hold is Campaigning between Waiting and Starting;
+//!   [`tenure`] has the rest of that.
 //! * A process that KILL does not end (uninterruptible sleep) is waited for as long as it is to be
 //!   restarted, since there must never be two; once it is to end for good it is given up after a while.
 
 mod peers;
+mod tenure;
 mod wishes;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tenure::Tenure;
 use wishes::{Goal, answer};
 
 use crate::backoff::{self, Restarts};
@@ -80,6 +84,8 @@ pub(crate) enum Phase {
     /// To be started as soon as what it needs holds; since when it has been peers that it waits for, and when
     /// the patience with the next of them is over.
     Waiting { since: Option<Time>, until: Option<Time> },
+    /// All that it needs holds but this: what only one can hold has to be ours. `since` as in Waiting.
+    Campaigning { run: RunId, since: Option<Time>, won: bool },
     /// The driver was asked to start it.
     Starting { run: RunId },
     /// It is there.
@@ -142,6 +148,7 @@ pub(crate) struct Job {
     pub(crate) starts: u64,
     pub(crate) started_at: Option<Time>,
     newest_run: RunId,
+    tenure: Option<Tenure>,
     pub(crate) last: Option<(Outcome, Time)>,
     /// Runs in a row that did not last.
     streak: u32,
@@ -224,6 +231,7 @@ impl Job {
             starts: 0,
             started_at: None,
             newest_run: RunId(0),
+            tenure: None,
             last: None,
             streak: 0,
             restarts: Restarts::default(),
@@ -244,7 +252,11 @@ impl Job {
             | Phase::Draining { life, .. }
             | Phase::Stopping { life, .. }
             | Phase::Killing { life, .. } => Some(life),
-            Phase::Waiting { .. } | Phase::Starting { .. } | Phase::Pausing { .. } | Phase::Done(_) => None,
+            Phase::Waiting { .. }
+            | Phase::Campaigning { .. }
+            | Phase::Starting { .. }
+            | Phase::Pausing { .. }
+            | Phase::Done(_) => None,
         }
     }
 
@@ -254,13 +266,17 @@ impl Job {
             | Phase::Draining { life, .. }
             | Phase::Stopping { life, .. }
             | Phase::Killing { life, .. } => Some((life, &self.plan)),
-            Phase::Waiting { .. } | Phase::Starting { .. } | Phase::Pausing { .. } | Phase::Done(_) => None,
+            Phase::Waiting { .. }
+            | Phase::Campaigning { .. }
+            | Phase::Starting { .. }
+            | Phase::Pausing { .. }
+            | Phase::Done(_) => None,
         }
     }
 
     pub(crate) fn run(&self) -> Option<RunId> {
         match &self.phase {
-            Phase::Starting { run } => Some(*run),
+            Phase::Campaigning { run, .. } | Phase::Starting { run, .. } => Some(*run),
             _ => self.life().map(|life| life.run),
         }
     }
@@ -353,7 +369,7 @@ impl Job {
             Phase::Killing { abandon_at, .. } => Some(*abandon_at),
             Phase::Pausing { retry_at, .. } => Some(*retry_at),
             Phase::Waiting { until, .. } => *until,
-            Phase::Starting { .. } | Phase::Done(_) => None,
+            Phase::Campaigning { .. } | Phase::Starting { .. } | Phase::Done(_) => None,
         }
     }
 
@@ -379,9 +395,16 @@ impl Job {
 
     /// What it waits for, as news if it is some.
     pub(crate) fn waits(&mut self, need: String, cx: &mut Context<'_>) {
-        if let Phase::Waiting { until, .. } = &mut self.phase {
-            *until = None;
+        match &mut self.phase {
+            Phase::Waiting { until, .. } => *until = None,
+            // Won, and meanwhile something else is missing.
+            Phase::Campaigning { .. } => self.enter(Phase::WAITING, cx),
+            _ => {}
         }
+        self.waits_for_this(need, cx);
+    }
+
+    fn waits_for_this(&mut self, need: String, cx: &mut Context<'_>) {
         if self.waits_for.as_ref() != Some(&need) {
             self.waits_for = Some(need.clone());
             self.tell(None, What::Waiting { need }, cx);
@@ -401,18 +424,22 @@ impl Job {
         }
     }
 
-    pub(crate) fn start(&mut self, cx: &mut Context<'_>) {
+    fn start(&mut self, run: RunId, cx: &mut Context<'_>) {
         self.waits_for = None;
-        let run = RunId(cx.number());
-        self.newest_run = run;
         self.enter(Phase::Starting { run }, cx);
         cx.out.push(Effect::Spawn { job: self.id, run });
+    }
+
+    fn next_run(&mut self, cx: &mut Context<'_>) -> RunId {
+        self.newest_run = RunId(cx.number());
+        self.newest_run
     }
 
     pub(crate) fn spawned(&mut self, run: RunId, cx: &mut Context<'_>) {
         // An older attempt, or one whose end was reported first, changes nothing.
         if matches!(self.phase, Phase::Starting { run: current } if current == run) {
             self.note_start(run, cx);
+            self.heed_loss(cx);
         }
     }
 
@@ -496,6 +523,7 @@ impl Job {
             Phase::Stopping { exit: Some(_), .. }
             | Phase::Killing { exit: Some(_), .. }
             | Phase::Waiting { .. }
+            | Phase::Campaigning { .. }
             | Phase::Starting { .. }
             | Phase::Pausing { .. }
             | Phase::Done(_) => {}
@@ -580,7 +608,8 @@ impl Job {
                 Intent::Up | Intent::Down { cause: Cause::Request | Cause::Reload, .. }
             );
             if self.plan.announces && !of_all {
-                *kill_at = (*kill_at).max(cx.now + more.min(MOST_MORE_TIME));
+                let asked = cx.now + more.min(MOST_MORE_TIME);
+                *kill_at = (*kill_at).max(tenure::within(self.tenure.as_ref(), asked));
                 cx.touched = true;
             }
             return;
@@ -620,6 +649,7 @@ impl Job {
         let Some(run) = self.run() else { return false };
         match &mut self.phase {
             Phase::Running(life) => life.forwarded = Some(signal),
+            Phase::Campaigning { .. } => return false,
             // The group is not there yet, or all that is left of it was sent KILL.
             Phase::Starting { .. } | Phase::Killing { .. } => return true,
             Phase::Draining { .. }
@@ -651,7 +681,7 @@ impl Job {
         if let Some((life, _)) = self.life_mut() {
             life.end_begins(cx);
         }
-        if matches!(self.phase, Phase::Waiting { .. } | Phase::Pausing { .. }) {
+        if matches!(self.phase, Phase::Waiting { .. } | Phase::Campaigning { .. } | Phase::Pausing { .. }) {
             self.finish(self.rest(), cx);
         }
     }
@@ -785,6 +815,8 @@ impl Job {
                 let abandoned = !self.is_wanted() || once;
                 self.tell(Some(life.run), What::Stuck { abandoned }, cx);
                 if abandoned {
+                    // It may be there for ever, and nobody else's may be meanwhile.
+                    self.tenure = None;
                     if exit.is_none() {
                         self.last = Some((Outcome::Abandoned, cx.now));
                     }
@@ -798,6 +830,7 @@ impl Job {
             Phase::Draining { .. }
             | Phase::Stopping { .. }
             | Phase::Waiting { .. }
+            | Phase::Campaigning { .. }
             | Phase::Starting { .. }
             | Phase::Done(_) => {}
         }
@@ -805,7 +838,7 @@ impl Job {
 
     // === how ===
 
-    fn enter(&mut self, phase: Phase, cx: &Context<'_>) {
+    fn enter(&mut self, phase: Phase, cx: &mut Context<'_>) {
         if self.is_done() && !matches!(phase, Phase::Done(_)) {
             // A new life.
             self.born = None;
@@ -813,6 +846,7 @@ impl Job {
         }
         self.phase = phase;
         self.phase_since = cx.now;
+        self.resign_if_over(cx);
     }
 
     fn tell(&self, run: Option<RunId>, what: What, cx: &mut Context<'_>) {
@@ -889,7 +923,8 @@ impl Job {
             (for_hook, for_hook + LEFT_FOR_THE_SIGNAL)
         };
         let (kind, run, attempt) = (HookKind::PreStop, life.run, cx.attempt(self.id));
-        let (until, kill_at) = (cx.now + for_hook, cx.now + for_both);
+        let kill_at = tenure::within(self.tenure.as_ref(), cx.now + for_both);
+        let until = kill_at.min(cx.now + for_hook);
         self.enter(Phase::Draining { life, why, signal, attempt, until, kill_at }, cx);
         self.tell(Some(run), What::Hooking(kind), cx);
         cx.out.push(Effect::Hook { job: self.id, run, kind, attempt });
@@ -913,6 +948,7 @@ impl Job {
     ) {
         life.end_begins(cx);
         let run = life.run;
+        let kill_at = tenure::within(self.tenure.as_ref(), kill_at);
         self.enter(Phase::Stopping { life, exit, why: why.clone(), kill_at }, cx);
         self.tell(Some(run), What::Stopping { cause: why, kill_at }, cx);
         let reach = Reach::Everything;
@@ -953,9 +989,14 @@ impl Job {
             return self.enter(Phase::Pausing { retry_at, cause }, cx);
         }
         // An end that was planned says nothing about how well it runs.
-        let planned = matches!(cause, Cause::Ttl(_));
+        let planned = matches!(cause, Cause::Ttl(_) | Cause::Tenure(_));
         let restart = &self.plan.restart;
-        let again = if planned { restart.policy == Policy::Always } else { restart.applies(self.code()) };
+        let again = match cause {
+            Cause::Ttl(_) => restart.policy == Policy::Always,
+            // It was not to end: it runs again when we have got it back.
+            Cause::Tenure(_) => restart.policy != Policy::Never,
+            _ => restart.applies(self.code()),
+        };
         if !again {
             return self.finish(Rest::Over, cx);
         }

@@ -97,6 +97,9 @@ pub struct JobPlan {
     /// What must hold of peers before it is started, each time.
     #[serde(default)]
     pub awaits: Vec<Await>,
+    /// It runs only while we hold what only one can hold at a time ([`crate::Effect::Campaign`]).
+    #[serde(default)]
+    pub tenure: bool,
     /// It ends for good when any of these holds.
     #[serde(default)]
     pub dies_with: Vec<Expression>,

@@ -201,6 +201,13 @@ impl Pod {
             Event::OverMemory { run, used, limit } => {
                 self.of_run(run, now, effects, |job, cx| job.over_memory(run, used, limit, cx));
             }
+            Event::Won(run) => self.of_run(run, now, effects, |job, cx| job.won(run, cx)),
+            Event::Campaigning(run, why) => {
+                self.of_run(run, now, effects, |job, cx| job.campaigns(run, why, cx));
+            }
+            Event::Lost { run, why, gone_by } => {
+                self.of_run(run, now, effects, |job, cx| job.lost(run, why, gone_by, cx));
+            }
             Event::Seen { peer, sighting } => {
                 if self.peers.saw(peer, sighting, self.frame.rebirth, now) {
                     self.heed_peers(now, effects);
@@ -440,7 +447,9 @@ impl Pod {
                 }
             } else if self.began && self.phase == PodPhase::Up && job.is_wanted() && !job.retired {
                 match job.phase {
-                    Phase::Waiting { .. } => self.start_if_it_may(id, now, out),
+                    Phase::Waiting { .. } | Phase::Campaigning { won: true, .. } => {
+                        self.start_if_it_may(id, now, out);
+                    }
                     Phase::Done(Rest::NeedFailed { .. })
                         if self.worst_need(id).is_none_or(|(_, h)| h != Holds::Never) =>
                     {
@@ -469,7 +478,7 @@ impl Pod {
         }
         let Some((need, holds)) = self.worst_need(id) else {
             if self.jobs[id.0].plan.awaits.is_empty() {
-                return self.with(id, now, out, Job::start);
+                return self.with(id, now, out, Job::proceed);
             }
             let peers = std::mem::take(&mut self.peers);
             self.with(id, now, out, |job, cx| job.await_peers(&peers, cx));

@@ -214,7 +214,9 @@ impl JobSnapshot {
 
     pub(crate) fn of(job: &Job) -> Self {
         let phase = match job.phase.clone() {
-            Phase::Waiting { .. } => JobPhase::Waiting { need: job.waits_for.clone() },
+            Phase::Waiting { .. } | Phase::Campaigning { .. } => {
+                JobPhase::Waiting { need: job.waits_for.clone() }
+            }
             Phase::Starting { .. } => JobPhase::Starting,
             Phase::Running(life) => {
                 JobPhase::Running { ttl: life.ttl.map(|(at, ttl)| (ttl, at)), suspended: life.suspended }

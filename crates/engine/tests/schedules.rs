@@ -53,6 +53,10 @@ enum Act {
     OverMemory,
     /// Somebody wants something of the process at this place.
     Ask(Wish, u8),
+    /// The oldest campaign is won.
+    Win,
+    /// What was won is lost, and somebody else's after so long.
+    Lose(Duration),
     /// One of the peers is seen in another state.
     Peer(u8, Sighting),
     /// The configuration is read again: bit by bit, which processes stay, and whether they stay as they are.
@@ -99,6 +103,15 @@ enum Task {
     Hook(HookKind),
 }
 
+/// What only one can hold, as one run sees it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Tenure {
+    Wanted,
+    Ours,
+    /// Until then.
+    Lost(Time),
+}
+
 struct World {
     frame: Frame,
     plans: BTreeMap<JobId, JobPlan>,
@@ -109,6 +122,7 @@ struct World {
     /// Processes take no notice of KILL either (uninterruptible sleep).
     stuck: bool,
     processes: BTreeMap<RunId, (JobId, Process)>,
+    tenures: BTreeMap<RunId, (JobId, Tenure)>,
     used: BTreeSet<RunId>,
     over: Vec<RunId>,
     starts: Vec<(JobId, Time)>,
@@ -152,6 +166,7 @@ impl World {
             deaf,
             stuck,
             processes: BTreeMap::new(),
+            tenures: BTreeMap::new(),
             used: BTreeSet::new(),
             over: Vec::new(),
             starts: Vec::new(),
@@ -203,6 +218,7 @@ impl World {
         self.effects.extend(effects);
         self.invariant_generation(&before, &after, quiet)?;
         self.invariant_never_two()?;
+        self.invariant_tenure(&after)?;
         self.invariant_ended_means_nothing_outstanding(&after)?;
         self.invariant_waiting_has_a_deadline(&after)?;
         self.invariant_phase_matches_the_world(&after)?;
@@ -216,6 +232,8 @@ impl World {
         match effect {
             Effect::Spawn { job, run } => {
                 check(self.used.insert(*run), || format!("{run:?} used twice"))?;
+                let ours = matches!(self.tenures.get(run), Some((of, Tenure::Ours)) if of == job);
+                check(ours || !self.plans[job].tenure, || format!("{run:?} was started and is not ours"))?;
                 self.invariant_needs_hold(*job)?;
                 self.starts.push((*job, self.now));
                 let process = Process {
@@ -229,6 +247,16 @@ impl World {
                     over_memory: false,
                 };
                 self.processes.insert(*run, (*job, process));
+            }
+            Effect::Campaign { job, run } => {
+                check(self.plans[job].tenure, || format!("{job:?} campaigns for nothing"))?;
+                let twice = self.tenures.values().any(|(of, tenure)| of == job && *tenure == Tenure::Wanted);
+                check(!twice, || format!("{job:?} campaigns twice"))?;
+                self.tenures.insert(*run, (*job, Tenure::Wanted));
+            }
+            Effect::Resign(run) => {
+                check(self.tenures.remove(run).is_some(), || format!("{run:?} resigned from nothing"))?;
+                check(!self.processes.contains_key(run), || format!("{run:?} resigned and is there"))?;
             }
             Effect::Signal { run, signal, .. } => {
                 // A probe may have its own, and the whole may leave less.
@@ -245,7 +273,9 @@ impl World {
                 check(process.reported, || format!("{signal} before the process was there"))?;
                 if *signal == Signal::KILL {
                     let asked = process.ending_at.is_some_and(|at| self.now.since(at) >= grace(*job));
-                    check(asked || self.forced || cut || process.over_memory, || {
+                    let lost =
+                        matches!(self.tenures.get(run), Some((_, Tenure::Lost(by))) if self.now >= *by);
+                    check(asked || self.forced || cut || lost || process.over_memory, || {
                         "KILL before the grace was over".to_owned()
                     })?;
                     process.killed_at = Some(self.now);
@@ -276,7 +306,7 @@ impl World {
                 }
                 // An end that was planned does not count.
                 if let What::Restarting { cause, .. } = &news.what
-                    && !matches!(cause, Cause::Ttl(_) | Cause::Request)
+                    && !matches!(cause, Cause::Ttl(_) | Cause::Tenure(_) | Cause::Request)
                 {
                     self.restarts.push((news.job, news.at));
                     self.invariant_restarts_within_limit(news.job)?;
@@ -287,6 +317,8 @@ impl World {
                     let waited = process.killed_at.is_some_and(|at| self.now.since(at) >= patience);
                     check(waited, || format!("{run:?} abandoned too early"))?;
                     process.abandoned = true;
+                    // Held for ever.
+                    self.tenures.remove(&run);
                     self.codes.entry(*job).or_insert(137);
                 }
             }
@@ -423,8 +455,12 @@ impl World {
             // For peers, and not for the one of its name that was there before it.
             let others = self.pod.order().iter().zip(&after.jobs);
             let before = others.filter(|(other, job)| job.retired && self.plans[other].name == plan.name);
-            let waits =
-                matches!(job.phase, JobPhase::Waiting { .. }) && plan.needs.is_empty() && before.count() == 0;
+            // What it campaigns for comes when it comes.
+            let campaigns = self.tenures.values().any(|(of, _)| of == id);
+            let waits = matches!(job.phase, JobPhase::Waiting { .. })
+                && !campaigns
+                && plan.needs.is_empty()
+                && before.count() == 0;
             let open = |it: &&Await| !self.holds(&it.expression, true);
             let mut open = plan.awaits.iter().filter(open).filter_map(|it| it.timeout);
             let patience = open.any(|timeout| self.now.since(job.since) < timeout);
@@ -515,6 +551,21 @@ impl World {
         let there = |run: &RunId| self.processes.get(run).is_some_and(|(_, process)| process.leader);
         let stray = self.tasks.iter().find(|(_, (run, _))| !there(run));
         check(stray.is_none(), || format!("{stray:?} is under way for nobody"))
+    }
+
+    /// What is not ours any more is ended by the time at which it may be somebody else's, as far as KILL ends it.
+    fn invariant_tenure(&self, after: &Snapshot) -> Checked {
+        let ended = matches!(after.phase, PodPhase::Ended { .. });
+        for (run, (_, tenure)) in &self.tenures {
+            let process = self.processes.get(run).map(|(_, process)| process);
+            check(!ended, || format!("{run:?} is not resigned from at the end"))?;
+            let late = matches!(tenure, Tenure::Lost(by) if self.now >= *by);
+            let goes_on = process.is_some_and(|process| process.reported && process.killed_at.is_none());
+            check(!late || !goes_on || self.pod.deadline().is_some_and(|at| at <= self.now), || {
+                format!("{run:?} goes on although it may be somebody else's: {tenure:?}")
+            })?;
+        }
+        Ok(())
     }
 
     fn invariant_never_two(&self) -> Checked {
@@ -665,6 +716,22 @@ impl World {
                 }
                 let request = self.request();
                 self.event(Event::Asked { request, what })?;
+            }
+            Act::Win => {
+                let wanted = self.tenures.iter_mut().find(|(_, (_, tenure))| *tenure == Tenure::Wanted);
+                if let Some((run, tenure)) = wanted.map(|(run, (_, tenure))| (*run, tenure)) {
+                    *tenure = Tenure::Ours;
+                    self.event(Event::Campaigning(run, "it is another's".to_owned()))?;
+                    self.event(Event::Won(run))?;
+                }
+            }
+            Act::Lose(left) => {
+                let ours = self.tenures.iter_mut().find(|(_, (_, tenure))| *tenure == Tenure::Ours);
+                if let Some((run, tenure)) = ours.map(|(run, (_, tenure))| (*run, tenure)) {
+                    let gone_by = self.now + *left;
+                    *tenure = Tenure::Lost(gone_by);
+                    self.event(Event::Lost { run, why: "lost".to_owned(), gone_by })?;
+                }
             }
             Act::Peer(which, sighting) => {
                 let peer = PEERS[usize::from(*which) % PEERS.len()].to_owned();
@@ -1060,7 +1127,7 @@ fn job() -> impl Strategy<Value = (JobPlan, [Option<Condition>; 3])> {
         proptest::option::weighted(0.25, hook),
         proptest::bool::weighted(0.25),
         any::<bool>(),
-        (awaits(), dies_with(), any::<bool>()),
+        (awaits(), dies_with(), any::<bool>(), proptest::bool::weighted(0.25)),
     );
     let needs = [condition(), condition(), condition()];
     (restart(), proptest::option::of(span(5000)), duration(6000), duration(3000), any::<bool>(), more, needs)
@@ -1076,8 +1143,9 @@ fn job() -> impl Strategy<Value = (JobPlan, [Option<Condition>; 3])> {
                 must_start,
                 of_peers,
             ) = more;
-            let (awaits, dies_with, grave) = of_peers;
+            let (awaits, dies_with, grave, tenure) = of_peers;
             let plan = JobPlan {
+                tenure,
                 name: "p".to_owned(),
                 needs: Vec::new(),
                 awaits,
@@ -1194,6 +1262,8 @@ fn act() -> impl Strategy<Value = Act> {
             duration(3000).prop_map(Word::MoreTime)
         ].prop_map(Act::Say),
         1 => Just(Act::OverMemory),
+        6 => Just(Act::Win),
+        2 => duration(3000).prop_map(Act::Lose),
         3 => (
             prop_oneof![
                 6 => Just(Wish::Start),

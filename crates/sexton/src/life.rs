@@ -11,6 +11,7 @@ use std::time::Duration;
 use axum::Router;
 use engine::pod::Seed;
 use engine::{JobId, Plan};
+use ensemble::lock::Locks;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
@@ -29,12 +30,14 @@ use crate::http::{Server, control_router, router};
 use crate::hub::Hub;
 use crate::journal::Journal;
 use crate::listen::{self, Bound, ControlSocket, ListenError};
+use crate::lock;
 use crate::logging;
 use crate::notify::Notify;
 use crate::output::Outputs;
 use crate::process::descriptors;
 use crate::process::signals::{SignalStream, Signals};
 use crate::process::terminal::Terminal;
+use crate::store;
 use crate::termination;
 use crate::view::{Constants, Health, View};
 use crate::watch::Watcher;
@@ -59,6 +62,9 @@ pub enum LifeError {
     /// The others in our pod cannot be told, or asked.
     #[error(transparent)]
     Graveyard(#[from] GraveyardError),
+    /// There is no store.
+    #[error(transparent)]
+    Store(#[from] store::StoreFailed),
     /// There is no process list.
     #[error("cannot look at the process list: {0}")]
     ProcessList(#[source] io::Error),
@@ -78,7 +84,7 @@ impl LifeError {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) => 78,
-            Self::Listen(_) => 69,
+            Self::Listen(_) | Self::Store(_) => 69,
             Self::Journal { .. } | Self::Graveyard(_) => 73,
             Self::ProcessList(_) | Self::System { .. } => 71,
         }
@@ -97,7 +103,7 @@ pub fn live(settings: Settings) -> Result<i32, LifeError> {
     // A file that is not all right binds nothing either.
     let plan = match &settings.mode {
         Mode::Up(up) => Some(up::load(&up.source, &up.beside, &Real)?),
-        Mode::Own(_) | Mode::Watch(_) | Mode::Automaton(_) => None,
+        Mode::Own(_) | Mode::Watch(_) | Mode::Automaton(_) | Mode::LockServer(_) => None,
     };
     let chart = match &settings.mode {
         Mode::Automaton(automaton) => {
@@ -111,7 +117,7 @@ pub fn live(settings: Settings) -> Result<i32, LifeError> {
     let listeners = listen::open(&settings.listen)?;
     let control = match &settings.mode {
         Mode::Up(up) => control_socket(up.control.as_ref())?,
-        Mode::Own(_) | Mode::Watch(_) | Mode::Automaton(_) => None,
+        Mode::Own(_) | Mode::Watch(_) | Mode::Automaton(_) | Mode::LockServer(_) => None,
     };
     let machine = match (&settings.mode, chart) {
         (Mode::Automaton(automaton), Some(plan)) => Some(Machine::open(automaton, plan)?),
@@ -133,6 +139,7 @@ pub fn live(settings: Settings) -> Result<i32, LifeError> {
                 let Some(machine) = machine else { unreachable!("it was opened above") };
                 machine.run(automaton.debug, signals, bound, answers).await
             }
+            Mode::LockServer(server) => serve_locks(&server, signals, bound, answers).await,
             Mode::Up(up) => {
                 let Some(plan) = plan else { unreachable!("it was read above") };
                 look_after_many(*up, plan, settings.journal.as_deref(), signals, bound, control, answers)
@@ -209,7 +216,7 @@ async fn look_after(
         seed,
         clock,
         signals,
-        processes: vec![Process { constants, program: own.program, plan: None }],
+        processes: vec![Process { constants, program: own.program, plan: None, lock: own.lock }],
         outputs,
         terminal: Terminal::on_stdin(),
         journal,
@@ -274,6 +281,7 @@ async fn look_after_many(
         constants,
         program: process.program.clone(),
         plan: Some(process.clone()),
+        lock: process.lock.clone(),
     });
     let driver = Driver::new(Parts {
         mode: "up",
@@ -387,6 +395,35 @@ async fn look_at(
         server.finish().await;
     }
     Ok(code)
+}
+
+/// Serves locks until we are told to end.
+async fn serve_locks(
+    plan: &config::LockServer,
+    signals: SignalStream,
+    bound: Vec<Bound>,
+    answers: Answers,
+) -> Result<i32, LifeError> {
+    let locks = Locks::new(store::open(&plan.store)?, lock::PREFIX);
+    let health = Health::watched(true, true, "serves locks");
+    let hub = Hub::new(View {
+        generation: 0,
+        mode: "lock",
+        processes: Vec::new(),
+        health,
+        ending: None,
+        over: false,
+    });
+    let (hub, clock, notify) = (Arc::new(hub), Clock::begin(), Notify::from_environment());
+    let routes = lock::server::router(locks).merge(router(Arc::clone(&hub), answers, clock));
+    let server = serve(bound, &hub, routes)?;
+    notify.ready("serves locks");
+    while !signals.next().await.map_err(system("signals"))?.iter().any(|signal| signal.ends_a_program()) {}
+    notify.stopping("told to end");
+    if let Some(server) = server {
+        server.finish().await;
+    }
+    Ok(0)
 }
 
 /// Servers on a thread of their own: what the driver is at, making a hundred processes say, holds up no answer.

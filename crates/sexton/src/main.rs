@@ -16,12 +16,17 @@ const USAGE: u8 = 64;
 const DATA: u8 = 65;
 /// `EX_NOINPUT` of sysexits.h: a directory that cannot be read.
 const NO_INPUT: u8 = 66;
+/// `EX_UNAVAILABLE` of sysexits.h: a lock server that does not answer.
+const UNAVAILABLE: u8 = 69;
+/// `EX_OSERR` of sysexits.h.
+const SYSTEM: u8 = 71;
 /// `EX_CONFIG` of sysexits.h: a configuration that is not all right.
 const CONFIG: u8 = 78;
 /// `EX_CANTCREAT` of sysexits.h: a link that cannot be made.
 const CANNOT_CREATE: u8 = 73;
 
 fn main() -> ExitCode {
+    sexton::probe::end_on_panic();
     let arguments: Vec<_> = std::env::args_os().collect();
     let terminal = Terminal::on_stdin().is_some_and(|terminal| terminal.is_ours());
     let (invocation, log) = match cli::parse(arguments, &Real, terminal) {
@@ -57,6 +62,14 @@ fn main() -> ExitCode {
                 printed(&format!("{}: {} states, all is well\n", file.display(), plan.chart.states.len()))
             }
             Err(error) => refused_file(&error),
+        },
+        Invocation::Guard(pid) => match cli::locks::stand_guard(pid) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => refused(&words::describe(&error), SYSTEM),
+        },
+        Invocation::Locks { server, json } => match cli::locks::list(&server, json) {
+            Ok(told) => printed(&told),
+            Err(error) => refused(&error, UNAVAILABLE),
         },
         Invocation::Graves { directory, json } => match cli::graves::graves(&directory, json) {
             Ok(told) => printed(&told),

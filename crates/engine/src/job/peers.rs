@@ -11,8 +11,13 @@ use crate::{Exit, Signal, Time};
 impl Job {
     /// What it awaits of peers. Nothing of its neighbours is missing.
     pub(crate) fn await_peers(&mut self, peers: &Peers, cx: &mut Context<'_>) {
-        let Phase::Waiting { since, .. } = &self.phase else { return };
-        let since = since.unwrap_or(cx.now);
+        // Whoever has won looks once more; what is missing now is waited for as if for the first time.
+        let (since, again) = match &self.phase {
+            Phase::Waiting { since, .. } => (since.unwrap_or(cx.now), false),
+            Phase::Campaigning { since, won: true, .. } => (since.unwrap_or(cx.now), true),
+            _ => return,
+        };
+        let begun = if again { cx.now } else { since };
         let mut open = Vec::new();
         let mut given_up = Vec::new();
         let mut in_vain: Option<Duration> = None;
@@ -23,11 +28,11 @@ impl Job {
                     given_up.push((it.expression.to_string(), timeout));
                     continue;
                 }
-                (Some(timeout), AtTimeout::Fail) if since + timeout <= cx.now => {
+                (Some(timeout), AtTimeout::Fail) if begun + timeout <= cx.now => {
                     in_vain = Some(in_vain.map_or(timeout, |other| other.min(timeout)));
                 }
                 (Some(timeout), _) => {
-                    until = Some(until.map_or(since + timeout, |at| at.min(since + timeout)));
+                    until = Some(until.map_or(begun + timeout, |at| at.min(begun + timeout)));
                 }
                 (None, _) => {}
             }
@@ -40,13 +45,13 @@ impl Job {
             self.last = Some((Outcome::NotBorn(missing, timeout), cx.now));
             self.finish(Rest::Over, cx);
         } else if open.is_empty() {
-            for (missing, timeout) in given_up {
+            for (missing, timeout) in given_up.into_iter().filter(|_| !again) {
                 self.tell(None, What::WaitedInVain { missing, timeout, goes_on: true }, cx);
             }
-            self.start(cx);
+            self.proceed_since(Some(since), cx);
         } else {
             self.waits(missing, cx);
-            self.phase = Phase::Waiting { since: Some(since), until };
+            self.phase = Phase::Waiting { since: Some(begun), until };
         }
     }
 

@@ -25,8 +25,7 @@ impl Job {
             self.enter(Phase::WAITING, cx);
         }
         // What is on its way down comes up again when it has got there: see `settle`.
-        let from =
-            if matches!(self.phase, Phase::Starting { .. } | Phase::Running(_)) { 0 } else { *cx.next_id };
+        let from = if self.run().is_some_and(|_| !self.is_ending()) { 0 } else { *cx.next_id };
         self.expect(request, Goal::Up(RunId(from)), cx);
     }
 

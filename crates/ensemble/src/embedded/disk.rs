@@ -4,6 +4,7 @@
 //! It is checked as a whole when it is opened, since redb's reads verify no checksums, and commits have two phases:
 //! then a damaged newest commit is an error, where it would be quietly taken back otherwise.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -60,7 +61,9 @@ impl Disk {
         let database = opened.map_err(|error| self.not_opened(error))?;
         self.database = Some(database);
         if fresh {
-            self.write(&[], Revision(0), 0)?;
+            // A store that was lost and made anew gives no id that somebody may still have of the old one.
+            let base = RandomState::new().hash_one(&self.path) & 0x7fff_ffff_0000_0000;
+            self.write(&[], Revision(0), base)?;
         }
         self.load(Duration::ZERO)
     }

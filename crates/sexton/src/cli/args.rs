@@ -88,7 +88,7 @@ pub struct OwnOptions {
 /// A dependency is NAME or NAME:CONDITION (started, ready, exited, succeeded, failed), where NAME is a tombstone in the
 /// graveyard or the whole path of one elsewhere; a|b is any of them, a+b both; @TIMEOUT and ? (go on then) may
 /// follow.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Options of run and supervise, for containers of one pod")]
 pub struct PodOptions {
     /// The directory that the containers share. We carve a tombstone there, called as the process is (--name)
@@ -200,6 +200,82 @@ pub struct WishOptions {
     pub(super) client: Client,
 }
 
+/// What to do with locks.
+#[derive(Debug, Subcommand)]
+pub enum LockCommand {
+    /// Serve locks over HTTP, kept in a file of this machine or in etcd
+    Serve {
+        /// The file [default: /var/lib/sexton/locks.store, or ~/.local/state/sexton/locks.store]
+        #[arg(long, value_name = "FILE", conflicts_with = "etcd")]
+        store: Option<String>,
+        /// Keep them in etcd: its nodes, a,b,c; host, host:port or a URL
+        #[arg(long, value_name = "URLS")]
+        etcd: Option<String>,
+        /// Who may have signed etcd's certificates (PEM)
+        #[arg(long, value_name = "FILE")]
+        etcd_ca: Option<String>,
+        /// Our certificate for etcd (PEM)
+        #[arg(long, value_name = "FILE")]
+        etcd_cert: Option<String>,
+        /// Its key (PEM)
+        #[arg(long, value_name = "FILE")]
+        etcd_key: Option<String>,
+        /// Our name at etcd
+        #[arg(long, value_name = "NAME")]
+        etcd_user: Option<String>,
+        /// The file with the password that goes with it
+        #[arg(long, value_name = "FILE")]
+        etcd_password_file: Option<String>,
+        /// Of all commands
+        #[command(flatten)]
+        shared: Shared,
+        /// Where it listens [default: 8191]
+        #[arg(short, long, value_name = "PORT", allow_hyphen_values = true)]
+        port: Option<String>,
+    },
+    /// Run a command only while a lock is ours: wait for it, and end the command before another can have it
+    ///
+    /// The command is told the number of the lock, which rises with every holder, in FENCE. When the lock is lost the
+    /// command is asked to end after 3/5 of the time to live without an answer of the server, and killed after 17/20.
+    Hold {
+        /// How long the lock lasts without a sign of life of ours [default: 2s]
+        #[arg(long, value_name = "DURATION")]
+        lock_ttl: Option<String>,
+        /// The lock server [default: http://localhost:8191]
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+        /// Of a process of our own
+        #[command(flatten)]
+        own: OwnOptions,
+        /// Of all commands
+        #[command(flatten)]
+        shared: Shared,
+        /// Where the HTTP server listens: a port, 0 for any that is free, or none for no server [default: none]
+        #[arg(short, long, value_name = "PORT", allow_hyphen_values = true)]
+        port: Option<String>,
+        /// The name of the lock
+        lock: String,
+        /// What to run, and its arguments
+        #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
+        words: Vec<OsString>,
+    },
+    /// List the locks that are held, and by whom
+    List {
+        /// The lock server [default: http://localhost:8191]
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+        /// As a table or as JSON
+        #[arg(short, long, value_name = "FORM", default_value = "table", value_parser = ["table", "json"])]
+        output: String,
+    },
+    /// Guard the runs of another sexton
+    #[command(hide = true)]
+    Guard {
+        /// Whose
+        pid: i32,
+    },
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -298,6 +374,13 @@ pub enum Command {
     },
     /// Print the JSON Schema of sexton.yaml, for editors
     Schema,
+    /// Locks: serve them, hold one, list them
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Lock {
+        /// What to do with them
+        #[command(subcommand)]
+        command: LockCommand,
+    },
     /// Show the processes of a running `up`
     Status {
         /// Only these

@@ -159,6 +159,14 @@ fn probed(probe: &ProbePlan, checks: &[Check]) -> String {
                 format!("at most {threshold} restarts within {period:?}")
             }
             Check::HeartBeat(period) => format!("a heartbeat every {period:?}"),
+            Check::Sql(sql) => {
+                format!("{} queries to {} at {}", sql.queries.len(), sql.server.name(), sql.login.place)
+            }
+            Check::Amqp { login, keep } => {
+                let kept = if *keep { "a kept" } else { "a" };
+                format!("{kept} connection to AMQP at {}", login.place)
+            }
+            Check::Redis(login) => format!("PING redis at {}", login.place),
         })
         .collect();
     let delay = if probe.initial_delay.is_zero() {

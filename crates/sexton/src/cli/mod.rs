@@ -7,6 +7,7 @@ pub mod graves;
 pub mod install;
 pub mod kapo;
 pub mod kubexit;
+pub mod locks;
 pub mod process_wrapper;
 pub mod replay;
 
@@ -21,14 +22,16 @@ use log::LevelFilter;
 use crate::client::{Errand, What};
 use crate::config::environment::Environment;
 use crate::config::resolve::{
-    DEFAULT_FILE, Personality, RawAutomaton, RawMode, RawOptions, RawOwn, RawPod, RawSupervise, RawUp,
-    RawWatch, UsageError, default_control, resolve,
+    DEFAULT_FILE, Personality, RawAutomaton, RawLock, RawLockServer, RawMode, RawOptions, RawOwn, RawPod,
+    RawSupervise, RawUp, RawWatch, UsageError, default_control, resolve,
 };
 use crate::config::{Settings, duration};
 use crate::graveyard::DEFAULT_DIRECTORY;
+use crate::lock;
 use crate::logging::{self, LogSettings};
+use crate::process::Pid;
 use crate::words::base_name;
-use args::{Command, Ctl, Debug, Sexton, Shared};
+use args::{Command, Ctl, Debug, LockCommand, Sexton, Shared};
 use process_wrapper::Parsed;
 
 /// What to do.
@@ -58,6 +61,15 @@ pub enum Invocation {
         /// As a drawing.
         dot: bool,
     },
+    /// Guard the runs of another of us.
+    Guard(Pid),
+    /// List locks.
+    Locks {
+        /// Where.
+        server: lock::client::Server,
+        /// For programs.
+        json: bool,
+    },
     /// List tombstones.
     Graves {
         /// Where they are.
@@ -74,12 +86,18 @@ pub enum Invocation {
     },
 }
 
+/// Whatever we were called: what follows is for ourselves.
+pub const AS_SEXTON: &str = "--as-sexton";
+
 /// Reads the command line. The name by which we were called decides whose it is.
 pub fn parse(
-    words: Vec<OsString>,
+    mut words: Vec<OsString>,
     environment: &dyn Environment,
     terminal: bool,
 ) -> Result<(Invocation, LogSettings), UsageError> {
+    if words.get(1).is_some_and(|word| word == AS_SEXTON) {
+        words.splice(..2, ["sexton".into()]);
+    }
     let called = words.first().map(|word| base_name(word)).unwrap_or_default();
     if called == kapo::NAME {
         let (options, mode) = match kapo::parse(words) {
@@ -210,6 +228,41 @@ pub fn parse(
             let raw = RawAutomaton { file, section, socket, socket_mode, debug };
             ((options, verbose, log_format), RawMode::Automaton(raw))
         }
+        Command::Lock { command: LockCommand::Guard { pid } } => {
+            return Ok((Invocation::Guard(pid), LogSettings::default()));
+        }
+        Command::Lock { command: LockCommand::List { url, output } } => {
+            let url =
+                url.or_else(|| Some(environment.get("SEXTON_LOCK_URL")?.to_string_lossy().into_owned()));
+            let server = url.as_deref().unwrap_or(lock::DEFAULT_URL).parse().map_err(UsageError)?;
+            let json = output == "json";
+            return Ok((Invocation::Locks { server, json }, LogSettings::default()));
+        }
+        Command::Lock {
+            command:
+                LockCommand::Serve {
+                    store,
+                    etcd,
+                    etcd_ca,
+                    etcd_cert,
+                    etcd_key,
+                    etcd_user,
+                    etcd_password_file,
+                    shared,
+                    port,
+                },
+        } => {
+            quiet = LevelFilter::Info;
+            let raw =
+                RawLockServer { store, etcd, etcd_ca, etcd_cert, etcd_key, etcd_user, etcd_password_file };
+            (shared.split(port), RawMode::LockServer(raw))
+        }
+        Command::Lock { command: LockCommand::Hold { lock_ttl, url, own, shared, port, lock, words } } => {
+            let port = port.or_else(|| Some("none".to_owned()));
+            let lock = Some(RawLock { name: lock, ttl: lock_ttl, url });
+            let own = own.raw(args::PodOptions::default(), None, words);
+            (shared.split(port), RawMode::Run(RawOwn { lock, ..own }))
+        }
         Command::Graves { directory, output } => {
             let directory = directory.unwrap_or_else(|| DEFAULT_DIRECTORY.into());
             let json = output == "json";
@@ -251,6 +304,8 @@ impl args::UpOptions {
             exit_from: self.exit_from,
             shutdown_deadline: self.shutdown_deadline,
             skip: Vec::new(),
+            lock_url: None,
+            lock_server: None,
         }
     }
 }
@@ -323,6 +378,7 @@ impl args::OwnOptions {
     fn raw(self, pod: args::PodOptions, wait: Option<String>, words: Vec<OsString>) -> RawOwn {
         RawOwn {
             pod: pod.raw(),
+            lock: None,
             name: self.name,
             ttl: self.ttl,
             wait,

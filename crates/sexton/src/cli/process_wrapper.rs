@@ -21,6 +21,15 @@ const DEADLINE: &str = "10s";
 /// How long `-wait` waits.
 const WAIT_DEADLINE: Duration = Duration::from_secs(120);
 
+/// Where the old tool serves locks.
+const LEASE_SOCKET: &str = ":8191";
+/// Its certificates for etcd: option of ours, variable, file.
+const CERTIFICATES: [(&str, &str, &str); 3] = [
+    ("--etcd-ca", "SHARED_LEASE_ETCD_CA_CERT", "/cert/tls/ca.crt"),
+    ("--etcd-cert", "SHARED_LEASE_ETCD_CLIENT_CERT", "/cert/tls/tls.crt"),
+    ("--etcd-key", "SHARED_LEASE_ETCD_CLIENT_KEY", "/cert/tls/tls.key"),
+];
+
 /// What was asked for.
 #[derive(Debug)]
 pub enum Parsed {
@@ -44,9 +53,9 @@ const FLAGS: [(&str, bool, &str); 17] = [
     ("version", false, "print the version"),
     ("help", false, "print this"),
     ("control", true, "path of a control socket (none; not of the old tool)"),
-    ("shared-lock", false, "not yet"),
-    ("shared-lock-url", true, "not yet"),
-    ("shared-lock-etcd-tls", false, "not yet"),
+    ("shared-lock", false, "serve locks too, at SHARED_LEASE_SOCKET (:8191)"),
+    ("shared-lock-url", true, "where locks are asked for (http://localhost:8191)"),
+    ("shared-lock-etcd-tls", false, "the nodes of SHARED_LEASE_ETCD_ENDPOINTS are asked with TLS"),
     ("envoy-drain", false, "not yet"),
     ("pyroscope-url", true, "not yet"),
     ("prommerge-empty-on-failure", false, "accepted; /prommerge is not there yet"),
@@ -55,8 +64,7 @@ const FLAGS: [(&str, bool, &str); 17] = [
 /// Flags that have no effect before `/prommerge` is there.
 const MERGING: [&str; 3] = ["prommerge-sort", "prommerge-omit-meta", "prommerge-supress-errors"];
 /// Flags that are refused until this sexton can do what they say.
-const NOT_YET: [&str; 5] =
-    ["shared-lock", "shared-lock-url", "shared-lock-etcd-tls", "envoy-drain", "pyroscope-url"];
+const NOT_YET: [&str; 2] = ["envoy-drain", "pyroscope-url"];
 /// Variables that are refused until then.
 const VARIABLES_NOT_YET: [&str; 6] = [
     "HANDLE_TERMINATION",
@@ -121,32 +129,75 @@ pub fn parse(words: &[OsString], environment: &dyn Environment) -> Result<Parsed
         let what = What::Wait { patience: Some(patience), file };
         return Ok(Parsed::Wait(Errand { socket: default_control(environment), what, json: false }));
     }
-    let socket = environment
-        .get("HEALTH_SOCKET")
-        .map_or_else(|| HEALTH_SOCKET.to_owned(), |word| word.to_string_lossy().into_owned());
-    let Some((host, port)) = socket.rsplit_once(':') else {
-        return Err(UsageError(format!("HEALTH_SOCKET '{socket}': expected host:port, or :port")));
-    };
-    let options = RawOptions {
-        port: Some(port.to_owned()),
-        interface: Some(host.to_owned()).filter(|host| !host.is_empty()),
-        ..RawOptions::default()
-    };
+    let (interface, port) = socket(environment, "HEALTH_SOCKET", HEALTH_SOCKET)?;
+    let options = RawOptions { port: Some(port), interface, ..RawOptions::default() };
     let skip = value("skip-commands").unwrap_or_default();
     let up = RawUp {
         file: value("config"),
         control: value("control"),
         readiness_file: Some(readiness_file),
         shutdown_deadline: Some(value("graceful-shutdown-deadline").unwrap_or_else(|| DEADLINE.to_owned())),
+        lock_url: value("shared-lock-url"),
+        lock_server: on("shared-lock")
+            .then(|| lock_server(environment, on("shared-lock-etcd-tls")))
+            .transpose()?,
         skip: skip.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect(),
         ..RawUp::default()
     };
-    if up.file.is_none() && environment.get("CONFIG").is_none() {
+    let nothing_else = up.lock_server.is_none();
+    if up.file.is_none() && environment.get("CONFIG").is_none() && nothing_else {
         return Err(UsageError(
             "nothing to run: expected -config FILE, or the list in the variable CONFIG".to_owned(),
         ));
     }
     Ok(Parsed::Live(Box::new((options, RawMode::Up(up))), on("debug")))
+}
+
+/// The interface and the port of a variable.
+fn socket(
+    environment: &dyn Environment,
+    name: &str,
+    default: &str,
+) -> Result<(Option<String>, String), UsageError> {
+    let socket =
+        environment.get(name).map_or_else(|| default.to_owned(), |word| word.to_string_lossy().into_owned());
+    let Some((host, port)) = socket.rsplit_once(':') else {
+        return Err(UsageError(format!("{name} '{socket}': expected host:port, or :port")));
+    };
+    Ok((Some(host.to_owned()).filter(|host| !host.is_empty()), port.to_owned()))
+}
+
+/// The words behind `lock serve`.
+fn lock_server(environment: &dyn Environment, tls: bool) -> Result<Vec<String>, UsageError> {
+    let variable = |name: &str| environment.get(name).map(|word| word.to_string_lossy().into_owned());
+    let (interface, port) = socket(environment, "SHARED_LEASE_SOCKET", LEASE_SOCKET)?;
+    let mut words = vec!["--port".to_owned(), port];
+    if let Some(interface) = interface {
+        words.extend(["--interface".to_owned(), interface]);
+    }
+    let endpoints = variable("SHARED_LEASE_ETCD_ENDPOINTS").filter(|endpoints| !endpoints.is_empty());
+    let Some(endpoints) = endpoints else {
+        if tls {
+            return Err(UsageError(
+                "-shared-lock-etcd-tls: SHARED_LEASE_ETCD_ENDPOINTS is not set".to_owned(),
+            ));
+        }
+        return Ok(words);
+    };
+    // The flag decides, whatever certificates are there.
+    let scheme = if tls { "https" } else { "http" };
+    let with_scheme = |endpoint: &str| {
+        let endpoint = endpoint.trim();
+        if endpoint.contains("://") { endpoint.to_owned() } else { format!("{scheme}://{endpoint}") }
+    };
+    let endpoints: Vec<_> = endpoints.split(',').map(with_scheme).collect();
+    words.extend(["--etcd".to_owned(), endpoints.join(",")]);
+    if tls {
+        for (option, name, default) in CERTIFICATES {
+            words.extend([option.to_owned(), variable(name).unwrap_or_else(|| default.to_owned())]);
+        }
+    }
+    Ok(words)
 }
 
 fn help() -> String {
@@ -155,7 +206,7 @@ fn help() -> String {
         format!("  -{:30} {what}\n", format!("{name}{value}"))
     });
     format!(
-        "Runs many processes from a list (sexton, standing in for {NAME})\n\nUsage: {NAME} [flags]\n\n{}\nVariables: HEALTH_SOCKET (:8111), CONFIG, LOG_FORMAT\n",
+        "Runs many processes from a list (sexton, standing in for {NAME})\n\nUsage: {NAME} [flags]\n\n{}\nVariables: HEALTH_SOCKET (:8111), CONFIG, LOG_FORMAT, SHARED_LEASE_SOCKET (:8191), SHARED_LEASE_ETCD_ENDPOINTS,\nSHARED_LEASE_ETCD_CA_CERT, SHARED_LEASE_ETCD_CLIENT_CERT, SHARED_LEASE_ETCD_CLIENT_KEY (/cert/tls/{{ca.crt,tls.crt,tls.key}})\n",
         flags.collect::<String>()
     )
 }
@@ -189,6 +240,33 @@ mod tests {
     }
 
     #[test]
+    fn locks_are_served_where_and_from_where_its_variables_say() {
+        let words = |words: &str, variables: &Variables| {
+            let parsed = read(words, variables);
+            let Ok(Parsed::Live(live, _)) = parsed else { panic!("{parsed:?}") };
+            let RawMode::Up(up) = live.1 else { panic!() };
+            (up.lock_server.unwrap_or_default().join(" "), up.lock_url)
+        };
+        let none = Variables::new();
+        assert_eq!(words("-shared-lock", &none), ("--port 8191".to_owned(), None));
+        let url = Some("http://locks".to_owned());
+        assert_eq!(words("-config x -shared-lock-url http://locks", &none), (String::new(), url));
+        let set = Variables::from([
+            ("SHARED_LEASE_SOCKET", "127.0.0.1:1"),
+            ("SHARED_LEASE_ETCD_ENDPOINTS", "a, https://b:2"),
+            ("SHARED_LEASE_ETCD_CLIENT_KEY", "/key"),
+        ]);
+        let common = "--port 1 --interface 127.0.0.1 --etcd";
+        assert_eq!(words("-shared-lock", &set).0, format!("{common} http://a,https://b:2"));
+        assert_eq!(
+            words("-shared-lock -shared-lock-etcd-tls", &set).0,
+            format!(
+                "{common} https://a,https://b:2 --etcd-ca /cert/tls/ca.crt --etcd-cert /cert/tls/tls.crt --etcd-key /key"
+            )
+        );
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused() {
         let none = Variables::new();
         for (words, part) in [
@@ -196,7 +274,8 @@ mod tests {
             ("-confg x", "did you mean 'config'"),
             ("config", "is no flag"),
             ("-config", "its value is missing"),
-            ("-config x -shared-lock", "not yet"),
+            ("-config x -envoy-drain", "not yet"),
+            ("-shared-lock -shared-lock-etcd-tls", "SHARED_LEASE_ETCD_ENDPOINTS is not set"),
             ("-wait -wait-deadline soon", "-wait-deadline 'soon'"),
         ] {
             assert!(read(words, &none).is_err_and(|error| error.contains(part)), "{words}");

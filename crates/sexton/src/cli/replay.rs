@@ -47,6 +47,10 @@ fn step(pod: &mut Pod, at: Time, event: Event, out: &mut impl Write) -> io::Resu
         match effect {
             Effect::Tell(news) => writeln!(out, "          tell    {:?}", news.what),
             Effect::Spawn { job, run } => writeln!(out, "          spawn   job {} as run {}", job.0, run.0),
+            Effect::Campaign { job, run } => {
+                writeln!(out, "          want    what job {} runs by, for run {}", job.0, run.0)
+            }
+            Effect::Resign(run) => writeln!(out, "          resign  from what run {} ran by", run.0),
             Effect::Signal { run, signal, reach } => {
                 writeln!(out, "          signal  {signal} to run {} ({reach:?})", run.0)
             }

@@ -4,6 +4,7 @@
 //! with every default filled in. Nothing is bound, started or written while that is done.
 
 pub mod automaton;
+pub mod dsn;
 pub mod duration;
 pub mod environment;
 pub mod pod;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use engine::{Plan, Span};
 
 use crate::graveyard::PodPlan;
+use crate::lock::LockPlan;
 use crate::process::Pid;
 use crate::process::spawn::Program;
 
@@ -77,6 +79,33 @@ pub enum Mode {
     Up(Box<Up>),
     /// Run scripts by a state machine.
     Automaton(Automaton),
+    /// Serve locks.
+    LockServer(LockServer),
+}
+
+/// A lock server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockServer {
+    /// Where they are kept.
+    pub store: StorePlan,
+}
+
+/// A store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StorePlan {
+    /// In this file, for us alone.
+    Embedded(PathBuf),
+    /// In etcd.
+    Etcd {
+        /// Its nodes.
+        endpoints: Vec<String>,
+        /// Who may have signed their certificates.
+        ca: Option<PathBuf>,
+        /// Our certificate and its key.
+        identity: Option<(PathBuf, PathBuf)>,
+        /// Our name there, and the file with the password.
+        user: Option<(String, PathBuf)>,
+    },
 }
 
 /// A state machine of scripts.
@@ -133,6 +162,8 @@ pub struct Own {
     pub wait: Duration,
     /// What there is beside it in its pod.
     pub pod: Option<PodPlan>,
+    /// It runs only while we hold this.
+    pub lock: Option<LockPlan>,
 }
 
 /// What becomes of the output of a process.

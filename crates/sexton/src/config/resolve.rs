@@ -23,9 +23,10 @@ use super::environment::Environment;
 use super::raw::native::LogFormat;
 use super::up::{Beside, Source};
 use super::{
-    Answers, Automaton, ControlPath, Listen, Mode, OutputPlan, Own, Settings, StreamPlan, Up, Watch, Whom,
-    Words,
+    Answers, Automaton, ControlPath, Listen, LockServer, Mode, OutputPlan, Own, Settings, StorePlan,
+    StreamPlan, Up, Watch, Whom, Words,
 };
+use crate::lock::{self, LockPlan};
 use crate::process::Pid;
 use crate::process::spawn::Program;
 use crate::words::base_name;
@@ -142,6 +143,8 @@ pub struct RawOwn {
     pub stop_signal: Option<String>,
     /// What there is beside it in its pod.
     pub pod: RawPod,
+    /// It runs only while we hold this.
+    pub lock: Option<RawLock>,
     /// What to execute and its arguments.
     pub words: Words,
 }
@@ -183,6 +186,38 @@ pub enum RawMode {
     Up(RawUp),
     /// `automaton`
     Automaton(RawAutomaton),
+    /// `lock serve`
+    LockServer(RawLockServer),
+}
+
+/// The lock of `lock hold`, as it was written.
+#[derive(Debug, Clone, Default)]
+pub struct RawLock {
+    /// Its name.
+    pub name: String,
+    /// `--lock-ttl`
+    pub ttl: Option<String>,
+    /// `--url`
+    pub url: Option<String>,
+}
+
+/// The options of `lock serve`, as they were written.
+#[derive(Debug, Clone, Default)]
+pub struct RawLockServer {
+    /// `--store`
+    pub store: Option<String>,
+    /// `--etcd`
+    pub etcd: Option<String>,
+    /// `--etcd-ca`
+    pub etcd_ca: Option<String>,
+    /// `--etcd-cert`
+    pub etcd_cert: Option<String>,
+    /// `--etcd-key`
+    pub etcd_key: Option<String>,
+    /// `--etcd-user`
+    pub etcd_user: Option<String>,
+    /// `--etcd-password-file`
+    pub etcd_password_file: Option<String>,
 }
 
 /// The options of `automaton`, as they were written.
@@ -217,6 +252,10 @@ pub struct RawUp {
     pub shutdown_deadline: Option<String>,
     /// process-wrapper's `-skip-commands`
     pub skip: Vec<String>,
+    /// process-wrapper's `-shared-lock-url`
+    pub lock_url: Option<String>,
+    /// process-wrapper's `-shared-lock`: the words behind `lock serve`.
+    pub lock_server: Option<Vec<String>>,
 }
 
 /// Where the control socket is, unless somebody says otherwise.
@@ -269,13 +308,17 @@ pub fn resolve(
     let resolver = Resolver { personality, environment, terminal };
     let answers = resolver.answers(options.status_format.clone())?;
     let journal = resolver.given(options.debug_journal.clone(), "--debug-journal", "DEBUG_JOURNAL")?;
-    let listen = resolver.listen(options)?;
+    let listen = resolver.listen(
+        options,
+        if matches!(mode, RawMode::LockServer(_)) { lock::DEFAULT_PORT } else { DEFAULT_PORT },
+    )?;
     let mode = match mode {
         RawMode::Run(own) => Mode::Own(Box::new(resolver.run(options, own)?)),
         RawMode::Supervise(own, more) => Mode::Own(Box::new(resolver.supervise(options, own, more)?)),
         RawMode::Watch(watch) => Mode::Watch(resolver.watch(watch)?),
         RawMode::Up(up) => Mode::Up(Box::new(resolver.up(up)?)),
         RawMode::Automaton(raw) => Mode::Automaton(resolver.automaton(raw)?),
+        RawMode::LockServer(raw) => Mode::LockServer(resolver.lock_server(raw)?),
     };
     let answers = Answers {
         many: matches!(mode, Mode::Up(_)),
@@ -336,14 +379,14 @@ impl Resolver<'_> {
         })
     }
 
-    fn listen(&self, raw: &RawOptions) -> Result<Listen, UsageError> {
+    fn listen(&self, raw: &RawOptions, default: u16) -> Result<Listen, UsageError> {
         let activated =
             self.switch(raw.socket_activation.clone(), "--socket-activation", "SOCKET_ACTIVATION")?;
         let side = self.switch(raw.sidebind.clone(), "--sidebind", "SIDEBIND")?.unwrap_or(false);
         let interface = self.given(raw.interface.clone(), "--interface", "INTERFACE")?;
         let interface = interface.map(|given| given.parse(parse_interface)).transpose()?;
         let port = self.given(raw.port.clone(), "--port", "PORT")?;
-        let port = port.map(|given| given.parse(parse_port)).transpose()?.unwrap_or(Some(DEFAULT_PORT));
+        let port = port.map(|given| given.parse(parse_port)).transpose()?.unwrap_or(Some(default));
         if activated == Some(true) {
             return Ok(Listen::Activated);
         }
@@ -458,9 +501,11 @@ impl Resolver<'_> {
         }
         let name = name.map_or_else(|| base_name(&command), |given| given.text);
         let InPod { plan: pod, awaits, dies_with, rebirth, codes } = self.in_pod(raw.pod, &name)?;
+        let lock = raw.lock.map(|lock| self.lock(lock)).transpose()?;
         let job = JobPlan {
             name: name.clone(),
             awaits,
+            tenure: lock.is_some(),
             dies_with: Vec::new(),
             grave: false,
             restart,
@@ -498,7 +543,64 @@ impl Resolver<'_> {
             without_variables: crate::notify::OUR_VARIABLES.to_vec(),
             ..Program::default()
         };
-        Ok(Own { word, name, program, output, plan, ttl, wait, pod })
+        Ok(Own { word, name, program, output, plan, ttl, wait, pod, lock })
+    }
+
+    fn lock(&self, raw: RawLock) -> Result<LockPlan, UsageError> {
+        let ttl = self.duration(raw.ttl, "--lock-ttl", "LOCK_TTL")?.unwrap_or(lock::DEFAULT_TTL);
+        let url = self.given(raw.url, "--url", "LOCK_URL")?;
+        let url = url.map_or_else(|| lock::DEFAULT_URL.to_owned(), |given| given.text);
+        LockPlan::new(&raw.name, ttl, &url).map_err(UsageError)
+    }
+
+    fn lock_server(&self, raw: RawLockServer) -> Result<LockServer, UsageError> {
+        let text = |given: Option<String>, option: &str, own: &str, old: &str| {
+            let given = self.given(given, option, own)?.map(|given| given.text);
+            let old = || Some(self.environment.get(old)?.to_string_lossy().into_owned());
+            Ok::<_, UsageError>(given.or_else(old).filter(|text| !text.is_empty()))
+        };
+        let etcd = text(raw.etcd, "--etcd", "LOCK_ETCD", "SHARED_LEASE_ETCD_ENDPOINTS")?;
+        let file = |given, option: &str, own: &str, old: &str| {
+            text(given, option, own, old).map(|given| given.map(PathBuf::from))
+        };
+        let ca = file(raw.etcd_ca, "--etcd-ca", "LOCK_ETCD_CA", "SHARED_LEASE_ETCD_CA_CERT")?;
+        let certificate =
+            file(raw.etcd_cert, "--etcd-cert", "LOCK_ETCD_CERT", "SHARED_LEASE_ETCD_CLIENT_CERT")?;
+        let key = file(raw.etcd_key, "--etcd-key", "LOCK_ETCD_KEY", "SHARED_LEASE_ETCD_CLIENT_KEY")?;
+        let user = self.given(raw.etcd_user, "--etcd-user", "LOCK_ETCD_USER")?.map(|given| given.text);
+        let password =
+            self.given(raw.etcd_password_file, "--etcd-password-file", "LOCK_ETCD_PASSWORD_FILE")?;
+        let password = password.map(|given| PathBuf::from(given.text));
+        let store = self.given(raw.store, "--store", "LOCK_STORE")?;
+        if certificate.is_some() != key.is_some() {
+            return Err(UsageError("--etcd-cert and --etcd-key go together: give both or none".to_owned()));
+        }
+        if user.is_some() != password.is_some() {
+            let words = "--etcd-user and --etcd-password-file go together: give both or none";
+            return Err(UsageError(words.to_owned()));
+        }
+        let Some(etcd) = etcd else {
+            let path = store.map_or_else(|| self.default_store(), |given| PathBuf::from(given.text));
+            return Ok(LockServer { store: StorePlan::Embedded(path) });
+        };
+        if let Some(store) = store.filter(|store| store.typed) {
+            return Err(UsageError(format!("{} and --etcd: one store is enough", store.origin)));
+        }
+        let endpoints = etcd.split(',').map(|word| word.trim().to_owned()).filter(|word| !word.is_empty());
+        let identity = certificate.zip(key);
+        let user = user.zip(password);
+        Ok(LockServer { store: StorePlan::Etcd { endpoints: endpoints.collect(), ca, identity, user } })
+    }
+
+    /// Where the embedded store is, unless somebody says otherwise.
+    fn default_store(&self) -> PathBuf {
+        const FILE: &str = "sexton/locks.store";
+        if rustix::process::geteuid().is_root() {
+            return PathBuf::from("/var/lib").join(FILE);
+        }
+        let state = self.environment.get("XDG_STATE_HOME").map(PathBuf::from);
+        let home = || Some(PathBuf::from(self.environment.get("HOME")?).join(".local/state"));
+        state.or_else(home).unwrap_or_else(|| PathBuf::from(".")).join(FILE)
     }
 
     fn up(&self, raw: RawUp) -> Result<Up, UsageError> {
@@ -508,6 +610,8 @@ impl Resolver<'_> {
         let source = match (file, inline) {
             (Some(file), _) => Source::File(PathBuf::from(file.text)),
             (None, Some(text)) => Source::Variable(text),
+            // A lock server and nothing else.
+            (None, None) if raw.lock_server.is_some() => Source::Variable("[]".into()),
             (None, None) => Source::File(PathBuf::from(DEFAULT_FILE)),
         };
         let switch = |given: Option<Given>| given.map(|given| given.parse(parse_switch)).transpose();
@@ -527,6 +631,8 @@ impl Resolver<'_> {
             )?)?,
             deadline: self.duration(raw.shutdown_deadline, "--shutdown-deadline", "SHUTDOWN_DEADLINE")?,
             exit_from: self.given(raw.exit_from, "--exit-from", "EXIT_FROM")?.map(|given| given.text),
+            lock_url: self.given(raw.lock_url, "-shared-lock-url", "LOCK_URL")?.map(|given| given.text),
+            lock_server: raw.lock_server,
         };
         let control = self.given(raw.control, "--control", "CONTROL")?;
         let control = match control {

@@ -26,6 +26,8 @@ impl Driver {
     pub(super) fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Spawn { job, run } => self.starts.push_back((job, run)),
+            Effect::Campaign { job, run } => self.campaign(job, run),
+            Effect::Resign(run) => self.tenures.resign(run),
             Effect::Signal { run, signal, reach } => {
                 // The scripts of an automaton are its own to end: it wants to run the last one.
                 let reach =
@@ -78,8 +80,11 @@ impl Driver {
         let mut start = Start::with(stdout, stderr);
         let mut ear: Option<Ear> = None;
         let mut cgroup = None;
-        if let Some(plan) = &job.plan {
+        if job.plan.is_some() || job.lock.is_some() {
             start.variables.push((MARK, Groups::mark(run).into()));
+        }
+        start.variables.extend(self.tenures.variable(run));
+        if let Some(plan) = &job.plan {
             if let Some(cgroups) = &self.cgroups {
                 let made = cgroups.make(&plan.name, run, plan.memory_limit, plan.cpu_limit);
                 let made = made.and_then(|group| Ok((group.entry()?, group)));
@@ -98,6 +103,7 @@ impl Driver {
         match spawn(&job.program, start) {
             Ok(pid) => {
                 self.groups.enter(run, pid, cgroup);
+                self.tenures.guard.group(run, pid);
                 self.outputs.follow(id, run, pid, ends);
                 if let Some(ear) = ear {
                     self.ears.insert(run, announce::listen(run, pid, ear, self.inbox.said.0.clone()));
@@ -127,7 +133,8 @@ impl Driver {
         };
         let checks = Arc::clone(&job.checks[kind as usize]);
         let (runner, results) = (self.inbox.asked.0.clone(), self.inbox.results.0.clone());
-        let task = probe::begin_probe(attempt, checks, job.limits[kind as usize], facts, runner, results);
+        let (limit, kept) = (job.limits[kind as usize], job.kept[kind as usize].clone());
+        let task = probe::begin_probe(attempt, checks, limit, facts, kept, runner, results);
         self.tasks.insert(attempt, task);
     }
 

@@ -8,6 +8,7 @@
 //!
 //! * `effects`: what the engine wants is done
 //! * `shown`: what others may see
+//! * `tenures`: what only one can hold, for those who run only while it is ours
 //! * `requests`: what somebody wants while we run
 //!
 //! One task does it all, one event after the other. A child is started and entered into the books before
@@ -16,6 +17,7 @@
 mod effects;
 mod requests;
 mod shown;
+mod tenures;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -33,6 +35,8 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use requests::in_words;
+pub use tenures::ORDERS;
+use tenures::Tenures;
 
 use crate::announce::Said;
 use crate::automaton;
@@ -46,9 +50,10 @@ use crate::graveyard::outside::tell_to_quit;
 use crate::graveyard::{Cast, Graveyard};
 use crate::hub::{Change, Hub};
 use crate::journal::Journal;
+use crate::lock::LockPlan;
 use crate::notify::Notify;
 use crate::output::Outputs;
-use crate::probe::Asked;
+use crate::probe::{Asked, Kept};
 use crate::process::cgroup::Cgroups;
 use crate::process::group::{Groups, Happened, ToRun};
 use crate::process::signals::SignalStream;
@@ -106,6 +111,7 @@ pub struct Driver {
     /// Why the readiness file cannot be kept, as told last.
     readiness_trouble: Option<io::ErrorKind>,
     tasks: BTreeMap<AttemptId, AbortHandle>,
+    tenures: Tenures,
     ears: BTreeMap<RunId, AbortHandle>,
     inbox: Inbox,
     requests: BTreeMap<RequestId, Reply<Fulfilled>>,
@@ -138,8 +144,11 @@ struct Job {
     constants: Constants,
     program: Program,
     plan: Option<ProcessPlan>,
+    lock: Option<LockPlan>,
     checks: [Arc<[Check]>; 3],
     limits: [Duration; 3],
+    /// What its probes keep.
+    kept: [Kept; 3],
     hooks: [Option<Arc<Action>>; 2],
     watchdog: Option<Duration>,
     /// When it was restarted.
@@ -203,11 +212,13 @@ pub struct Process {
     pub program: Program,
     /// Of one of many.
     pub plan: Option<ProcessPlan>,
+    /// It runs only while we hold this.
+    pub lock: Option<LockPlan>,
 }
 
 impl Job {
     fn new(process: Process, plan: &engine::JobPlan) -> Self {
-        let Process { constants, program, plan: own } = process;
+        let Process { constants, program, plan: own, lock } = process;
         let checks = |kind: ProbeKind| {
             own.as_ref().map_or_else(Vec::new, |own| own.probes[kind as usize].clone()).into()
         };
@@ -225,10 +236,12 @@ impl Job {
                 hook(own.as_ref().map(|own| &own.post_start)),
                 hook(own.as_ref().map(|own| &own.pre_stop)),
             ],
+            kept: Default::default(),
             watchdog: plan.watchdog,
             constants,
             program,
             plan: own,
+            lock,
             restarts: VecDeque::new(),
             started: Instant::now(),
             heart_beat: None,
@@ -297,6 +310,7 @@ impl Driver {
             readiness_file: None,
             readiness_trouble: None,
             tasks: BTreeMap::new(),
+            tenures: Tenures::default(),
             ears: BTreeMap::new(),
             inbox: Inbox {
                 results: mpsc::unbounded_channel(),
@@ -364,6 +378,10 @@ impl Driver {
                 Some(asked) = self.inbox.asked.1.recv() => self.start_helper(asked),
                 news = news_of_peers(&mut self.graveyard) => self.seen(news),
                 Some(event) = self.inbox.results.1.recv() => self.result(event),
+                news = self.tenures.news() => match news {
+                    Some(told) => self.tenure(told),
+                    None => self.start_guard(),
+                },
                 Some(said) = self.inbox.said.1.recv() => self.said(said),
                 Some(measured) = self.inbox.measured.1.recv() => self.measured(measured),
                 () = until(due) => self.feed(Event::Woke),
@@ -389,6 +407,7 @@ impl Driver {
         }
         self.last_word();
         self.tell_to_quit().await?;
+        self.tenures.finish().await;
         let Self { outputs, signals, end, tasks, .. } = self;
         for task in tasks.values() {
             task.abort();

@@ -107,6 +107,7 @@ impl Driver {
                 constants: constants(process),
                 program: process.program.clone(),
                 plan: Some(process.clone()),
+                lock: process.lock.clone(),
             };
             self.jobs.insert(places[place], Job::new(made, &new.plan.jobs[place]));
         }

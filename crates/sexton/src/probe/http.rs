@@ -84,7 +84,7 @@ async fn ask(method: Method, check: &HttpCheck) -> Result<(u16, Vec<u8>, Option<
 }
 
 /// The connection is driven by a task of its own, which ends with whoever waits for the answer.
-pub(super) struct Driven(pub(super) AbortHandle);
+pub(crate) struct Driven(pub(crate) AbortHandle);
 
 impl Drop for Driven {
     fn drop(&mut self) {

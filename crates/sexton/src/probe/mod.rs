@@ -3,9 +3,14 @@
 //! A check fails when the process does not do what it should. It is impossible when it is us who cannot ask (no
 //! descriptor, no process left): that says nothing about the process.
 
+mod amqp;
 mod exec;
 mod grpc;
+mod guarded;
 pub(crate) mod http;
+mod login;
+mod redis;
+mod sql;
 mod tcp;
 mod tls;
 
@@ -24,6 +29,7 @@ use crate::config::up::{Action, Check};
 use crate::words::describe;
 
 pub use exec::{Asked, Group, Runner};
+pub use guarded::end_on_panic;
 
 /// How much of what is answered is read, as the kubelet has it.
 const MOST_READ: usize = 10 << 10;
@@ -57,19 +63,27 @@ pub struct Facts {
     pub heart_beat: Duration,
 }
 
+/// What is kept from probe to probe.
+#[derive(Debug, Clone, Default)]
+pub struct Kept {
+    sql: Arc<sql::Kept>,
+    amqp: Arc<amqp::Kept>,
+}
+
 /// Begins a probe. Its result goes into `results`.
 pub fn begin_probe(
     attempt: AttemptId,
     checks: Arc<[Check]>,
     limit: Duration,
     facts: Facts,
+    kept: Kept,
     runner: Runner,
     results: mpsc::UnboundedSender<Event>,
 ) -> AbortHandle {
     let task = tokio::spawn(async move {
         let all = async {
             for check in checks.iter() {
-                one(check, &facts, &runner).await?;
+                one(check, &facts, &kept, &runner).await?;
             }
             Ok(())
         };
@@ -101,6 +115,7 @@ pub fn begin_hook(
                 tokio::time::sleep(*pause).await;
                 Ok(())
             }
+            Action::Sql(check) => sql::carried_out(check).await,
         };
         let failed = result.err().map(|problem| problem.to_string());
         let _ = results.send(Event::Hooked { attempt, failed });
@@ -108,7 +123,7 @@ pub fn begin_hook(
     task.abort_handle()
 }
 
-async fn one(check: &Check, facts: &Facts, runner: &Runner) -> Checked {
+async fn one(check: &Check, facts: &Facts, kept: &Kept, runner: &Runner) -> Checked {
     match check {
         Check::Http(check) => http::passes(check).await,
         Check::Tcp { host, port } => tcp::connects(host, *port).await,
@@ -143,11 +158,14 @@ async fn one(check: &Check, facts: &Facts, runner: &Runner) -> Checked {
             let late = || Problem::Failed(format!("no heartbeat for {:.1} s", ago.as_secs_f64()));
             if ago <= *period { Ok(()) } else { Err(late()) }
         }
+        Check::Sql(check) => sql::passes(check, &kept.sql).await,
+        Check::Amqp { login, keep } => amqp::passes(login, keep.then_some(&kept.amqp)).await,
+        Check::Redis(login) => redis::pings(login).await,
     }
 }
 
 /// A connection to a host, by name or address.
-async fn connect(host: &str, port: u16) -> Result<TcpStream, Problem> {
+pub(crate) async fn connect(host: &str, port: u16) -> Result<TcpStream, Problem> {
     let failed = |error: &io::Error| Problem::Failed(format!("{host}:{port}: {}", describe(error)));
     let connected = match host.parse::<std::net::IpAddr>() {
         Ok(address) => TcpStream::connect((address, port)).await,

@@ -18,7 +18,6 @@ mod soak;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::Value;
 use testkit::{TempDir, private_directory, wait_until};
@@ -169,13 +168,7 @@ impl Up {
     }
 }
 
-/// A free port below those that the system gives out by itself (`ip_local_port_range`), so that nobody gets it in the
-/// next moments who asks for any.
+/// A port that nobody has.
 pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let own = u16::try_from(std::process::id() % 97).unwrap_or(0) * 200;
-    wait_until("a free port", || {
-        let port = 11_000 + (own + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
-        std::net::TcpListener::bind(("127.0.0.1", port)).is_ok().then_some(port)
-    })
+    testkit::servers::free_ports(1)[0]
 }

@@ -5,6 +5,10 @@
 
 pub mod certificates;
 pub mod etcd;
+pub mod mariadb;
+pub mod postgres;
+pub mod rabbitmq;
+pub mod redis;
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -12,19 +16,24 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 /// The user that servers run as, when we are root.
 const NOBODY: &str = "nobody";
 
-/// So many ports that nobody has at this moment.
+/// So many free ports below those that the system gives out by itself (`ip_local_port_range`), so that nobody gets them
+/// in the next moments who asks for any.
 #[must_use]
 pub fn free_ports(count: usize) -> Vec<u16> {
-    // All at once, so that they differ.
-    let listeners: Vec<_> = (0..count)
-        .map(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap_or_else(|error| panic!("no port: {error}")))
-        .collect();
-    let port = |listener: &TcpListener| listener.local_addr().map_or(0, |address| address.port());
-    listeners.iter().map(port).collect()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let own = u16::try_from(std::process::id() % 97).unwrap_or(0) * 200;
+    let one = || {
+        crate::wait_until("a free port", || {
+            let port = 11_000 + (own + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+            TcpListener::bind(("127.0.0.1", port)).is_ok().then_some(port)
+        })
+    };
+    (0..count).map(|_| one()).collect()
 }
 
 /// Does somebody accept connections there?
@@ -33,10 +42,14 @@ pub fn answers(port: u16) -> bool {
     TcpStream::connect(("127.0.0.1", port)).is_ok()
 }
 
+fn are_we_root() -> bool {
+    // SAFETY: it takes nothing and cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
 /// A command line, run as nobody when we are root.
 fn unprivileged(program: impl AsRef<OsStr>) -> Command {
-    // SAFETY: it takes nothing and cannot fail.
-    if unsafe { libc::geteuid() } != 0 {
+    if !are_we_root() {
         return Command::new(program);
     }
     let mut command = Command::new("setpriv");
@@ -46,10 +59,18 @@ fn unprivileged(program: impl AsRef<OsStr>) -> Command {
 
 /// Gives a directory to whoever [`unprivileged`] is.
 fn give(directory: &Path) {
-    // SAFETY: it takes nothing and cannot fail.
-    if unsafe { libc::geteuid() } == 0 {
+    if are_we_root() {
         run(Command::new("chown").arg("-R").arg(format!("{NOBODY}:nogroup")).arg(directory));
     }
+}
+
+/// Copies a certificate and its key to where a server has its own: only its owner may read the key.
+fn own(from: &certificates::Certificate, place: &Path) -> certificates::Certificate {
+    let (certificate, key) = (place.join("server.pem"), place.join("server.key"));
+    run(Command::new("cp").arg(&from.certificate).arg(&certificate));
+    run(Command::new("cp").arg(&from.key).arg(&key));
+    run(Command::new("chmod").arg("600").arg(&key));
+    certificates::Certificate { certificate, key }
 }
 
 /// Runs a command to its end; panics with what it has said when that is a bad one.

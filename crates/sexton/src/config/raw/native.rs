@@ -202,6 +202,8 @@ pub struct Process {
     pub liveness_probe: Option<Probe>,
     /// May it be given work?
     pub readiness_probe: Option<Probe>,
+    /// It runs only while this lock is ours: it waits for it before each start, and ends before another can have it
+    pub lock: Option<Lock>,
     /// Hooks and the stop signal
     pub lifecycle: Option<Lifecycle>,
     /// From the stop signal, or the beginning of preStop, to KILL [default: that of the whole]
@@ -405,18 +407,71 @@ pub struct Probe {
     pub floating_pid: Option<FloatingPid>,
     /// Somebody said over HTTP (PATCH /heartbeat?name=…) that it is alive
     pub heart_beat: Option<HeartBeat>,
-    #[schemars(skip)]
-    #[doc(hidden)]
-    pub sql: Option<Later>,
-    #[schemars(skip)]
-    #[doc(hidden)]
-    pub amqp: Option<Later>,
-    #[schemars(skip)]
-    #[doc(hidden)]
-    pub redis: Option<Later>,
-    #[schemars(skip)]
-    #[doc(hidden)]
-    pub lock: Option<Later>,
+    /// Queries that a database carries out
+    pub sql: Option<Sql>,
+    /// A connection that a broker such as RabbitMQ opens (AMQP 0-9-1)
+    pub amqp: Option<Amqp>,
+    /// A PING that Redis answers
+    pub redis: Option<Redis>,
+}
+
+/// Queries to a database: that of the process's MYSQL_DSN or POSTGRES_DSN.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct Sql {
+    /// They are carried out one after the other; none: the database is only asked whether it is there
+    pub queries: Option<Vec<Word>>,
+    /// Values that the first column of what the queries return has to hold
+    pub contains: Option<Vec<Word>>,
+    /// Which of the two, where the process has both
+    pub server: Option<SqlServer>,
+}
+
+/// Which database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum SqlServer {
+    /// MySQL or MariaDB, by MYSQL_DSN
+    Mysql,
+    /// PostgreSQL, by POSTGRES_DSN
+    Postgres,
+}
+
+/// A connection that a broker opens.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct Amqp {
+    /// amqp://user:password@host:port/vhost, or amqps; $(NAME) stands for a variable of the process
+    /// [default: AMQP_PROBE_RABBITMQ_DSN_TEMPLATE with …_USER and …_PASS, or AMQP_URL]
+    pub url: Option<String>,
+    /// Keep the connection; once it is closed the probe fails at once [default: false]
+    pub reuse_conn: Option<bool>,
+}
+
+/// A PING that Redis answers.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct Redis {
+    /// redis://user:password@host:port, rediss or unix:///path; $(NAME) stands for a variable of the process
+    /// [default: REDIS_URL]
+    pub url: Option<String>,
+}
+
+/// A lock that one process has at a time, of all that ask the same lock server. The process is told its number, which
+/// rises with every holder, in FENCE.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct Lock {
+    /// Its name [default: that of the process; replicas want the same]
+    pub name: Option<String>,
+    /// How long it lasts without a sign of life of ours; from 500ms to 24h [default: 2s]
+    pub ttl_duration: Option<Span>,
+    /// Where it is asked for [default: SEXTON_LOCK_URL, or http://localhost:8191]
+    pub url: Option<String>,
 }
 
 /// A request that is answered with 200 to 399.
@@ -565,9 +620,8 @@ pub struct Handler {
     pub sleep: Option<Sleep>,
     /// How long it may take; preStop has the grace instead [default: 1m]
     pub deadline: Option<Span>,
-    #[schemars(skip)]
-    #[doc(hidden)]
-    pub sql: Option<Later>,
+    /// Queries that a database carries out
+    pub sql: Option<Sql>,
 }
 
 /// A pause.

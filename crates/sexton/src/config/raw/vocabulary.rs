@@ -85,7 +85,7 @@ fn our_words_are_those_of_the_api() {
     check("SecurityContext", fields_of::<kubernetes::ContainerSecurity>(), &[]);
     check("ResourceRequirements", fields_of::<kubernetes::Resources>(), &[]);
     // These are shared with our own form, which knows more.
-    let more = ["file", "env", "floatingPid", "heartBeat", "sql", "amqp", "redis", "lock"];
+    let more = ["file", "env", "floatingPid", "heartBeat", "sql", "amqp", "redis"];
     check("Probe", fields_of::<native::Probe>(), &more);
     check("HTTPGetAction", fields_of::<native::HttpGet>(), &["url"]);
     check("HTTPHeader", fields_of::<native::HttpHeader>(), &[]);

@@ -99,7 +99,7 @@ pub struct Command {
 #[serde(default, rename_all = "camelCase")]
 pub struct PostStart {
     pub(in super::super) command: Option<Command>,
-    pub(in super::super) sql: Option<Later>,
+    pub(in super::super) sql: Option<super::native::Sql>,
     pub(in super::super) envs: Option<Map<Option<Word>>>,
     pub(in super::super) deadline: Option<Span>,
 }
@@ -117,11 +117,29 @@ pub struct Readiness {
     pub(in super::super) file: Option<super::native::FileThere>,
     pub(in super::super) env: Option<super::native::EnvIs>,
     pub(in super::super) exec: Option<Exec>,
-    pub(in super::super) sql: Option<Later>,
+    pub(in super::super) sql: Option<super::native::Sql>,
     pub(in super::super) floating_pid: Option<super::native::FloatingPid>,
     pub(in super::super) heart_beat: Option<super::native::HeartBeat>,
-    pub(in super::super) amqp: Option<Later>,
-    pub(in super::super) lock: Option<Later>,
+    pub(in super::super) amqp: Option<super::native::Amqp>,
+    pub(in super::super) lock: Option<super::native::Lock>,
+}
+
+impl Readiness {
+    /// There is nothing to probe: the process runs while the lock is ours.
+    pub(in super::super) fn is_lock_alone(&self) -> bool {
+        let probes = [
+            self.http.is_some(),
+            self.tcp.is_some(),
+            self.file.is_some(),
+            self.env.is_some(),
+            self.exec.is_some(),
+            self.sql.is_some(),
+            self.floating_pid.is_some(),
+            self.heart_beat.is_some(),
+            self.amqp.is_some(),
+        ];
+        self.lock.is_some() && !probes.contains(&true)
+    }
 }
 
 /// A URL that answers.

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::super::raw::native::{Exec, Handler, HttpGet, Probe, Scheme, TcpSocket};
-use super::super::raw::words::Port;
+use super::super::dsn::{self, Login};
+use super::super::raw::native::{self, Amqp, Exec, Handler, HttpGet, Probe, Redis, Scheme, Sql, TcpSocket};
+use super::super::raw::words::{Port, Word};
 use super::super::tree::Step;
+use super::environment::expand;
 use super::{Problems, below};
 use crate::process::spawn::Program;
 
@@ -55,6 +57,64 @@ pub enum Check {
     },
     /// Somebody said no longer ago than this that it is alive.
     HeartBeat(Duration),
+    /// Queries are carried out, and return what they should.
+    Sql(SqlCheck),
+    /// A broker opens a connection.
+    Amqp {
+        /// Where, and who we are.
+        login: Login,
+        /// The connection is kept.
+        keep: bool,
+    },
+    /// Redis answers a PING.
+    Redis(Login),
+}
+
+/// Queries to a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqlCheck {
+    /// Which.
+    pub server: SqlServer,
+    /// Where, and who we are.
+    pub login: Login,
+    /// They are carried out one after the other.
+    pub queries: Vec<String>,
+    /// What their first columns have to hold.
+    pub contains: Vec<String>,
+}
+
+/// Which database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SqlServer {
+    /// MySQL or MariaDB.
+    MySql,
+    /// PostgreSQL.
+    Postgres,
+}
+
+impl SqlServer {
+    /// What people call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MySql => "mysql",
+            Self::Postgres => "postgres",
+        }
+    }
+
+    const fn variable(self) -> &'static str {
+        match self {
+            Self::MySql => "MYSQL_DSN",
+            Self::Postgres => "POSTGRES_DSN",
+        }
+    }
+}
+
+const fn variable_of(server: native::SqlServer) -> &'static str {
+    match server {
+        native::SqlServer::Mysql => SqlServer::MySql.variable(),
+        native::SqlServer::Postgres => SqlServer::Postgres.variable(),
+    }
 }
 
 /// A request.
@@ -88,6 +148,8 @@ pub enum Action {
     },
     /// A pause.
     Sleep(Duration),
+    /// Queries that are carried out.
+    Sql(SqlCheck),
 }
 
 /// What belongs to a process, for the look-ups of its actions.
@@ -121,13 +183,6 @@ impl Owner<'_> {
 
     pub(super) fn checks(&self, probe: &Probe, path: &[Step], problems: &mut Problems<'_>) -> Vec<Check> {
         let mut checks = Vec::new();
-        for (key, given) in
-            [("sql", &probe.sql), ("amqp", &probe.amqp), ("redis", &probe.redis), ("lock", &probe.lock)]
-        {
-            if given.is_some() {
-                problems.at(&below(path, key), "not yet: this sexton has no such probe");
-            }
-        }
         if let Some(http) = &probe.http_get {
             checks.extend(self.http(http, &below(path, "httpGet"), problems).map(Check::Http));
         }
@@ -172,10 +227,21 @@ impl Owner<'_> {
         if let Some(beat) = &probe.heart_beat {
             checks.push(Check::HeartBeat(beat.period.map_or(Duration::from_secs(10), |span| span.0)));
         }
+        if let Some(sql) = &probe.sql {
+            checks.extend(self.sql(sql, &below(path, "sql"), problems).map(Check::Sql));
+        }
+        if let Some(amqp) = &probe.amqp {
+            let login = self.amqp(amqp, &below(path, "amqp"), problems);
+            let keep = amqp.reuse_conn.unwrap_or(false);
+            checks.extend(login.map(|login| Check::Amqp { login, keep }));
+        }
+        if let Some(redis) = &probe.redis {
+            checks.extend(self.redis(redis, &below(path, "redis"), problems).map(Check::Redis));
+        }
         if checks.is_empty() {
             problems.at(
                 path,
-                "it says when to probe but not how: expected httpGet, tcpSocket, grpc, exec, file, env, floatingPid or heartBeat",
+                "it says when to probe but not how: expected httpGet, tcpSocket, grpc, exec, file, env, floatingPid, heartBeat, sql, amqp or redis",
             );
         }
         checks
@@ -187,21 +253,20 @@ impl Owner<'_> {
         path: &[Step],
         problems: &mut Problems<'_>,
     ) -> Option<Action> {
-        if handler.sql.is_some() {
-            problems.at(&below(path, "sql"), "not yet: this sexton has no such hook");
-            return None;
-        }
         let given = [
+            handler.sql.is_some(),
             handler.exec.is_some(),
             handler.http_get.is_some(),
             handler.tcp_socket.is_some(),
             handler.sleep.is_some(),
         ];
         if given.iter().filter(|given| **given).count() != 1 {
-            problems.at(path, "expected exactly one of exec, httpGet, tcpSocket and sleep");
+            problems.at(path, "expected exactly one of exec, httpGet, tcpSocket, sleep and sql");
             return None;
         }
-        if let Some(exec) = &handler.exec {
+        if let Some(sql) = &handler.sql {
+            self.sql(sql, &below(path, "sql"), problems).map(Action::Sql)
+        } else if let Some(exec) = &handler.exec {
             self.exec(exec, &below(path, "exec"), problems).map(Action::Exec)
         } else if let Some(http) = &handler.http_get {
             self.http(http, &below(path, "httpGet"), problems).map(Action::Http)
@@ -228,6 +293,63 @@ impl Owner<'_> {
             program.variables.push((name.into(), value.clone().unwrap_or_default().into()));
         }
         Some(program)
+    }
+
+    fn sql(&self, sql: &Sql, path: &[Step], problems: &mut Problems<'_>) -> Option<SqlCheck> {
+        let words = |words: &Option<Vec<Word>>| words.iter().flatten().map(|word| word.0.clone()).collect();
+        let found = [native::SqlServer::Mysql, native::SqlServer::Postgres]
+            .into_iter()
+            .filter(|server| sql.server.is_none_or(|wanted| wanted == *server))
+            .find_map(|server| Some((server, (self.variable)(variable_of(server))?)));
+        let Some((server, dsn)) = found else {
+            let names = sql.server.map_or("MYSQL_DSN or POSTGRES_DSN", variable_of);
+            problems.at(
+                path,
+                format!("where is the database? Expected {names} among the variables of the process"),
+            );
+            return None;
+        };
+        let (server, login) = match server {
+            native::SqlServer::Mysql => (SqlServer::MySql, dsn::mysql(&dsn)),
+            native::SqlServer::Postgres => (SqlServer::Postgres, dsn::postgres(&dsn)),
+        };
+        let login = login.map_err(|why| problems.at(path, format!("{}: {why}", server.variable()))).ok()?;
+        Some(SqlCheck { server, login, queries: words(&sql.queries), contains: words(&sql.contains) })
+    }
+
+    fn amqp(&self, amqp: &Amqp, path: &[Step], problems: &mut Problems<'_>) -> Option<Login> {
+        const TEMPLATE: &str = "AMQP_PROBE_RABBITMQ_DSN_TEMPLATE";
+        let variable = self.variable;
+        let (origin, login) = if let Some(url) = &amqp.url {
+            ("url", dsn::amqp(&expand(url, variable), None, None))
+        } else if let Some(template) = variable(TEMPLATE) {
+            let (user, password) =
+                (variable("AMQP_PROBE_RABBITMQ_USER"), variable("AMQP_PROBE_RABBITMQ_PASS"));
+            (TEMPLATE, dsn::amqp(&template, user.as_deref(), password.as_deref()))
+        } else if let Some(url) = variable("AMQP_URL") {
+            ("AMQP_URL", dsn::amqp(&url, None, None))
+        } else {
+            let message = format!(
+                "where is the broker? Expected url here, or {TEMPLATE} or AMQP_URL among the variables of the process"
+            );
+            problems.at(path, message);
+            return None;
+        };
+        login.map_err(|why| problems.at(path, format!("{origin}: {why}"))).ok()
+    }
+
+    fn redis(&self, redis: &Redis, path: &[Step], problems: &mut Problems<'_>) -> Option<Login> {
+        let (origin, url) = match &redis.url {
+            Some(url) => ("url", Some(expand(url, self.variable))),
+            None => ("REDIS_URL", (self.variable)("REDIS_URL")),
+        };
+        let Some(url) = url else {
+            let message =
+                "where is redis? Expected url here, or REDIS_URL among the variables of the process";
+            problems.at(path, message);
+            return None;
+        };
+        dsn::redis(&url).map_err(|why| problems.at(path, format!("{origin}: {why}"))).ok()
     }
 
     fn tcp(&self, tcp: &TcpSocket, path: &[Step], problems: &mut Problems<'_>) -> (String, u16) {

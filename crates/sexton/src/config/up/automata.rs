@@ -9,6 +9,8 @@ use super::super::raw::native::{File, Process, RestartPolicy};
 use super::super::raw::words::{Variables, Words};
 use super::super::read::Problem;
 use super::super::tree::{Node, Step, Value, dotted};
+use crate::cli::AS_SEXTON;
+use crate::process::ourselves;
 
 /// The name of the section of the whole, and of the process that it becomes.
 const SECTION: &str = "automaton";
@@ -76,6 +78,7 @@ impl Sections<'_> {
         }
         let words = [
             ourselves().to_string_lossy().into_owned(),
+            AS_SEXTON.to_owned(),
             SECTION.to_owned(),
             std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned(),
             "--section".to_owned(),
@@ -99,11 +102,6 @@ impl Sections<'_> {
         let digest = (DIGEST.to_owned(), Some(format!("{:016x}", hasher.finish())));
         process.env.get_or_insert_with(|| Variables(Vec::new())).0.push(digest);
     }
-}
-
-/// The program that we are. It may have been replaced since it was started; then it has no name any more.
-fn ourselves() -> PathBuf {
-    std::env::current_exe().ok().filter(|path| path.exists()).unwrap_or_else(|| "/proc/self/exe".into())
 }
 
 fn index_of(root: &Node, name: &str) -> Option<usize> {

@@ -57,6 +57,7 @@ fn is_same(old: &JobPlan, new: &JobPlan) -> bool {
         needs: _,
         awaits: _,
         dies_with: _,
+        tenure,
         grave,
         name,
         sidecar,
@@ -74,8 +75,8 @@ fn is_same(old: &JobPlan, new: &JobPlan) -> bool {
         post_start,
         pre_stop,
     } = old;
-    (grave, name, sidecar, restart, ttl, stop_signal)
-        == (&new.grave, &new.name, &new.sidecar, &new.restart, &new.ttl, &new.stop_signal)
+    (tenure, grave, name, sidecar, restart, ttl, stop_signal)
+        == (&new.tenure, &new.grave, &new.name, &new.sidecar, &new.restart, &new.ttl, &new.stop_signal)
         && (grace, abandon_after, terminal, must_start)
             == (&new.grace, &new.abandon_after, &new.terminal, &new.must_start)
         && (probes, announces, start_deadline, watchdog)

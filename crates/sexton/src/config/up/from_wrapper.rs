@@ -81,24 +81,20 @@ fn process(entry: Entry, at: &[Step], problems: &mut Problems<'_>) -> Process {
     own(other_group, "pgid", "not supported: each process leads a group of its own", problems);
     // Whatever setpgid says: each process leads a group of its own.
     let _ = attributes.setpgid;
-    let (probe, start_deadline) = match entry.readiness {
+    let lock = entry.readiness.as_ref().and_then(|readiness| readiness.lock.clone());
+    let (probe, start_deadline) = match entry.readiness.filter(|readiness| !readiness.is_lock_alone()) {
         Some(readiness) => {
             (Some(probe(&readiness, &below(at, "readiness"), problems)), readiness.startup_deadline)
         }
         None => (None, None),
     };
     let hook = entry.post_start;
-    if hook.as_ref().is_some_and(|hook| hook.sql.is_some()) {
-        problems.at(&below(&below(at, "postStart"), "sql"), "not yet: this sexton has no such hook");
-    }
     let deadline = hook.as_ref().map(|hook| hook.deadline.map_or(Duration::from_secs(30), |span| span.0));
-    let command = hook.and_then(|hook| {
+    let lifecycle = hook.map(|hook| {
         let envs = hook.envs;
-        hook.command.map(|command| exec(command, envs))
-    });
-    let lifecycle = command.map(|exec| Lifecycle {
-        post_start: Some(Handler { exec: Some(exec), ..Handler::default() }),
-        ..Lifecycle::default()
+        let exec = hook.command.map(|command| exec(command, envs));
+        let post_start = Some(Handler { exec, sql: hook.sql, ..Handler::default() });
+        Lifecycle { post_start, ..Lifecycle::default() }
     });
     let limits = entry
         .memory_limit_mb
@@ -117,6 +113,7 @@ fn process(entry: Entry, at: &[Step], problems: &mut Problems<'_>) -> Process {
             Policy::Never => RestartPolicy::Never,
         }),
         readiness_probe: probe,
+        lock,
         start_deadline,
         lifecycle,
         resources: limits.map(|limits| Resources { limits: Some(limits), ..Resources::default() }),
@@ -217,7 +214,6 @@ fn probe(readiness: &Readiness, at: &[Step], problems: &mut Problems<'_>) -> Pro
         heart_beat: readiness.heart_beat.clone(),
         sql: readiness.sql.clone(),
         amqp: readiness.amqp.clone(),
-        lock: readiness.lock.clone(),
         ..Probe::default()
     }
 }

@@ -17,6 +17,7 @@ mod from_kubernetes;
 mod from_wrapper;
 mod pod;
 mod resolve;
+mod shared_lock;
 #[cfg(test)]
 mod tests;
 
@@ -35,9 +36,10 @@ use super::raw::native::LogFormat;
 use super::read::{Keys, Problem, read};
 use super::tree::{self, Node, Step, Value};
 use crate::graveyard::PodPlan;
+use crate::lock::LockPlan;
 use crate::process::spawn::Program;
 
-pub use actions::{Action, Check, HttpCheck};
+pub use actions::{Action, Check, HttpCheck, SqlCheck, SqlServer};
 
 /// All processes, and what each is made of, by place.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,6 +81,8 @@ pub struct ProcessPlan {
     pub cpu_limit: Option<f64>,
     /// How it says that it has started.
     pub notify: Option<NotifyKind>,
+    /// It runs only while we hold this.
+    pub lock: Option<LockPlan>,
     /// The name of its tombstone.
     pub tombstone: Option<String>,
     /// It is an automaton, and says its state.
@@ -138,6 +142,10 @@ pub struct Beside {
     pub deadline: Option<Duration>,
     /// Replaces the file's.
     pub exit_from: Option<String>,
+    /// Where locks are asked for, where the file does not say.
+    pub lock_url: Option<String>,
+    /// A lock server that runs beside the processes: the words of its command line.
+    pub lock_server: Option<Vec<String>>,
 }
 
 /// All that is wrong with a configuration.
@@ -206,7 +214,7 @@ pub fn from_text(
         [root] => root,
         several => from_kubernetes::the_one_with_a_pod(several)?,
     };
-    let (file, problems, warnings) = match &root.value {
+    let (mut file, problems, warnings) = match &root.value {
         Value::List(_) => {
             let (file, problems) = from_wrapper::file(root, beside);
             (file, problems, Vec::new())
@@ -225,6 +233,7 @@ pub fn from_text(
             )]);
         }
     };
+    shared_lock::insert(beside, &mut file);
     let mut problems = Problems { root, found: problems };
     let directory = path.and_then(Path::parent).filter(|path| !path.as_os_str().is_empty());
     let plan = resolve::resolve(&file, directory, beside, environment, &mut problems);

@@ -20,6 +20,7 @@ use super::actions::Owner;
 use super::environment::{check_name, expand, read_file};
 use super::pod::{self, InPod};
 use super::{Beside, LogPlan, NotifyKind, Problems, ProcessPlan, UpPlan, accounts, below};
+use crate::lock::{self, LockPlan};
 use crate::process::spawn::{Attributes, MOST_GROUPS, Program};
 
 /// How long everything may take to end: what Kubernetes gives a pod.
@@ -344,10 +345,12 @@ impl<'a> Resolver<'a> {
         }
         let sidecar = raw.sidecar.unwrap_or(false);
         let tombstone = pod::tombstone(raw, it.replica, at, problems);
+        let lock = raw.lock.as_ref().and_then(|lock| self.lock(lock, it, problems));
         let job = JobPlan {
             name: it.name.clone(),
             needs: Vec::new(),
             awaits: Vec::new(),
+            tenure: lock.is_some(),
             dies_with: Vec::new(),
             grave: tombstone.is_some(),
             sidecar,
@@ -377,6 +380,7 @@ impl<'a> Resolver<'a> {
             memory_limit: limits.and_then(|limits| limits.memory).map(|bytes| bytes.0),
             cpu_limit: limits.and_then(|limits| limits.cpu.as_ref()).and_then(|word| cpu(word, at, problems)),
             notify,
+            lock,
             tombstone,
             automaton: raw.automaton.is_some() || raw.more.at.first() == Some(&Step::from("automaton")),
         };
@@ -384,6 +388,18 @@ impl<'a> Resolver<'a> {
     }
 
     // === single parts ===
+
+    fn lock(&self, raw: &native::Lock, it: &Named<'_>, problems: &mut Problems<'_>) -> Option<LockPlan> {
+        let name = raw.name.as_deref().unwrap_or(it.base);
+        let ttl = raw.ttl_duration.map_or(lock::DEFAULT_TTL, |span| span.0);
+        let url = raw.url.as_deref().or(self.beside.lock_url.as_deref()).unwrap_or(lock::DEFAULT_URL);
+        let path = if it.raw.more.readiness_restarts || it.raw.more.ignores_sidecars {
+            below(&below(&it.at, "readiness"), "lock")
+        } else {
+            below(&it.at, "lock")
+        };
+        LockPlan::new(name, ttl, url).map_err(|why| problems.at(&path, why)).ok()
+    }
 
     /// The variables that the process gets beside those that we were started with; the last of a name counts.
     fn variables(&self, it: &Named<'_>, problems: &mut Problems<'_>) -> Vec<(String, String)> {

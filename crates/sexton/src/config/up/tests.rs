@@ -88,7 +88,21 @@ fn what_cannot_be_is_refused() {
             "it has to be 1",
         ),
         ("processes: {a: {command: x, lifecycle: {stopSignal: NOPE}}}", "is no signal"),
-        ("processes: {a: {command: x, readinessProbe: {sql: {queries: [x]}}}}", "not yet"),
+        (
+            "processes: {a: {command: x, readinessProbe: {sql: {queries: [x]}}}}",
+            "Expected MYSQL_DSN or POSTGRES_DSN among the variables",
+        ),
+        (
+            "processes: {a: {command: x, env: {MYSQL_DSN: \"u:topsecret@nowhere\"}, readinessProbe: {sql: {}}}}",
+            "MYSQL_DSN: expected user:password@tcp",
+        ),
+        ("processes: {a: {command: x, livenessProbe: {amqp: {}}}}", "where is the broker?"),
+        ("processes: {a: {command: x, livenessProbe: {redis: {url: 'http://x'}}}}", "url: expected redis://"),
+        (
+            "processes: {a: {command: x, lock: {ttlDuration: 1ms}}}",
+            "expected a time to live from 500ms to 24h",
+        ),
+        ("processes: {a: {command: x, lock: {url: 'ftp://x'}}}", "is no lock server"),
         ("processes: {a: {command: x, when: leader}}", "not yet"),
         (
             "processes: {a: {command: x}, b: {command: x, dependsOn: {a: succeeded}}}",

@@ -1,0 +1,118 @@
+//! What only one can hold at a time, and a process that runs only while it is ours: a lock, the leadership.
+//!
+//! ```text
+//!          all else holds           Won                Spawned
+//! Waiting ───────────────► Campaigning ────► Starting ────────► Running … nothing of it is left
+//!    ▲                          │   ▲                              │              │
+//!    └── something is missing ──┘   └─ Lost: resign, try again     │ Lost         ▼
+//!                                                                  ▼           resign
+//!                                                    Stopping, gone by the time that was told
+//! ```
+//!
+//! * Whoever has won looks once more at what the process needs: the campaign may have taken days.
+//! * We resign when nothing of the run is left, and not before, whatever ended it: the next holder finds nobody there.
+//!   What even KILL does not end keeps it.
+//! * When it is lost the process gets its grace only as far as it is gone by the time at which another may hold it.
+
+use super::{Context, Job, Phase};
+use crate::event::{Cause, Effect};
+use crate::{RunId, Time};
+
+/// What only one can hold: we campaign for it, or hold it, or have lost it and something of the run is still there.
+#[derive(Debug, Clone)]
+pub(super) struct Tenure {
+    /// For which run.
+    run: RunId,
+    /// Why it is not ours any more, and when nothing of the run may be there any more.
+    lost: Option<(String, Time)>,
+}
+
+/// Not later than what was lost allows.
+pub(super) fn within(tenure: Option<&Tenure>, at: Time) -> Time {
+    tenure.and_then(|tenure| tenure.lost.as_ref()).map_or(at, |(_, gone_by)| at.min(*gone_by))
+}
+
+impl Job {
+    /// All that it needs holds.
+    pub(crate) fn proceed(&mut self, cx: &mut Context<'_>) {
+        self.proceed_since(None, cx);
+    }
+
+    /// The same of one that has waited for peers since then.
+    pub(super) fn proceed_since(&mut self, since: Option<Time>, cx: &mut Context<'_>) {
+        match self.phase {
+            Phase::Campaigning { run, won: true, .. } => self.start(run, cx),
+            Phase::Waiting { .. } if self.plan.tenure => {
+                let run = self.next_run(cx);
+                self.tenure = Some(Tenure { run, lost: None });
+                // As far as others see, it goes on waiting.
+                self.phase = Phase::Campaigning { run, since, won: false };
+                cx.touched = true;
+                cx.out.push(Effect::Campaign { job: self.id, run });
+            }
+            _ => {
+                let run = self.next_run(cx);
+                self.start(run, cx);
+            }
+        }
+    }
+
+    /// It is ours. Whether it starts now is seen [by the pod](crate::pod), which knows what it needs.
+    pub(crate) fn won(&mut self, of: RunId, cx: &mut Context<'_>) {
+        if let Phase::Campaigning { run, won, .. } = &mut self.phase
+            && *run == of
+        {
+            *won = true;
+            cx.touched = true;
+        }
+    }
+
+    /// Why it is not ours yet.
+    pub(crate) fn campaigns(&mut self, of: RunId, why: String, cx: &mut Context<'_>) {
+        if matches!(self.phase, Phase::Campaigning { run, won: false, .. } if run == of) {
+            self.waits_for_this(why, cx);
+        }
+    }
+
+    /// It is not ours any more.
+    pub(crate) fn lost(&mut self, of: RunId, why: String, gone_by: Time, cx: &mut Context<'_>) {
+        if let Some(tenure) = &mut self.tenure
+            && tenure.run == of
+        {
+            tenure.lost = Some((why, gone_by));
+            self.heed_loss(cx);
+        }
+    }
+
+    /// Ends what runs and must not any more.
+    pub(super) fn heed_loss(&mut self, cx: &mut Context<'_>) {
+        let Some((why, gone_by)) = self.tenure.as_ref().and_then(|tenure| tenure.lost.clone()) else {
+            return;
+        };
+        let left = gone_by.since(cx.now);
+        match &self.phase {
+            Phase::Campaigning { .. } => self.enter(Phase::WAITING, cx),
+            Phase::Running(life) => {
+                let life = life.clone();
+                let (grace, signal) = (self.plan.grace.min(left), self.plan.stop_signal);
+                self.begin_stop(life, Cause::Tenure(why), signal, grace, false, cx);
+            }
+            Phase::Draining { .. } | Phase::Stopping { .. } => self.limit(left, cx),
+            // One that starts ends as soon as it is there.
+            Phase::Starting { .. }
+            | Phase::Waiting { .. }
+            | Phase::Killing { .. }
+            | Phase::Pausing { .. }
+            | Phase::Done(_) => {}
+        }
+    }
+
+    /// Gives it up when nothing of the run is left.
+    pub(super) fn resign_if_over(&mut self, cx: &mut Context<'_>) {
+        if matches!(self.phase, Phase::Waiting { .. } | Phase::Pausing { .. } | Phase::Done(_))
+            && let Some(tenure) = self.tenure.take()
+        {
+            cx.out.push(Effect::Resign(tenure.run));
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Servers that die, fall silent or forget; holders that are stopped and killed.
+
+use std::time::{Duration, Instant};
+
+use testkit::{private_directory, tree, wait_until};
+
+use super::{Locks, hold};
+use crate::harness::Running;
+
+/// A command that says its own number and stays, deaf to TERM.
+const DEAF: &str = "trap '' TERM; echo $$ > pid; while :; do sleep 0.05; done";
+
+/// The number of the command.
+fn pid(running: &Running) -> i32 {
+    running.wait_for_file("pid");
+    wait_until("a number", || running.text("pid").trim().parse().ok())
+}
+
+/// How long it takes until a process is gone.
+#[track_caller]
+fn gone_after(pid: i32, begun: Instant) -> Duration {
+    wait_until(&format!("{pid} is gone"), || (!tree::is_alive(pid)).then_some(()));
+    begun.elapsed()
+}
+
+#[test]
+fn a_server_that_dies_ends_the_process_before_the_lease_and_one_that_comes_back_in_time_does_not() {
+    let directory = private_directory();
+    let mut locks = Locks::embedded(&directory.path().join("store"));
+    let mut holder = hold(&locks, "a", "4s", DEAF);
+    let command = pid(&holder);
+    locks.kill();
+    locks.restart();
+    // Alive, and kept alive: two leases later it is the same.
+    let begun = Instant::now();
+    wait_until("two leases", || (begun.elapsed() > Duration::from_secs(8)).then_some(()));
+    assert!(tree::is_alive(command), "{}", holder.stderr());
+    assert_eq!(locks.held(), ["a"]);
+    let begun = Instant::now();
+    locks.kill();
+    // Whatever it ignores.
+    let took = gone_after(command, begun);
+    assert!(took < Duration::from_secs(4), "gone after {took:?}: {}", holder.stderr());
+    assert_eq!(holder.wait(), 137);
+    assert!(holder.stderr().contains("the lock 'a' is about to lapse"), "{}", holder.stderr());
+}
+
+#[test]
+fn a_server_that_falls_silent_ends_the_process_too() {
+    let directory = private_directory();
+    let locks = Locks::embedded(&directory.path().join("store"));
+    let mut holder = hold(
+        &locks,
+        "a",
+        "3s",
+        "echo $$ > pid; trap 'echo asked > asked; exit 5' TERM; while :; do sleep 0.05; done",
+    );
+    let command = pid(&holder);
+    let begun = Instant::now();
+    locks.signal(libc::SIGSTOP);
+    let took = gone_after(command, begun);
+    locks.signal(libc::SIGCONT);
+    // It was asked first, and has ended by itself.
+    assert_eq!(holder.text("asked"), "asked\n");
+    assert_eq!(holder.wait(), 5);
+    assert!(took < Duration::from_secs(3), "gone after {took:?}");
+}
+
+#[test]
+fn a_server_that_has_forgotten_ends_the_process_at_once() {
+    let directory = private_directory();
+    let store = directory.path().join("store");
+    let mut locks = Locks::embedded(&store);
+    let mut holder = hold(&locks, "a", "9s", DEAF);
+    let command = pid(&holder);
+    // Somebody revokes it by hand.
+    locks.kill();
+    std::fs::remove_file(&store).unwrap_or_else(|error| panic!("{error}"));
+    locks.restart();
+    let begun = Instant::now();
+    // It asks when a third of the time is over.
+    let took = gone_after(command, begun);
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert_eq!(holder.wait(), 137);
+    assert!(holder.stderr().contains("the lock 'a' has lapsed, says the lock server"), "{}", holder.stderr());
+}
+
+/// Somebody else gets the lock, and the command of before was gone by then.
+fn is_taken_over(locks: &Locks, before: i32, ttl: &str) {
+    // One that has ended is gone, also where nobody can look after it.
+    let alive = "case $(sed -n 's/^State:.\\(.\\).*/\\1/p' /proc/$(cat before)/status 2>/dev/null) in ''|Z|X) ;; *) echo alive > alive ;; esac; \
+                 echo taken > taken; exec sleep inf";
+    let script = format!("echo {before} > before; {alive}");
+    let next = hold(locks, "a", ttl, &script);
+    next.wait_for_file("taken");
+    assert_eq!(next.text("alive"), "", "two at once");
+}
+
+#[test]
+fn while_we_are_stopped_the_guard_ends_the_process_in_time() {
+    let directory = private_directory();
+    let locks = Locks::embedded(&directory.path().join("store"));
+    let mut holder = hold(&locks, "a", "2s", DEAF);
+    let command = pid(&holder);
+    holder.signal(libc::SIGSTOP);
+    let begun = Instant::now();
+    is_taken_over(&locks, command, "2s");
+    assert!(begun.elapsed() > Duration::from_secs(1), "not before the lease has lapsed");
+    holder.signal(libc::SIGCONT);
+    assert_eq!(holder.wait(), 137);
+    assert!(holder.stderr().contains("outlives its lock, and was killed"), "{}", holder.stderr());
+}
+
+#[test]
+fn when_we_are_killed_the_guard_ends_the_process_and_what_has_left_its_group() {
+    let directory = private_directory();
+    let locks = Locks::embedded(&directory.path().join("store"));
+    let script = "setsid sh -c 'trap \"\" TERM; echo $$ > stray; while :; do sleep 0.05; done' & trap '' TERM; echo $$ > pid; while :; do sleep 0.05; done";
+    let mut holder = hold(&locks, "a", "2s", script);
+    let command = pid(&holder);
+    let stray: i32 = wait_until("the stray", || holder.text("stray").trim().parse().ok());
+    let guard: Vec<i32> = tree::descendants(holder.pid())
+        .into_keys()
+        .filter(|pid| {
+            std::fs::read(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|line| line.windows(5).any(|it| it == b"guard"))
+        })
+        .collect();
+    assert_eq!(guard.len(), 1);
+    holder.signal(libc::SIGKILL);
+    assert_eq!(holder.wait(), -9);
+    is_taken_over(&locks, command, "2s");
+    assert!(!tree::is_alive(stray), "what has left its group is ended too");
+    wait_until("the guard has ended", || (!tree::is_alive(guard[0])).then_some(()));
+}
+
+#[test]
+fn a_guard_that_is_killed_is_replaced_by_one_that_knows_everything() {
+    let directory = private_directory();
+    let locks = Locks::embedded(&directory.path().join("store"));
+    let holder = hold(&locks, "a", "2s", DEAF);
+    let command = pid(&holder);
+    let guards = || -> Vec<i32> {
+        let is_guard = |pid: &i32| {
+            std::fs::read(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|line| line.windows(5).any(|it| it == b"guard"))
+        };
+        tree::descendants(holder.pid()).into_keys().filter(is_guard).collect()
+    };
+    let first = guards();
+    crate::harness::send(first[0], libc::SIGKILL);
+    wait_until("another guard", || guards().iter().any(|guard| !first.contains(guard)).then_some(()));
+    // It was told by the next keepalive at the latest.
+    let begun = Instant::now();
+    wait_until("a keepalive", || (begun.elapsed() > Duration::from_secs(1)).then_some(()));
+    holder.signal(libc::SIGSTOP);
+    is_taken_over(&locks, command, "2s");
+    holder.signal(libc::SIGCONT);
+}
+
+#[test]
+fn a_holder_that_is_asked_to_end_takes_its_grace_and_then_gives_it_back() {
+    let directory = private_directory();
+    let locks = Locks::embedded(&directory.path().join("store"));
+    // Longer than the lease: it is kept alive while the command ends.
+    let script =
+        "echo $$ > pid; trap 'sleep 4; echo well > ended; exit 0' TERM; while :; do sleep 0.05; done";
+    let mut holder = hold(&locks, "a", "2s", script);
+    let command = pid(&holder);
+    let begun = Instant::now();
+    holder.signal(libc::SIGTERM);
+    is_taken_over(&locks, command, "2s");
+    assert!(begun.elapsed() > Duration::from_secs(3));
+    assert_eq!(holder.wait(), 0);
+    assert_eq!(holder.text("ended"), "well\n");
+}

@@ -1,0 +1,105 @@
+//! The shared lock: the server, `lock hold`, processes that run by a lock, and their bad days.
+
+mod bad_days;
+mod chaos;
+mod server;
+mod up;
+
+use std::path::Path;
+
+use serde_json::Value;
+use testkit::http::{self, Answer};
+use testkit::servers::free_ports;
+use testkit::wait_until;
+
+use crate::harness::{Running, Sexton};
+
+/// A lock server with its store in a directory.
+struct Locks {
+    sexton: Option<Running>,
+    port: u16,
+    words: Vec<String>,
+}
+
+impl Locks {
+    /// With the store in this file.
+    fn embedded(store: &Path) -> Self {
+        Self::start(vec!["--store".to_owned(), store.display().to_string()])
+    }
+
+    fn start(words: Vec<String>) -> Self {
+        let mut it = Self { sexton: None, port: free_ports(1)[0], words };
+        it.restart();
+        it
+    }
+
+    /// On the same port as before.
+    fn restart(&mut self) {
+        let port = self.port.to_string();
+        let words = ["lock", "serve", "-i", "127.0.0.1", "-p", &port].map(str::to_owned);
+        let sexton = Sexton::new(words.iter().chain(&self.words)).start();
+        let port = self.port;
+        wait_until(&format!("a lock server; {}", sexton.stderr()), || {
+            testkit::servers::answers(port).then_some(())
+        });
+        self.sexton = Some(sexton);
+    }
+
+    fn kill(&mut self) {
+        self.sexton = None;
+    }
+
+    fn signal(&self, signal: i32) {
+        if let Some(sexton) = &self.sexton {
+            sexton.signal(signal);
+        }
+    }
+
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// A request with a body and headers.
+    fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let address = ([127, 0, 0, 1], self.port).into();
+        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n", body.len());
+        for (name, value) in headers {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        let text = format!("{text}Connection: close\r\n\r\n{body}");
+        let answer = http::connect(address).and_then(|stream| http::raw(stream, text.as_bytes()));
+        answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    fn json(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> (u16, Value) {
+        let answer = self.ask(method, path, headers, &body.to_string());
+        (answer.code, serde_json::from_str(&answer.body).unwrap_or_default())
+    }
+
+    /// The names of the locks that are held.
+    fn held(&self) -> Vec<String> {
+        let (_, all) = self.json("GET", "/v1/locks", &[], &Value::Null);
+        let names =
+            all.as_array().into_iter().flatten().filter_map(|it| Some(it["key"].as_str()?.to_owned()));
+        names.collect()
+    }
+}
+
+/// `sexton lock hold` with a command of the shell, in a directory of its own.
+fn hold(locks: &Locks, name: &str, ttl: &str, script: &str) -> Running {
+    Sexton::new([
+        "-v",
+        "lock",
+        "hold",
+        "--lock-ttl",
+        ttl,
+        "--url",
+        &locks.url(),
+        name,
+        "--",
+        "sh",
+        "-c",
+        script,
+    ])
+    .start()
+}

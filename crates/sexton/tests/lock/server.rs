@@ -1,0 +1,137 @@
+//! What `sexton lock serve` answers.
+
+use serde_json::json;
+use testkit::private_directory;
+use testkit::servers::etcd::Etcd;
+
+use super::Locks;
+use crate::harness::Sexton;
+
+/// The requests of the older tool, and ours.
+fn answers_as_the_contract_says(locks: &Locks) {
+    let claim =
+        json!({"key": "db", "value": "pod-1", "labels": {"zone": "a"}, "timestamp": "2026-01-01T00:00:00Z"});
+    let (code, first) = locks.json("POST", "/lease", &[("x-lease-ttl", "30s")], &claim);
+    assert_eq!(code, 201, "{first}");
+    let id = first["id"].as_str().unwrap_or_default().to_owned();
+    assert!(!id.is_empty() && first["fence"].as_u64() > Some(0), "{first}");
+    let other = json!({"key": "db", "value": "pod-2", "labels": {}, "timestamp": ""});
+    let (code, taken) = locks.json("POST", "/lease", &[("x-lease-ttl", "30")], &other);
+    assert_eq!((code, &taken["value"], &taken["labels"]["zone"]), (202, &json!("pod-1"), &json!("a")));
+    assert_eq!(taken["fence"], first["fence"]);
+    assert_eq!(locks.json("POST", "/keepalive", &[], &json!({"id": id})).0, 200);
+    assert_eq!(locks.held(), ["db"]);
+    assert_eq!(locks.ask("GET", "/health", &[], "").code, 200);
+    assert_eq!(locks.ask("DELETE", &format!("/lease/{id}"), &[], "").code, 200);
+    assert_eq!(locks.json("POST", "/keepalive", &[], &json!({"id": id})).0, 204);
+    let (code, second) = locks.json("POST", "/lease", &[("x-lease-ttl", "30s")], &other);
+    assert_eq!(code, 201);
+    assert!(second["fence"].as_u64() > first["fence"].as_u64());
+    // Somebody waits, and has it when it is given back.
+    let second = second["id"].as_str().unwrap_or_default().to_owned();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            locks.json("POST", "/lease", &[("x-lease-ttl", "30s"), ("x-lease-wait", "20s")], &claim)
+        });
+        assert_eq!(locks.ask("DELETE", &format!("/lease/{second}"), &[], "").code, 200);
+        let (code, third) = waiting.join().unwrap_or_default();
+        assert_eq!(code, 201, "{third}");
+    });
+}
+
+#[test]
+fn the_embedded_store_serves_locks() {
+    let directory = private_directory();
+    answers_as_the_contract_says(&Locks::embedded(&directory.path().join("deep/er/store")));
+}
+
+#[test]
+fn etcd_with_certificates_serves_locks() {
+    let etcd = Etcd::start_with_tls(3);
+    let security = etcd.security().cloned().unwrap_or_else(|| panic!("no certificates"));
+    let path = |path: &std::path::Path| path.display().to_string();
+    let words = [
+        "--etcd".to_owned(),
+        etcd.endpoints().join(","),
+        "--etcd-ca".to_owned(),
+        path(&security.ca),
+        "--etcd-cert".to_owned(),
+        path(&security.client.certificate),
+        "--etcd-key".to_owned(),
+        path(&security.client.key),
+    ];
+    answers_as_the_contract_says(&Locks::start(words.to_vec()));
+    // Where the older tool has them.
+    assert!(etcd.run(&["get", "--prefix", "/shared-lock/", "--keys-only"]).contains("/shared-lock/db"));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let directory = private_directory();
+    let locks = Locks::embedded(&directory.path().join("store"));
+    let good = r#"{"key": "a", "value": "b"}"#;
+    let huge = format!(r#"{{"key": "a", "value": "{}"}}"#, "x".repeat(100_000));
+    for (path, headers, body, code, part) in [
+        ("/lease", &[][..], "nonsense", 400, "expected JSON"),
+        ("/lease", &[], r#"{"value": "b"}"#, 400, "key"),
+        ("/lease", &[], r#"{"key": ""}"#, 400, "the name of a lock is missing"),
+        ("/lease", &[], r#"{"key": "a\u0007"}"#, 400, "control character"),
+        ("/lease", &[("x-lease-ttl", "soon")], good, 400, "x-lease-ttl 'soon'"),
+        ("/lease", &[("x-lease-ttl", "1ms")], good, 400, "from 500ms to 24h"),
+        ("/lease", &[("x-lease-wait", "-1s")], good, 400, "x-lease-wait"),
+        ("/lease", &[], huge.as_str(), 400, "length limit"),
+        ("/lease", &[("Origin", "http://evil.example")], good, 403, "browsers"),
+        ("/keepalive", &[], r#"{"id": 7}"#, 400, "the id"),
+        ("/keepalive", &[], r#"{"id": "xyz"}"#, 400, "the id"),
+        ("/keepalive", &[], r#"{"id": "7"}"#, 204, ""),
+        ("/lease/xyz", &[], "", 405, ""),
+    ] {
+        let answer = locks.ask("POST", path, headers, body);
+        assert_eq!(answer.code, code, "{path} {headers:?} {:.80}: {answer:?}", body);
+        assert!(answer.body.contains(part), "{path} {headers:?} {:.80}: {answer:?}", body);
+    }
+    assert_eq!(locks.held(), [""; 0]);
+}
+
+#[test]
+fn a_store_that_cannot_be_is_told_before_anything_is_served() {
+    let directory = private_directory();
+    let notes = directory.path().join("notes");
+    std::fs::write(&notes, "dear diary").unwrap_or_default();
+    let port = crate::up::free_port().to_string();
+    let serve = |words: &[&str]| {
+        Sexton::new(["lock", "serve", "-p", &port].iter().chain(words).collect::<Vec<_>>()).done()
+    };
+    let notes = notes.display().to_string();
+    for (words, code, part) in [
+        (&["--store", notes.as_str()][..], 69, "is damaged or something else, and left as it is"),
+        (&["--store", "/proc/nothing/here"], 69, "cannot read /proc/nothing"),
+        (&["--etcd", "no such host"], 69, "is no endpoint of etcd"),
+        (&["--etcd", "localhost", "--etcd-ca", "/nowhere"], 69, "cannot read /nowhere"),
+        (&["--etcd", "localhost", "--etcd-cert", "x"], 64, "go together"),
+        (&["--etcd", "localhost", "--store", "x"], 64, "cannot be used with"),
+    ] {
+        let done = serve(words);
+        assert_eq!(done.code, code, "{words:?}: {done:?}");
+        assert!(done.stderr.contains(part), "{words:?}: {done:?}");
+    }
+    assert_eq!(std::fs::read_to_string(&notes).unwrap_or_default(), "dear diary");
+}
+
+#[test]
+fn a_server_that_was_killed_still_knows_who_holds_what() {
+    let directory = private_directory();
+    let mut locks = Locks::embedded(&directory.path().join("store"));
+    let claim = json!({"key": "db", "value": "pod-1"});
+    let (code, first) = locks.json("POST", "/lease", &[("x-lease-ttl", "2s")], &claim);
+    assert_eq!(code, 201);
+    locks.kill();
+    locks.restart();
+    // Nobody could keep it alive meanwhile: it begins anew, and lapses in its time.
+    assert_eq!(locks.json("POST", "/lease", &[("x-lease-ttl", "2s")], &claim).0, 202);
+    let waited = [("x-lease-ttl", "2s"), ("x-lease-wait", "20s")];
+    let (code, second) = locks.json("POST", "/lease", &waited, &claim);
+    assert_eq!(code, 201);
+    assert!(second["fence"].as_u64() > first["fence"].as_u64(), "{first} {second}");
+    assert_ne!(second["id"], first["id"]);
+}

@@ -1,0 +1,80 @@
+//! `amqp`: RabbitMQ, which takes seconds to start and so is started once for several things.
+
+use testkit::servers::rabbitmq::RabbitMq;
+
+use super::{Certificates, probed, saying, unready};
+
+/// The variables of process-wrapper.
+fn variables(port: u16) -> [(String, String); 3] {
+    [
+        ("AMQP_PROBE_RABBITMQ_DSN_TEMPLATE".to_owned(), format!("amqp://%v:%v@127.0.0.1:{port}")),
+        ("AMQP_PROBE_RABBITMQ_USER".to_owned(), "app".to_owned()),
+        ("AMQP_PROBE_RABBITMQ_PASS".to_owned(), "s3cretPW".to_owned()),
+    ]
+}
+
+fn at(url: &str) -> String {
+    format!("amqp: {{url: \"{url}\"}}")
+}
+
+#[test]
+fn rabbitmq_guards_a_process_with_and_without_a_kept_connection() {
+    let certificates = Certificates::new();
+    let mut server = RabbitMq::start(Some(certificates.good()));
+    let (port, ca, stranger) = (server.port, certificates.ca(), certificates.stranger());
+    let owned = variables(port);
+    let template: Vec<_> = owned.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    for probe in ["amqp: {}", "amqp: {reuseConn: true}"] {
+        let mut up = probed(&template, probe);
+        up.wait_ready("app");
+    }
+    for (url, part) in [
+        (format!("amqps://app:s3cretPW@127.0.0.1:{}/?cacertfile={ca}", server.tls_port), ""),
+        (format!("amqps://app:s3cretPW@127.0.0.1:{}/?cacertfile={stranger}", server.tls_port), "ertificate"),
+        (format!("amqp://app:wr0ngPW@127.0.0.1:{port}"), "403 ACCESS_REFUSED"),
+        (
+            format!("amqp://app:s3cretPW@127.0.0.1:{port}/nowhere"),
+            "530 NOT_ALLOWED - vhost nowhere not found",
+        ),
+    ] {
+        let mut up = probed(&[], &at(&url));
+        if part.is_empty() {
+            up.wait_ready("app");
+        } else {
+            let told = unready(&mut up, part);
+            assert!(!told.to_string().contains("wr0ngPW"), "{told}");
+        }
+    }
+    // A connection that is kept outlives many heartbeats, and its end is seen at once: the next probe fails without
+    // asking anybody, and the one after it opens another.
+    let mut kept = probed(&template, "amqp: {reuseConn: true}");
+    kept.wait_ready("app");
+    let begun = std::time::Instant::now();
+    let app =
+        kept.wait_until("app", "kept for longer than two heartbeats", |_| begun.elapsed().as_secs() >= 6);
+    assert_eq!(app["ready"], true, "{}", kept.sexton.stderr());
+    assert!(!kept.sexton.stderr().contains("probe has failed"), "{}", kept.sexton.stderr());
+    server.close_connections();
+    kept.sexton.wait_for_stderr("320 CONNECTION_FORCED - bye");
+    kept.wait_ready("app");
+    let mut each = probed(&template, "amqp: {}");
+    each.wait_ready("app");
+    server.kill();
+    unready(&mut kept, "amqp at 127.0.0.1");
+    unready(&mut each, "connection refused");
+}
+
+#[test]
+fn what_is_no_broker_is_a_failure() {
+    for (words, part) in [
+        (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "that is no AMQP 0-9-1"),
+        (b"AMQP\x00\x01\x00\x00", "the server speaks another version of AMQP"),
+        (b"\x01\x00\x00\x7f\xff\xff\xff", "that is no AMQP 0-9-1"),
+        (b"\x01\x00\x00\x00\x00\x00\x02\x00\x0a\xce", "a method of AMQP is cut short"),
+        (b"\x01\x00\x00\x00\x00\x00\x04\x00\x0a\x00\x1e\xce", "expected connection.start"),
+        (b"", "no answer within 3s"),
+    ] {
+        let mut up = probed(&[], &at(&format!("amqp://app:s3cretPW@127.0.0.1:{}", saying(words))));
+        unready(&mut up, part);
+    }
+}

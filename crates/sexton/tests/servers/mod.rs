@@ -1,0 +1,90 @@
+//! Probes and hooks against real databases and brokers, on good days and on bad ones.
+
+mod amqp;
+mod redis;
+mod sql;
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::thread;
+
+use serde_json::Value;
+use testkit::TempDir;
+use testkit::servers::certificates::{Authority, Certificate};
+
+use crate::up::{Up, up};
+
+/// A process that sleeps, with these variables and this readiness probe.
+fn probed(variables: &[(&str, &str)], probe: &str) -> Up {
+    let mut text = "processes:\n  app:\n    command: [sleep, inf]\n    env:\n      NOTHING: x\n".to_owned();
+    for (name, value) in variables {
+        let _ = writeln!(text, "      {name}: {}", serde_json::json!(value));
+    }
+    let _ = writeln!(
+        text,
+        "    readinessProbe: {{{probe}, periodSeconds: 100ms, timeoutSeconds: 3, failureThreshold: 1}}"
+    );
+    up(&text)
+}
+
+/// Waits until it is not ready, for a reason that holds this.
+#[track_caller]
+fn unready(up: &mut Up, part: &str) -> Value {
+    let told = up.wait_until("app", part, |it| {
+        it["ready"] == false && it["state"].as_str().is_some_and(|state| state.contains(part))
+    });
+    let everything = format!("{told} {}", up.sexton.stderr());
+    assert!(!everything.contains("s3cretPW"), "a secret is told: {everything}");
+    told
+}
+
+/// A CA and what it has signed for 127.0.0.1, for another name, and out of date.
+struct Certificates {
+    directory: TempDir,
+    ca: Authority,
+}
+
+impl Certificates {
+    fn new() -> Self {
+        let directory = testkit::private_directory();
+        let ca = Authority::new(directory.path(), "ca");
+        Self { directory, ca }
+    }
+
+    fn good(&self) -> Certificate {
+        self.ca.sign("good", "IP:127.0.0.1")
+    }
+
+    fn of_another(&self) -> Certificate {
+        self.ca.sign("another", "DNS:other.example")
+    }
+
+    fn expired(&self) -> Certificate {
+        self.ca.sign_expired("expired", "IP:127.0.0.1")
+    }
+
+    fn ca(&self) -> String {
+        self.ca.certificate().display().to_string()
+    }
+
+    /// Somebody else who signs certificates.
+    fn stranger(&self) -> String {
+        Authority::new(self.directory.path(), "stranger").certificate().display().to_string()
+    }
+}
+
+/// A server that says this to everybody, and then listens.
+fn saying(words: &'static [u8]) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap_or_else(|error| panic!("{error}"));
+    let port = listener.local_addr().map_or(0, |address| address.port());
+    thread::spawn(move || {
+        // Whoever is accepted stays connected as long as the test runs.
+        let mut kept = Vec::new();
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.write_all(words);
+            kept.push(stream);
+        }
+    });
+    port
+}
