@@ -1,5 +1,5 @@
 //! The few messages of etcd's v3 API that we use, with the numbers of rpc.proto, kv.proto and auth.proto of etcd 3.4
-//! (https://etcd.io/docs/v3.4/dev-guide/api_reference_v3/). Fields that we neither send nor read are left out, which
+//! (<https://etcd.io/docs/v3.4/dev-guide/api_reference_v3/>). Fields that we neither send nor read are left out, which
 //! the encoding allows.
 
 use prost::{Enumeration, Message, Oneof};

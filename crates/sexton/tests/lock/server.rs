@@ -87,8 +87,8 @@ fn what_makes_no_sense_is_refused() {
         ("/lease/xyz", &[], "", 405, ""),
     ] {
         let answer = locks.ask("POST", path, headers, body);
-        assert_eq!(answer.code, code, "{path} {headers:?} {:.80}: {answer:?}", body);
-        assert!(answer.body.contains(part), "{path} {headers:?} {:.80}: {answer:?}", body);
+        assert_eq!(answer.code, code, "{path} {headers:?} {body:.80}: {answer:?}");
+        assert!(answer.body.contains(part), "{path} {headers:?} {body:.80}: {answer:?}");
     }
     assert_eq!(locks.held(), [""; 0]);
 }
