@@ -4,6 +4,7 @@
 //! `kapo` personality knows `KAPO_…` only.)
 
 mod in_pod;
+mod locks;
 
 use std::fmt::Display;
 use std::io::IsTerminal as _;
@@ -17,16 +18,17 @@ use thiserror::Error;
 
 use in_pod::InPod;
 pub use in_pod::RawPod;
+pub use locks::{RawLock, RawLockServer};
 
 use super::duration::{parse as parse_duration, parse_span};
 use super::environment::Environment;
 use super::raw::native::LogFormat;
 use super::up::{Beside, Source};
 use super::{
-    Answers, Automaton, ControlPath, Listen, LockServer, Mode, OutputPlan, Own, Settings, StorePlan,
-    StreamPlan, Up, Watch, Whom, Words,
+    Answers, Automaton, ControlPath, Listen, Mode, OutputPlan, Own, Settings, StreamPlan, Up, Watch, Whom,
+    Words,
 };
-use crate::lock::{self, LockPlan};
+use crate::lock;
 use crate::process::Pid;
 use crate::process::spawn::Program;
 use crate::words::base_name;
@@ -188,36 +190,6 @@ pub enum RawMode {
     Automaton(RawAutomaton),
     /// `lock serve`
     LockServer(RawLockServer),
-}
-
-/// The lock of `lock hold`, as it was written.
-#[derive(Debug, Clone, Default)]
-pub struct RawLock {
-    /// Its name.
-    pub name: String,
-    /// `--lock-ttl`
-    pub ttl: Option<String>,
-    /// `--url`
-    pub url: Option<String>,
-}
-
-/// The options of `lock serve`, as they were written.
-#[derive(Debug, Clone, Default)]
-pub struct RawLockServer {
-    /// `--store`
-    pub store: Option<String>,
-    /// `--etcd`
-    pub etcd: Option<String>,
-    /// `--etcd-ca`
-    pub etcd_ca: Option<String>,
-    /// `--etcd-cert`
-    pub etcd_cert: Option<String>,
-    /// `--etcd-key`
-    pub etcd_key: Option<String>,
-    /// `--etcd-user`
-    pub etcd_user: Option<String>,
-    /// `--etcd-password-file`
-    pub etcd_password_file: Option<String>,
 }
 
 /// The options of `automaton`, as they were written.
@@ -544,63 +516,6 @@ impl Resolver<'_> {
             ..Program::default()
         };
         Ok(Own { word, name, program, output, plan, ttl, wait, pod, lock })
-    }
-
-    fn lock(&self, raw: RawLock) -> Result<LockPlan, UsageError> {
-        let ttl = self.duration(raw.ttl, "--lock-ttl", "LOCK_TTL")?.unwrap_or(lock::DEFAULT_TTL);
-        let url = self.given(raw.url, "--url", "LOCK_URL")?;
-        let url = url.map_or_else(|| lock::DEFAULT_URL.to_owned(), |given| given.text);
-        LockPlan::new(&raw.name, ttl, &url).map_err(UsageError)
-    }
-
-    fn lock_server(&self, raw: RawLockServer) -> Result<LockServer, UsageError> {
-        let text = |given: Option<String>, option: &str, own: &str, old: &str| {
-            let given = self.given(given, option, own)?.map(|given| given.text);
-            let old = || Some(self.environment.get(old)?.to_string_lossy().into_owned());
-            Ok::<_, UsageError>(given.or_else(old).filter(|text| !text.is_empty()))
-        };
-        let etcd = text(raw.etcd, "--etcd", "LOCK_ETCD", "SHARED_LEASE_ETCD_ENDPOINTS")?;
-        let file = |given, option: &str, own: &str, old: &str| {
-            text(given, option, own, old).map(|given| given.map(PathBuf::from))
-        };
-        let ca = file(raw.etcd_ca, "--etcd-ca", "LOCK_ETCD_CA", "SHARED_LEASE_ETCD_CA_CERT")?;
-        let certificate =
-            file(raw.etcd_cert, "--etcd-cert", "LOCK_ETCD_CERT", "SHARED_LEASE_ETCD_CLIENT_CERT")?;
-        let key = file(raw.etcd_key, "--etcd-key", "LOCK_ETCD_KEY", "SHARED_LEASE_ETCD_CLIENT_KEY")?;
-        let user = self.given(raw.etcd_user, "--etcd-user", "LOCK_ETCD_USER")?.map(|given| given.text);
-        let password =
-            self.given(raw.etcd_password_file, "--etcd-password-file", "LOCK_ETCD_PASSWORD_FILE")?;
-        let password = password.map(|given| PathBuf::from(given.text));
-        let store = self.given(raw.store, "--store", "LOCK_STORE")?;
-        if certificate.is_some() != key.is_some() {
-            return Err(UsageError("--etcd-cert and --etcd-key go together: give both or none".to_owned()));
-        }
-        if user.is_some() != password.is_some() {
-            let words = "--etcd-user and --etcd-password-file go together: give both or none";
-            return Err(UsageError(words.to_owned()));
-        }
-        let Some(etcd) = etcd else {
-            let path = store.map_or_else(|| self.default_store(), |given| PathBuf::from(given.text));
-            return Ok(LockServer { store: StorePlan::Embedded(path) });
-        };
-        if let Some(store) = store.filter(|store| store.typed) {
-            return Err(UsageError(format!("{} and --etcd: one store is enough", store.origin)));
-        }
-        let endpoints = etcd.split(',').map(|word| word.trim().to_owned()).filter(|word| !word.is_empty());
-        let identity = certificate.zip(key);
-        let user = user.zip(password);
-        Ok(LockServer { store: StorePlan::Etcd { endpoints: endpoints.collect(), ca, identity, user } })
-    }
-
-    /// Where the embedded store is, unless somebody says otherwise.
-    fn default_store(&self) -> PathBuf {
-        const FILE: &str = "sexton/locks.store";
-        if rustix::process::geteuid().is_root() {
-            return PathBuf::from("/var/lib").join(FILE);
-        }
-        let state = self.environment.get("XDG_STATE_HOME").map(PathBuf::from);
-        let home = || Some(PathBuf::from(self.environment.get("HOME")?).join(".local/state"));
-        state.or_else(home).unwrap_or_else(|| PathBuf::from(".")).join(FILE)
     }
 
     fn up(&self, raw: RawUp) -> Result<Up, UsageError> {
