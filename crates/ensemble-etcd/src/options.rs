@@ -81,8 +81,10 @@ impl Options {
         let encrypted = self.ca.is_some() || self.identity.is_some();
         let mut nodes = Vec::new();
         for given in self.endpoints.iter().map(|given| given.trim()).filter(|given| !given.is_empty()) {
-            let url = url(given, encrypted).ok_or_else(|| OptionsError::Endpoint(given.to_owned()))?;
-            let wrong = |_| OptionsError::Endpoint(given.to_owned());
+            // Whoever puts a password there has it not repeated.
+            let named = given.rsplit_once('@').map_or(given, |(_, host)| host);
+            let url = url(given, encrypted).ok_or_else(|| OptionsError::Endpoint(named.to_owned()))?;
+            let wrong = |_| OptionsError::Endpoint(named.to_owned());
             let mut endpoint = Endpoint::from_shared(url.clone())
                 .map_err(wrong)?
                 .connect_timeout(self.limits.connect)
@@ -183,6 +185,8 @@ mod tests {
         assert_eq!(none.nodes().err(), Some(OptionsError::None));
         let bad = Options { endpoints: vec!["x y".to_owned()], ..Options::default() };
         assert_eq!(bad.nodes().err(), Some(OptionsError::Endpoint("x y".to_owned())));
+        let login = Options { endpoints: vec!["http://u:pass@x".to_owned()], ..Options::default() };
+        assert_eq!(login.nodes().err(), Some(OptionsError::Endpoint("x".to_owned())));
         let no_pem =
             Options { endpoints: vec!["x".to_owned()], ca: Some(b"none".to_vec()), ..Options::default() };
         assert!(no_pem.nodes().is_err() || no_pem.nodes().is_ok_and(|nodes| nodes.len() == 1));

@@ -7,6 +7,8 @@ use futures_util::stream::StreamExt as _;
 use tokio::time::{Instant, timeout};
 
 use crate::lock::{Acquired, Holder, Locks};
+use crate::member::Keepalive;
+use crate::registry::Registry;
 use crate::store::{
     Change, Changes, Committed, Condition, Entry, Lease, LeaseId, Revision, Store, StoreError, Transaction,
     Watch, Write,
@@ -30,6 +32,8 @@ pub async fn all(store: &Arc<dyn Store>, prefix: &str) {
     a_lease_that_is_kept_alive_stays(&**store, &format!("{prefix}alive/")).await;
     a_revoked_lease_is_gone(&**store, &format!("{prefix}revoke/")).await;
     a_lock_has_one_holder_and_rising_numbers(store, &format!("{prefix}lock/")).await;
+    a_lock_whose_lease_lapses_early_waits_for_its_holder(store, &format!("{prefix}early/")).await;
+    masters_agree_on_members(store, &format!("{prefix}members/")).await;
 }
 
 /// What was put is there, with its revisions, until it is deleted.
@@ -274,6 +278,126 @@ pub async fn a_lock_has_one_holder_and_rising_numbers(store: &Arc<dyn Store>, pr
     let Acquired::Held { fence: third, lease, .. } = acquire("three", soon()).await else { panic!() };
     assert!(third > second && begun.elapsed() < ttl * 10);
     assert_eq!(locks.release(lease).await, Ok(()));
+}
+
+/// A lease that is revoked behind its holder's back: where that may happen, nobody else has the lock before the holder
+/// can know; what is given back is free at once.
+pub async fn a_lock_whose_lease_lapses_early_waits_for_its_holder(store: &Arc<dyn Store>, prefix: &str) {
+    let masters = [0, 1].map(|_| Locks::new(Arc::clone(store), prefix));
+    let name = |value: &str| Holder { value: value.to_owned(), ..Holder::default() };
+    let acquire = async |locks: &Locks, until: Instant| {
+        locks.acquire("l", &name("x"), SHORT, until).await.unwrap_or_else(|error| panic!("{error}"))
+    };
+    let Acquired::Held { lease, ttl, .. } = acquire(&masters[0], Instant::now()).await else { panic!() };
+    assert_eq!(store.revoke(lease).await, Ok(()));
+    let begun = Instant::now();
+    // Also for those who do not wait, but ask again and again.
+    let lease = loop {
+        match acquire(&masters[1], Instant::now()).await {
+            Acquired::Held { lease, .. } => break lease,
+            Acquired::Taken(taken) => assert_eq!(taken.holder.value, "x"),
+        }
+        assert!(begun.elapsed() < LIMIT);
+        tokio::time::sleep(SHORT / 20).await;
+    };
+    assert_eq!(begun.elapsed() >= ttl, store.may_lapse_early(), "after {:?}", begun.elapsed());
+    // Given back through another server: free at once.
+    assert_eq!(masters[0].release(lease).await, Ok(()));
+    let begun = Instant::now();
+    let Acquired::Held { lease, .. } = acquire(&masters[1], Instant::now()).await else { panic!() };
+    assert!(begun.elapsed() < SHORT);
+    assert_eq!(masters[1].release(lease).await, Ok(()));
+    // A store that was made just now gives nothing before the time to live has passed.
+    let begun = Instant::now();
+    let new = Locks::new(Arc::clone(store), prefix).of_new_store();
+    assert!(matches!(acquire(&new, Instant::now()).await, Acquired::Taken(_)));
+    let Acquired::Held { lease, .. } = acquire(&new, Instant::now() + LIMIT).await else { panic!() };
+    assert!(begun.elapsed() >= SHORT);
+    assert_eq!(new.release(lease).await, Ok(()));
+}
+
+/// Two masters with one store: numbers are unique and rise, are kept while a member is there, and never given again;
+/// both see the same list.
+pub async fn masters_agree_on_members(store: &Arc<dyn Store>, prefix: &str) {
+    let masters = [0, 1].map(|_| Arc::new(Registry::new(Arc::clone(store), prefix, SHORT * 3)));
+    let [one, two] = &masters;
+    let beside = futures_util::future::join_all(masters.iter().map(|master| async {
+        tokio::join!(master.follow(), master.register());
+    }));
+    let test = async {
+        let member = |id: usize, payload: u32| Keepalive {
+            app: "demo".to_owned(),
+            id: format!("m{id}"),
+            ip: "10.0.0.1".to_owned(),
+            key: "blXcB".to_owned(),
+            nonce: "n".to_owned(),
+            payload: serde_json::json!({"value": payload}),
+            role: "r".to_owned(),
+            down: false,
+        };
+        let report = async |master: &Registry, keepalive: &Keepalive| {
+            master.report(keepalive).await.unwrap_or_else(|error| panic!("{keepalive:?}: {error}"));
+        };
+        // All at once, each to both.
+        let reports = (0..60).flat_map(|id| masters.iter().map(move |master| (master, id)));
+        futures_util::future::join_all(reports.map(|(master, id)| {
+            let keepalive = member(id, 0);
+            async move { report(master, &keepalive).await }
+        }))
+        .await;
+        let seq =
+            |master: &Registry, id: usize| master.roster().get(&format!("m{id}")).map(|it| it.member.seq);
+        let agreed = async |count: usize| {
+            let begun = Instant::now();
+            loop {
+                let same = one.roster().len() == count && one.roster().digest() == two.roster().digest();
+                if same {
+                    return;
+                }
+                assert!(begun.elapsed() < LIMIT, "{} {}", one.roster().json(), two.roster().json());
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        agreed(60).await;
+        let mut numbers: Vec<_> = (0..60).filter_map(|id| seq(one, id)).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (1..=60).collect::<Vec<_>>());
+        // What it says may change, its number does not; the same again is no write.
+        let (before, digest) = (seq(one, 7), one.roster().digest());
+        report(two, &member(7, 1)).await;
+        agreed(60).await;
+        assert!(seq(one, 7) == before && one.roster().digest() != digest);
+        let written = one.roster().get("m7").map(|known| known.changed);
+        report(one, &member(7, 1)).await;
+        report(two, &member(7, 1)).await;
+        assert_eq!(
+            store.get(&format!("{prefix}members/m7")).await.ok().flatten().map(|entry| entry.changed),
+            written
+        );
+        // Whoever ends is gone, and gets another number when he comes back.
+        report(two, &Keepalive { down: true, ..member(7, 1) }).await;
+        agreed(59).await;
+        report(one, &member(7, 1)).await;
+        agreed(60).await;
+        assert_eq!(seq(two, 7), Some(61));
+        // The silent ones are gone in time; those who speak stay.
+        let begun = Instant::now();
+        while one.roster().len() > 1 {
+            report(one, &member(3, 0)).await;
+            assert!(begun.elapsed() < LIMIT, "{}", one.roster().json());
+            tokio::time::sleep(SHORT / 2).await;
+        }
+        agreed(1).await;
+        assert!(seq(two, 3).is_some());
+        // One that comes back to the other master gets yet another number.
+        report(two, &member(5, 0)).await;
+        agreed(2).await;
+        assert_eq!(seq(one, 5), Some(62));
+    };
+    tokio::select! {
+        _ = beside => panic!("a register has ended"),
+        () = test => {}
+    }
 }
 
 /// The next change of a watch.

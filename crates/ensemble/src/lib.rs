@@ -8,15 +8,23 @@
 //!   └──── the crate ensemble-etcd
 //! ```
 //!
+//! * [`member`]: what a member says of itself
+//! * [`roster`]: who is there, in order, and the digest of it
+//! * [`registry`]: the register of members in a store
+//! * [`callbacks`]: when the leader runs the callback
 //! * [`store`]: the interface: transactions, leases, a watch by revision
 //! * [`embedded`]: a store in a file of this machine
 //! * [`lock`]: locks on top of any store
 //! * `conformance` (a feature): what every store has to do, as tests
 
+pub mod callbacks;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod embedded;
 pub mod lock;
+pub mod member;
+pub mod registry;
+pub mod roster;
 pub mod store;
 
 pub use store::{

@@ -9,14 +9,19 @@
 //!                    │ ▲
 //!         keep_alive └─┘ └──lapse────► free
 //! ```
+//!
+//! Where a store may let a lease lapse that was kept alive ([`Store::may_lapse_early`]), each holder leaves a *trace*
+//! beside the lock, bound to no lease: how long its lease lasts, and whether it has given the lock back. A lock that has
+//! vanished without that is not given to another before the former holder's time to live has passed once more: by then
+//! it has heard that it holds nothing, or has had no answer for so long that it has let go.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::stream::StreamExt as _;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::store::{
     Change, Committed, Condition, Entry, LeaseId, Revision, Store, StoreError, Transaction, Write,
@@ -68,18 +73,63 @@ pub enum Acquired {
     Taken(Taken),
 }
 
+/// What the last holder of a lock has left beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Trace {
+    ttl_ms: u64,
+    released: bool,
+    holder: Holder,
+}
+
 /// The locks below a prefix of a store.
 #[derive(Debug, Clone)]
 pub struct Locks {
     store: Arc<dyn Store>,
     prefix: String,
+    /// Where traces are.
+    traces: String,
+    /// There was no store before this: what an older one has granted may still be held.
+    made: Option<Instant>,
+    memory: Arc<Mutex<Memory>>,
+}
+
+/// What is remembered from request to request.
+#[derive(Debug, Default)]
+struct Memory {
+    /// Since when a lock is known to have vanished, by its name, and which trace it has left.
+    vanished: BTreeMap<String, (Revision, Instant)>,
+    /// What a lease holds, of those that were granted here.
+    held: BTreeMap<LeaseId, (String, Revision)>,
+}
+
+/// More than this is not remembered.
+const MOST_REMEMBERED: usize = 100_000;
+
+/// Why a lock that nobody holds is not given.
+struct NotYet {
+    at: Instant,
+    holder: Holder,
+    fence: Revision,
 }
 
 impl Locks {
     /// The locks below this prefix, such as `/shared-lock/`.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, prefix: &str) -> Self {
-        Self { store, prefix: prefix.to_owned() }
+        let traces = format!("{}-last/", prefix.trim_end_matches('/'));
+        Self { store, prefix: prefix.to_owned(), traces, made: None, memory: Arc::default() }
+    }
+
+    /// The store was made just now. If one was lost, what it has granted may still be held: no lock is given before its
+    /// time to live has passed.
+    #[must_use]
+    pub fn of_new_store(self) -> Self {
+        Self { made: Some(Instant::now()), ..self }
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Is this the name of a lock?
@@ -118,7 +168,17 @@ impl Locks {
             let page = self.store.list(&key, None, 1).await?;
             let mut found = page.entries.into_iter().next().filter(|entry| entry.key == key);
             if found.is_none() {
-                match self.take(&key, holder, ttl).await? {
+                let trace = self.trace(name).await?;
+                if let Some(not_yet) = self.not_yet(name, trace.as_ref(), ttl) {
+                    sleep_until(not_yet.at.min(until)).await;
+                    if Instant::now() < not_yet.at {
+                        let NotYet { holder, fence, .. } = not_yet;
+                        return Ok(Acquired::Taken(Taken { name: name.to_owned(), holder, fence }));
+                    }
+                    // Somebody else may have been quicker.
+                    continue;
+                }
+                match self.take(name, holder, ttl, trace.map(|(entry, _)| entry)).await? {
                     Ok(held) => return Ok(held),
                     Err(by) => found = by,
                 }
@@ -131,25 +191,78 @@ impl Locks {
         }
     }
 
+    /// What the last holder has left, where that matters.
+    async fn trace(&self, name: &str) -> Result<Option<(Entry, Option<Trace>)>, StoreError> {
+        if !self.store.may_lapse_early() {
+            return Ok(None);
+        }
+        let found = self.store.get(&format!("{}{name}", self.traces)).await?;
+        Ok(found.map(|entry| {
+            let trace = serde_json::from_slice(&entry.value).ok();
+            (entry, trace)
+        }))
+    }
+
+    /// Nobody holds it: may it be given?
+    fn not_yet(&self, name: &str, trace: Option<&(Entry, Option<Trace>)>, ttl: Duration) -> Option<NotYet> {
+        let now = Instant::now();
+        if let Some(made) = self.made.filter(|made| now < *made + ttl) {
+            let value = "nobody knows, since the store was made a moment ago".to_owned();
+            let holder = Holder { value, ..Holder::default() };
+            return Some(NotYet { at: made + ttl, holder, fence: Revision(0) });
+        }
+        let (entry, trace) = trace?;
+        let trace = trace.as_ref().filter(|trace| !trace.released)?;
+        let mut memory = self.memory();
+        if memory.vanished.len() > MOST_REMEMBERED {
+            // To have seen it later than it was does no harm.
+            memory.vanished.clear();
+        }
+        let seen = memory.vanished.entry(name.to_owned()).or_insert((entry.changed, now));
+        if seen.0 != entry.changed {
+            *seen = (entry.changed, now);
+        }
+        let at = seen.1 + Duration::from_millis(trace.ttl_ms);
+        (now < at).then(|| NotYet { at, holder: trace.holder.clone(), fence: entry.changed })
+    }
+
     async fn take(
         &self,
-        key: &str,
+        name: &str,
         holder: &Holder,
         ttl: Duration,
+        trace: Option<Entry>,
     ) -> Result<Result<Acquired, Option<Entry>>, StoreError> {
+        let key = format!("{}{name}", self.prefix);
         let lease = self.store.grant(ttl).await?;
         let value = serde_json::to_vec(holder).map_err(|error| StoreError::Refused(error.to_string()))?;
-        let put = Write::Put { key: key.to_owned(), value, lease: Some(lease.id) };
-        let transaction =
-            Transaction { conditions: vec![Condition::Absent(key.to_owned())], writes: vec![put] };
+        let mut transaction = Transaction {
+            conditions: vec![Condition::Absent(key.clone())],
+            writes: vec![Write::Put { key, value, lease: Some(lease.id) }],
+        };
+        if self.store.may_lapse_early() {
+            let at = format!("{}{name}", self.traces);
+            transaction.conditions.push(match trace {
+                Some(entry) => Condition::Unchanged(at.clone(), entry.changed),
+                None => Condition::Absent(at.clone()),
+            });
+            let ttl_ms = u64::try_from(lease.ttl.as_millis()).unwrap_or(u64::MAX);
+            transaction.writes.push(left(at, &Trace { ttl_ms, released: false, holder: holder.clone() }));
+        }
         let committed = self.store.commit(transaction).await;
         if let Ok(Committed::Done(fence)) = committed {
+            let mut memory = self.memory();
+            memory.vanished.remove(name);
+            if memory.held.len() > MOST_REMEMBERED {
+                memory.held.clear();
+            }
+            memory.held.insert(lease.id, (name.to_owned(), fence));
             return Ok(Ok(Acquired::Held { lease: lease.id, ttl: lease.ttl, fence }));
         }
         // Also when the answer was lost: nobody will keep it alive. If this fails, it lapses.
         let _ = self.store.revoke(lease.id).await;
         match committed? {
-            Committed::Refused(mut found) => Ok(Err(found.pop().flatten())),
+            Committed::Refused(found) => Ok(Err(found.into_iter().next().flatten())),
             Committed::Done(_) => Ok(Err(None)),
         }
     }
@@ -192,7 +305,49 @@ impl Locks {
     ///
     /// As the store's.
     pub async fn release(&self, lease: LeaseId) -> Result<(), StoreError> {
-        self.store.revoke(lease).await
+        let known = self.memory().held.get(&lease).cloned();
+        if self.store.may_lapse_early() {
+            let known = match known {
+                Some(known) => Some(known),
+                None => self.held_by(lease).await?,
+            };
+            if let Some((name, fence)) = known {
+                let key = format!("{}{name}", self.prefix);
+                let trace = Trace { ttl_ms: 0, released: true, holder: Holder::default() };
+                let writes = vec![Write::Delete(key.clone()), left(format!("{}{name}", self.traces), &trace)];
+                let conditions = vec![Condition::Since(key, fence)];
+                // Refused: somebody else holds it already.
+                self.store.commit(Transaction { conditions, writes }).await?;
+            }
+        }
+        self.store.revoke(lease).await?;
+        self.memory().held.remove(&lease);
+        Ok(())
+    }
+
+    /// What a lease holds that was granted elsewhere.
+    async fn held_by(&self, lease: LeaseId) -> Result<Option<(String, Revision)>, StoreError> {
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.store.list(&self.prefix, after.as_deref(), PAGE).await?;
+            after = page.entries.last().map(|entry| entry.key.clone());
+            if let Some(entry) = page.entries.into_iter().find(|entry| entry.lease == Some(lease)) {
+                let name = entry.key.strip_prefix(&self.prefix).unwrap_or(&entry.key).to_owned();
+                return Ok(Some((name, entry.created)));
+            }
+            if !page.more {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Whether the store answers.
+    ///
+    /// # Errors
+    ///
+    /// As the store's.
+    pub async fn look(&self) -> Result<(), StoreError> {
+        self.store.list(&self.prefix, None, 1).await.map(drop)
     }
 
     /// All that are held, in the order of their names.
@@ -221,4 +376,8 @@ impl Locks {
         });
         Taken { name: key.strip_prefix(&self.prefix).unwrap_or(&key).to_owned(), holder, fence: created }
     }
+}
+
+fn left(key: String, trace: &Trace) -> Write {
+    Write::Put { key, value: serde_json::to_vec(trace).unwrap_or_default(), lease: None }
 }

@@ -229,6 +229,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The lease lasts anew from now on: for how long. [`StoreError::LeaseGone`] when it is none any more.
     fn keep_alive(&self, lease: LeaseId) -> Answer<'_, Duration>;
 
+    /// May a lease lapse although it was kept alive? Then whoever relies on it waits for its time to live once more
+    /// before he takes what was bound to it.
+    fn may_lapse_early(&self) -> bool {
+        false
+    }
+
     /// The lease is not needed any more: what is bound to it is deleted. Also when it is gone already.
     fn revoke(&self, lease: LeaseId) -> Answer<'_, ()>;
 }

@@ -101,13 +101,78 @@ fn kill_at_any_instant_loses_nothing_that_was_acknowledged() {
     }
 }
 
+/// Makes a store, and is killed while it does.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "it is a child of this test alone")]
+fn kill_while_it_is_made_leaves_nothing_that_does_not_open() {
+    if let Some(path) = std::env::var_os(ROLE) {
+        for number in 0.. {
+            drop(open(&PathBuf::from(&path).join(format!("store{number}"))));
+        }
+    }
+    let directory = testkit::private_directory();
+    let mut killed_within = 0;
+    for round in 0..60u32 {
+        let mut maker =
+            again("bad_days::kill_while_it_is_made_leaves_nothing_that_does_not_open", directory.path());
+        let spawned = maker.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let mut child = spawned.unwrap_or_else(|error| panic!("{error}"));
+        let listed =
+            || std::fs::read_dir(directory.path()).into_iter().flatten().flatten().collect::<Vec<_>>();
+        testkit::wait_until("a store", || (!listed().is_empty()).then_some(()));
+        for _ in 0..round * 7919 % 40_000 {
+            std::hint::spin_loop();
+        }
+        let _ = child.kill();
+        let _ = child.wait();
+        for entry in listed() {
+            let path = entry.path();
+            if path.to_string_lossy().contains(".new-") {
+                killed_within += 1;
+            } else {
+                drop(open(&path));
+            }
+            std::fs::remove_file(&path).unwrap_or_else(|error| panic!("{error}"));
+        }
+    }
+    assert!(killed_within > 5, "hardly any was killed while it was made: {killed_within}");
+}
+
+#[test]
+fn of_two_who_make_it_at_once_one_has_it() {
+    for _ in 0..40 {
+        let directory = testkit::private_directory();
+        let path = directory.path().join("store");
+        let start = std::sync::Barrier::new(4);
+        let opened: Vec<_> = std::thread::scope(|scope| {
+            let makers: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        start.wait();
+                        Embedded::open(&path)
+                    })
+                })
+                .collect();
+            makers.into_iter().filter_map(|maker| maker.join().ok()).collect()
+        });
+        let (well, refused): (Vec<_>, Vec<_>) = opened.into_iter().partition(Result::is_ok);
+        assert_eq!(well.len(), 1, "{refused:?}");
+        assert!(refused.iter().all(|it| matches!(it, Err(StoreError::Unavailable(_)))), "{refused:?}");
+        let put = block_on(put(well[0].as_ref().unwrap_or_else(|_| unreachable!()), "a", b"x"));
+        assert!(put.is_ok());
+        drop(well);
+        assert_eq!(block_on(keys(&open(&path))), ["a"], "it is the file that is there");
+    }
+}
+
 /// Fills a small file system, in a mount namespace of its own.
 fn fill(place: &Path) {
     let path = place.join("store");
     block_on(async {
         let store = open(&path);
         let lease = store.grant(Duration::from_secs(3600)).await.unwrap_or_else(|error| panic!("{error}"));
-        let mut watch = store.watch("", Revision(0));
+        let start = store.list("", None, 1).await.map_or(Revision(0), |page| page.revision);
+        let mut watch = store.watch("", start);
         let mut acknowledged = 0;
         let error = loop {
             match put(&store, &format!("{acknowledged:06}"), &[b'x'; 20_000]).await {
@@ -212,6 +277,9 @@ fn what_is_no_store_is_left_alone() {
     let error = Embedded::open(&path).err();
     assert!(matches!(&error, Some(StoreError::Corrupt(why)) if why.contains("notes.txt")), "{error:?}");
     assert_eq!(std::fs::read(&path).unwrap_or_default(), b"dear diary");
+    let empty = directory.path().join("empty");
+    std::fs::write(&empty, "").unwrap_or_else(|error| panic!("{error}"));
+    assert!(matches!(Embedded::open(&empty).err(), Some(StoreError::Corrupt(_))));
     let missing = Embedded::open(&directory.path().join("none/store")).err();
     assert!(matches!(&missing, Some(StoreError::Refused(why)) if why.contains("none/store")), "{missing:?}");
     let folder = Embedded::open(directory.path()).err();

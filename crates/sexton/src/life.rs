@@ -404,7 +404,9 @@ async fn serve_locks(
     bound: Vec<Bound>,
     answers: Answers,
 ) -> Result<i32, LifeError> {
-    let locks = Locks::new(store::open(&plan.store)?, lock::PREFIX);
+    let (store, made) = store::open(&plan.store)?;
+    let locks = Locks::new(store, lock::PREFIX);
+    let locks = if made { locks.of_new_store() } else { locks };
     let health = Health::watched(true, true, "serves locks");
     let hub = Hub::new(View {
         generation: 0,

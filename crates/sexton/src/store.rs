@@ -29,8 +29,8 @@ pub enum StoreFailed {
     File(String, String),
 }
 
-/// Opens a store. Whether etcd is there is seen when it is first asked.
-pub fn open(plan: &StorePlan) -> Result<Arc<dyn Store>, StoreFailed> {
+/// Opens a store; true: it was made just now. Whether etcd is there is seen when it is first asked.
+pub fn open(plan: &StorePlan) -> Result<(Arc<dyn Store>, bool), StoreFailed> {
     match plan {
         StorePlan::Embedded(path) => {
             if let Some(directory) = path.parent().filter(|path| !path.as_os_str().is_empty()) {
@@ -38,7 +38,9 @@ pub fn open(plan: &StorePlan) -> Result<Arc<dyn Store>, StoreFailed> {
                     .map_err(|error| StoreFailed::File(directory.display().to_string(), describe(&error)))?;
             }
             log::info!(path:% = path.display(); "the store is a file");
-            Ok(Arc::new(Embedded::open(path)?))
+            let store = Embedded::open(path)?;
+            let made = store.was_made();
+            Ok((Arc::new(store), made))
         }
         StorePlan::Etcd { endpoints, ca, identity, user } => {
             let pair = |(certificate, key): &(PathBuf, PathBuf)| {
@@ -56,8 +58,10 @@ pub fn open(plan: &StorePlan) -> Result<Arc<dyn Store>, StoreFailed> {
                 user: user.as_ref().map(named).transpose()?,
                 ..Options::default()
             };
+            let store = Etcd::new(&options)?;
+            // Behind the check: what is no endpoint may hold a password.
             log::info!(endpoints:% = endpoints.join(","); "the store is etcd");
-            Ok(Arc::new(Etcd::new(&options)?))
+            Ok((Arc::new(store), false))
         }
     }
 }

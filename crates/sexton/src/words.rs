@@ -20,6 +20,17 @@ pub fn describe(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
 
+/// A URL without the name and the password that it may hold.
+#[must_use]
+pub fn without_login(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
+    let (authority, path) = rest.split_once('/').map_or((rest, ""), |(authority, path)| (authority, path));
+    match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://(hidden)@{host}/{path}"),
+        None => url.to_owned(),
+    }
+}
+
 /// The same on one line and without control characters, whatever a name in it may hold.
 #[must_use]
 pub fn one_line(text: &str) -> String {

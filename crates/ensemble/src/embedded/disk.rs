@@ -7,6 +7,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redb::{
@@ -38,37 +39,55 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// Opens or makes the file, and reads it.
-    pub(super) fn open(path: &Path) -> Result<(Self, State), StoreError> {
+    /// Opens or makes the file, and reads it. True: it was made.
+    pub(super) fn open(path: &Path) -> Result<(Self, State, bool), StoreError> {
         let mut disk = Self { path: path.to_owned(), database: None };
-        let fresh = match path.metadata() {
-            Ok(metadata) => metadata.len() == 0,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+        let made = match path.metadata() {
+            Ok(metadata) if metadata.len() == 0 => return Err(disk.damaged("it is empty")),
+            Ok(_) => false,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => disk.make()?,
             Err(error) => return Err(disk.refused(&error)),
         };
-        let made = disk.begin(fresh);
-        if made.is_err() && fresh {
-            // What a full disk has left of it is of no use to anybody.
-            let _ = std::fs::remove_file(path);
-        }
-        Ok((disk, made?))
+        let state = disk.reload(Duration::ZERO)?;
+        Ok((disk, state, made))
     }
 
-    fn begin(&mut self, fresh: bool) -> Result<State, StoreError> {
-        let mut builder = Database::builder();
-        builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
-        let opened = if fresh { builder.create(&self.path) } else { builder.open(&self.path) };
-        let database = opened.map_err(|error| self.not_opened(error))?;
-        self.database = Some(database);
-        if fresh {
-            // A store that was lost and made anew gives no id that somebody may still have of the old one.
-            let base = RandomState::new().hash_one(&self.path) & 0x7fff_ffff_0000_0000;
-            self.write(&[], Revision(0), base)?;
+    /// Makes the file beside its place and puts it there when it is whole: who is killed meanwhile leaves no half of one,
+    /// and of two who make it at once the second finds that of the first. False: so it was.
+    fn make(&self) -> Result<bool, StoreError> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let mut name = self.path.as_os_str().to_owned();
+        name.push(format!(".new-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
+        let beside = PathBuf::from(name);
+        // Of somebody who had our number before us, and was killed.
+        let _ = std::fs::remove_file(&beside);
+        let made = self.make_at(&beside).and_then(|()| match std::fs::hard_link(&beside, &self.path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(self.refused(&error)),
+        });
+        let _ = std::fs::remove_file(&beside);
+        if let Some(directory) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            let synced = std::fs::File::open(directory).and_then(|directory| directory.sync_all());
+            synced.map_err(|error| self.refused(&error))?;
         }
-        self.load(Duration::ZERO)
+        made
     }
 
-    /// Opens it again after a failure.
+    fn make_at(&self, beside: &Path) -> Result<(), StoreError> {
+        let database = Database::builder().create(beside).map_err(|error| self.not_opened(error))?;
+        let mut disk = Self { path: self.path.clone(), database: Some(database) };
+        // A store that was lost and made anew gives no id that somebody may still have of the old one, and its numbers
+        // are above those of the old one, as long as the clock was not set back beyond that.
+        let base = RandomState::new().hash_one(beside) & 0x7fff_ffff_0000_0000;
+        #[expect(clippy::disallowed_methods, reason = "where numbers begin; nothing waits for it")]
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        // Below 2^53, which is as far as JSON's numbers are exact everywhere, until the year 2248.
+        let revision = u64::try_from(since.as_millis()).unwrap_or(0) << 10;
+        disk.write(&[], Revision(revision), base)
+    }
+
+    /// Opens it, anew after a failure.
     pub(super) fn reload(&mut self, now: Duration) -> Result<State, StoreError> {
         // It has to be closed before it can be opened.
         self.database = None;

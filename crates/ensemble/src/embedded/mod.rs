@@ -57,6 +57,7 @@ type Subscription = (Vec<Changes>, broadcast::Receiver<Changes>);
 pub struct Embedded {
     requests: Option<Sender<Request>>,
     worker: Option<JoinHandle<()>>,
+    made: bool,
 }
 
 impl Embedded {
@@ -67,7 +68,7 @@ impl Embedded {
     /// [`StoreError::Corrupt`]: it is damaged, or something else; it is left as it is. [`StoreError::Unavailable`]:
     /// another process has it. [`StoreError::Refused`]: we may not, or there is no such directory.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let (disk, state) = Disk::open(path)?;
+        let (disk, state, made) = Disk::open(path)?;
         let (requests, inbox) = channel();
         let worker = Worker {
             disk,
@@ -80,7 +81,13 @@ impl Embedded {
             .name("store".to_owned())
             .spawn(move || worker.work(&inbox))
             .map_err(|error| StoreError::Unavailable(format!("no thread for the store: {error}")))?;
-        Ok(Self { requests: Some(requests), worker: Some(worker) })
+        Ok(Self { requests: Some(requests), worker: Some(worker), made })
+    }
+
+    /// There was none before: what an older one has granted may still be held.
+    #[must_use]
+    pub const fn was_made(&self) -> bool {
+        self.made
     }
 
     async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, StoreError> {
@@ -228,13 +235,13 @@ impl Worker {
             };
             let now = self.opened.elapsed();
             self.mend(now);
-            if self.broken.is_none() {
-                // Before the requests, which came in later than they lapsed.
-                self.state.lapse(now);
-            }
             let requests = first.into_iter().chain(inbox.try_iter()).take(AT_ONCE);
             let waiting: Vec<Waiting> =
                 requests.map(|request| answer(&mut self.state, &self.changes, request, now)).collect();
+            if self.broken.is_none() {
+                // Behind the requests: a keepalive that came in time is not too late because the disk was slow.
+                self.state.lapse(now);
+            }
             let written = self.write(now);
             for waiting in waiting {
                 waiting(written.clone());

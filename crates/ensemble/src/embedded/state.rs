@@ -11,7 +11,9 @@ use crate::store::{
 };
 
 /// How many writes are remembered for those who watch from an earlier revision on.
-pub(super) const HISTORY: usize = 10_000;
+const HISTORY: usize = 10_000;
+/// And how much of them, in bytes.
+const HISTORY_BYTES: usize = 16 << 20;
 
 /// Something that has to be on disk before anybody is told of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +42,7 @@ pub(super) struct State {
     leases: BTreeMap<LeaseId, Living>,
     by_lapse: BTreeSet<(Duration, LeaseId)>,
     history: VecDeque<Changes>,
+    history_bytes: usize,
     /// What the requests since the last [`take`](Self::take) have changed.
     to_disk: Vec<ToDisk>,
     told: Vec<Changes>,
@@ -171,9 +174,11 @@ impl State {
         self.revision = Revision(self.revision.0 + 1);
         let changes = Changes { revision: self.revision, changes };
         self.told.push(changes.clone());
+        self.history_bytes += weight(&changes);
         self.history.push_back(changes);
-        if self.history.len() > HISTORY {
-            self.history.pop_front();
+        while self.history.len() > HISTORY || self.history_bytes > HISTORY_BYTES {
+            let Some(oldest) = self.history.pop_front() else { break };
+            self.history_bytes -= weight(&oldest);
         }
     }
 
@@ -224,6 +229,15 @@ impl State {
             self.revoke(id);
         }
     }
+}
+
+/// What a write takes in memory, about.
+fn weight(changes: &Changes) -> usize {
+    let value = |change: &Change| match change {
+        Change::Put(entry) => entry.value.len(),
+        Change::Deleted(_) => 0,
+    };
+    changes.changes.iter().map(|change| 100 + change.key().len() + value(change)).sum()
 }
 
 #[cfg(test)]

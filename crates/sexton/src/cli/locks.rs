@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::client::table::aligned;
 use crate::driver::ORDERS;
-use crate::lock::client::{Server, within};
+use crate::lock::client::{Server, shown, within};
 use crate::lock::guard;
 use crate::process::Pid;
 
@@ -28,7 +28,7 @@ pub fn list(server: &Server, json: bool) -> Result<String, ListError> {
     if json {
         return Ok(format!("{all}\n"));
     }
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let text = |value: &Value| shown(&value.as_str().map_or_else(|| value.to_string(), str::to_owned));
     let mut rows = vec![["LOCK", "HOLDER", "FENCE", "ASKED"].map(str::to_owned)];
     rows.extend(all.as_array().into_iter().flatten().map(|lock| {
         let since = lock.get("timestamp").map(text).unwrap_or_default();

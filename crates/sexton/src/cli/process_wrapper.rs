@@ -192,10 +192,10 @@ fn lock_server(environment: &dyn Environment, tls: bool) -> Result<Vec<String>, 
     };
     let endpoints: Vec<_> = endpoints.split(',').map(with_scheme).collect();
     words.extend(["--etcd".to_owned(), endpoints.join(",")]);
-    if tls {
-        for (option, name, default) in CERTIFICATES {
-            words.extend([option.to_owned(), variable(name).unwrap_or_else(|| default.to_owned())]);
-        }
+    for (option, name, default) in CERTIFICATES {
+        // Said in any case: the server would look at the variables itself.
+        let path = if tls { variable(name).unwrap_or_else(|| default.to_owned()) } else { String::new() };
+        words.extend([option.to_owned(), path]);
     }
     Ok(words)
 }
@@ -257,7 +257,10 @@ mod tests {
             ("SHARED_LEASE_ETCD_CLIENT_KEY", "/key"),
         ]);
         let common = "--port 1 --interface 127.0.0.1 --etcd";
-        assert_eq!(words("-shared-lock", &set).0, format!("{common} http://a,https://b:2"));
+        assert_eq!(
+            words("-shared-lock", &set).0,
+            format!("{common} http://a,https://b:2 --etcd-ca  --etcd-cert  --etcd-key ")
+        );
         assert_eq!(
             words("-shared-lock -shared-lock-etcd-tls", &set).0,
             format!(

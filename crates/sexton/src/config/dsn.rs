@@ -96,6 +96,21 @@ pub struct Login {
 }
 
 impl Login {
+    /// What is not said is taken from these variables.
+    #[must_use]
+    pub fn or_else(
+        self,
+        variable: impl Fn(&str) -> Option<String>,
+        (user, password, database): (&str, &str, &str),
+    ) -> Self {
+        Self {
+            user: self.user.or_else(|| variable(user)),
+            password: self.password.or_else(|| variable(password).map(Secret)),
+            database: self.database.or_else(|| variable(database)),
+            ..self
+        }
+    }
+
     /// A text without our password.
     #[must_use]
     pub fn without_password(&self, text: &str) -> String {

@@ -84,6 +84,7 @@ impl Driver {
             start.variables.push((MARK, Groups::mark(run).into()));
         }
         start.variables.extend(self.tenures.variable(run));
+        start.not_after = self.tenures.guard.until(run).map(|until| until.0);
         if let Some(plan) = &job.plan {
             if let Some(cgroups) = &self.cgroups {
                 let made = cgroups.make(&plan.name, run, plan.memory_limit, plan.cpu_limit);

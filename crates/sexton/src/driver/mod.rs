@@ -35,8 +35,8 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use requests::in_words;
-pub use tenures::ORDERS;
 use tenures::Tenures;
+pub use tenures::{ORDERS, start_guard};
 
 use crate::announce::Said;
 use crate::automaton;

@@ -13,23 +13,27 @@ use jiff::Timestamp;
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::Driver;
+use crate::cli::AS_SEXTON;
 use crate::clock::rfc3339_millis;
 use crate::config::environment::Environment as _;
 use crate::config::environment::Real;
 use crate::lock::FENCE;
 use crate::lock::client::Claim;
 use crate::lock::guard::Guard;
-use crate::lock::holder::{Told, hold};
+use crate::lock::holder::{Remote, Told, Wanted, hold};
 use crate::lock::pace::Boot;
+use crate::process::group::Groups;
 use crate::process::ourselves;
 use crate::process::spawn::{Output, Program, Start, spawn};
 use crate::words::describe;
 
 /// How long giving back locks may hold us up when we end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How soon a guard that could not be started is tried again.
+const WITHOUT_GUARD: Duration = Duration::from_secs(1);
 /// The descriptor on which the guard is told what to do.
 pub const ORDERS: i32 = 3;
 
@@ -78,6 +82,7 @@ impl Tenures {
 
     /// What there is to tell of a run's lock; None: the guard has ended.
     pub(super) async fn news(&mut self) -> Option<ToRun> {
+        let unguarded = !self.guard.is_standing() && !self.held.is_empty();
         let guard_ended = async {
             match &mut self.guard_ended {
                 Some(ended) => drop(ended.await),
@@ -87,6 +92,8 @@ impl Tenures {
         tokio::select! {
             Some(told) = self.told.1.recv() => return Some(told),
             () = guard_ended => {}
+            // Those that run have none: it is tried again.
+            () = sleep(WITHOUT_GUARD), if unguarded => return None,
         }
         log::warn!("the guard of the locks has ended: another takes its place");
         self.guard_ended = None;
@@ -121,12 +128,19 @@ impl Driver {
         self.tenures.held.insert(run, resign);
         // Those that have ended are not kept.
         while self.tenures.tasks.try_join_next().is_some() {}
-        self.tenures.tasks.spawn(hold(run, lock, claim, guard, told, resigned));
+        let wanted = Wanted { name: format!("the lock '{}'", lock.name), ttl: lock.ttl };
+        let grantor = Remote { server: lock.server, claim };
+        self.tenures.tasks.spawn(hold(run, wanted, grantor, guard, told, resigned));
     }
 
     pub(super) fn tenure(&mut self, (run, told): ToRun) {
         match told {
-            Told::Waits(why) => self.feed(Event::Campaigning(run, why)),
+            Told::Waits(why) => {
+                if !self.tenures.guard.is_standing() {
+                    self.start_guard();
+                }
+                self.feed(Event::Campaigning(run, why));
+            }
             Told::Won(fence) => {
                 // One that was given up meanwhile is on its way back.
                 if self.tenures.held.contains_key(&run) {
@@ -143,33 +157,31 @@ impl Driver {
 
     /// Starts a guard, and tells it all that it has to know.
     pub(super) fn start_guard(&mut self) {
-        if let Err(why) = self.try_to_start_guard() {
-            log::error!(
-                "the locks have no guard: should we be stopped or killed, nobody ends what runs by them: {why}"
-            );
+        match start_guard(&self.tenures.guard, &mut self.groups) {
+            Ok(ended) => self.tenures.guard_ended = Some(ended),
+            Err(why) => log::error!("the locks have no guard: {why}"),
         }
     }
+}
 
-    fn try_to_start_guard(&mut self) -> Result<(), String> {
-        let (orders, pipe) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| describe(&error.into()))?;
-        nonblocking(&pipe).map_err(|error| describe(&error))?;
-        let words =
-            ["--as-sexton".to_owned(), "lock".to_owned(), "guard".to_owned(), std::process::id().to_string()];
-        let program = Program {
-            command: ourselves().into(),
-            arguments: words.iter().map(OsString::from).collect(),
-            without_variables: crate::notify::OUR_VARIABLES.to_vec(),
-            ..Program::default()
-        };
-        let mut start = Start::with(Output::Discard, Output::Inherit);
-        start.descriptor = Some((orders, ORDERS));
-        let pid = spawn(&program, start).map_err(|error| error.message)?;
-        let (told, ended) = oneshot::channel();
-        self.groups.enter_helper(pid, told);
-        self.tenures.guard_ended = Some(ended);
-        self.tenures.guard.stands(File::from(pipe));
-        Ok(())
-    }
+/// Starts a guard as a helper, and tells it all that it has to know. Its end is told by what is returned.
+pub fn start_guard(guard: &Guard, groups: &mut Groups) -> Result<oneshot::Receiver<Exit>, String> {
+    let (orders, pipe) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| describe(&error.into()))?;
+    nonblocking(&pipe).map_err(|error| describe(&error))?;
+    let words = [AS_SEXTON.to_owned(), "lock".to_owned(), "guard".to_owned(), std::process::id().to_string()];
+    let program = Program {
+        command: ourselves().into(),
+        arguments: words.iter().map(OsString::from).collect(),
+        without_variables: crate::notify::OUR_VARIABLES.to_vec(),
+        ..Program::default()
+    };
+    let mut start = Start::with(Output::Discard, Output::Inherit);
+    start.descriptor = Some((orders, ORDERS));
+    let pid = spawn(&program, start).map_err(|error| error.message)?;
+    let (told, ended) = oneshot::channel();
+    groups.enter_helper(pid, told);
+    guard.stands(File::from(pipe));
+    Ok(ended)
 }
 
 fn nonblocking(pipe: &OwnedFd) -> io::Result<()> {

@@ -23,8 +23,11 @@ use crate::probe::http::Driven;
 pub const TTL_HEADER: &str = "x-lease-ttl";
 /// How long the server may wait for it to become free. Not known to the older tool's server, which answers at once.
 pub const WAIT_HEADER: &str = "x-lease-wait";
-/// The most that is read of an answer.
-const MOST_READ: usize = 64 << 10;
+/// The most that is read of the head of an answer, and of its body.
+const MOST_HEAD: usize = 64 << 10;
+const MOST_READ: usize = 64 << 20;
+/// How much of what a holder says of itself is shown.
+const SHOWN: usize = 200;
 
 /// Where a lock server is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,22 +42,23 @@ impl FromStr for Server {
     type Err = String;
 
     fn from_str(url: &str) -> Result<Self, String> {
-        let wrong = |why: &str| format!("'{url}' is no lock server: {why}");
-        let HttpCheck { tls, host, port, path, .. } = HttpCheck::of_url(url).map_err(|why| wrong(&why))?;
+        let named = crate::words::without_login(url);
+        Self::at(url, super::DEFAULT_PORT).map_err(|why| format!("'{named}' is no lock server: {why}"))
+    }
+}
+
+impl Server {
+    /// At a URL, which may leave out the port.
+    pub fn at(url: &str, default: u16) -> Result<Self, String> {
+        let HttpCheck { tls, host, port, path, .. } = HttpCheck::of_url(url)?;
         if tls {
-            return Err(wrong("lock servers speak http, not https"));
+            return Err("it speaks http, not https".to_owned());
         }
         if path != "/" {
-            return Err(wrong("expected http://host:port without a path"));
+            return Err("expected http://host:port without a path".to_owned());
         }
-        Ok(Self {
-            host,
-            port: if url.trim_end_matches('/').ends_with(&format!(":{port}")) {
-                port
-            } else {
-                super::DEFAULT_PORT
-            },
-        })
+        let given = url.trim_end_matches('/').ends_with(&format!(":{port}"));
+        Ok(Self { host, port: if given { port } else { default } })
     }
 }
 
@@ -122,7 +126,11 @@ impl Server {
         let (code, answer) = self.exchange(Method::POST, "/lease", &headers, body).await?;
         match code {
             StatusCode::CREATED => granted(&answer).map(Reply::Granted),
-            StatusCode::ACCEPTED => Ok(Reply::InUse(serde_json::from_slice(&answer).unwrap_or_default())),
+            StatusCode::ACCEPTED => {
+                let mut by: InUse = serde_json::from_slice(&answer).unwrap_or_default();
+                by.value = shown(&by.value);
+                Ok(Reply::InUse(by))
+            }
             code => Err(self.unexpected(code, &answer)),
         }
     }
@@ -156,7 +164,7 @@ impl Server {
         if code != StatusCode::OK {
             return Err(self.unexpected(code, &answer));
         }
-        serde_json::from_slice(&answer).map_err(|error| format!("the lock server {self}: no JSON: {error}"))
+        serde_json::from_slice(&answer).map_err(|error| format!("{self}: no JSON: {error}"))
     }
 
     fn unexpected(&self, code: StatusCode, answer: &[u8]) -> String {
@@ -168,16 +176,17 @@ impl Server {
         )
     }
 
-    async fn exchange(
+    /// One request and its answer, on a connection of its own.
+    pub(crate) async fn exchange(
         &self,
         method: Method,
         path: &str,
         headers: &[(&'static str, String)],
         body: Vec<u8>,
     ) -> Result<(StatusCode, Bytes), String> {
-        let failed = |why: &dyn fmt::Display| format!("the lock server {self} does not answer: {why}");
+        let failed = |why: &dyn fmt::Display| format!("{self} does not answer: {why}");
         let stream = connect(&self.host, self.port).await.map_err(|problem| failed(&problem))?;
-        let handshake = http1::Builder::new().max_buf_size(MOST_READ).handshake(TokioIo::new(stream)).await;
+        let handshake = http1::Builder::new().max_buf_size(MOST_HEAD).handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(|error| failed(&error))?;
         let _driven = Driven(tokio::spawn(async move { drop(connection.await) }).abort_handle());
         let mut request = Request::new(Full::new(Bytes::from(body)));
@@ -196,6 +205,12 @@ impl Server {
         let body = Limited::new(answer.into_body(), MOST_READ).collect().await;
         Ok((code, body.map_err(|error| failed(&error))?.to_bytes()))
     }
+}
+
+/// What somebody says of himself, for people: one line, and not endless.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    crate::words::one_line(text).chars().take(SHOWN).collect()
 }
 
 /// Its id as JSON, or as it is: the older tool's server may say it so.
@@ -222,9 +237,7 @@ fn check_id(granted: Granted) -> Result<Granted, String> {
 
 /// Within a limit of time.
 pub async fn within<T>(limit: Duration, asked: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-    timeout(limit, asked)
-        .await
-        .unwrap_or_else(|_| Err(format!("the lock server did not answer within {limit:?}")))
+    timeout(limit, asked).await.unwrap_or_else(|_| Err(format!("no answer within {limit:?}")))
 }
 
 #[cfg(test)]
@@ -238,9 +251,10 @@ mod tests {
             ("http://locks/", Ok("http://locks:8191")),
             ("http://[::1]:1", Ok("http://[::1]:1")),
             ("http://locks:80", Ok("http://locks:80")),
-            ("https://locks", Err("not https")),
+            ("https://locks", Err("http, not https")),
             ("http://locks/a", Err("without a path")),
             ("locks", Err("no lock server")),
+            ("http://u:pass@locks/x", Err("'http://(hidden)@locks/x'")),
         ] {
             match (url.parse::<Server>(), expected) {
                 (Ok(server), Ok(shown)) => assert_eq!(server.to_string(), shown),

@@ -33,6 +33,8 @@ const ARM: u64 = 1;
 const GROUP: u64 = 2;
 /// Nothing of the run is there any more.
 const FREE: u64 = 3;
+/// Everything that was told is void; it is told anew.
+const CLEAR: u64 = 4;
 
 /// Between looks at whether what was killed is gone, at first and at most.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
@@ -47,6 +49,8 @@ struct Charge {
 #[derive(Debug, Default)]
 struct Books {
     charges: BTreeMap<RunId, Charge>,
+    /// Something could not be told: all of it is told again.
+    behind: bool,
     /// Where the guard listens; None: there is none.
     pipe: Option<File>,
 }
@@ -66,14 +70,13 @@ impl Guard {
     pub fn stands(&self, pipe: File) {
         let mut books = self.books();
         books.pipe = Some(pipe);
-        for (run, charge) in books.charges.clone() {
-            if let Some(until) = charge.until {
-                books.tell(ARM, run, until.0);
-            }
-            if let Some(pid) = charge.pid {
-                books.tell(GROUP, run, u64::from(pid.unsigned_abs()));
-            }
-        }
+        books.tell_all();
+    }
+
+    /// Until when a run may be there.
+    #[must_use]
+    pub fn until(&self, run: RunId) -> Option<Boot> {
+        self.books().charges.get(&run).and_then(|charge| charge.until)
     }
 
     /// There is none at present.
@@ -113,15 +116,39 @@ impl Guard {
 }
 
 impl Books {
+    /// From nothing on.
+    fn tell_all(&mut self) {
+        self.behind = false;
+        self.write(CLEAR, RunId(0), 0);
+        for (run, charge) in self.charges.clone() {
+            if let Some(until) = charge.until {
+                self.write(ARM, run, until.0);
+            }
+            if let Some(pid) = charge.pid {
+                self.write(GROUP, run, u64::from(pid.unsigned_abs()));
+            }
+        }
+    }
+
     fn tell(&mut self, what: u64, run: RunId, value: u64) {
+        if self.behind {
+            self.tell_all();
+        } else {
+            self.write(what, run, value);
+        }
+    }
+
+    fn write(&mut self, what: u64, run: RunId, value: u64) {
         let Some(pipe) = &mut self.pipe else { return };
         let record = [what.to_ne_bytes(), run.0.to_ne_bytes(), value.to_ne_bytes()].concat();
         match pipe.write(&record) {
             Ok(_) => {}
-            // It is stopped, and was for long. It is told again with the next keepalive; to hang up would have it
+            // It is stopped, and was for long. It is told all again with the next keepalive; to hang up would have it
             // believe that we are gone.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                log::error!("the guard of the locks does not listen");
+                if !std::mem::replace(&mut self.behind, true) {
+                    log::error!("the guard of the locks does not listen");
+                }
             }
             Err(error) => {
                 log::error!("the guard of the locks is gone: {error}");
@@ -218,14 +245,20 @@ impl Post {
     fn order(&mut self, what: u64, run: RunId, value: u64) {
         let fresh = Watched { charge: Charge::default(), started: None, killed: None };
         match what {
-            ARM => self.runs.entry(run).or_insert(fresh).charge.until = Some(Boot(value)),
+            ARM => {
+                let watched = self.runs.entry(run).or_insert(fresh);
+                (watched.charge.until, watched.killed) = (Some(Boot(value)), None);
+            }
             GROUP => {
                 let watched = self.runs.entry(run).or_insert(fresh);
                 watched.charge.pid = Pid::try_from(value).ok();
                 watched.started =
                     watched.charge.pid.and_then(|pid| Some(procfs::stat(pid).ok()?.start_ticks));
+                // If its time is over already, it is looked at at once.
+                watched.killed = None;
             }
             FREE => drop(self.runs.remove(&run)),
+            CLEAR => self.runs.clear(),
             _ => {}
         }
     }

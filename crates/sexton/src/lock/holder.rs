@@ -6,8 +6,7 @@ use engine::RunId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
-use super::LockPlan;
-use super::client::{Claim, Granted, InUse, Reply, within};
+use super::client::{Claim, Granted, InUse, Reply, Server, within};
 use super::guard::Guard;
 use super::pace::{Boot, Pace};
 
@@ -34,11 +33,53 @@ pub enum Told {
     },
 }
 
-/// Wants a lock, holds it, and gives it back when it is told to.
+/// Who grants a lock.
+pub trait Grantor: Send + Sync + 'static {
+    /// Asks for it; it may be waited for.
+    fn acquire(&self, ttl: Duration, wait: Duration) -> impl Future<Output = Result<Reply, String>> + Send;
+    /// Says that we are alive. False: it is not ours any more.
+    fn keep_alive(&self, id: &str) -> impl Future<Output = Result<bool, String>> + Send;
+    /// Gives it back.
+    fn release(&self, id: &str) -> impl Future<Output = Result<(), String>> + Send;
+}
+
+/// A lock server, and what is asked of it.
+#[derive(Debug)]
+pub struct Remote {
+    /// Where.
+    pub server: Server,
+    /// What.
+    pub claim: Claim,
+}
+
+impl Grantor for Remote {
+    async fn acquire(&self, ttl: Duration, wait: Duration) -> Result<Reply, String> {
+        self.server.acquire(&self.claim, ttl, wait).await
+    }
+
+    async fn keep_alive(&self, id: &str) -> Result<bool, String> {
+        self.server.keep_alive(id).await
+    }
+
+    async fn release(&self, id: &str) -> Result<(), String> {
+        self.server.release(id).await
+    }
+}
+
+/// What is wanted.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// As people call it: "the lock 'a'".
+    pub name: String,
+    /// How long it lasts without a sign of life.
+    pub ttl: Duration,
+}
+
+/// Wants something that only one can hold, holds it, and gives it back when it is told to.
 pub async fn hold(
     run: RunId,
-    plan: LockPlan,
-    claim: Claim,
+    plan: Wanted,
+    grantor: impl Grantor,
     guard: Guard,
     told: mpsc::UnboundedSender<(RunId, Told)>,
     mut resigned: oneshot::Receiver<()>,
@@ -48,8 +89,15 @@ pub async fn hold(
         let _ = told.send((run, what));
     };
     let pace = Pace::of(plan.ttl);
+    let guarded = async {
+        while !guard.is_standing() {
+            tell(Told::Waits(format!("a guard for {}, which cannot be started", plan.name)));
+            sleep(PAUSES.1).await;
+        }
+        campaign(&plan, &grantor, pace, &tell).await
+    };
     let won = tokio::select! {
-        won = campaign(&plan, &claim, pace, &tell) => won,
+        won = guarded => won,
         // What was granted at this moment is kept alive by nobody, and lapses.
         _ = &mut resigned => return,
     };
@@ -59,7 +107,7 @@ pub async fn hold(
     let kept = tokio::select! {
         biased;
         _ = &mut resigned => None,
-        lost = keep(&plan, &id, pace, confirmed, |confirmed| guard.arm(run, confirmed + pace.guard_after())) => Some(lost),
+        lost = keep(&plan, &grantor, &id, pace, confirmed, |confirmed| guard.arm(run, confirmed + pace.guard_after())) => Some(lost),
     };
     if let Some(Lost { why, gone_by }) = kept {
         tell(Told::Lost { why, gone_by });
@@ -69,8 +117,8 @@ pub async fn hold(
     guard.free(run);
     // Whoever waits for it has it sooner; if this fails, it lapses.
     let until = Instant::now() + pace.over_after();
-    while let Err(why) = within(pace.answer_within(), plan.server.release(&id)).await {
-        log::debug!("lock '{}' is not given back yet: {why}", plan.name);
+    while let Err(why) = within(pace.answer_within(), grantor.release(&id)).await {
+        log::debug!("{} is not given back yet: {why}", plan.name);
         if Instant::now() + pace.retry_after() >= until {
             break;
         }
@@ -79,26 +127,31 @@ pub async fn hold(
 }
 
 /// Until it is ours: what was granted, and when the keepalive was sent by which we know.
-async fn campaign(plan: &LockPlan, claim: &Claim, pace: Pace, tell: &impl Fn(Told)) -> (Granted, Boot) {
+async fn campaign(
+    plan: &Wanted,
+    grantor: &impl Grantor,
+    pace: Pace,
+    tell: &impl Fn(Told),
+) -> (Granted, Boot) {
     let mut pause = PAUSES.0;
     loop {
         let begun = Instant::now();
-        let why = match within(WAIT + LONGER, plan.server.acquire(claim, plan.ttl, WAIT)).await {
+        let why = match within(WAIT + LONGER, grantor.acquire(plan.ttl, WAIT)).await {
             Ok(Reply::Granted(granted)) => {
                 // It may have been granted long before the answer came: it is ours when a keepalive was answered.
                 let sent = Boot::now();
-                match within(pace.answer_within(), plan.server.keep_alive(&granted.id)).await {
+                match within(pace.answer_within(), grantor.keep_alive(&granted.id)).await {
                     Ok(true) => return (granted, sent),
                     Ok(false) => "the lock had lapsed before we knew that it was ours".to_owned(),
                     Err(why) => {
-                        let _ = within(pace.answer_within(), plan.server.release(&granted.id)).await;
+                        let _ = within(pace.answer_within(), grantor.release(&granted.id)).await;
                         why
                     }
                 }
             }
             Ok(Reply::InUse(InUse { value, .. })) => {
                 pause = PAUSES.0;
-                tell(Told::Waits(format!("the lock '{}', which {value} holds", plan.name)));
+                tell(Told::Waits(format!("{}, which {value} holds", plan.name)));
                 // A server that does not wait is asked a few times for each lease.
                 let least =
                     if begun.elapsed() < WAIT / 2 { (plan.ttl / 4).min(PAUSES.1) } else { Duration::ZERO };
@@ -107,7 +160,7 @@ async fn campaign(plan: &LockPlan, claim: &Claim, pace: Pace, tell: &impl Fn(Tol
             }
             Err(why) => why,
         };
-        tell(Told::Waits(format!("the lock '{}': {why}", plan.name)));
+        tell(Told::Waits(format!("{}: {why}", plan.name)));
         sleep(pause).await;
         pause = (pause * 2).min(PAUSES.1);
     }
@@ -120,7 +173,8 @@ struct Lost {
 
 /// Keeps it alive until that fails for good.
 async fn keep(
-    plan: &LockPlan,
+    plan: &Wanted,
+    grantor: &impl Grantor,
     id: &str,
     pace: Pace,
     mut confirmed: Boot,
@@ -134,22 +188,22 @@ async fn keep(
         let sent = Boot::now();
         if sent >= stop {
             let why = trouble.unwrap_or_else(|| "we were not awake in time to keep it alive".to_owned());
-            let why = format!("the lock '{}' is about to lapse: {why}", plan.name);
+            let why = format!("{} is about to lapse: {why}", plan.name);
             return Lost { why, gone_by: confirmed + pace.gone_after() };
         }
         let limit = pace.answer_within().min(sent.until(stop));
-        match within(limit, plan.server.keep_alive(id)).await {
+        match within(limit, grantor.keep_alive(id)).await {
             Ok(true) => {
                 (confirmed, trouble) = (sent, None);
                 next = confirmed + pace.renew_after();
                 renewed(confirmed);
             }
             Ok(false) => {
-                let why = format!("the lock '{}' has lapsed, says the lock server", plan.name);
+                let why = format!("{} has lapsed, says the lock server", plan.name);
                 return Lost { why, gone_by: Boot::now() };
             }
             Err(why) => {
-                log::warn!("lock '{}': {why}", plan.name);
+                log::warn!("{}: {why}", plan.name);
                 trouble = Some(why);
                 next = Boot::now() + pace.retry_after();
             }

@@ -29,6 +29,8 @@ use crate::config::duration;
 
 /// The longest body of a request.
 const LONGEST_BODY: usize = 64 << 10;
+/// The longest that a holder may say of itself, in bytes: it is kept as long as the lock is held.
+const LONGEST_HOLDER: usize = 4 << 10;
 /// The longest that a client may have us wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How long the store may take to show that it is well.
@@ -100,6 +102,11 @@ async fn acquire(
         (Ok(ttl), Ok(wait)) => (ttl.unwrap_or(DEFAULT_TTL), wait.unwrap_or_default().min(LONGEST_WAIT)),
         (Err(why), _) | (_, Err(why)) => return wrong(why),
     };
+    let said = &claim.holder;
+    let labels: usize = said.labels.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if said.value.len() + labels + said.timestamp.as_ref().map_or(0, String::len) > LONGEST_HOLDER {
+        return wrong(format!("value, labels and timestamp are longer than {LONGEST_HOLDER} bytes"));
+    }
     if let Err(why) = check_ttl(ttl)
         .map_err(|why| format!("{TTL_HEADER}: {why}"))
         .and_then(|()| Locks::check_name(&claim.key))
@@ -162,7 +169,7 @@ async fn list(State(locks): State<Locks>) -> Response {
 }
 
 async fn health(State(locks): State<Locks>) -> Response {
-    match timeout(WELL_WITHIN, locks.list()).await {
+    match timeout(WELL_WITHIN, locks.look()).await {
         Ok(Ok(_)) => told(StatusCode::OK, &json!({"status": "ok"})),
         Ok(Err(error)) => told(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": error.to_string()})),
         Err(_) => told(

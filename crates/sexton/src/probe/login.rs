@@ -1,7 +1,7 @@
 //! Connections to databases and brokers: by TCP or a unix socket, encrypted or not.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject as _;
@@ -49,8 +49,14 @@ pub(super) async fn open(login: &Login) -> Result<Box<dyn Stream>, Problem> {
 /// Knows those whom the system knows, and those of a file.
 fn verifying(ca: Option<&Path>) -> Result<Arc<ClientConfig>, Problem> {
     let impossible = |why: String| Problem::Impossible(why);
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    // To read them takes a while: once is enough.
+    static KNOWN: OnceLock<RootCertStore> = OnceLock::new();
+    let known = KNOWN.get_or_init(|| {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        roots
+    });
+    let mut roots = known.clone();
     if let Some(path) = ca {
         let named = |why: &dyn std::fmt::Display| impossible(format!("{}: {why}", path.display()));
         let certificates =

@@ -15,7 +15,11 @@ const MOST: usize = 4096;
 /// Whether the server answers `PONG`.
 pub(super) async fn pings(login: &Login) -> Checked {
     let failed = |what: String| {
-        Problem::Failed(format!("redis at {}: {}", login.place, login.without_password(&what)))
+        Problem::Failed(format!(
+            "redis at {}: {}",
+            login.place,
+            crate::words::one_line(&login.without_password(&what))
+        ))
     };
     let mut stream = login::open(login).await?;
     if let Some(password) = &login.password {

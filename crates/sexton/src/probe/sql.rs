@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::TryStreamExt as _;
-use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlSslMode};
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlSslMode};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Row as _, ValueRef as _};
 use tokio::sync::Mutex;
@@ -97,8 +97,20 @@ impl From<sqlx::Error> for Failed {
     }
 }
 
-const fn is_of_the_connection(failed: &Failed) -> bool {
-    matches!(failed, Failed::Sql(sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_)))
+/// Is it about the connection, and not about the database? The server says so when it ends one: 57P01 to 57P05 and class
+/// 08 of PostgreSQL; 1053, 1927 and 4031 of MySQL and MariaDB.
+fn is_of_the_connection(failed: &Failed) -> bool {
+    match failed {
+        Failed::Sql(sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_)) => true,
+        Failed::Sql(sqlx::Error::Database(error)) => {
+            let state = error.code().unwrap_or_default();
+            match error.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number) {
+                Some(number) => matches!(number, 1053 | 1927 | 4031),
+                None => state.starts_with("57P0") || state.starts_with("08"),
+            }
+        }
+        Failed::Sql(_) | Failed::Missing(_) => false,
+    }
 }
 
 fn problem(check: &SqlCheck, trouble: &Trouble) -> Problem {
@@ -267,10 +279,9 @@ fn postgres(login: &Login) -> PgConnectOptions {
     if let Some(user) = &login.user {
         options = options.username(user);
     }
-    if let Some(password) = &login.password {
-        options = options.password(password.reveal());
-    }
-    if let Some(database) = &login.database {
+    // Said in any case: what is not would be taken from our own environment.
+    options = options.password(login.password.as_ref().map_or("", Secret::reveal));
+    if let Some(database) = login.database.as_ref().or(login.user.as_ref()) {
         options = options.database(database);
     }
     options = match &login.tls {

@@ -102,6 +102,8 @@ pub struct Start {
     pub variables: Vec<(&'static str, OsString)>,
     /// A descriptor that it gets under this number.
     pub descriptor: Option<(OwnedFd, RawFd)>,
+    /// It does not execute after this (ns, `CLOCK_BOOTTIME`): it may not run any more then.
+    pub not_after: Option<u64>,
     /// Files into which its own number is written before it executes: it joins these control groups.
     pub cgroup: Option<OwnedFd>,
 }
@@ -117,6 +119,7 @@ impl Start {
             stdin: false,
             variables: Vec::new(),
             descriptor: None,
+            not_after: None,
             cgroup: None,
         }
     }
@@ -145,10 +148,11 @@ enum Step {
     NoNewPrivileges,
     Descriptor,
     Signals,
+    Late,
 }
 
 impl Step {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Cgroup,
         Self::Session,
         Self::DeathSignal,
@@ -165,6 +169,7 @@ impl Step {
         Self::NoNewPrivileges,
         Self::Descriptor,
         Self::Signals,
+        Self::Late,
     ];
 
     const fn what(self) -> &'static str {
@@ -185,6 +190,7 @@ impl Step {
             Self::Verify => "it still has the identity that it was to lose",
             Self::NoNewPrivileges => "cannot forbid it more privileges (allowPrivilegeEscalation)",
             Self::Signals => "cannot unblock its signals",
+            Self::Late => "what it was to run by is ours no more",
         }
     }
 }
@@ -217,6 +223,7 @@ pub fn spawn(program: &Program, start: Start) -> Result<Pid, SpawnError> {
         number.map(|number| File::open("/dev/null").and_then(|null| Ok(fcntl_dupfd_cloexec(null, number)?)));
     let _reserved = reserved.transpose().map_err(|error| system("no descriptor", &error))?;
     let plan = Prepared::new(program, start.foreground, start.descriptor, start.cgroup);
+    let plan = plan.map(|plan| Prepared { not_after: start.not_after, ..plan });
     let plan = plan.map_err(|error| system("a path holds a NUL", &error))?;
     // Which step has failed is told through a pipe; the standard library tells only why.
     let (reader, writer) = io::pipe().map_err(|error| system("no pipe", &error))?;
@@ -236,7 +243,12 @@ pub fn spawn(program: &Program, start: Start) -> Result<Pid, SpawnError> {
         };
         match failed {
             Some(step) => SpawnError {
-                kind: SpawnErrorKind::NotExecutable,
+                // What is late once may be in time the next time.
+                kind: if matches!(step, Step::Late) {
+                    SpawnErrorKind::System
+                } else {
+                    SpawnErrorKind::NotExecutable
+                },
                 message: format!("cannot start '{name}': {}: {}", step.what(), describe(&error)),
             },
             None => failure(&program.command, &error),
@@ -258,6 +270,7 @@ struct Prepared {
     foreground: bool,
     descriptor: Option<(OwnedFd, RawFd)>,
     cgroup: Option<OwnedFd>,
+    not_after: Option<u64>,
     parent: Pid,
 }
 
@@ -288,6 +301,7 @@ impl Prepared {
             foreground,
             descriptor,
             cgroup,
+            not_after: None,
             parent: Pid::try_from(std::process::id()).unwrap_or(0),
         })
     }
@@ -378,7 +392,19 @@ impl Prepared {
                 }
             }
         }
-        signals::unblock_all().map_err(|_| Step::Signals)
+        signals::unblock_all().map_err(|_| Step::Signals)?;
+        if let Some(not_after) = self.not_after {
+            let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+            // SAFETY: it writes to a local, and is safe after a fork.
+            ok(unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) }, Step::Late)?;
+            let now = now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned();
+            if now > not_after {
+                // SAFETY: errno is this thread's own.
+                unsafe { *libc::__errno_location() = libc::ETIMEDOUT };
+                return Err(Step::Late);
+            }
+        }
+        Ok(())
     }
 
     /// The identity is what it is to be, and there is no way back.
@@ -434,4 +460,27 @@ fn failure(command: &OsStr, error: &io::Error) -> SpawnError {
         SpawnErrorKind::NotExecutable | SpawnErrorKind::System => describe(error),
     };
     SpawnError { kind, message: format!("cannot start '{name}': {why}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_late_is_not_executed() {
+        let directory = testkit::private_directory();
+        let file = directory.path().join("made");
+        let program =
+            Program { command: "touch".into(), arguments: vec![file.clone().into()], ..Program::default() };
+        let mut start = Start::with(Output::Discard, Output::Discard);
+        // A nanosecond after the machine was started.
+        start.not_after = Some(1);
+        let error = spawn(&program, start).err();
+        assert!(
+            error.as_ref().is_some_and(|error| error.kind == SpawnErrorKind::System
+                && error.message.contains("what it was to run by is ours no more")),
+            "{error:?}"
+        );
+        assert!(!file.exists());
+    }
 }

@@ -112,6 +112,21 @@ fn while_we_are_stopped_the_guard_ends_the_process_in_time() {
 }
 
 #[test]
+fn a_lease_that_etcd_revokes_behind_our_back_is_nobody_elses_before_the_process_is_gone() {
+    let etcd = testkit::servers::etcd::Etcd::start(1);
+    let locks = Locks::start(vec!["--etcd".to_owned(), etcd.endpoints().join(",")]);
+    let mut holder = hold(&locks, "a", "6s", DEAF);
+    let command = pid(&holder);
+    let listed = etcd.run(&["lease", "list"]);
+    let lease = listed.lines().last().unwrap_or_default().trim();
+    assert!(etcd.run(&["lease", "revoke", lease]).contains("revoked"), "{listed}");
+    assert_eq!(locks.held(), [""; 0]);
+    is_taken_over(&locks, command, "6s");
+    assert_eq!(holder.wait(), 137);
+    assert!(holder.stderr().contains("has lapsed, says the lock server"), "{}", holder.stderr());
+}
+
+#[test]
 fn when_we_are_killed_the_guard_ends_the_process_and_what_has_left_its_group() {
     let directory = private_directory();
     let locks = Locks::embedded(&directory.path().join("store"));

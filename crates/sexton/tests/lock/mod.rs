@@ -22,8 +22,18 @@ struct Locks {
 }
 
 impl Locks {
-    /// With the store in this file.
+    /// With the store in this file, which was made some time ago.
     fn embedded(store: &Path) -> Self {
+        let mut it = Self::new_store(store);
+        // It listens before it has a store.
+        wait_until("a store", || store.exists().then_some(()));
+        it.kill();
+        it.restart();
+        it
+    }
+
+    /// With a store that is made now.
+    fn new_store(store: &Path) -> Self {
         Self::start(vec!["--store".to_owned(), store.display().to_string()])
     }
 

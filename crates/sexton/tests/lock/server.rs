@@ -71,6 +71,7 @@ fn what_makes_no_sense_is_refused() {
     let locks = Locks::embedded(&directory.path().join("store"));
     let good = r#"{"key": "a", "value": "b"}"#;
     let huge = format!(r#"{{"key": "a", "value": "{}"}}"#, "x".repeat(100_000));
+    let long = format!(r#"{{"key": "a", "labels": {{"b": "{}"}}}}"#, "x".repeat(5_000));
     for (path, headers, body, code, part) in [
         ("/lease", &[][..], "nonsense", 400, "expected JSON"),
         ("/lease", &[], r#"{"value": "b"}"#, 400, "key"),
@@ -80,6 +81,7 @@ fn what_makes_no_sense_is_refused() {
         ("/lease", &[("x-lease-ttl", "1ms")], good, 400, "from 500ms to 24h"),
         ("/lease", &[("x-lease-wait", "-1s")], good, 400, "x-lease-wait"),
         ("/lease", &[], huge.as_str(), 400, "length limit"),
+        ("/lease", &[], long.as_str(), 400, "longer than 4096 bytes"),
         ("/lease", &[("Origin", "http://evil.example")], good, 403, "browsers"),
         ("/keepalive", &[], r#"{"id": 7}"#, 400, "the id"),
         ("/keepalive", &[], r#"{"id": "xyz"}"#, 400, "the id"),
@@ -116,6 +118,53 @@ fn a_store_that_cannot_be_is_told_before_anything_is_served() {
         assert!(done.stderr.contains(part), "{words:?}: {done:?}");
     }
     assert_eq!(std::fs::read_to_string(&notes).unwrap_or_default(), "dear diary");
+}
+
+#[test]
+fn a_store_that_was_made_just_now_gives_no_lock_before_what_a_lost_one_gave_has_lapsed() {
+    let directory = private_directory();
+    let locks = Locks::new_store(&directory.path().join("store"));
+    let claim = json!({"key": "db", "value": "pod-1"});
+    let begun = std::time::Instant::now();
+    let (code, taken) = locks.json("POST", "/lease", &[("x-lease-ttl", "3s")], &claim);
+    assert_eq!((code, &taken["value"]), (202, &json!("nobody knows, since the store was made a moment ago")));
+    let waited = [("x-lease-ttl", "3s"), ("x-lease-wait", "20s")];
+    let (code, granted) = locks.json("POST", "/lease", &waited, &claim);
+    assert_eq!(code, 201);
+    assert!(begun.elapsed().as_millis() > 2500, "{:?}", begun.elapsed());
+    // Numbers are above those of any store before.
+    assert!(granted["fence"].as_u64() > Some(1 << 50), "{granted}");
+}
+
+#[test]
+fn what_holders_say_is_shown_on_one_line() {
+    let directory = private_directory();
+    let locks = Locks::embedded(&directory.path().join("store"));
+    let claim = json!({"key": "db", "value": "\u{1b}[31mred\nevil", "timestamp": "\u{1b}]0;x\u{7}"});
+    assert_eq!(locks.json("POST", "/lease", &[("x-lease-ttl", "60s")], &claim).0, 201);
+    for number in 0..1500 {
+        let claim = json!({"key": format!("other-{number}"), "value": "x".repeat(60)});
+        assert_eq!(locks.json("POST", "/lease", &[("x-lease-ttl", "60s")], &claim).0, 201);
+    }
+    let done = Sexton::new(["lock", "list", "--url", &locks.url()]).done();
+    assert_eq!((done.code, done.stdout.lines().count()), (0, 1502), "{}", done.stderr);
+    assert!(done.stdout.contains("red\\nevil") && !done.stdout.contains('\u{1b}'), "{:.300}", done.stdout);
+    let waits = super::hold(&locks, "db", "2s", "true");
+    waits.wait_for_stderr("red\\");
+    assert!(!waits.stderr().contains('\u{1b}'));
+}
+
+#[test]
+fn passwords_in_urls_are_not_repeated() {
+    for words in [
+        &["lock", "serve", "-p", "0", "--etcd", "http://root:s3cretPW@localhost:2379"][..],
+        &["lock", "hold", "--url", "http://u:s3cretPW@localhost/zz", "a", "--", "true"],
+        &["lock", "list", "--url", "http://u:s3cretPW@localhost/zz"],
+    ] {
+        let done = Sexton::new(words.iter()).done();
+        assert!(done.code != 0 && !done.stderr.contains("s3cretPW"), "{done:?}");
+        assert!(done.stderr.contains("localhost"), "{done:?}");
+    }
 }
 
 #[test]

@@ -59,6 +59,11 @@ fn the_lock_of_process_wrapper_is_served_and_held_under_its_name() {
     });
     let list = Sexton::new(["lock", "list", "--url", &url]).done();
     assert!(list.code == 0 && list.stdout.contains("job"), "{list:?}");
+    // The server is the last to end: what was held is given back.
+    let done = wrapper.stop();
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let after = Locks::start(vec!["--store".to_owned(), format!("{state}/store")]);
+    assert_eq!(after.held(), [""; 0], "{}", done.stderr);
     // Only a server.
     let only = Sexton::program(&link, ["-shared-lock", "-readiness-file", &format!("{ready}2")])
         .env("HEALTH_SOCKET", "127.0.0.1:0")

@@ -53,7 +53,7 @@ fn rabbitmq_guards_a_process_with_and_without_a_kept_connection() {
     let app =
         kept.wait_until("app", "kept for longer than two heartbeats", |_| begun.elapsed().as_secs() >= 6);
     assert_eq!(app["ready"], true, "{}", kept.sexton.stderr());
-    assert!(!kept.sexton.stderr().contains("probe has failed"), "{}", kept.sexton.stderr());
+    assert!(!kept.sexton.stderr().contains("probe failed"), "{}", kept.sexton.stderr());
     server.close_connections();
     kept.sexton.wait_for_stderr("320 CONNECTION_FORCED - bye");
     kept.wait_ready("app");

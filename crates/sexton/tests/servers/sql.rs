@@ -107,7 +107,21 @@ fn a_connection_that_was_closed_in_between_is_no_failure() {
     let begun = std::time::Instant::now();
     let app = up.wait_until("app", "three probes later", |_| begun.elapsed().as_millis() > 4500);
     assert_eq!(app["ready"], true, "{app}");
-    assert!(!up.sexton.stderr().contains("probe has failed"), "{}", up.sexton.stderr());
+    assert!(!up.sexton.stderr().contains("probe failed"), "{}", up.sexton.stderr());
+}
+
+#[test]
+fn a_connection_that_an_operator_has_ended_is_no_failure() {
+    let server = Postgres::start();
+    let mut up = up(&format!(
+        "processes:\n  app:\n    command: [sleep, inf]\n    env: {{POSTGRES_DSN: \"{0}\"}}\n    readinessProbe: {{sql: {{queries: [\"select 1\"]}}, periodSeconds: 1, timeoutSeconds: 5, failureThreshold: 1}}\n  operator:\n    command: [sleep, inf]\n    dependsOn: [app]\n    env: {{POSTGRES_DSN: \"{0}\"}}\n    lifecycle: {{postStart: {{sql: {{queries: [\"select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and usename = current_user\"]}}}}}}\n",
+        postgres(server.port)
+    ));
+    up.wait_ready("operator");
+    let begun = std::time::Instant::now();
+    let app = up.wait_until("app", "two probes later", |_| begun.elapsed().as_millis() > 2500);
+    assert_eq!(app["ready"], true, "{app}");
+    assert!(!up.sexton.stderr().contains("probe failed"), "{}", up.sexton.stderr());
 }
 
 #[test]

@@ -51,8 +51,19 @@ impl Resolver<'_> {
             Ok::<_, UsageError>(given.or_else(old).filter(|text| !text.is_empty()))
         };
         let etcd = text(raw.etcd, "--etcd", "LOCK_ETCD", "SHARED_LEASE_ETCD_ENDPOINTS")?;
+        // Of the old variables the others have their defaults as soon as one is set.
+        const OLD: [(&str, &str); 3] = [
+            ("SHARED_LEASE_ETCD_CA_CERT", "/cert/tls/ca.crt"),
+            ("SHARED_LEASE_ETCD_CLIENT_CERT", "/cert/tls/tls.crt"),
+            ("SHARED_LEASE_ETCD_CLIENT_KEY", "/cert/tls/tls.key"),
+        ];
+        let any_old = OLD.iter().any(|(name, _)| self.environment.get(name).is_some());
+        let none_given = raw.etcd_ca.is_none() && raw.etcd_cert.is_none() && raw.etcd_key.is_none();
         let file = |given, option: &str, own: &str, old: &str| {
-            text(given, option, own, old).map(|given| given.map(PathBuf::from))
+            let default = OLD.iter().find(|(name, _)| *name == old && any_old && none_given);
+            let given = text(given, option, own, old)?;
+            let given = given.or_else(|| default.map(|(_, path)| (*path).to_owned()));
+            Ok::<_, UsageError>(given.map(PathBuf::from))
         };
         let ca = file(raw.etcd_ca, "--etcd-ca", "LOCK_ETCD_CA", "SHARED_LEASE_ETCD_CA_CERT")?;
         let certificate =

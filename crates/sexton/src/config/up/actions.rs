@@ -313,7 +313,12 @@ impl Owner<'_> {
             native::SqlServer::Mysql => (SqlServer::MySql, dsn::mysql(&dsn)),
             native::SqlServer::Postgres => (SqlServer::Postgres, dsn::postgres(&dsn)),
         };
-        let login = login.map_err(|why| problems.at(path, format!("{}: {why}", server.variable()))).ok()?;
+        let mut login =
+            login.map_err(|why| problems.at(path, format!("{}: {why}", server.variable()))).ok()?;
+        if server == SqlServer::Postgres {
+            // As libpq has it for the process: what the DSN leaves out.
+            login = login.or_else(self.variable, ("PGUSER", "PGPASSWORD", "PGDATABASE"));
+        }
         Some(SqlCheck { server, login, queries: words(&sql.queries), contains: words(&sql.contains) })
     }
 

@@ -1,13 +1,17 @@
 //! process-wrapper's `-shared-lock`: a lock server beside the processes, as a process that is ourselves.
 
-use super::super::raw::native::{File, Process};
-use super::super::raw::words::Words;
+use std::time::Duration;
+
+use super::super::raw::native::{File, Handler, Lifecycle, Process, Sleep};
+use super::super::raw::words::{Condition, DependsOn, Span, Words};
 use super::Beside;
 use crate::cli::AS_SEXTON;
 use crate::process::ourselves;
 
 /// What it is called.
 const NAME: &str = "shared-lock";
+/// How long it stays when all who have locks have ended.
+const STAYS: Duration = Duration::from_millis(300);
 
 /// Adds it, if it is wanted.
 pub(super) fn insert(beside: &Beside, file: &mut File) {
@@ -23,8 +27,19 @@ pub(super) fn insert(beside: &Beside, file: &mut File) {
     let process = Process {
         command: Some(Words(words.collect())),
         notify: Some("systemd".to_owned()),
+        lifecycle: Some(Lifecycle {
+            pre_stop: Some(Handler {
+                sleep: Some(Sleep { seconds: Some(Span(STAYS)) }),
+                ..Handler::default()
+            }),
+            ..Lifecycle::default()
+        }),
         ..Process::default()
     };
-    // Whoever wants a lock of it at once finds it starting.
+    // Those who have locks are ended before it, and it stays a moment longer, so that they are given back.
+    for (_, other) in file.processes.0.iter_mut().filter(|(_, other)| other.lock.is_some()) {
+        let needs = other.depends_on.get_or_insert_with(|| DependsOn(Vec::new()));
+        needs.0.push((NAME.to_owned(), Some(Condition::Started)));
+    }
     file.processes.0.insert(0, (NAME.to_owned(), process));
 }
