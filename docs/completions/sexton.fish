@@ -60,6 +60,7 @@ complete -c sexton -n "__fish_sexton_needs_command" -f -a "end" -d 'Stop everyth
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "wait" -d 'Wait until all processes are healthy'
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "names" -d 'Print the names of the processes, for completions'
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "automaton" -d 'Run shell scripts by a state machine that is driven over a unix socket'
+complete -c sexton -n "__fish_sexton_needs_command" -f -a "ensemble" -d 'An ensemble of pods: members report, masters keep an ordered list, the one that leads runs a callback'
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "graves" -d 'List the tombstones of a graveyard: who was born, is ready, has died'
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "install" -d 'Make links to this program under the names of the tools it stands in for'
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "debug" -d 'For those who look for a fault in sexton itself'
@@ -244,8 +245,8 @@ complete -c sexton -n "__fish_sexton_using_subcommand lock; and not __fish_seen_
 complete -c sexton -n "__fish_sexton_using_subcommand lock; and not __fish_seen_subcommand_from serve hold list guard" -f -a "hold" -d 'Run a command only while a lock is ours: wait for it, and end the command before another can have it'
 complete -c sexton -n "__fish_sexton_using_subcommand lock; and not __fish_seen_subcommand_from serve hold list guard" -f -a "list" -d 'List the locks that are held, and by whom'
 complete -c sexton -n "__fish_sexton_using_subcommand lock; and not __fish_seen_subcommand_from serve hold list guard" -f -a "guard" -d 'Guard the runs of another sexton'
-complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -l store -d 'The file [default: /var/lib/sexton/locks.store, or ~/.local/state/sexton/locks.store]' -r
-complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -l etcd -d 'Keep them in etcd: its nodes, a,b,c; host, host:port or a URL' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -l store -d 'The file [default: below /var/lib/sexton, or ~/.local/state/sexton]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -l etcd -d 'Keep it in etcd: its nodes, a,b,c; host, host:port or a URL' -r
 complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -l etcd-ca -d 'Who may have signed etcd\'s certificates (PEM)' -r
 complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -l etcd-cert -d 'Our certificate for etcd (PEM)' -r
 complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -l etcd-key -d 'Its key (PEM)' -r
@@ -360,6 +361,56 @@ complete -c sexton -n "__fish_sexton_using_subcommand automaton; and not __fish_
 complete -c sexton -n "__fish_sexton_using_subcommand automaton; and not __fish_seen_subcommand_from ctl" -a "ctl" -d 'Say a line to a running automaton and print the answer: STATE, GOTO TAG, WAIT TAG (a payload may follow), SET KEY VALUE, DIE, HISTORY, WATCH'
 complete -c sexton -n "__fish_sexton_using_subcommand automaton; and __fish_seen_subcommand_from ctl" -s s -l socket -d 'Where it is asked [default: /var/run/automaton.sock]' -r -F
 complete -c sexton -n "__fish_sexton_using_subcommand automaton; and __fish_seen_subcommand_from ctl" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -l role -d 'What this pod is: it reports to masters, keeps the list, or both' -r -f -a "member\t''
+master\t''
+both\t''"
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -l app -d 'The name of the ensemble' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -l namespace -d 'Whose ensemble [default: default]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -l id -d 'The name of this pod, unique in the ensemble [default: the host\'s]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -l ip -d 'The address of this pod [default: that by which it would reach its first master]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -l label-role -d 'What this pod is for, as callbacks see it [default: member]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -l masters -d 'Whom a member reports to: host or host:port, several with commas' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -l payload -d 'A file of JSON that a member tells; a change of it is told at once' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -l member-ttl -d 'A member that is silent for so long is gone; it reports every 3/4 of that [default: 25s]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -l fail-over -d 'How long the place of a leader is held that is dead [default: 60s]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -l damper -d 'From the last change of the list to the callback [default: 10s]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -l callback -d 'What the leader runs when the list has changed: a command, split at blanks' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -l shell-callback -d 'The same, given to sh -c' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -l callback-deadline -d 'How long it may take before it is killed [default: 5m]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -l token-file -d 'The file with the token that whoever wants a command run has to show; without it there are no commands' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -l statsd -d 'Where counters are sent, or none [default: 127.0.0.1:8125]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -l store -d 'The file [default: below /var/lib/sexton, or ~/.local/state/sexton]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -l etcd -d 'Keep it in etcd: its nodes, a,b,c; host, host:port or a URL' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -l etcd-ca -d 'Who may have signed etcd\'s certificates (PEM)' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -l etcd-cert -d 'Our certificate for etcd (PEM)' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -l etcd-key -d 'Its key (PEM)' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -l etcd-user -d 'Our name at etcd' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -l etcd-password-file -d 'The file with the password that goes with it' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -s i -l interface -d 'The address to listen at: IPv4 or IPv6 [default: 0.0.0.0]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -l log-format -d 'The form of our own log: logfmt, text, or by whether standard error is a terminal [default: auto]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -s p -l port -d 'Where it listens [default: 8000]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -l allow-unauthenticated-invoke -d 'Whoever reaches the port may have us run commands'
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -s v -l verbose -d 'Say more: how, and not only what happens'
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -f -a "pods" -d 'The members that are up, in their order'
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -f -a "leader" -d 'Whether the master that is asked leads, and with which number'
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -f -a "digest" -d 'The digest of the list'
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -f -a "state" -d 'What the last callback has printed'
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -f -a "callbacks" -d 'The last runs of the callback'
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and not __fish_seen_subcommand_from pods leader digest state callbacks invoke" -f -a "invoke" -d 'Have a pod run a command of the shell, and print what it prints'
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and __fish_seen_subcommand_from pods" -l pod -d 'The pod: host or host:port' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and __fish_seen_subcommand_from pods" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and __fish_seen_subcommand_from leader" -l pod -d 'The pod: host or host:port' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and __fish_seen_subcommand_from leader" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and __fish_seen_subcommand_from digest" -l pod -d 'The pod: host or host:port' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and __fish_seen_subcommand_from digest" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and __fish_seen_subcommand_from state" -l pod -d 'The pod: host or host:port' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and __fish_seen_subcommand_from state" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and __fish_seen_subcommand_from callbacks" -l pod -d 'The pod: host or host:port' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and __fish_seen_subcommand_from callbacks" -s h -l help -d 'Print help'
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and __fish_seen_subcommand_from invoke" -l token-file -d 'The file with the token that the pod wants' -r -F
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and __fish_seen_subcommand_from invoke" -l pod -d 'The pod: host or host:port' -r
+complete -c sexton -n "__fish_sexton_using_subcommand ensemble; and __fish_seen_subcommand_from invoke" -s h -l help -d 'Print help'
 complete -c sexton -n "__fish_sexton_using_subcommand graves" -s o -l output -d 'For people or for programs' -r -f -a "table\t''
 json\t''"
 complete -c sexton -n "__fish_sexton_using_subcommand graves" -s h -l help -d 'Print help'

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use futures_util::stream::StreamExt as _;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::store::{
     Change, Committed, Condition, Entry, LeaseId, Revision, Store, StoreError, Transaction, Write,
@@ -164,31 +164,47 @@ impl Locks {
     ) -> Result<Acquired, StoreError> {
         let key = format!("{}{name}", self.prefix);
         loop {
-            // The key itself comes first among those that begin with it.
-            let page = self.store.list(&key, None, 1).await?;
-            let mut found = page.entries.into_iter().next().filter(|entry| entry.key == key);
+            let (mut found, revision) = self.look_at(&key).await?;
             if found.is_none() {
                 let trace = self.trace(name).await?;
                 if let Some(not_yet) = self.not_yet(name, trace.as_ref(), ttl) {
-                    sleep_until(not_yet.at.min(until)).await;
-                    if Instant::now() < not_yet.at {
-                        let NotYet { holder, fence, .. } = not_yet;
-                        return Ok(Acquired::Taken(Taken { name: name.to_owned(), holder, fence }));
+                    // Somebody may have taken it between the two looks: then it has not vanished.
+                    let (again, _) = self.look_at(&key).await?;
+                    if again.is_none() {
+                        let at = format!("{}{name}", self.traces);
+                        let until_then = not_yet.at.min(until);
+                        // What has ended may be given back after all, and another may be quicker.
+                        let changed =
+                            self.is_told(&at, not_yet.fence.max(revision), until_then, |_| true).await?;
+                        if !changed && Instant::now() < not_yet.at {
+                            let NotYet { holder, fence, .. } = not_yet;
+                            return Ok(Acquired::Taken(Taken { name: name.to_owned(), holder, fence }));
+                        }
+                        continue;
                     }
-                    // Somebody else may have been quicker.
-                    continue;
-                }
-                match self.take(name, holder, ttl, trace.map(|(entry, _)| entry)).await? {
-                    Ok(held) => return Ok(held),
-                    Err(by) => found = by,
+                    found = again;
+                } else {
+                    match self.take(name, holder, ttl, trace.map(|(entry, _)| entry)).await? {
+                        Ok(held) => return Ok(held),
+                        Err(by) => found = by,
+                    }
                 }
             }
-            if let Some(entry) = found
-                && !self.is_freed(&key, entry.changed.max(page.revision), until).await?
-            {
-                return Ok(Acquired::Taken(self.taken(entry)));
+            if let Some(entry) = found {
+                let after = entry.changed.max(revision);
+                let freed = |change: &Change| matches!(change, Change::Deleted(_));
+                if !self.is_told(&key, after, until, freed).await? {
+                    return Ok(Acquired::Taken(self.taken(entry)));
+                }
             }
         }
+    }
+
+    /// What is at a key, and as of when.
+    async fn look_at(&self, key: &str) -> Result<(Option<Entry>, Revision), StoreError> {
+        // The key itself comes first among those that begin with it.
+        let page = self.store.list(key, None, 1).await?;
+        Ok((page.entries.into_iter().next().filter(|entry| entry.key == key), page.revision))
     }
 
     /// What the last holder has left, where that matters.
@@ -267,8 +283,14 @@ impl Locks {
         }
     }
 
-    /// Waits until a key is deleted, after this revision.
-    async fn is_freed(&self, key: &str, after: Revision, until: Instant) -> Result<bool, StoreError> {
+    /// Waits for a change of a key after this revision, or for having to look anew. False: there was none in time.
+    async fn is_told(
+        &self,
+        key: &str,
+        after: Revision,
+        until: Instant,
+        wanted: impl Fn(&Change) -> bool,
+    ) -> Result<bool, StoreError> {
         if Instant::now() >= until {
             return Ok(false);
         }
@@ -280,9 +302,7 @@ impl Locks {
                 Ok(None | Some(Err(StoreError::Compacted(_)))) => return Ok(true),
                 Ok(Some(Err(error))) => return Err(error),
                 Ok(Some(Ok(changes))) => {
-                    let freed =
-                        |change: &Change| matches!(change, Change::Deleted(deleted) if deleted == key);
-                    if changes.changes.iter().any(freed) {
+                    if changes.changes.iter().any(|change| change.key() == key && wanted(change)) {
                         return Ok(true);
                     }
                 }
@@ -313,11 +333,17 @@ impl Locks {
             };
             if let Some((name, fence)) = known {
                 let key = format!("{}{name}", self.prefix);
-                let trace = Trace { ttl_ms: 0, released: true, holder: Holder::default() };
-                let writes = vec![Write::Delete(key.clone()), left(format!("{}{name}", self.traces), &trace)];
-                let conditions = vec![Condition::Since(key, fence)];
-                // Refused: somebody else holds it already.
-                self.store.commit(Transaction { conditions, writes }).await?;
+                let at = format!("{}{name}", self.traces);
+                let trace =
+                    || left(at.clone(), &Trace { ttl_ms: 0, released: true, holder: Holder::default() });
+                let writes = vec![Write::Delete(key.clone()), trace()];
+                let conditions = vec![Condition::Since(key.clone(), fence)];
+                let given_back = self.store.commit(Transaction { conditions, writes }).await?;
+                if matches!(given_back, Committed::Refused(_)) {
+                    // It has lapsed, and nobody has to wait for us any more. Refused again: somebody else holds it.
+                    let conditions = vec![Condition::Absent(key), Condition::Unchanged(at.clone(), fence)];
+                    self.store.commit(Transaction { conditions, writes: vec![trace()] }).await?;
+                }
             }
         }
         self.store.revoke(lease).await?;

@@ -16,6 +16,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod driver;
+pub mod ensemble;
 pub mod figures;
 pub mod graveyard;
 pub mod http;

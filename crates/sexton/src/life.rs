@@ -11,7 +11,6 @@ use std::time::Duration;
 use axum::Router;
 use engine::pod::Seed;
 use engine::{JobId, Plan};
-use ensemble::lock::Locks;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
@@ -25,6 +24,7 @@ use crate::config::up::{self, ConfigError, LogPlan, UpPlan};
 use crate::config::{Answers, ControlPath, Mode, Own, Settings, Up, Watch};
 use crate::control;
 use crate::driver::{self, Driver, Many, Parts, Process};
+use crate::ensemble;
 use crate::graveyard::{Graveyard, GraveyardError};
 use crate::http::{Server, control_router, router};
 use crate::hub::Hub;
@@ -103,7 +103,7 @@ pub fn live(settings: Settings) -> Result<i32, LifeError> {
     // A file that is not all right binds nothing either.
     let plan = match &settings.mode {
         Mode::Up(up) => Some(up::load(&up.source, &up.beside, &Real)?),
-        Mode::Own(_) | Mode::Watch(_) | Mode::Automaton(_) | Mode::LockServer(_) => None,
+        Mode::Own(_) | Mode::Watch(_) | Mode::Automaton(_) | Mode::LockServer(_) | Mode::Ensemble(_) => None,
     };
     let chart = match &settings.mode {
         Mode::Automaton(automaton) => {
@@ -117,7 +117,7 @@ pub fn live(settings: Settings) -> Result<i32, LifeError> {
     let listeners = listen::open(&settings.listen)?;
     let control = match &settings.mode {
         Mode::Up(up) => control_socket(up.control.as_ref())?,
-        Mode::Own(_) | Mode::Watch(_) | Mode::Automaton(_) | Mode::LockServer(_) => None,
+        Mode::Own(_) | Mode::Watch(_) | Mode::Automaton(_) | Mode::LockServer(_) | Mode::Ensemble(_) => None,
     };
     let machine = match (&settings.mode, chart) {
         (Mode::Automaton(automaton), Some(plan)) => Some(Machine::open(automaton, plan)?),
@@ -139,6 +139,7 @@ pub fn live(settings: Settings) -> Result<i32, LifeError> {
                 let Some(machine) = machine else { unreachable!("it was opened above") };
                 machine.run(automaton.debug, signals, bound, answers).await
             }
+            Mode::Ensemble(plan) => gather(*plan, signals, bound, answers).await,
             Mode::LockServer(server) => serve_locks(&server, signals, bound, answers).await,
             Mode::Up(up) => {
                 let Some(plan) = plan else { unreachable!("it was read above") };
@@ -405,7 +406,7 @@ async fn serve_locks(
     answers: Answers,
 ) -> Result<i32, LifeError> {
     let (store, made) = store::open(&plan.store)?;
-    let locks = Locks::new(store, lock::PREFIX);
+    let locks = ::ensemble::lock::Locks::new(store, lock::PREFIX);
     let locks = if made { locks.of_new_store() } else { locks };
     let health = Health::watched(true, true, "serves locks");
     let hub = Hub::new(View {
@@ -426,6 +427,34 @@ async fn serve_locks(
         server.finish().await;
     }
     Ok(0)
+}
+
+/// Is a pod of an ensemble until it is told to end.
+async fn gather(
+    plan: ensemble::EnsemblePlan,
+    signals: SignalStream,
+    bound: Vec<Bound>,
+    answers: Answers,
+) -> Result<i32, LifeError> {
+    let store = plan.master.as_ref().map(|master| store::open(&master.store)).transpose()?;
+    let token = plan.token.as_deref().map(store::secret).transpose()?;
+    let hub = Arc::new(Hub::new(ensemble::driver::first_view()));
+    let parts = ensemble::driver::Parts {
+        plan,
+        store: store.map(|(store, _)| store),
+        token: token.map(Into::into),
+        signals,
+        notify: Notify::from_environment(),
+        hub: Arc::clone(&hub),
+    };
+    let (driver, table) = ensemble::Driver::new(parts);
+    let routes = ensemble::routes::router(table).merge(router(Arc::clone(&hub), answers, Clock::begin()));
+    let server = serve(bound, &hub, routes)?;
+    let code = driver.run().await.map_err(system("signals"))?;
+    if let Some(server) = server {
+        server.finish().await;
+    }
+    Ok(code)
 }
 
 /// Servers on a thread of their own: what the driver is at, making a hundred processes say, holds up no answer.

@@ -67,6 +67,10 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => refused(&words::describe(&error), SYSTEM),
         },
+        Invocation::AskPod(asked) => match cli::ensemble::ask(asked) {
+            Ok(told) => printed(&told),
+            Err(error) => refused(&error, UNAVAILABLE),
+        },
         Invocation::Locks { server, json } => match cli::locks::list(&server, json) {
             Ok(told) => printed(&told),
             Err(error) => refused(&error, UNAVAILABLE),

@@ -47,9 +47,7 @@ pub fn open(plan: &StorePlan) -> Result<(Arc<dyn Store>, bool), StoreFailed> {
                 Ok::<_, StoreFailed>((read(certificate)?, read(key)?))
             };
             let named = |(name, password): &(String, PathBuf)| {
-                let password =
-                    String::from_utf8_lossy(&read(password)?).trim_end_matches(['\r', '\n']).to_owned();
-                Ok::<_, StoreFailed>((name.clone(), password))
+                Ok::<_, StoreFailed>((name.clone(), secret(password)?))
             };
             let options = Options {
                 endpoints: endpoints.clone(),
@@ -64,6 +62,11 @@ pub fn open(plan: &StorePlan) -> Result<(Arc<dyn Store>, bool), StoreFailed> {
             Ok((Arc::new(store), false))
         }
     }
+}
+
+/// What a file holds that is for one reader: a password, a token.
+pub fn secret(path: &Path) -> Result<String, StoreFailed> {
+    Ok(String::from_utf8_lossy(&read(path)?).trim_end_matches(['\r', '\n']).to_owned())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, StoreFailed> {

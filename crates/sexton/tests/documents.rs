@@ -251,6 +251,7 @@ fn every_command_in_the_documents_is_understood() {
         "docs/guide/one-process.md",
         "docs/guide/many-processes.md",
         "docs/guide/automaton.md",
+        "docs/guide/ensemble.md",
         "docs/guide/locks.md",
         "docs/guide/pods.md",
         "docs/reference/status-socket.md",

@@ -9,6 +9,7 @@ mod automaton;
 mod bad_days;
 mod confinement;
 mod documents;
+mod ensemble;
 mod graveyard;
 mod health;
 mod http_limits;

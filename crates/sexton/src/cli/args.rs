@@ -200,32 +200,134 @@ pub struct WishOptions {
     pub(super) client: Client,
 }
 
+/// Where something is kept: in a file of this machine, or in etcd.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Where it is kept")]
+pub struct StoreOptions {
+    /// The file [default: below /var/lib/sexton, or ~/.local/state/sexton]
+    #[arg(long, value_name = "FILE", conflicts_with = "etcd")]
+    pub(super) store: Option<String>,
+    /// Keep it in etcd: its nodes, a,b,c; host, host:port or a URL
+    #[arg(long, value_name = "URLS")]
+    pub(super) etcd: Option<String>,
+    /// Who may have signed etcd's certificates (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub(super) etcd_ca: Option<String>,
+    /// Our certificate for etcd (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub(super) etcd_cert: Option<String>,
+    /// Its key (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub(super) etcd_key: Option<String>,
+    /// Our name at etcd
+    #[arg(long, value_name = "NAME")]
+    pub(super) etcd_user: Option<String>,
+    /// The file with the password that goes with it
+    #[arg(long, value_name = "FILE")]
+    pub(super) etcd_password_file: Option<String>,
+}
+
+/// What to ask a running pod of an ensemble.
+#[derive(Debug, Subcommand)]
+pub enum EnsembleAsk {
+    /// The members that are up, in their order
+    Pods(EnsembleClient),
+    /// Whether the master that is asked leads, and with which number
+    Leader(EnsembleClient),
+    /// The digest of the list
+    Digest(EnsembleClient),
+    /// What the last callback has printed
+    State(EnsembleClient),
+    /// The last runs of the callback
+    Callbacks(EnsembleClient),
+    /// Have a pod run a command of the shell, and print what it prints
+    Invoke {
+        /// The file with the token that the pod wants
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
+        /// Of whom
+        #[command(flatten)]
+        client: EnsembleClient,
+        /// The command
+        command: String,
+    },
+}
+
+/// Whom to ask.
+#[derive(Debug, Clone, Args)]
+pub struct EnsembleClient {
+    /// The pod: host or host:port
+    #[arg(long, value_name = "POD", default_value = "localhost")]
+    pub(super) pod: String,
+}
+
+/// Options of `ensemble`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct EnsembleOptions {
+    /// What this pod is: it reports to masters, keeps the list, or both
+    #[arg(long, value_name = "ROLE", value_parser = ["member", "master", "both"], required = true)]
+    pub(super) role: Option<String>,
+    /// The name of the ensemble
+    #[arg(long, value_name = "NAME", required = true)]
+    pub(super) app: Option<String>,
+    /// Whose ensemble [default: default]
+    #[arg(long, value_name = "NAME")]
+    pub(super) namespace: Option<String>,
+    /// The name of this pod, unique in the ensemble [default: the host's]
+    #[arg(long, value_name = "NAME")]
+    pub(super) id: Option<String>,
+    /// The address of this pod [default: that by which it would reach its first master]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) ip: Option<String>,
+    /// What this pod is for, as callbacks see it [default: member]
+    #[arg(long, value_name = "NAME")]
+    pub(super) label_role: Option<String>,
+    /// Whom a member reports to: host or host:port, several with commas
+    #[arg(long, value_name = "MASTERS")]
+    pub(super) masters: Option<String>,
+    /// A file of JSON that a member tells; a change of it is told at once
+    #[arg(long, value_name = "FILE")]
+    pub(super) payload: Option<String>,
+    /// A member that is silent for so long is gone; it reports every 3/4 of that [default: 25s]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) member_ttl: Option<String>,
+    /// How long the place of a leader is held that is dead [default: 60s]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) fail_over: Option<String>,
+    /// From the last change of the list to the callback [default: 10s]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) damper: Option<String>,
+    /// What the leader runs when the list has changed: a command, split at blanks
+    #[arg(long, value_name = "COMMAND", conflicts_with = "shell_callback")]
+    pub(super) callback: Option<String>,
+    /// The same, given to sh -c
+    #[arg(long, value_name = "SCRIPT")]
+    pub(super) shell_callback: Option<String>,
+    /// How long it may take before it is killed [default: 5m]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) callback_deadline: Option<String>,
+    /// The file with the token that whoever wants a command run has to show; without it there are no commands
+    #[arg(long, value_name = "FILE")]
+    pub(super) token_file: Option<String>,
+    /// Whoever reaches the port may have us run commands
+    #[arg(long)]
+    pub(super) allow_unauthenticated_invoke: bool,
+    /// Where counters are sent, or none [default: 127.0.0.1:8125]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) statsd: Option<String>,
+    /// Of a store
+    #[command(flatten)]
+    pub(super) store: StoreOptions,
+}
+
 /// What to do with locks.
 #[derive(Debug, Subcommand)]
 pub enum LockCommand {
     /// Serve locks over HTTP, kept in a file of this machine or in etcd
     Serve {
-        /// The file [default: /var/lib/sexton/locks.store, or ~/.local/state/sexton/locks.store]
-        #[arg(long, value_name = "FILE", conflicts_with = "etcd")]
-        store: Option<String>,
-        /// Keep them in etcd: its nodes, a,b,c; host, host:port or a URL
-        #[arg(long, value_name = "URLS")]
-        etcd: Option<String>,
-        /// Who may have signed etcd's certificates (PEM)
-        #[arg(long, value_name = "FILE")]
-        etcd_ca: Option<String>,
-        /// Our certificate for etcd (PEM)
-        #[arg(long, value_name = "FILE")]
-        etcd_cert: Option<String>,
-        /// Its key (PEM)
-        #[arg(long, value_name = "FILE")]
-        etcd_key: Option<String>,
-        /// Our name at etcd
-        #[arg(long, value_name = "NAME")]
-        etcd_user: Option<String>,
-        /// The file with the password that goes with it
-        #[arg(long, value_name = "FILE")]
-        etcd_password_file: Option<String>,
+        /// Of a store
+        #[command(flatten)]
+        store: StoreOptions,
         /// Of all commands
         #[command(flatten)]
         shared: Shared,
@@ -533,6 +635,31 @@ pub enum Command {
         /// Ask a running one
         #[command(subcommand)]
         ctl: Option<Ctl>,
+    },
+    /// An ensemble of pods: members report, masters keep an ordered list, the one that leads runs a callback
+    ///
+    /// The callback is told the list (PODS, PODS_FILE), its digest (MD5), what the last run printed (STATE, STATE_FILE),
+    /// what has changed (CHANGES) and the number of the leader (FENCE). What it prints, JSON, is the next state.
+    #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+    Ensemble {
+        /// Of this command
+        #[command(flatten)]
+        more: Box<EnsembleOptions>,
+        /// The address to listen at: IPv4 or IPv6 [default: 0.0.0.0]
+        #[arg(short, long, value_name = "ADDRESS", allow_hyphen_values = true)]
+        interface: Option<String>,
+        /// Say more: how, and not only what happens
+        #[arg(short, long, action = ArgAction::Count)]
+        verbose: u8,
+        /// The form of our own log: logfmt, text, or by whether standard error is a terminal [default: auto]
+        #[arg(long, value_name = "auto|logfmt|text")]
+        log_format: Option<String>,
+        /// Where it listens [default: 8000]
+        #[arg(short, long, value_name = "PORT", allow_hyphen_values = true)]
+        port: Option<String>,
+        /// Ask a running one
+        #[command(subcommand)]
+        ask: Option<EnsembleAsk>,
     },
     /// List the tombstones of a graveyard: who was born, is ready, has died
     Graves {

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::{automaton, kapo, kubexit, process_wrapper};
+use super::{automaton, kapo, kontrol, kubexit, process_wrapper};
 
 /// The names that we answer to, besides our own.
-const NAMES: [&str; 4] = [automaton::NAME, kapo::NAME, kubexit::NAME, process_wrapper::NAME];
+const NAMES: [&str; 5] = [automaton::NAME, kapo::NAME, kontrol::NAME, kubexit::NAME, process_wrapper::NAME];
 
 /// Why links could not be made.
 #[derive(Debug, Error)]

@@ -3,9 +3,11 @@
 pub mod args;
 pub mod automaton;
 pub mod check;
+pub mod ensemble;
 pub mod graves;
 pub mod install;
 pub mod kapo;
+pub mod kontrol;
 pub mod kubexit;
 pub mod locks;
 pub mod process_wrapper;
@@ -22,8 +24,8 @@ use log::LevelFilter;
 use crate::client::{Errand, What};
 use crate::config::environment::Environment;
 use crate::config::resolve::{
-    DEFAULT_FILE, Personality, RawAutomaton, RawLock, RawLockServer, RawMode, RawOptions, RawOwn, RawPod,
-    RawSupervise, RawUp, RawWatch, UsageError, default_control, resolve,
+    DEFAULT_FILE, Personality, RawAutomaton, RawEnsemble, RawLock, RawMode, RawOptions, RawOwn, RawPod,
+    RawStore, RawSupervise, RawUp, RawWatch, UsageError, default_control, resolve,
 };
 use crate::config::{Settings, duration};
 use crate::graveyard::DEFAULT_DIRECTORY;
@@ -63,6 +65,8 @@ pub enum Invocation {
     },
     /// Guard the runs of another of us.
     Guard(Pid),
+    /// Ask a pod of an ensemble.
+    AskPod(ensemble::AskPod),
     /// List locks.
     Locks {
         /// Where.
@@ -114,6 +118,12 @@ pub fn parse(
         };
         let settings = resolve(Personality::Kubexit, &options, mode, environment, terminal)?;
         let log = logging::settings(LevelFilter::Info, 0, None, environment)?;
+        return Ok((Invocation::Live(Box::new(settings)), log));
+    }
+    if called == kontrol::NAME {
+        let (options, mode, verbose) = kontrol::parse(environment)?;
+        let settings = resolve(Personality::Kontrol, &options, mode, environment, false)?;
+        let log = logging::settings(LevelFilter::Info, u8::from(verbose) * 2, None, environment)?;
         return Ok((Invocation::Live(Box::new(settings)), log));
     }
     if called == automaton::NAME {
@@ -238,24 +248,17 @@ pub fn parse(
             let json = output == "json";
             return Ok((Invocation::Locks { server, json }, LogSettings::default()));
         }
-        Command::Lock {
-            command:
-                LockCommand::Serve {
-                    store,
-                    etcd,
-                    etcd_ca,
-                    etcd_cert,
-                    etcd_key,
-                    etcd_user,
-                    etcd_password_file,
-                    shared,
-                    port,
-                },
-        } => {
+        Command::Lock { command: LockCommand::Serve { store, shared, port } } => {
             quiet = LevelFilter::Info;
-            let raw =
-                RawLockServer { store, etcd, etcd_ca, etcd_cert, etcd_key, etcd_user, etcd_password_file };
-            (shared.split(port), RawMode::LockServer(raw))
+            (shared.split(port), RawMode::LockServer(store.raw()))
+        }
+        Command::Ensemble { ask: Some(ask), .. } => {
+            return Ok((Invocation::AskPod(ensemble::asked(ask)?), LogSettings::default()));
+        }
+        Command::Ensemble { more, interface, verbose, log_format, port, ask: None } => {
+            quiet = LevelFilter::Info;
+            let options = RawOptions { port, interface, ..RawOptions::default() };
+            ((options, verbose, log_format), RawMode::Ensemble(Box::new(more.raw())))
         }
         Command::Lock { command: LockCommand::Hold { lock_ttl, url, own, shared, port, lock, words } } => {
             let port = port.or_else(|| Some("none".to_owned()));
@@ -292,6 +295,45 @@ fn patience(given: Option<&str>) -> Result<Option<Duration>, UsageError> {
         duration::parse(text).map_err(|error| UsageError(format!("--timeout '{text}': {error}")))
     };
     given.map(parse).transpose()
+}
+
+impl args::StoreOptions {
+    fn raw(self) -> RawStore {
+        RawStore {
+            store: self.store,
+            etcd: self.etcd,
+            etcd_ca: self.etcd_ca,
+            etcd_cert: self.etcd_cert,
+            etcd_key: self.etcd_key,
+            etcd_user: self.etcd_user,
+            etcd_password_file: self.etcd_password_file,
+        }
+    }
+}
+
+impl args::EnsembleOptions {
+    fn raw(self) -> RawEnsemble {
+        RawEnsemble {
+            role: self.role.unwrap_or_default(),
+            app: self.app.unwrap_or_default(),
+            namespace: self.namespace,
+            id: self.id,
+            ip: self.ip,
+            label_role: self.label_role,
+            masters: self.masters,
+            payload: self.payload,
+            member_ttl: self.member_ttl,
+            fail_over: self.fail_over,
+            damper: self.damper,
+            callback: self.callback,
+            shell_callback: self.shell_callback,
+            callback_deadline: self.callback_deadline,
+            token_file: self.token_file,
+            allow_unauthenticated_invoke: self.allow_unauthenticated_invoke,
+            statsd: self.statsd,
+            store: self.store.raw(),
+        }
+    }
 }
 
 impl args::UpOptions {

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use engine::{Plan, Span};
 
+use crate::ensemble::EnsemblePlan;
 use crate::graveyard::PodPlan;
 use crate::lock::LockPlan;
 use crate::process::Pid;
@@ -81,6 +82,8 @@ pub enum Mode {
     Automaton(Automaton),
     /// Serve locks.
     LockServer(LockServer),
+    /// Be a pod of an ensemble.
+    Ensemble(Box<EnsemblePlan>),
 }
 
 /// A lock server.

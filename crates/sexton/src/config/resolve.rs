@@ -3,6 +3,7 @@
 //! For each option the first of these counts: the command line, `SEXTON_…`, `KAPO_…`, the default. (The
 //! `kapo` personality knows `KAPO_…` only.)
 
+mod ensemble;
 mod in_pod;
 mod locks;
 
@@ -16,9 +17,10 @@ use std::time::Duration;
 use engine::{ExitRule, Frame, JobPlan, Pause, Plan, Probes, Restart, RestartLimit, Signal, Span};
 use thiserror::Error;
 
+pub use ensemble::RawEnsemble;
 use in_pod::InPod;
 pub use in_pod::RawPod;
-pub use locks::{RawLock, RawLockServer};
+pub use locks::{RawLock, RawStore};
 
 use super::duration::{parse as parse_duration, parse_span};
 use super::environment::Environment;
@@ -63,6 +65,8 @@ pub enum Personality {
     Kubexit,
     /// An older tool that runs scripts by a state machine.
     Automaton,
+    /// An older tool that keeps an ensemble.
+    Kontrol,
 }
 
 impl Personality {
@@ -71,7 +75,7 @@ impl Personality {
             Self::Sexton => &["SEXTON_", "KAPO_"],
             Self::Kapo => &["KAPO_"],
             // Its variables have no prefix; its command line has read them.
-            Self::ProcessWrapper | Self::Automaton => &[],
+            Self::ProcessWrapper | Self::Automaton | Self::Kontrol => &[],
             Self::Kubexit => &["KUBEXIT_"],
         }
     }
@@ -189,7 +193,9 @@ pub enum RawMode {
     /// `automaton`
     Automaton(RawAutomaton),
     /// `lock serve`
-    LockServer(RawLockServer),
+    LockServer(RawStore),
+    /// `ensemble`
+    Ensemble(Box<RawEnsemble>),
 }
 
 /// The options of `automaton`, as they were written.
@@ -280,10 +286,12 @@ pub fn resolve(
     let resolver = Resolver { personality, environment, terminal };
     let answers = resolver.answers(options.status_format.clone())?;
     let journal = resolver.given(options.debug_journal.clone(), "--debug-journal", "DEBUG_JOURNAL")?;
-    let listen = resolver.listen(
-        options,
-        if matches!(mode, RawMode::LockServer(_)) { lock::DEFAULT_PORT } else { DEFAULT_PORT },
-    )?;
+    let port = match mode {
+        RawMode::LockServer(_) => lock::DEFAULT_PORT,
+        RawMode::Ensemble(_) => crate::ensemble::plan::DEFAULT_PORT,
+        _ => DEFAULT_PORT,
+    };
+    let listen = resolver.listen(options, port)?;
     let mode = match mode {
         RawMode::Run(own) => Mode::Own(Box::new(resolver.run(options, own)?)),
         RawMode::Supervise(own, more) => Mode::Own(Box::new(resolver.supervise(options, own, more)?)),
@@ -291,6 +299,7 @@ pub fn resolve(
         RawMode::Up(up) => Mode::Up(Box::new(resolver.up(up)?)),
         RawMode::Automaton(raw) => Mode::Automaton(resolver.automaton(raw)?),
         RawMode::LockServer(raw) => Mode::LockServer(resolver.lock_server(raw)?),
+        RawMode::Ensemble(raw) => Mode::Ensemble(Box::new(resolver.ensemble(*raw)?)),
     };
     let answers = Answers {
         many: matches!(mode, Mode::Up(_)),
@@ -377,7 +386,8 @@ impl Resolver<'_> {
             Personality::Sexton
             | Personality::ProcessWrapper
             | Personality::Kubexit
-            | Personality::Automaton => true,
+            | Personality::Automaton
+            | Personality::Kontrol => true,
             Personality::Kapo => records && stdout.is_none() && stderr.is_none(),
         };
         let stream = |wanted: Option<bool>| match (wanted.unwrap_or(default), records) {

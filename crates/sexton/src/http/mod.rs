@@ -10,4 +10,4 @@ mod status;
 
 pub use control::control_router;
 pub use routes::router;
-pub use server::Server;
+pub use server::{Near, Server};

@@ -122,7 +122,13 @@ trait Accepts {
 /// A connection of which we can tell that something has come.
 trait Readable: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     fn spoken_to(&self) -> impl Future<Output = io::Result<()>> + Send;
+    /// Does it come from this machine?
+    fn is_near(&self) -> bool;
 }
+
+/// A request that comes from this machine has this among its extensions.
+#[derive(Debug, Clone, Copy)]
+pub struct Near;
 
 impl Accepts for TcpListener {
     type Stream = TcpStream;
@@ -161,11 +167,19 @@ impl Readable for TcpStream {
     async fn spoken_to(&self) -> io::Result<()> {
         self.readable().await
     }
+
+    fn is_near(&self) -> bool {
+        self.peer_addr().is_ok_and(|peer| peer.ip().to_canonical().is_loopback())
+    }
 }
 
 impl Readable for UnixStream {
     async fn spoken_to(&self) -> io::Result<()> {
         self.readable().await
+    }
+
+    fn is_near(&self) -> bool {
+        true
     }
 }
 
@@ -292,7 +306,11 @@ async fn serve(stream: impl Readable, entry: Entry) {
         }
         _ = closing.wait_for(|closing| *closing) => return,
     }
-    let service = service_fn(|request| {
+    let near = stream.is_near();
+    let service = service_fn(|mut request: hyper::Request<hyper::body::Incoming>| {
+        if near {
+            request.extensions_mut().insert(Near);
+        }
         let entry = Arc::clone(&entry);
         async move {
             let busy = Busy::with(entry);
@@ -327,6 +345,10 @@ mod tests {
     impl Readable for DuplexStream {
         async fn spoken_to(&self) -> io::Result<()> {
             Ok(())
+        }
+
+        fn is_near(&self) -> bool {
+            true
         }
     }
 

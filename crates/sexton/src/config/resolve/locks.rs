@@ -1,4 +1,4 @@
-//! The options of `lock hold` and `lock serve`.
+//! The options of `lock hold` and `lock serve`, and of stores.
 
 use std::path::PathBuf;
 
@@ -17,9 +17,9 @@ pub struct RawLock {
     pub url: Option<String>,
 }
 
-/// The options of `lock serve`, as they were written.
+/// Where something is kept, as it was written.
 #[derive(Debug, Clone, Default)]
-pub struct RawLockServer {
+pub struct RawStore {
     /// `--store`
     pub store: Option<String>,
     /// `--etcd`
@@ -44,7 +44,12 @@ impl Resolver<'_> {
         LockPlan::new(&raw.name, ttl, &url).map_err(UsageError)
     }
 
-    pub(super) fn lock_server(&self, raw: RawLockServer) -> Result<LockServer, UsageError> {
+    pub(super) fn lock_server(&self, raw: RawStore) -> Result<LockServer, UsageError> {
+        Ok(LockServer { store: self.store(raw, "locks.store")? })
+    }
+
+    /// A store; `file` is the name of its file by default.
+    pub(super) fn store(&self, raw: RawStore, file_name: &str) -> Result<StorePlan, UsageError> {
         let text = |given: Option<String>, option: &str, own: &str, old: &str| {
             let given = self.given(given, option, own)?.map(|given| given.text);
             let old = || Some(self.environment.get(old)?.to_string_lossy().into_owned());
@@ -82,8 +87,8 @@ impl Resolver<'_> {
             return Err(UsageError(words.to_owned()));
         }
         let Some(etcd) = etcd else {
-            let path = store.map_or_else(|| self.default_store(), |given| PathBuf::from(given.text));
-            return Ok(LockServer { store: StorePlan::Embedded(path) });
+            let path = store.map_or_else(|| self.default_store(file_name), |given| PathBuf::from(given.text));
+            return Ok(StorePlan::Embedded(path));
         };
         if let Some(store) = store.filter(|store| store.typed) {
             return Err(UsageError(format!("{} and --etcd: one store is enough", store.origin)));
@@ -91,17 +96,17 @@ impl Resolver<'_> {
         let endpoints = etcd.split(',').map(|word| word.trim().to_owned()).filter(|word| !word.is_empty());
         let identity = certificate.zip(key);
         let user = user.zip(password);
-        Ok(LockServer { store: StorePlan::Etcd { endpoints: endpoints.collect(), ca, identity, user } })
+        Ok(StorePlan::Etcd { endpoints: endpoints.collect(), ca, identity, user })
     }
 
     /// Where the embedded store is, unless somebody says otherwise.
-    fn default_store(&self) -> PathBuf {
-        const FILE: &str = "sexton/locks.store";
+    fn default_store(&self, file_name: &str) -> PathBuf {
+        let file = PathBuf::from("sexton").join(file_name);
         if rustix::process::geteuid().is_root() {
-            return PathBuf::from("/var/lib").join(FILE);
+            return PathBuf::from("/var/lib").join(file);
         }
         let state = self.environment.get("XDG_STATE_HOME").map(PathBuf::from);
         let home = || Some(PathBuf::from(self.environment.get("HOME")?).join(".local/state"));
-        state.or_else(home).unwrap_or_else(|| PathBuf::from(".")).join(FILE)
+        state.or_else(home).unwrap_or_else(|| PathBuf::from(".")).join(file)
     }
 }

@@ -1,0 +1,164 @@
+//! The environment of `kontrol`, which has no command line.
+
+use serde_json::{Map, Value};
+
+use crate::config::environment::Environment;
+use crate::config::resolve::{RawEnsemble, RawMode, RawOptions, RawStore, UsageError};
+
+/// The name by which this personality is called.
+pub const NAME: &str = "kontrol";
+/// Whom a member reports to, and our own word for it.
+const MASTERS: [&str; 2] = ["kontrol.unity3d.com/master", "sexton.dev/masters"];
+
+/// What was asked for, and whether it shall say more.
+pub fn parse(environment: &dyn Environment) -> Result<(RawOptions, RawMode, bool), UsageError> {
+    let variable = |name: &str| {
+        let found = environment.get(name).map(|word| word.to_string_lossy().into_owned());
+        found.filter(|text| !text.is_empty())
+    };
+    let missing = |name: &str, what: &str| UsageError(format!("{name} is not set: expected {what}"));
+    let mode = variable("KONTROL_MODE").unwrap_or_else(|| "slave".to_owned());
+    let words: Vec<_> = mode.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+    if let Some(word) = words.iter().find(|word| !["slave", "master", "debug", "verbose"].contains(word)) {
+        return Err(UsageError(format!("KONTROL_MODE '{word}': expected slave, master, debug or verbose")));
+    }
+    let has = |word: &str| words.contains(&word);
+    let debug = has("debug");
+    let role = match (has("slave") || debug, has("master") || debug) {
+        (true, true) => "both",
+        (_, true) => "master",
+        (true | false, false) => "member",
+    };
+    let object = |name: &str| match variable(name) {
+        None => Ok(None),
+        Some(text) => match serde_json::from_str::<Map<String, Value>>(&text) {
+            Ok(map) => Ok(Some(map)),
+            Err(error) => Err(UsageError(format!("{name}: expected a JSON object: {error}"))),
+        },
+    };
+    let text = |map: Option<&Map<String, Value>>, key: &str| Some(map?.get(key)?.as_str()?.to_owned());
+    let labels = object("KONTROL_LABELS")?;
+    let app =
+        text(labels.as_ref(), "app").ok_or_else(|| missing("KONTROL_LABELS", "JSON with the label app"))?;
+    let label_role =
+        text(labels.as_ref(), "role").ok_or_else(|| missing("KONTROL_LABELS", "JSON with the label role"))?;
+    let annotations = object("KONTROL_ANNOTATIONS")?;
+    let masters = MASTERS.iter().find_map(|key| text(annotations.as_ref(), key));
+    if role == "member" && masters.is_none() {
+        let what = format!("JSON with the annotation {}", MASTERS[0]);
+        return Err(missing("KONTROL_ANNOTATIONS", &what));
+    }
+    let host = variable("KONTROL_HOST");
+    let etcd = variable("KONTROL_ETCD").or(host).filter(|_| !debug && role != "member");
+    if etcd.is_none() && !debug && role != "member" {
+        return Err(missing("KONTROL_ETCD", "the nodes of etcd (or KONTROL_HOST, or KONTROL_MODE=debug)"));
+    }
+    // Numbers of seconds.
+    let seconds = |name: &str, default: &str| {
+        let text = variable(name).unwrap_or_else(|| default.to_owned());
+        match text.parse::<u64>() {
+            Ok(number) => Ok(Some(format!("{number}s"))),
+            Err(_) => Err(UsageError(format!("{name} '{text}': expected seconds"))),
+        }
+    };
+    let callback = variable("KONTROL_CALLBACK");
+    let shell = variable("KONTROL_SHELL_CALLBACK").is_some_and(|word| word.eq_ignore_ascii_case("true"));
+    let (callback, shell_callback) = if shell { (None, callback) } else { (callback, None) };
+    let raw = RawEnsemble {
+        role: role.to_owned(),
+        app,
+        namespace: variable("NAMESPACE"),
+        id: variable("KONTROL_ID"),
+        ip: variable("KONTROL_IP"),
+        label_role: Some(label_role),
+        masters,
+        payload: variable("KONTROL_PAYLOAD"),
+        member_ttl: seconds("KONTROL_TTL", "25")?,
+        fail_over: seconds("KONTROL_FOVER", "60")?,
+        damper: seconds("KONTROL_DAMPER", "10")?,
+        callback: callback.filter(|_| role != "member"),
+        shell_callback: shell_callback.filter(|_| role != "member"),
+        token_file: variable("SEXTON_ENSEMBLE_TOKEN_FILE"),
+        store: RawStore {
+            etcd,
+            etcd_ca: variable("SEXTON_LOCK_ETCD_CA"),
+            etcd_cert: variable("SEXTON_LOCK_ETCD_CERT"),
+            etcd_key: variable("SEXTON_LOCK_ETCD_KEY"),
+            store: variable("SEXTON_LOCK_STORE"),
+            ..RawStore::default()
+        },
+        ..RawEnsemble::default()
+    };
+    let options = RawOptions { port: variable("KONTROL_PORT"), ..RawOptions::default() };
+    Ok((options, RawMode::Ensemble(Box::new(raw)), has("verbose")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    type Variables = BTreeMap<&'static str, &'static str>;
+
+    fn read(variables: &[(&'static str, &'static str)]) -> Result<RawEnsemble, String> {
+        let variables: Variables = variables.iter().copied().collect();
+        match parse(&variables) {
+            Ok((_, RawMode::Ensemble(raw), _)) => Ok(*raw),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.0),
+        }
+    }
+
+    const LABELS: (&str, &str) = ("KONTROL_LABELS", r#"{"app": "demo", "role": "db"}"#);
+    const MASTER: (&str, &str) = ("KONTROL_ANNOTATIONS", r#"{"kontrol.unity3d.com/master": "a,b:8001"}"#);
+
+    #[test]
+    fn its_variables_have_their_meanings_and_defaults() {
+        let member = read(&[LABELS, MASTER]).unwrap_or_else(|why| panic!("{why}"));
+        assert_eq!(
+            (member.role.as_str(), member.app.as_str(), member.label_role.as_deref()),
+            ("member", "demo", Some("db"))
+        );
+        assert_eq!(
+            (member.masters.as_deref(), member.member_ttl.as_deref()),
+            (Some("a,b:8001"), Some("25s"))
+        );
+        let master = [
+            LABELS,
+            ("KONTROL_MODE", "master"),
+            ("KONTROL_HOST", "node"),
+            ("KONTROL_CALLBACK", "run it"),
+            ("KONTROL_DAMPER", "3"),
+        ];
+        let master = read(&master).unwrap_or_else(|why| panic!("{why}"));
+        assert_eq!((master.role.as_str(), master.store.etcd.as_deref()), ("master", Some("node")));
+        assert_eq!((master.callback.as_deref(), master.damper.as_deref()), (Some("run it"), Some("3s")));
+        let debug = [
+            LABELS,
+            ("KONTROL_MODE", "debug,verbose"),
+            ("KONTROL_CALLBACK", "run it"),
+            ("KONTROL_SHELL_CALLBACK", "TRUE"),
+        ];
+        let debug = read(&debug).unwrap_or_else(|why| panic!("{why}"));
+        assert_eq!(
+            (debug.role.as_str(), debug.store.etcd, debug.shell_callback.as_deref()),
+            ("both", None, Some("run it"))
+        );
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named() {
+        for (variables, part) in [
+            (&[][..], "the label app"),
+            (&[("KONTROL_LABELS", r#"{"app": "x"}"#)], "the label role"),
+            (&[("KONTROL_LABELS", "nonsense")], "expected a JSON object"),
+            (&[LABELS], "the annotation kontrol.unity3d.com/master"),
+            (&[LABELS, ("KONTROL_MODE", "boss")], "KONTROL_MODE 'boss'"),
+            (&[LABELS, ("KONTROL_MODE", "master")], "KONTROL_ETCD is not set"),
+            (&[LABELS, MASTER, ("KONTROL_TTL", "soon")], "KONTROL_TTL 'soon'"),
+        ] {
+            assert!(read(variables).is_err_and(|why| why.contains(part)), "{variables:?}");
+        }
+    }
+}

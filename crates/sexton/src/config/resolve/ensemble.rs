@@ -1,0 +1,151 @@
+//! The options of `ensemble`.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::locks::RawStore;
+use super::{Resolver, UsageError};
+use crate::ensemble::plan::{
+    DEFAULT_CALLBACK_DEADLINE, DEFAULT_DAMPER, DEFAULT_FAIL_OVER, DEFAULT_PORT, DEFAULT_STATSD, DEFAULT_TTL,
+    EnsemblePlan, MasterPlan, MemberPlan,
+};
+use crate::lock::client::Server;
+use crate::words::without_login;
+
+/// The options of `ensemble`, as they were written.
+#[derive(Debug, Clone, Default)]
+#[expect(missing_docs, reason = "each is the option of its name")]
+pub struct RawEnsemble {
+    pub role: String,
+    pub app: String,
+    pub namespace: Option<String>,
+    pub id: Option<String>,
+    pub ip: Option<String>,
+    pub label_role: Option<String>,
+    pub masters: Option<String>,
+    pub payload: Option<String>,
+    pub member_ttl: Option<String>,
+    pub fail_over: Option<String>,
+    pub damper: Option<String>,
+    pub callback: Option<String>,
+    pub shell_callback: Option<String>,
+    pub callback_deadline: Option<String>,
+    pub token_file: Option<String>,
+    pub allow_unauthenticated_invoke: bool,
+    pub statsd: Option<String>,
+    pub store: RawStore,
+}
+
+impl Resolver<'_> {
+    pub(super) fn ensemble(&self, raw: RawEnsemble) -> Result<EnsemblePlan, UsageError> {
+        let (is_member, is_master) = (raw.role != "master", raw.role != "member");
+        let word = |given, option: &str, variable: &str| {
+            Ok::<_, UsageError>(self.given(given, option, variable)?.map(|given| given.text))
+        };
+        let span = |given, option: &str, variable: &str, default: Duration| {
+            Ok::<_, UsageError>(self.duration(given, option, variable)?.unwrap_or(default))
+        };
+        let namespace =
+            word(raw.namespace, "--namespace", "ENSEMBLE_NAMESPACE")?.unwrap_or_else(|| "default".to_owned());
+        for (option, name) in [("--app", &raw.app), ("--namespace", &namespace)] {
+            if name.is_empty() || name.contains('/') || name.chars().any(char::is_control) {
+                return Err(UsageError(format!("{option} '{name}': expected a name without a slash")));
+            }
+        }
+        let id = word(raw.id, "--id", "ENSEMBLE_ID")?
+            .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
+        let ttl = span(raw.member_ttl, "--member-ttl", "ENSEMBLE_MEMBER_TTL", DEFAULT_TTL)?;
+        let fail_over = span(raw.fail_over, "--fail-over", "ENSEMBLE_FAIL_OVER", DEFAULT_FAIL_OVER)?;
+        for (option, time) in [("--member-ttl", ttl), ("--fail-over", fail_over)] {
+            crate::lock::check_ttl(time).map_err(|why| UsageError(format!("{option}: {why}")))?;
+        }
+        let given = word(raw.masters, "--masters", "ENSEMBLE_MASTERS")?;
+        let mut masters = Vec::new();
+        for name in
+            given.iter().flat_map(|list| list.split(',')).map(str::trim).filter(|name| !name.is_empty())
+        {
+            let url = if name.contains("://") { name.to_owned() } else { format!("http://{name}") };
+            let server = Server::at(&url, DEFAULT_PORT);
+            masters.push(
+                server.map_err(|why| UsageError(format!("--masters '{}': {why}", without_login(name))))?,
+            );
+        }
+        if is_member && !is_master && masters.is_empty() {
+            return Err(UsageError("--masters is missing: to whom does this member report?".to_owned()));
+        }
+        let callback = match (raw.callback, raw.shell_callback) {
+            (Some(line), _) => Some(line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()),
+            (None, Some(script)) => Some(vec!["sh".to_owned(), "-c".to_owned(), script]),
+            (None, None) => None,
+        };
+        if callback.as_ref().is_some_and(Vec::is_empty) {
+            return Err(UsageError("--callback is empty: what is to be run?".to_owned()));
+        }
+        if callback.is_some() && !is_master {
+            return Err(UsageError("a callback is a master's: this pod is none".to_owned()));
+        }
+        let ip = match word(raw.ip, "--ip", "ENSEMBLE_IP")? {
+            Some(text) => {
+                let parsed: Result<IpAddr, _> = text.parse();
+                parsed
+                    .map_err(|_| UsageError(format!("--ip '{text}': expected an address of IPv4 or IPv6")))?
+                    .to_string()
+            }
+            None => own_address(masters.first()).map_or_else(|| "127.0.0.1".to_owned(), |ip| ip.to_string()),
+        };
+        let statsd =
+            match word(raw.statsd, "--statsd", "ENSEMBLE_STATSD")?.as_deref() {
+                Some("none") => None,
+                given => {
+                    let text = given.unwrap_or(DEFAULT_STATSD);
+                    let parsed: Result<SocketAddr, _> = text.parse();
+                    Some(parsed.map_err(|_| {
+                        UsageError(format!("--statsd '{text}': expected address:port, or none"))
+                    })?)
+                }
+            };
+        let member = is_member.then(|| MemberPlan {
+            ip,
+            role: raw.label_role.unwrap_or_else(|| "member".to_owned()),
+            masters,
+            payload: raw.payload.map(PathBuf::from),
+            every: ttl * 3 / 4,
+        });
+        let master = if is_master {
+            Some(MasterPlan {
+                store: self.store(raw.store, "ensemble.store")?,
+                ttl,
+                fail_over,
+                damper: span(raw.damper, "--damper", "ENSEMBLE_DAMPER", DEFAULT_DAMPER)?,
+                callback,
+                callback_deadline: span(
+                    raw.callback_deadline,
+                    "--callback-deadline",
+                    "ENSEMBLE_CALLBACK_DEADLINE",
+                    DEFAULT_CALLBACK_DEADLINE,
+                )?,
+            })
+        } else {
+            None
+        };
+        Ok(EnsemblePlan {
+            namespace,
+            app: raw.app,
+            id,
+            member,
+            master,
+            token: word(raw.token_file, "--token-file", "ENSEMBLE_TOKEN_FILE")?.map(PathBuf::from),
+            unauthenticated_invoke: raw.allow_unauthenticated_invoke,
+            statsd,
+        })
+    }
+}
+
+/// The address by which this machine would reach another. Nothing is sent.
+fn own_address(to: Option<&Server>) -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    let (host, port) = to.map_or(("192.0.2.1", 1), |server| (server.host.as_str(), server.port));
+    socket.connect((host, port)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}

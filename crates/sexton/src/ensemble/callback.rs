@@ -1,0 +1,181 @@
+//! One run of the callback: what it is told, and what it prints.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use super::reading;
+use super::state::{LONGEST, State};
+use crate::output;
+use crate::process::spawn::{Output, Program, Start};
+
+/// The longest variable: the kernel takes 128 KiB for one (`MAX_ARG_STRLEN` of execve(2)), name and NUL included.
+const LONGEST_VARIABLE: usize = 96 << 10;
+
+/// What a callback is told.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// The number of the leader.
+    pub fence: u64,
+    /// The digest of the list.
+    pub digest: Arc<str>,
+    /// The list, as JSON.
+    pub pods: String,
+    /// What the last run printed.
+    pub state: Value,
+    /// Who has come, gone and changed since the last run that we know of.
+    pub changes: Value,
+}
+
+/// A directory with the files of one run. It goes with it.
+#[derive(Debug)]
+pub struct Files(PathBuf);
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        // Left behind it harms nobody.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What is to be started, with the files that it is told of.
+pub fn program(words: &[String], told: &Told) -> io::Result<(Program, Files)> {
+    let directory = made()?;
+    let files = Files(directory.clone());
+    let state = if told.state.is_null() { String::new() } else { told.state.to_string() };
+    let changes = told.changes.to_string();
+    let mut variables: Vec<(OsString, OsString)> = Vec::new();
+    for (name, text) in [("PODS", &told.pods), ("STATE", &state), ("CHANGES", &changes)] {
+        let path = directory.join(name.to_lowercase());
+        fs::write(&path, text)?;
+        variables.push((format!("{name}_FILE").into(), path.into()));
+        if text.len() <= LONGEST_VARIABLE {
+            variables.push((name.into(), text.into()));
+        }
+    }
+    for name in ["HASH", "MD5"] {
+        variables.push((name.into(), told.digest.to_string().into()));
+    }
+    variables.push(("FENCE".into(), told.fence.to_string().into()));
+    let mut words = words.iter().map(OsString::from);
+    let program = Program {
+        command: words.next().unwrap_or_default(),
+        arguments: words.collect(),
+        without_variables: crate::notify::OUR_VARIABLES.to_vec(),
+        variables,
+        ..Program::default()
+    };
+    Ok((program, files))
+}
+
+/// A directory that only we can look into.
+fn made() -> io::Result<PathBuf> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("sexton-callback-{}-{number}", std::process::id()));
+        match fs::DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => return Ok(path),
+            // Of somebody who had our number before us.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What comes out of it.
+#[derive(Debug)]
+pub struct Printed {
+    stdout: JoinHandle<Vec<u8>>,
+    stderr: JoinHandle<()>,
+}
+
+/// How it is started, and where what it prints comes from.
+pub fn start() -> io::Result<(Start, Printed)> {
+    let (stdout, to_stdout) = output::pipe()?;
+    let (stderr, to_stderr) = output::pipe()?;
+    let start = Start::with(Output::Pipe(to_stdout), Output::Pipe(to_stderr));
+    // One byte more than is taken tells that there was more.
+    let stdout = tokio::spawn(async move { reading::up_to(&stdout, LONGEST + 1).await });
+    let stderr = tokio::spawn(async move {
+        reading::lines(&stderr, |line| log::info!("callback: {}", String::from_utf8_lossy(line))).await;
+    });
+    Ok((start, Printed { stdout, stderr }))
+}
+
+impl Printed {
+    /// What it has printed; called when nothing of it is there any more.
+    pub async fn finish(self) -> Vec<u8> {
+        let _ = self.stderr.await;
+        self.stdout.await.unwrap_or_default()
+    }
+}
+
+/// What is to be kept when it has ended well: JSON becomes the state; nothing, or something else, leaves it.
+#[must_use]
+pub fn kept(before: &State, printed: &[u8], digest: &str, fence: u64) -> (State, Option<String>) {
+    let text = printed.trim_ascii();
+    let (state, fault) = if text.is_empty() {
+        (before.state.clone(), None)
+    } else if printed.len() > LONGEST {
+        (before.state.clone(), Some(format!("it has printed more than {LONGEST} bytes")))
+    } else {
+        match serde_json::from_slice(text) {
+            Ok(state) => (state, None),
+            Err(error) => (before.state.clone(), Some(format!("it has printed no JSON: {error}"))),
+        }
+    };
+    (State { state, digest: Some(digest.to_owned()), fence }, fault)
+}
+
+/// Who has come, gone and changed between two lists: by their names.
+#[must_use]
+pub fn changes(before: &[(String, String)], now: &[(String, String)]) -> Value {
+    let names = |all: &[(String, String)], other: &[(String, String)]| -> Vec<String> {
+        let known: std::collections::BTreeSet<_> = other.iter().map(|(id, _)| id).collect();
+        all.iter().filter(|(id, _)| !known.contains(id)).map(|(id, _)| id.clone()).collect()
+    };
+    let old: std::collections::BTreeMap<_, _> = before.iter().map(|(id, text)| (id, text)).collect();
+    let changed: Vec<_> = now
+        .iter()
+        .filter(|(id, text)| old.get(id).is_some_and(|old| *old != text))
+        .map(|(id, _)| id.clone())
+        .collect();
+    json!({"added": names(now, before), "removed": names(before, now), "changed": changed})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_becomes_the_state_if_it_is_json() {
+        let before = State { state: json!({"a": 1}), digest: Some("old".into()), fence: 1 };
+        let new = |printed: &[u8]| {
+            let (state, fault) = kept(&before, printed, "new", 2);
+            assert_eq!((state.digest.as_deref(), state.fence), (Some("new"), 2));
+            (state.state, fault.is_some())
+        };
+        assert_eq!(new(b" {\"b\": 2}\n"), (json!({"b": 2}), false));
+        assert_eq!(new(b"\n"), (json!({"a": 1}), false));
+        assert_eq!(new(b"well done"), (json!({"a": 1}), true));
+        assert_eq!(new(&vec![b'1'; LONGEST + 1]), (json!({"a": 1}), true));
+    }
+
+    #[test]
+    fn changes_are_told_by_name() {
+        let list = |all: &[(&str, &str)]| -> Vec<(String, String)> {
+            all.iter().map(|(id, text)| ((*id).to_owned(), (*text).to_owned())).collect()
+        };
+        let (before, now) =
+            (list(&[("a", "1"), ("b", "1"), ("c", "1")]), list(&[("b", "1"), ("c", "2"), ("d", "1")]));
+        assert_eq!(changes(&before, &now), json!({"added": ["d"], "removed": ["a"], "changed": ["c"]}));
+    }
+}

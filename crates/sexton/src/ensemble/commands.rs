@@ -1,0 +1,98 @@
+//! What others may have us run: `sh -c` with the whole request in `INPUT`, and what it prints back.
+
+use std::time::Duration;
+
+use engine::Exit;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::reading;
+use crate::output;
+use crate::probe::{Asked, Runner};
+use crate::process::spawn::{Output, Program, Start};
+
+/// The most of an output that is sent back.
+const MOST: usize = 1 << 20;
+/// How long it may take.
+pub const LIMIT: Duration = Duration::from_secs(60);
+/// The longest request: it goes into one variable (`MAX_ARG_STRLEN` of execve(2)).
+pub const LONGEST: usize = 96 << 10;
+/// How long what still holds a pipe after the command's end is read.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// What has come of a command.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// As a shell has it.
+    pub code: i32,
+    /// What it has printed.
+    pub stdout: String,
+    /// And on standard error.
+    pub stderr: String,
+    /// One of them was longer, and is cut.
+    pub cut: bool,
+}
+
+impl Outcome {
+    /// As JSON.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        json!({"code": self.code, "stdout": self.stdout, "stderr": self.stderr, "cut": self.cut})
+    }
+}
+
+/// Runs the `cmd` of a request.
+///
+/// # Errors
+///
+/// There is none, it could not be started, or it took too long.
+pub async fn run(request: &[u8], runner: &Runner) -> Result<Outcome, String> {
+    if request.len() > LONGEST {
+        return Err(format!("the request is longer than {LONGEST} bytes"));
+    }
+    let parsed: Value =
+        serde_json::from_slice(request).map_err(|error| format!("expected JSON with cmd: {error}"))?;
+    let command =
+        parsed["cmd"].as_str().filter(|command| !command.is_empty()).ok_or("expected JSON with cmd")?;
+    let input = String::from_utf8_lossy(request).into_owned();
+    if command.contains('\0') || input.contains('\0') {
+        return Err("a command cannot hold a NUL".to_owned());
+    }
+    let program = Program {
+        command: "sh".into(),
+        arguments: vec!["-c".into(), command.into()],
+        without_variables: crate::notify::OUR_VARIABLES.to_vec(),
+        variables: vec![("INPUT".into(), input.into())],
+        ..Program::default()
+    };
+    timeout(LIMIT, started(program, runner))
+        .await
+        .unwrap_or_else(|_| Err(format!("it took longer than {LIMIT:?}, and was killed")))
+}
+
+async fn started(program: Program, runner: &Runner) -> Result<Outcome, String> {
+    let no_pipe = |error: std::io::Error| format!("no pipe: {error}");
+    let (stdout, to_stdout) = output::pipe().map_err(no_pipe)?;
+    let (stderr, to_stderr) = output::pipe().map_err(no_pipe)?;
+    let start = Start::with(Output::Pipe(to_stdout), Output::Pipe(to_stderr));
+    let (started, there) = oneshot::channel();
+    let over = || "everything is ending".to_owned();
+    runner.send(Asked { program, start, started }).map_err(|_| over())?;
+    // Its group is killed when nobody has this any more.
+    let mut group = there.await.map_err(|_| over())??;
+    let out = tokio::spawn(async move { reading::up_to(&stdout, MOST + 1).await });
+    let err = tokio::spawn(async move { reading::up_to(&stderr, MOST + 1).await });
+    let exit: Exit = (&mut group.ended).await.map_err(|_| over())?;
+    let read = async |mut task: tokio::task::JoinHandle<Vec<u8>>| match timeout(LAST_WORDS, &mut task).await {
+        Ok(read) => read.unwrap_or_default(),
+        Err(_) => {
+            task.abort();
+            Vec::new()
+        }
+    };
+    let (out, err) = tokio::join!(read(out), read(err));
+    let cut = out.len() > MOST || err.len() > MOST;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(MOST)]).into_owned();
+    Ok(Outcome { code: exit.shell_code(), stdout: text(&out), stderr: text(&err), cut })
+}

@@ -1,0 +1,53 @@
+//! One master leads: the lock `leader` of the ensemble's store, held as any other lock is.
+
+use std::time::Duration;
+
+use ensemble::lock::{Acquired, Holder, Locks};
+use ensemble::{LeaseId, StoreError};
+use tokio::time::Instant;
+
+use crate::lock::client::{Granted, InUse, Reply};
+use crate::lock::holder::Grantor;
+
+/// The name of the lock.
+pub const NAME: &str = "leader";
+
+/// The lock, asked for at the store itself.
+#[derive(Debug)]
+pub struct Leadership {
+    /// The locks below the ensemble's prefix.
+    pub locks: Locks,
+    /// Who we are.
+    pub holder: Holder,
+}
+
+impl Grantor for Leadership {
+    async fn acquire(&self, ttl: Duration, wait: Duration) -> Result<Reply, String> {
+        let acquired = self.locks.acquire(NAME, &self.holder, ttl, Instant::now() + wait).await;
+        match acquired.map_err(|error| error.to_string())? {
+            Acquired::Held { lease, fence, .. } => {
+                Ok(Reply::Granted(Granted { id: lease.to_string(), fence: fence.0 }))
+            }
+            Acquired::Taken(taken) => {
+                let (value, labels) = (taken.holder.value, taken.holder.labels);
+                Ok(Reply::InUse(InUse { value, labels, fence: taken.fence.0 }))
+            }
+        }
+    }
+
+    async fn keep_alive(&self, id: &str) -> Result<bool, String> {
+        match self.locks.keep_alive(lease(id)?).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::LeaseGone(_)) => Ok(false),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    async fn release(&self, id: &str) -> Result<(), String> {
+        self.locks.release(lease(id)?).await.map_err(|error| error.to_string())
+    }
+}
+
+fn lease(id: &str) -> Result<LeaseId, String> {
+    id.parse().map_err(|_| format!("'{id}' is no lease"))
+}

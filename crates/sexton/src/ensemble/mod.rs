@@ -1,0 +1,32 @@
+//! An ensemble of pods: members report, masters keep an ordered list of them, and the one that leads runs a callback.
+//!
+//! ```text
+//! payload file ─► reporter ──PUT /ping──► routes ──► Registry (ensemble crate) ──► store
+//!                                                      │ changed           ▲
+//!                          leadership ──Won, Lost──► Driver ──► callback ──┘ state, with the fence
+//!                                                      │
+//!                                                    hub, table ──► routes
+//! ```
+//!
+//! * [`plan`]: what an ensemble is asked to do
+//! * [`reporter`]: a member's signs of life
+//! * [`leadership`]: one master leads
+//! * [`state`]: what callbacks leave behind in the store
+//! * [`callback`]: one run of the callback
+//! * [`commands`]: what others may have us run
+//! * `reading`: what commands print
+//! * [`routes`]: what is answered
+//! * [`driver`]: all together
+
+pub mod callback;
+pub mod commands;
+pub mod driver;
+pub mod leadership;
+pub mod plan;
+mod reading;
+pub mod reporter;
+pub mod routes;
+pub mod state;
+
+pub use driver::Driver;
+pub use plan::EnsemblePlan;

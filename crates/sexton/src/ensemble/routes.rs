@@ -1,0 +1,314 @@
+//! What an ensemble's pod answers, beside what every status socket answers.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post, put};
+use axum::{Extension, Router, body::Bytes};
+use ensemble::member::{Keepalive, LONGEST};
+use ensemble::registry::Registry;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry as Metrics;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::commands::{self, Outcome};
+use crate::http::Near;
+use crate::probe::Runner;
+
+/// What is counted, and sent to statsd.
+#[derive(Debug)]
+pub struct Counters {
+    statsd: Option<std::net::UdpSocket>,
+    metrics: Mutex<Metrics>,
+    keepalives_sent: Counter,
+    keepalives_received: Counter,
+    keepalives_refused: Counter,
+    locks: Counter,
+    changes: Counter,
+    callbacks: Counter,
+    faults: Counter,
+}
+
+impl Counters {
+    /// From nothing.
+    #[must_use]
+    pub fn new(statsd: Option<std::net::SocketAddr>) -> Self {
+        let mut metrics = Metrics::with_prefix("sexton_ensemble");
+        let mut counter = |name: &str, help: &str| {
+            let counter = Counter::default();
+            metrics.register(name, help, counter.clone());
+            counter
+        };
+        let socket = statsd.and_then(|to| {
+            let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+            let socket = std::net::UdpSocket::bind(any).ok()?;
+            socket.connect(to).ok()?;
+            socket.set_nonblocking(true).ok()?;
+            Some(socket)
+        });
+        Self {
+            keepalives_sent: counter(
+                "keepalives_sent",
+                "Keepalives that were sent, as rounds to all masters",
+            ),
+            keepalives_received: counter("keepalives_received", "Keepalives that were taken"),
+            keepalives_refused: counter("keepalives_refused", "Keepalives that were not taken"),
+            locks: counter("leaderships", "How often this master has begun to lead"),
+            changes: counter("digest_changes", "How often another list was seen"),
+            callbacks: counter("callbacks", "How often the callback was run"),
+            faults: counter("callback_faults", "How often it failed, or printed no JSON"),
+            statsd: socket,
+            metrics: Mutex::new(metrics),
+        }
+    }
+
+    fn emit(&self, name: &str) {
+        if let Some(socket) = &self.statsd {
+            // Nobody listens: nobody counts.
+            let _ = socket.send(format!("{name},tier=kontrol:1|c").as_bytes());
+        }
+    }
+
+    pub(super) fn keepalive_emitted(&self) {
+        self.keepalives_sent.inc();
+        self.emit("keepalive_emitted");
+    }
+
+    pub(super) fn lock_obtained(&self) {
+        self.locks.inc();
+        self.emit("lock_obtained");
+    }
+
+    pub(super) fn md5_changed(&self) {
+        self.changes.inc();
+        self.emit("md5_changed");
+    }
+
+    pub(super) fn callback_invoked(&self) {
+        self.callbacks.inc();
+        self.emit("callback_invoked");
+    }
+
+    pub(super) fn callback_failed(&self) {
+        self.faults.inc();
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let metrics = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
+        // A string takes everything.
+        let _ = encode(&mut text, &metrics);
+        text
+    }
+}
+
+/// What is shown of the leader and of callbacks.
+#[derive(Debug, Clone, Default)]
+pub struct Shown {
+    /// We lead, with this number.
+    pub fence: Option<u64>,
+    /// Why we do not.
+    pub why: String,
+    /// What the last callback printed.
+    pub state: Value,
+    /// What the last runs were, the newest last.
+    pub callbacks: Vec<Value>,
+}
+
+/// All that answers are made of.
+#[derive(Clone)]
+pub struct Table {
+    /// Our name, and that of the ensemble.
+    pub id: String,
+    /// The name of the ensemble.
+    pub app: String,
+    /// The members, where we are a master.
+    pub registry: Option<Arc<Registry>>,
+    /// What is shown beside.
+    pub shown: Arc<Mutex<Shown>>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+    /// The way to whoever starts processes.
+    pub runner: Runner,
+    /// What whoever wants a command run has to show; None: nobody may, unless nothing has to be shown.
+    pub token: Option<Arc<str>>,
+    /// Nothing has to be shown.
+    pub open: bool,
+    /// Where a wish to end goes.
+    pub down: mpsc::UnboundedSender<()>,
+}
+
+impl Table {
+    /// What is shown.
+    pub fn shown(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is answered over TCP.
+pub fn router(table: Table) -> Router {
+    Router::new()
+        .route("/ping", put(ping))
+        .route("/state", get(state))
+        .route("/script", put(script))
+        .route("/down", post(down))
+        .route("/v1/invoke", post(invoke))
+        .route("/v1/pods", get(pods))
+        .route("/v1/leader", get(leader))
+        .route("/v1/digest", get(digest))
+        .route("/v1/callbacks", get(callbacks))
+        .route("/v1/ensemble/metrics", get(metrics))
+        .layer(DefaultBodyLimit::max(LONGEST))
+        .layer(from_fn(no_browsers))
+        .with_state(table)
+}
+
+/// A page that somebody looks at tells us nothing.
+async fn no_browsers(request: Request, next: Next) -> Response {
+    if request.headers().contains_key(ORIGIN) {
+        return told(StatusCode::FORBIDDEN, &json!({"error": "browsers are not served"}));
+    }
+    next.run(request).await
+}
+
+fn told(code: StatusCode, body: &Value) -> Response {
+    (code, [(CONTENT_TYPE, "application/json")], format!("{body}\n")).into_response()
+}
+
+fn no_master() -> Response {
+    told(StatusCode::NOT_FOUND, &json!({"error": "this pod is no master: it keeps no list"}))
+}
+
+async fn ping(State(table): State<Table>, body: Result<Bytes, BytesRejection>) -> Response {
+    let Some(registry) = &table.registry else { return no_master() };
+    let refused = |why: String| {
+        table.counters.keepalives_refused.inc();
+        told(StatusCode::BAD_REQUEST, &json!({"error": why}))
+    };
+    let body = match body {
+        Ok(body) => body,
+        Err(error) => return refused(error.body_text()),
+    };
+    let keepalive = match Keepalive::read(&body, &table.app) {
+        Ok(keepalive) => keepalive,
+        Err(error) => return refused(error.to_string()),
+    };
+    match registry.report(&keepalive).await {
+        Ok(()) => {
+            table.counters.keepalives_received.inc();
+            told(StatusCode::OK, &json!("OK"))
+        }
+        Err(error) => {
+            table.counters.keepalives_refused.inc();
+            told(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": error.to_string()}))
+        }
+    }
+}
+
+async fn state(State(table): State<Table>) -> Response {
+    told(StatusCode::OK, &table.shown().state)
+}
+
+async fn pods(State(table): State<Table>) -> Response {
+    let Some(registry) = &table.registry else { return no_master() };
+    let list = registry.roster().json();
+    (StatusCode::OK, [(CONTENT_TYPE, "application/json")], format!("{list}\n")).into_response()
+}
+
+async fn digest(State(table): State<Table>) -> Response {
+    let Some(registry) = &table.registry else { return no_master() };
+    let (digest, pods) = {
+        let mut roster = registry.roster();
+        (roster.digest(), roster.len())
+    };
+    told(StatusCode::OK, &json!({"digest": *digest, "pods": pods}))
+}
+
+async fn leader(State(table): State<Table>) -> Response {
+    if table.registry.is_none() {
+        return no_master();
+    }
+    let shown = table.shown();
+    told(
+        StatusCode::OK,
+        &json!({"id": table.id, "leads": shown.fence.is_some(), "fence": shown.fence, "why": shown.why}),
+    )
+}
+
+async fn callbacks(State(table): State<Table>) -> Response {
+    if table.registry.is_none() {
+        return no_master();
+    }
+    told(StatusCode::OK, &Value::Array(table.shown().callbacks.clone()))
+}
+
+async fn metrics(State(table): State<Table>) -> Response {
+    table.counters.text().into_response()
+}
+
+/// Whoever wants a command run shows the token. Compared in a time that does not tell where it differs.
+fn may_invoke(table: &Table, headers: &HeaderMap) -> Result<(), (StatusCode, &'static str)> {
+    if table.open {
+        return Ok(());
+    }
+    let Some(token) = &table.token else {
+        let why = "commands are off: give this pod a --token-file (or --allow-unauthenticated-invoke)";
+        return Err((StatusCode::FORBIDDEN, why));
+    };
+    let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let same = given.is_some_and(|given| {
+        given.len() == token.len()
+            && given.bytes().zip(token.bytes()).fold(0, |all, (a, b)| all | (a ^ b)) == 0
+    });
+    if same { Ok(()) } else { Err((StatusCode::UNAUTHORIZED, "the token is missing or wrong")) }
+}
+
+async fn outcome(
+    table: &Table,
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Outcome, (StatusCode, String)> {
+    may_invoke(table, headers).map_err(|(code, why)| (code, why.to_owned()))?;
+    let wrong = |why: String| (StatusCode::BAD_REQUEST, why);
+    let body = body.map_err(|error| wrong(error.body_text()))?;
+    commands::run(&body, &table.runner).await.map_err(wrong)
+}
+
+/// Only from this machine.
+async fn down(State(table): State<Table>, near: Option<Extension<Near>>) -> Response {
+    if near.is_none() {
+        return told(StatusCode::FORBIDDEN, &json!({"error": "only from this machine"}));
+    }
+    // It is ending already: so be it.
+    let _ = table.down.send(());
+    told(StatusCode::OK, &json!("OK"))
+}
+
+async fn script(
+    State(table): State<Table>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    match outcome(&table, &headers, body).await {
+        Ok(outcome) => outcome.stdout.into_response(),
+        Err((code, why)) => told(code, &json!({"error": why})),
+    }
+}
+
+async fn invoke(
+    State(table): State<Table>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    match outcome(&table, &headers, body).await {
+        Ok(outcome) => told(StatusCode::OK, &outcome.json()),
+        Err((code, why)) => told(code, &json!({"error": why})),
+    }
+}

@@ -1,0 +1,153 @@
+//! Callbacks that hang, print garbage, print too much, fork and leave; a state that is too long for a variable.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use testkit::wait_until;
+
+use super::{Pod, callback, calls, keepalive, never_overlap, place, store};
+
+/// A master with this callback, and one member.
+fn with(directory: &testkit::TempDir, script: &str, more: &[&str]) -> Pod {
+    let run = callback(directory, script);
+    let at = store(directory);
+    let mut words = vec!["--role", "master", "--callback", &run, "--store", &at];
+    if !more.contains(&"--damper") {
+        words.extend(["--damper", "100ms"]);
+    }
+    words.extend(more);
+    let master = Pod::start(&words);
+    assert_eq!(master.ping(&keepalive("a", &json!(1))).code, 200);
+    master
+}
+
+#[test]
+fn a_callback_that_hangs_is_killed_and_run_again() {
+    let directory = place();
+    let script =
+        "[ -e \"$0.once\" ] || { touch \"$0.once\"; trap '' TERM; sleep 1000; }; echo '{\"well\": true}'";
+    let master = with(&directory, script, &["--callback-deadline", "1s"]);
+    wait_until(&format!("a state; {}", master.sexton.stderr()), || {
+        (master.json("/state")["well"] == true).then_some(())
+    });
+    assert!(
+        master.sexton.stderr().contains("took longer than 1s, and is killed"),
+        "{}",
+        master.sexton.stderr()
+    );
+    let runs = master.json("/v1/callbacks");
+    assert_eq!((&runs[0]["exit"], &runs[1]["exit"]), (&json!("signal KILL"), &json!("code 0")), "{runs}");
+}
+
+#[test]
+fn what_is_no_json_leaves_the_state_and_what_is_too_much_too() {
+    let directory = place();
+    let script = r#"case "$CHANGES" in *'"b"'*) echo oh no ;; *'"c"'*) head -c 100000000 /dev/zero | tr '\0' 1 ;; *) echo '{"first": 1}' ;; esac"#;
+    let master = with(&directory, script, &[]);
+    wait_until("a state", || (master.json("/state")["first"] == 1).then_some(()));
+    for (id, part) in [("b", "it has printed no JSON"), ("c", "it has printed more than 1048576 bytes")] {
+        assert_eq!(master.ping(&keepalive(id, &json!(1))).code, 200);
+        master.sexton.wait_for_stderr(part);
+        assert_eq!(master.json("/state"), json!({"first": 1}));
+    }
+    wait_until("counted", || {
+        master
+            .ask("GET", "/v1/ensemble/metrics", &[], "")
+            .body
+            .contains("callback_faults_total 2")
+            .then_some(())
+    });
+    never_overlap(directory.path());
+}
+
+#[test]
+fn what_a_callback_leaves_behind_goes_with_it() {
+    let directory = place();
+    let script = r#"setsid sh -c 'echo $$ > "'"$0"'.stray"; sleep 1000' & while [ ! -s "$0.stray" ]; do sleep 0.01; done; echo '{"n": 1}'"#;
+    let master = with(&directory, script, &[]);
+    wait_until(&format!("a state; {}", master.sexton.stderr()), || {
+        (master.json("/state")["n"] == 1).then_some(())
+    });
+    let stray = std::fs::read_to_string(directory.path().join("callback.stray")).unwrap_or_default();
+    let stray: i32 = stray.trim().parse().unwrap_or(0);
+    assert!(stray > 1);
+    wait_until("the stray has ended", || (!testkit::tree::is_alive(stray)).then_some(()));
+}
+
+#[test]
+fn a_state_of_a_mebibyte_and_a_long_list_are_in_files() {
+    let directory = place();
+    let script = r#"[ -n "${PODS+x}" ] && echo pods >> "$0.variables"; [ -n "${STATE+x}" ] && echo state >> "$0.variables"
+wc -c < "$PODS_FILE" >> "$0.sizes"; wc -c < "$STATE_FILE" >> "$0.sizes"
+printf '"%s"' "$(head -c 1000000 /dev/zero | tr '\0' s)""#;
+    let master = with(&directory, script, &[]);
+    wait_until("a state", || (master.json("/state").as_str().map(str::len) == Some(1_000_000)).then_some(()));
+    assert_eq!(master.ping(&keepalive("long", &json!("p".repeat(200_000)))).code, 200);
+    wait_until("a second run", || (calls(directory.path()).matches("end").count() >= 2).then_some(()));
+    let read = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap_or_default();
+    // In the first run both were short.
+    assert_eq!(read("callback.variables"), "pods\nstate\n");
+    let sizes: Vec<usize> =
+        read("callback.sizes").lines().filter_map(|line| line.trim().parse().ok()).collect();
+    assert!(sizes.len() == 4 && sizes[2] > 200_000 && sizes[3] == 1_000_002, "{sizes:?}");
+    // They are gone with the run.
+    let own = format!("sexton-callback-{}-", master.sexton.pid());
+    wait_until("no files", || {
+        let left = std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
+        left.map(|entry| entry.file_name())
+            .all(|name| !name.to_string_lossy().starts_with(&own))
+            .then_some(())
+    });
+}
+
+#[test]
+fn the_damper_waits_for_quiet_and_is_called_off_when_all_is_as_before() {
+    let directory = place();
+    let master = with(&directory, "", &["--damper", "1s"]);
+    wait_until("a first run", || calls(directory.path()).contains("end").then_some(()));
+    let begun = Instant::now();
+    let mut number = 0;
+    while begun.elapsed() < Duration::from_millis(2500) {
+        number += 1;
+        assert_eq!(master.ping(&keepalive("b", &json!(number))).code, 200);
+    }
+    let runs = calls(directory.path()).matches("begin").count();
+    assert_eq!(runs, 1, "{}", calls(directory.path()));
+    let mut down = keepalive("b", &json!(0));
+    down["down"] = json!(true);
+    assert_eq!(master.ping(&down).code, 200);
+    // It was called off: the next is that of a real change.
+    let quiet = Instant::now();
+    wait_until("quiet", || (quiet.elapsed() > Duration::from_millis(1500)).then_some(()));
+    assert_eq!(calls(directory.path()).matches("begin").count(), 1);
+    assert_eq!(master.ping(&keepalive("c", &json!(1))).code, 200);
+    wait_until("a second run", || calls(directory.path()).contains(r#""added":["c"]"#).then_some(()));
+}
+
+#[test]
+fn strangers_under_the_prefix_are_left_alone() {
+    let etcd = testkit::servers::etcd::Etcd::start(1);
+    assert!(etcd.run(&["put", "/kontrol/default/demo/members/x", "not ours"]).contains("OK"));
+    assert!(etcd.run(&["put", "/kontrol/default/demo/state", "not ours"]).contains("OK"));
+    let directory = place();
+    let run = callback(&directory, "echo 1");
+    let master = Pod::start(&[
+        "--role",
+        "master",
+        "--callback",
+        &run,
+        "--damper",
+        "100ms",
+        "--etcd",
+        &etcd.endpoint(0),
+    ]);
+    assert_eq!(master.ping(&keepalive("a", &json!(1))).code, 200);
+    assert_eq!(master.names(), ["a"]);
+    wait_until(&format!("a run; {}", master.sexton.stderr()), || (master.json("/state") == 1).then_some(()));
+    assert!(etcd.run(&["get", "/kontrol/default/demo/members/x"]).contains("not ours"));
+    // A name that a stranger has cannot be had.
+    assert_eq!(master.ping(&keepalive("x", &json!(1))).code, 503);
+    assert!(etcd.run(&["put", "/kontrol/default/demo/seq", "many"]).contains("OK"));
+    let answer = master.ping(&keepalive("b", &json!(1)));
+    assert!(answer.code == 503 && answer.body.contains("expected the last number"), "{answer:?}");
+}

@@ -1,0 +1,130 @@
+//! Two masters on one etcd: one leads, and the other when that one is gone, whatever has become of it.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use testkit::servers::etcd::Etcd;
+use testkit::{TempDir, wait_until};
+
+use super::{Pod, callback, calls, keepalive, never_overlap, place};
+
+fn master(etcd: &Etcd, run: &str, id: &str) -> Pod {
+    let endpoints = etcd.endpoints().join(",");
+    Pod::start(&[
+        "--role",
+        "master",
+        "--id",
+        id,
+        "--callback",
+        run,
+        "--damper",
+        "100ms",
+        "--fail-over",
+        "3s",
+        "--member-ttl",
+        "60s",
+        "--etcd",
+        &endpoints,
+    ])
+}
+
+/// The one that leads.
+#[track_caller]
+fn leader<'a>(masters: &[&'a Pod]) -> &'a Pod {
+    wait_until("a leader", || masters.iter().find(|it| it.json("/v1/leader")["leads"] == true).copied())
+}
+
+/// A change that is made by way of a master is followed by a callback that ends.
+#[track_caller]
+fn is_told(directory: &TempDir, through: &Pod, id: &str) {
+    assert_eq!(through.ping(&keepalive(id, &json!(1))).code, 200);
+    let digest = through.json("/v1/digest")["digest"].as_str().unwrap_or_default().to_owned();
+    wait_until(
+        &format!("a callback for {id}; {} {}", calls(directory.path()), through.sexton.stderr()),
+        || {
+            let text = calls(directory.path());
+            text.lines().any(|line| line.starts_with("end") && line.ends_with(&digest)).then_some(())
+        },
+    );
+}
+
+/// A callback that takes long enough to be met in its midst.
+const SLOW: &str = "sleep 0.5";
+
+#[test]
+fn a_leader_that_ends_hands_over_at_once_and_one_that_is_killed_in_time() {
+    let etcd = Etcd::start(1);
+    let directory = place();
+    let run = callback(&directory, SLOW);
+    let (one, two) = (master(&etcd, &run, "one"), master(&etcd, &run, "two"));
+    is_told(&directory, &one, "a");
+    // Both know the same.
+    wait_until("the same digest", || (one.json("/v1/digest") == two.json("/v1/digest")).then_some(()));
+    let first_leads = leader(&[&one, &two]).port == one.port;
+    let (leads, waits) = if first_leads { (one, two) } else { (two, one) };
+    let begun = Instant::now();
+    assert_eq!(leads.sexton.stop().code, 0);
+    leader(&[&waits]);
+    assert!(begun.elapsed() < Duration::from_secs(2), "given up at once: {:?}", begun.elapsed());
+    is_told(&directory, &waits, "b");
+    // One that is killed in the midst of a callback.
+    let third = master(&etcd, &run, "three");
+    assert_eq!(waits.ping(&keepalive("c", &json!(1))).code, 200);
+    wait_until("a callback has begun", || {
+        let text = calls(directory.path());
+        (text.matches("begin").count() > text.matches("end").count()).then_some(())
+    });
+    waits.sexton.signal(libc::SIGKILL);
+    leader(&[&third]);
+    is_told(&directory, &third, "d");
+    never_overlap(directory.path());
+}
+
+#[test]
+fn a_leader_that_is_stopped_and_woken_overlaps_with_nobody_and_changes_nothing() {
+    let etcd = Etcd::start(1);
+    let directory = place();
+    // Each writes when it is about to end, too.
+    let run = callback(&directory, "sleep 1; echo \"{\\\"by\\\": $FENCE}\"");
+    let (one, two) = (master(&etcd, &run, "one"), master(&etcd, &run, "two"));
+    is_told(&directory, &one, "a");
+    let (leads, waits) = if leader(&[&one, &two]).port == one.port { (&one, &two) } else { (&two, &one) };
+    assert_eq!(waits.ping(&keepalive("b", &json!(1))).code, 200);
+    wait_until("a callback has begun", || {
+        (calls(directory.path()).matches("begin").count() >= 2).then_some(())
+    });
+    leads.sexton.signal(libc::SIGSTOP);
+    leader(&[waits]);
+    is_told(&directory, waits, "c");
+    leads.sexton.signal(libc::SIGCONT);
+    wait_until("it knows that it does not lead", || {
+        (leads.json("/v1/leader")["leads"] == false).then_some(())
+    });
+    is_told(&directory, waits, "d");
+    let fence = waits.json("/v1/leader")["fence"].clone();
+    wait_until("its state", || (waits.json("/state")["by"] == fence).then_some(()));
+    never_overlap(directory.path());
+}
+
+#[test]
+fn a_cluster_that_is_restarted_loses_no_change() {
+    let mut etcd = Etcd::start(3);
+    let directory = place();
+    let run = callback(&directory, "echo 1");
+    let (one, two) = (master(&etcd, &run, "one"), master(&etcd, &run, "two"));
+    is_told(&directory, &one, "a");
+    etcd.restart_all();
+    wait_until(&format!("taken; {}", two.sexton.stderr()), || {
+        (two.ping(&keepalive("b", &json!(1))).code == 200).then_some(())
+    });
+    leader(&[&one, &two]);
+    is_told(&directory, &two, "c");
+    wait_until("the same digest", || (one.json("/v1/digest") == two.json("/v1/digest")).then_some(()));
+    let leads = etcd.leader();
+    etcd.kill(leads);
+    wait_until(&format!("taken; {}", one.sexton.stderr()), || {
+        (one.ping(&keepalive("d", &json!(1))).code == 200).then_some(())
+    });
+    is_told(&directory, &one, "e");
+    never_overlap(directory.path());
+}

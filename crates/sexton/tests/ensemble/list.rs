@@ -1,0 +1,278 @@
+//! The list and its digest; keepalives of every kind; the callback of one master.
+
+use serde_json::json;
+use testkit::wait_until;
+
+use super::{Pod, callback, calls, keepalive, never_overlap, place, store};
+use crate::harness::Sexton;
+
+#[test]
+fn members_come_change_and_go_and_the_callback_hears_of_it() {
+    let directory = place();
+    let facts = directory.path().join("facts.json");
+    std::fs::write(&facts, r#"{"zone": "a"}"#).unwrap_or_default();
+    let script = r#"echo "$PODS" > "$(dirname "$0")/pods"; cmp -s "$PODS_FILE" "$PODS_FILE" && echo "{\"runs\": $(( $(echo "${STATE:-0}" | tr -dc 0-9) + 1 ))}""#;
+    let run = callback(&directory, script);
+    let master = Pod::start(&[
+        "--role",
+        "both",
+        "--id",
+        "pod-1",
+        "--ip",
+        "10.0.0.1",
+        "--callback",
+        &run,
+        "--damper",
+        "200ms",
+        "--member-ttl",
+        "3s",
+        "--store",
+        &store(&directory),
+    ]);
+    master.wait_for_names(&["pod-1"]);
+    let at = format!("127.0.0.1:{}", master.port);
+    let member = Pod::start(&[
+        "--role",
+        "member",
+        "--masters",
+        &at,
+        "--id",
+        "pod-2",
+        "--ip",
+        "fd00::2",
+        "--label-role",
+        "db",
+        "--payload",
+        &facts.display().to_string(),
+        "--member-ttl",
+        "3s",
+    ]);
+    master.wait_for_names(&["pod-1", "pod-2"]);
+    let pods = master.json("/v1/pods");
+    assert_eq!(
+        (&pods[0]["ip"], &pods[0]["key"], &pods[0]["seq"]),
+        (&json!("10.0.0.1"), &json!("blXcB"), &json!(1))
+    );
+    assert_eq!(
+        (&pods[1]["ip"], &pods[1]["role"], &pods[1]["payload"]["zone"]),
+        (&json!("fd00::2"), &json!("db"), &json!("a"))
+    );
+    let state = |runs: u64| {
+        wait_until(&format!("{runs} runs: {} {}", calls(directory.path()), master.sexton.stderr()), || {
+            (master.json("/state")["runs"].as_u64() >= Some(runs)).then_some(())
+        });
+    };
+    state(1);
+    wait_until("the callback has seen both", || {
+        std::fs::read_to_string(directory.path().join("pods"))
+            .ok()
+            .filter(|text| text.contains("pod-2"))
+            .map(drop)
+    });
+    let digest = master.json("/v1/digest")["digest"].clone();
+    // A change of the file is told at once, long before the next keepalive.
+    std::fs::write(&facts, r#"{"zone": "b"}"#).unwrap_or_default();
+    wait_until("another payload", || (master.json("/v1/pods")[1]["payload"]["zone"] == "b").then_some(()));
+    assert_ne!(master.json("/v1/digest")["digest"], digest);
+    // What is no JSON is skipped.
+    std::fs::write(&facts, "{").unwrap_or_default();
+    member.sexton.wait_for_stderr("the payload is not read");
+    assert_eq!(master.json("/v1/pods")[1]["payload"]["zone"], "b");
+    // Whoever ends says so, and is gone at once.
+    let done = member.sexton.stop();
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    master.wait_for_names(&["pod-1"]);
+    wait_until("told", || calls(directory.path()).contains(r#""removed":["pod-2"]"#).then_some(()));
+    let done = master.sexton.stop();
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    never_overlap(directory.path());
+    // It goes on where it was: numbers are not given again.
+    let again =
+        Pod::start(&["--role", "both", "--id", "pod-3", "--ip", "10.0.0.3", "--store", &store(&directory)]);
+    again.wait_for_names(&["pod-3"]);
+    assert_eq!(again.json("/v1/pods")[0]["seq"], 3);
+}
+
+#[test]
+fn keepalives_of_every_kind_are_taken_or_refused() {
+    let directory = place();
+    let master = Pod::start(&["--role", "master", "--member-ttl", "2s", "--store", &store(&directory)]);
+    for id in ["b", "a", "c"] {
+        assert_eq!(master.ping(&keepalive(id, &json!({"x": 1}))).code, 200);
+    }
+    assert_eq!(master.names(), ["b", "a", "c"], "in the order in which they came");
+    let digest = |what: &str| (what.to_owned(), master.json("/v1/digest")["digest"].clone());
+    let first = digest("").1;
+    // The same with its keys in another order is the same.
+    let text =
+        r#"{"role":"r","payload":{"x":1},"nonce":"n","key":"x","ip":"10.0.0.9","id":"a","app":"demo"}"#;
+    assert_eq!(master.ask("PUT", "/ping", &[], text).code, 200);
+    assert_eq!(digest("").1, first);
+    // A new nonce is a restart.
+    let mut restarted = keepalive("a", &json!({"x": 1}));
+    restarted["nonce"] = json!("m");
+    assert_eq!(master.ping(&restarted).code, 200);
+    assert_ne!(digest("").1, first);
+    assert_eq!(master.names(), ["b", "a", "c"]);
+    let huge = keepalive("h", &json!("x".repeat(1 << 20))).to_string();
+    for (body, code, part) in [
+        ("", 400, "expected JSON"),
+        ("{}", 400, "missing field"),
+        (r#"{"app":"demo","id":""}"#, 400, "id"),
+        (r#"{"app":"other","id":"a"}"#, 400, "this ensemble is 'demo'"),
+        ("\u{0}\u{1}", 400, "expected JSON"),
+        (huge.as_str(), 400, "length limit"),
+    ] {
+        let answer = master.ask("PUT", "/ping", &[], body);
+        assert!(answer.code == code && answer.body.contains(part), "{body:.60}: {answer:?}");
+    }
+    assert_eq!(master.ask("PUT", "/ping", &[("Origin", "http://x")], "").code, 403);
+    // Many at once, each a newcomer.
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let master = &master;
+            scope.spawn(move || {
+                for number in 0..40 {
+                    let answer = master.ping(&keepalive(&format!("m{thread}-{number}"), &json!(null)));
+                    assert_eq!(answer.code, 200, "{answer:?}");
+                }
+            });
+        }
+    });
+    let pods = master.json("/v1/pods");
+    let numbers: Vec<_> =
+        pods.as_array().into_iter().flatten().filter_map(|pod| pod["seq"].as_u64()).collect();
+    assert!(numbers.len() >= 320 && numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+    // Nobody speaks any more: all are gone in time.
+    wait_until("nobody", || master.names().is_empty().then_some(()));
+    let answer = master.ask("GET", "/v1/ensemble/metrics", &[], "");
+    assert!(answer.body.contains("keepalives_refused_total 6"), "{}", answer.body);
+}
+
+#[test]
+fn commands_need_the_token() {
+    let directory = place();
+    let token = directory.path().join("token");
+    std::fs::write(&token, "s3cret token\n").unwrap_or_default();
+    let path = token.display().to_string();
+    let guarded = Pod::start(&["--role", "master", "--store", &store(&directory), "--token-file", &path]);
+    let bearer = |word: &str| format!("Bearer {word}");
+    let run = |headers: &[(&str, &str)], command: &str| {
+        guarded.ask("PUT", "/script", headers, &json!({"cmd": command, "more": 1}).to_string())
+    };
+    let (good, bad) = (bearer("s3cret token"), bearer("s3cret tokem"));
+    assert_eq!(run(&[], "true").code, 401);
+    assert_eq!(run(&[("Authorization", &bad)], "true").code, 401);
+    let answer = run(&[("Authorization", &good)], "echo \"$INPUT\" | tr -d ' '; echo err >&2; exit 3");
+    assert_eq!(
+        (answer.code, answer.body.as_str()),
+        (200, "{\"cmd\":\"echo\\\"$INPUT\\\"|tr-d'';echoerr>&2;exit3\",\"more\":1}\n")
+    );
+    let whole = guarded.ask(
+        "POST",
+        "/v1/invoke",
+        &[("Authorization", &good)],
+        r#"{"cmd": "echo out; echo err >&2; exit 3"}"#,
+    );
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&whole.body).unwrap_or_default(),
+        json!({"code": 3, "stdout": "out\n", "stderr": "err\n", "cut": false})
+    );
+    // What leaves something behind answers all the same, and what it prints is cut.
+    let answer = run(&[("Authorization", &good)], "sleep 1000 & head -c 3000000 /dev/zero | tr '\\0' x");
+    assert_eq!((answer.code, answer.body.len()), (200, 1 << 20));
+    for body in ["", "{}", r#"{"cmd": ""}"#, r#"{"cmd": 7}"#, r#"{"cmd": "a\u0000b"}"#] {
+        assert_eq!(guarded.ask("PUT", "/script", &[("Authorization", &good)], body).code, 400, "{body}");
+    }
+    let at = format!("127.0.0.1:{}", guarded.port);
+    let done = Sexton::new(["ensemble", "invoke", "--pod", &at, "--token-file", &path, "echo hello"]).done();
+    assert_eq!((done.code, done.stdout.as_str()), (0, "hello\n"), "{}", done.stderr);
+    let done = Sexton::new(["ensemble", "pods", "--pod", &at]).done();
+    assert_eq!((done.code, done.stdout.as_str()), (0, "[]\n"));
+    let other = place();
+    let off = Pod::start(&["--role", "master", "--store", &store(&other)]);
+    let answer = off.ask("PUT", "/script", &[("Authorization", &good)], r#"{"cmd": "true"}"#);
+    assert!(answer.code == 403 && answer.body.contains("--token-file"), "{answer:?}");
+    let third = place();
+    let open = Pod::start(&["--role", "master", "--store", &store(&third), "--allow-unauthenticated-invoke"]);
+    assert_eq!(open.ask("PUT", "/script", &[], r#"{"cmd": "echo x"}"#).body, "x\n");
+}
+
+#[test]
+fn the_example_writes_an_upstream_that_follows_the_members() {
+    let directory = place();
+    let example =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/ensemble/upstreams.sh");
+    let file = directory.path().join("upstreams.conf");
+    let script = format!("UPSTREAMS={} exec {}", file.display(), example.display());
+    let master = Pod::start(&[
+        "--role",
+        "master",
+        "--shell-callback",
+        &script,
+        "--damper",
+        "100ms",
+        "--store",
+        &store(&directory),
+    ]);
+    assert_eq!(master.ping(&keepalive("a", &json!({"port": 8080}))).code, 200);
+    assert_eq!(master.ping(&json!({"app": "demo", "id": "b", "ip": "fd00::1"})).code, 200);
+    wait_until(&format!("an upstream; {}", master.sexton.stderr()), || {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        (text.contains("server 10.0.0.9:8080; # 1 a") && text.contains("server [fd00::1]:80; # 2 b"))
+            .then_some(())
+    });
+    wait_until("a state", || (master.json("/state")["runs"].as_u64() >= Some(1)).then_some(()));
+}
+
+#[test]
+fn a_pod_of_the_old_tool_is_one_of_ours_and_ends_when_it_is_told_to_from_here() {
+    let directory = place();
+    let run = callback(&directory, "echo '{\"old\": true}'");
+    let links = place();
+    let link = links.path().join("kontrol");
+    std::os::unix::fs::symlink(crate::harness::SEXTON, &link).unwrap_or_else(|error| panic!("{error}"));
+    let port = testkit::servers::free_ports(1)[0];
+    let none: [&str; 0] = [];
+    let sexton = Sexton::program(&link, none)
+        .env("KONTROL_MODE", "debug")
+        .env("KONTROL_PORT", port.to_string())
+        .env("KONTROL_ID", "pod-1")
+        .env("KONTROL_IP", "10.0.0.1")
+        .env("KONTROL_LABELS", r#"{"app": "demo", "role": "all"}"#)
+        .env("KONTROL_DAMPER", "0")
+        .env("KONTROL_CALLBACK", &run)
+        .env("SEXTON_LOCK_STORE", store(&directory))
+        .start();
+    wait_until(&format!("a pod; {}", sexton.stderr()), || testkit::servers::answers(port).then_some(()));
+    let mut pod = Pod { sexton, port };
+    pod.wait_for_names(&["pod-1"]);
+    assert_eq!(pod.json("/v1/pods")[0]["role"], "all");
+    wait_until(&format!("a state; {}", pod.sexton.stderr()), || {
+        (pod.json("/state")["old"] == true).then_some(())
+    });
+    assert_eq!(pod.ask("POST", "/down", &[], "").code, 200);
+    assert_eq!(pod.sexton.wait(), 0);
+}
+
+#[test]
+fn words_that_make_no_sense_are_refused() {
+    for (words, part) in [
+        (&["--role", "member", "--app", "x"][..], "--masters is missing"),
+        (&["--role", "member", "--app", "x", "--masters", "a/b"], "without a path"),
+        (&["--role", "boss", "--app", "x"], "invalid value 'boss'"),
+        (&["--role", "master", "--app", "a/b"], "without a slash"),
+        (&["--role", "master", "--app", "x", "--callback", " "], "--callback is empty"),
+        (
+            &["--role", "member", "--app", "x", "--masters", "a", "--callback", "c"],
+            "a callback is a master's",
+        ),
+        (&["--role", "both", "--app", "x", "--ip", "here"], "expected an address"),
+        (&["--role", "master", "--app", "x", "--member-ttl", "1ms"], "expected a time to live"),
+        (&["--role", "master", "--app", "x", "--statsd", "there"], "expected address:port"),
+        (&["--role", "master"], "missing"),
+    ] {
+        let done = Sexton::new(["ensemble", "-p", "none"].iter().chain(words)).done();
+        assert!(done.code == 64 && done.stderr.contains(part), "{words:?}: {done:?}");
+    }
+}
