@@ -14,6 +14,8 @@ use crate::store::{Change, Entry, LeaseId, Revision};
 pub struct Known {
     /// What it has told.
     pub member: Arc<Member>,
+    /// The same as JSON, as it stands in the list.
+    pub text: Arc<str>,
     /// What keeps it there.
     pub lease: Option<LeaseId>,
     /// When that was written.
@@ -57,9 +59,14 @@ impl Roster {
         self.by_id.get(id)
     }
 
+    /// All, in order, with where they are.
+    pub fn known(&self) -> impl Iterator<Item = &Known> {
+        self.order.values().filter_map(|id| self.by_id.get(id))
+    }
+
     /// All, in order.
     pub fn members(&self) -> impl Iterator<Item = &Arc<Member>> {
-        self.order.values().filter_map(|id| self.by_id.get(id)).map(|known| &known.member)
+        self.known().map(|known| &known.member)
     }
 
     /// Takes a change of the store. False: it changes nothing for the ensemble.
@@ -113,12 +120,11 @@ impl Roster {
     #[must_use]
     pub fn json(&self) -> String {
         let mut text = String::from("[");
-        for (number, member) in self.members().enumerate() {
+        for (number, known) in self.known().enumerate() {
             if number > 0 {
                 text.push(',');
             }
-            // Their keys are in order, and those of payloads too: a map of serde_json is sorted.
-            text.push_str(&serde_json::to_string(&**member).unwrap_or_default());
+            text.push_str(&known.text);
         }
         text.push(']');
         text
@@ -148,7 +154,14 @@ pub fn digest_of(bytes: &[u8]) -> String {
 
 fn known(id: &str, entry: &Entry) -> Option<Known> {
     let member: Member = serde_json::from_slice(&entry.value).ok()?;
-    (member.id == id).then(|| Known { member: Arc::new(member), lease: entry.lease, changed: entry.changed })
+    // Its keys are in order, and those of payloads too: a map of serde_json is sorted.
+    let text = serde_json::to_string(&member).ok()?.into();
+    (member.id == id).then(|| Known {
+        member: Arc::new(member),
+        text,
+        lease: entry.lease,
+        changed: entry.changed,
+    })
 }
 
 #[cfg(test)]

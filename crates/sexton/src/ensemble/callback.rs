@@ -137,8 +137,8 @@ pub fn kept(before: &State, printed: &[u8], digest: &str, fence: u64) -> (State,
 
 /// Who has come, gone and changed between two lists: by their names.
 #[must_use]
-pub fn changes(before: &[(String, String)], now: &[(String, String)]) -> Value {
-    let names = |all: &[(String, String)], other: &[(String, String)]| -> Vec<String> {
+pub fn changes(before: &[(String, Arc<str>)], now: &[(String, Arc<str>)]) -> Value {
+    let names = |all: &[(String, Arc<str>)], other: &[(String, Arc<str>)]| -> Vec<String> {
         let known: std::collections::BTreeSet<_> = other.iter().map(|(id, _)| id).collect();
         all.iter().filter(|(id, _)| !known.contains(id)).map(|(id, _)| id.clone()).collect()
     };
@@ -171,8 +171,8 @@ mod tests {
 
     #[test]
     fn changes_are_told_by_name() {
-        let list = |all: &[(&str, &str)]| -> Vec<(String, String)> {
-            all.iter().map(|(id, text)| ((*id).to_owned(), (*text).to_owned())).collect()
+        let list = |all: &[(&str, &str)]| -> Vec<(String, Arc<str>)> {
+            all.iter().map(|(id, text)| ((*id).to_owned(), (*text).into())).collect()
         };
         let (before, now) =
             (list(&[("a", "1"), ("b", "1"), ("c", "1")]), list(&[("b", "1"), ("c", "2"), ("d", "1")]));

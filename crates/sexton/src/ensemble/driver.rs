@@ -93,7 +93,7 @@ struct Master {
     term: Option<Term>,
     state: State,
     /// The list that the last callback of ours saw, for the next one's changes.
-    last_list: Vec<(String, String)>,
+    last_list: List,
     running: Option<Running>,
 }
 
@@ -112,7 +112,7 @@ struct Running {
     run: Run,
     term: RunId,
     digest: Arc<str>,
-    list: Vec<(String, String)>,
+    list: List,
     began: Timestamp,
     printed: Option<Printed>,
     _files: Files,
@@ -123,6 +123,9 @@ struct Running {
 
 /// What there is to tell of a time of leadership.
 type OfTerm = (RunId, Told);
+
+/// Names, and what each has told.
+type List = Vec<(String, Arc<str>)>;
 
 /// What tasks of ours tell.
 enum News {
@@ -442,8 +445,8 @@ impl Driver {
         let (Some(term), Some(words)) = (&master.term, &master.plan.callback) else { return };
         let (list, pods) = {
             let roster = master.registry.roster();
-            let text = |member: &ensemble::member::Member| serde_json::to_string(member).unwrap_or_default();
-            let list: Vec<_> = roster.members().map(|member| (member.id.clone(), text(member))).collect();
+            let list: Vec<_> =
+                roster.known().map(|known| (known.member.id.clone(), Arc::clone(&known.text))).collect();
             (list, roster.json())
         };
         let told = callback::Told {
