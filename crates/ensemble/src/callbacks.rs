@@ -9,6 +9,8 @@
 //!
 //! * Runs never overlap: there is one at a time, and whoever loses the leadership ends it before another can lead.
 //! * No change is without its callback in the end: what has not been seen by a callback that ended well is damped again.
+//! * What a run that has failed, was killed or was lost has done is not known: whatever the list is then, it is run for.
+//!   So the store forgets what was seen before a run begins, and learns it when it has ended well.
 //! * A leader that is new asks the store what the last callback saw.
 
 use std::sync::Arc;
@@ -46,7 +48,7 @@ pub enum Effect {
 pub struct Callbacks {
     times: Times,
     leads: bool,
-    /// What the last callback that ended well has seen, by whoever ran it.
+    /// What the last callback has seen, by whoever ran it, if it has ended well.
     seen: Option<Arc<str>>,
     /// Something has changed: when first, and when the damper is over.
     pending: Option<(Duration, Duration)>,
@@ -81,9 +83,9 @@ impl Callbacks {
         self.pending = Some((first, due));
     }
 
-    /// We lead; the last callback that ended well saw this.
+    /// We lead; the last callback saw this, and ended well.
     pub fn won(&mut self, seen: Option<Arc<str>>, now: Duration) {
-        (self.leads, self.seen, self.failures) = (true, seen, 0);
+        (self.leads, self.seen, self.failures, self.pending) = (true, seen, 0, None);
         self.changed(now);
     }
 
@@ -114,6 +116,7 @@ impl Callbacks {
             self.seen = Some(digest);
             return;
         }
+        self.seen = None;
         let pause = (self.times.retry * 2u32.saturating_pow(self.failures.min(16))).min(LONGEST_RETRY);
         self.failures += 1;
         let due = now + pause.max(self.times.damper);
@@ -168,6 +171,9 @@ mod tests {
         let Some(Effect::Start(run, _)) = callbacks.woke(SECOND * 22, || word(1)) else { panic!() };
         callbacks.ended(run, false, SECOND * 23);
         assert_eq!(callbacks.deadline(), Some(SECOND * 33));
+        // What that has left half done is undone by a run for the list that has returned.
+        assert!(callbacks.woke(SECOND * 33, || word(0)).is_some());
+        callbacks.ended(Run(2), true, SECOND * 34);
         assert_eq!(callbacks.lost(), None);
         assert_eq!(callbacks.deadline(), None);
     }
@@ -181,6 +187,8 @@ mod tests {
         /// What the store says the last callback saw.
         seen: Option<Arc<str>>,
         running: Option<(usize, Run, Arc<str>)>,
+        /// What the last callback that began was told, however it ended.
+        told: Option<Arc<str>>,
     }
 
     #[derive(Debug, Clone)]
@@ -211,6 +219,7 @@ mod tests {
                     assert_eq!(self.leader, Some(master), "only the leader runs it");
                     assert!(self.running.is_none(), "two at once");
                     assert_eq!(digest, word(self.digest));
+                    (self.seen, self.told) = (None, Some(Arc::clone(&digest)));
                     self.running = Some((master, run, digest));
                 }
                 Some(Effect::Kill(run)) => {
@@ -286,6 +295,7 @@ mod tests {
                 leader: None,
                 seen: None,
                 running: None,
+                told: None,
             };
             for act in &acts {
                 world.act(act);
@@ -297,7 +307,8 @@ mod tests {
                 world.pass(SECOND * 200);
             }
             world.act(&Act::End(true));
-            prop_assert_eq!(world.seen, Some(word(world.digest)));
+            prop_assert_eq!(&world.seen, &Some(word(world.digest)));
+            prop_assert_eq!(world.told, world.seen, "the last that ran is the one that counts");
         }
     }
 }

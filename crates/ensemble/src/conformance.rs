@@ -34,6 +34,7 @@ pub async fn all(store: &Arc<dyn Store>, prefix: &str) {
     a_lock_has_one_holder_and_rising_numbers(store, &format!("{prefix}lock/")).await;
     a_lock_whose_lease_lapses_early_waits_for_its_holder(store, &format!("{prefix}early/")).await;
     masters_agree_on_members(store, &format!("{prefix}members/")).await;
+    newcomers_with_much_to_tell_all_get_in(store, &format!("{prefix}newcomers/")).await;
 }
 
 /// What was put is there, with its revisions, until it is deleted.
@@ -398,6 +399,42 @@ pub async fn masters_agree_on_members(store: &Arc<dyn Store>, prefix: &str) {
         _ = beside => panic!("a register has ended"),
         () = test => {}
     }
+}
+
+/// Many newcomers at once, of whom each tells much: together they are more than a store takes in one transaction. A
+/// master that begins then sees all of them or none.
+pub async fn newcomers_with_much_to_tell_all_get_in(store: &Arc<dyn Store>, prefix: &str) {
+    let all = 600;
+    let keepalive = |id: usize| Keepalive {
+        app: "demo".to_owned(),
+        id: format!("m{id}"),
+        payload: serde_json::json!("x".repeat(if id < 40 { 100_000 } else { 1 })),
+        ip: String::new(),
+        key: String::new(),
+        nonce: "n".to_owned(),
+        role: String::new(),
+        down: false,
+    };
+    let one = Registry::new(Arc::clone(store), prefix, Duration::from_secs(60));
+    let reports = (0..all).map(|id| {
+        let (keepalive, one) = (keepalive(id), &one);
+        async move { one.report(&keepalive).await }
+    });
+    tokio::select! {
+        () = one.register() => panic!("a register has ended"),
+        reports = futures_util::future::join_all(reports) => {
+            let refused = reports.into_iter().find_map(Result::err);
+            assert!(refused.is_none(), "{refused:?}");
+        }
+    }
+    let two = Registry::new(Arc::clone(store), prefix, Duration::from_secs(60));
+    let mut changes = two.changes();
+    tokio::select! {
+        () = two.follow() => panic!("a register has ended"),
+        changed = changes.changed() => assert!(changed.is_ok()),
+    }
+    assert_eq!(two.roster().len(), all);
+    two.is_listed().await;
 }
 
 /// The next change of a watch.

@@ -11,9 +11,9 @@
 //! ```
 //!
 //! Where a store may let a lease lapse that was kept alive ([`Store::may_lapse_early`]), each holder leaves a *trace*
-//! beside the lock, bound to no lease: how long its lease lasts, and whether it has given the lock back. A lock that has
-//! vanished without that is not given to another before the former holder's time to live has passed once more: by then
-//! it has heard that it holds nothing, or has had no answer for so long that it has let go.
+//! beside the lock, bound to no lease: how long its lease lasts. It goes when the lock is given back. A lock that has
+//! vanished and has left its trace is not given to another before the former holder's time to live has passed once more:
+//! by then it has heard that it holds nothing, or has had no answer for so long that it has let go.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -73,12 +73,11 @@ pub enum Acquired {
     Taken(Taken),
 }
 
-/// What the last holder of a lock has left beside it.
+/// What there is beside a lock until it is given back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Trace {
     ttl_ms: u64,
-    released: bool,
     holder: Holder,
 }
 
@@ -119,6 +118,12 @@ impl Locks {
     pub fn new(store: Arc<dyn Store>, prefix: &str) -> Self {
         let traces = format!("{}-last/", prefix.trim_end_matches('/'));
         Self { store, prefix: prefix.to_owned(), traces, made: None, memory: Arc::default() }
+    }
+
+    /// Traces are below this prefix, instead of one that is named like that of the locks, with `-last` behind.
+    #[must_use]
+    pub fn with_traces(self, traces: &str) -> Self {
+        Self { traces: traces.to_owned(), ..self }
     }
 
     /// The store was made just now. If one was lost, what it has granted may still be held: no lock is given before its
@@ -167,10 +172,12 @@ impl Locks {
             let (mut found, revision) = self.look_at(&key).await?;
             if found.is_none() {
                 let trace = self.trace(name).await?;
-                if let Some(not_yet) = self.not_yet(name, trace.as_ref(), ttl) {
+                if self.not_yet(name, trace.as_ref(), ttl).is_some() {
                     // Somebody may have taken it between the two looks: then it has not vanished.
                     let (again, _) = self.look_at(&key).await?;
                     if again.is_none() {
+                        self.has_vanished(name, trace.as_ref());
+                        let Some(not_yet) = self.not_yet(name, trace.as_ref(), ttl) else { continue };
                         let at = format!("{}{name}", self.traces);
                         let until_then = not_yet.at.min(until);
                         // What has ended may be given back after all, and another may be quicker.
@@ -228,7 +235,17 @@ impl Locks {
             return Some(NotYet { at: made + ttl, holder, fence: Revision(0) });
         }
         let (entry, trace) = trace?;
-        let trace = trace.as_ref().filter(|trace| !trace.released)?;
+        let trace = trace.as_ref()?;
+        let since =
+            self.memory().vanished.get(name).filter(|seen| seen.0 == entry.changed).map(|seen| seen.1);
+        let at = since.unwrap_or(now) + Duration::from_millis(trace.ttl_ms);
+        (now < at).then(|| NotYet { at, holder: trace.holder.clone(), fence: entry.changed })
+    }
+
+    /// Its trace is there and it is not: since when is remembered, if this is the first time.
+    fn has_vanished(&self, name: &str, trace: Option<&(Entry, Option<Trace>)>) {
+        let Some((entry, _)) = trace else { return };
+        let now = Instant::now();
         let mut memory = self.memory();
         if memory.vanished.len() > MOST_REMEMBERED {
             // To have seen it later than it was does no harm.
@@ -238,8 +255,6 @@ impl Locks {
         if seen.0 != entry.changed {
             *seen = (entry.changed, now);
         }
-        let at = seen.1 + Duration::from_millis(trace.ttl_ms);
-        (now < at).then(|| NotYet { at, holder: trace.holder.clone(), fence: entry.changed })
     }
 
     async fn take(
@@ -263,7 +278,9 @@ impl Locks {
                 None => Condition::Absent(at.clone()),
             });
             let ttl_ms = u64::try_from(lease.ttl.as_millis()).unwrap_or(u64::MAX);
-            transaction.writes.push(left(at, &Trace { ttl_ms, released: false, holder: holder.clone() }));
+            let trace = serde_json::to_vec(&Trace { ttl_ms, holder: holder.clone() });
+            let value = trace.map_err(|error| StoreError::Refused(error.to_string()))?;
+            transaction.writes.push(Write::Put { key: at, value, lease: None });
         }
         let committed = self.store.commit(transaction).await;
         if let Ok(Committed::Done(fence)) = committed {
@@ -334,15 +351,13 @@ impl Locks {
             if let Some((name, fence)) = known {
                 let key = format!("{}{name}", self.prefix);
                 let at = format!("{}{name}", self.traces);
-                let trace =
-                    || left(at.clone(), &Trace { ttl_ms: 0, released: true, holder: Holder::default() });
-                let writes = vec![Write::Delete(key.clone()), trace()];
+                let writes = vec![Write::Delete(key.clone()), Write::Delete(at.clone())];
                 let conditions = vec![Condition::Since(key.clone(), fence)];
                 let given_back = self.store.commit(Transaction { conditions, writes }).await?;
                 if matches!(given_back, Committed::Refused(_)) {
                     // It has lapsed, and nobody has to wait for us any more. Refused again: somebody else holds it.
                     let conditions = vec![Condition::Absent(key), Condition::Unchanged(at.clone(), fence)];
-                    self.store.commit(Transaction { conditions, writes: vec![trace()] }).await?;
+                    self.store.commit(Transaction { conditions, writes: vec![Write::Delete(at)] }).await?;
                 }
             }
         }
@@ -404,6 +419,85 @@ impl Locks {
     }
 }
 
-fn left(key: String, trace: &Trace) -> Write {
-    Write::Put { key, value: serde_json::to_vec(trace).unwrap_or_default(), lease: None }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedded::Embedded;
+    use crate::store::{Answer, Lease, Page, Watch};
+
+    const TTL: Duration = Duration::from_millis(300);
+
+    /// A store whose leases may lapse early, and where another takes a lock between two looks at it.
+    #[derive(Debug)]
+    struct Between {
+        store: Arc<Embedded>,
+        other: Mutex<Option<Locks>>,
+        lease: Mutex<Option<LeaseId>>,
+    }
+
+    impl Store for Between {
+        fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Entry>> {
+            Box::pin(async move {
+                let other = self.other.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some(other) = other {
+                    let held = other.acquire("l", &Holder::default(), TTL, Instant::now()).await?;
+                    let Acquired::Held { lease, .. } = held else { panic!("{held:?}") };
+                    *self.lease.lock().unwrap_or_else(PoisonError::into_inner) = Some(lease);
+                }
+                self.store.get(key).await
+            })
+        }
+        fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, most: usize) -> Answer<'a, Page> {
+            self.store.list(prefix, after, most)
+        }
+        fn commit(&self, transaction: Transaction) -> Answer<'_, Committed> {
+            self.store.commit(transaction)
+        }
+        fn watch(&self, prefix: &str, after: Revision) -> Watch {
+            self.store.watch(prefix, after)
+        }
+        fn grant(&self, ttl: Duration) -> Answer<'_, Lease> {
+            self.store.grant(ttl)
+        }
+        fn keep_alive(&self, lease: LeaseId) -> Answer<'_, Duration> {
+            self.store.keep_alive(lease)
+        }
+        fn may_lapse_early(&self) -> bool {
+            true
+        }
+        fn revoke(&self, lease: LeaseId) -> Answer<'_, ()> {
+            self.store.revoke(lease)
+        }
+    }
+
+    #[tokio::test]
+    async fn that_a_lock_was_taken_between_two_looks_is_not_taken_for_its_end() {
+        let directory = testkit::private_directory();
+        let store = Embedded::open(&directory.path().join("store")).unwrap_or_else(|error| panic!("{error}"));
+        let store =
+            Arc::new(Between { store: Arc::new(store), other: Mutex::default(), lease: Mutex::default() });
+        let [one, other] = [0, 1].map(|_| Locks::new(Arc::clone(&store) as Arc<dyn Store>, "/locks/"));
+        let free = async || {
+            matches!(
+                one.acquire("l", &Holder::default(), TTL, Instant::now()).await,
+                Ok(Acquired::Held { .. })
+            )
+        };
+        *store.other.lock().unwrap_or_else(PoisonError::into_inner) = Some(other);
+        assert!(!free().await, "another was quicker");
+        let lease = store.lease.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(|| panic!());
+        let begun = Instant::now();
+        while begun.elapsed() < TTL * 2 {
+            assert!(store.keep_alive(lease).await.is_ok());
+            tokio::time::sleep(TTL / 5).await;
+        }
+        // Its lease goes although it was kept alive: its holder knows within its time to live.
+        assert_eq!(store.revoke(lease).await, Ok(()));
+        let begun = Instant::now();
+        while !free().await {
+            assert!(begun.elapsed() < TTL * 30);
+            tokio::time::sleep(TTL / 20).await;
+        }
+        assert!(begun.elapsed() >= TTL, "after {:?}", begun.elapsed());
+    }
 }

@@ -9,7 +9,7 @@ use thiserror::Error;
 /// The longest keepalive, in bytes: what a store takes as one value (etcd: 1.5 MiB), with room for the rest.
 pub const LONGEST: usize = 1 << 20;
 /// The longest name of a member.
-const LONGEST_ID: usize = 253;
+pub const LONGEST_ID: usize = 253;
 /// The longest of the other words.
 const LONGEST_WORD: usize = 1024;
 
@@ -153,6 +153,15 @@ pub fn key_of(ip: Ipv4Addr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn what_was_written_is_what_was_read(number in proptest::num::f64::NORMAL) {
+            let payload = serde_json::json!({"load": number});
+            let written = payload.to_string();
+            proptest::prop_assert_eq!(serde_json::from_str::<Value>(&written).ok(), Some(payload));
+        }
+    }
 
     #[test]
     fn an_address_is_a_number_in_base_62() {

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::stream::StreamExt as _;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::sleep;
 
 use crate::member::{Keepalive, Member};
@@ -27,8 +27,13 @@ use crate::store::{
 
 /// How many newcomers get their numbers together: etcd takes 128 operations in one transaction, by default.
 const TOGETHER: usize = 50;
+/// How long what they tell may be together, unless one of them alone is longer: etcd takes requests of 1.5 MiB, by
+/// default.
+const BYTES_TOGETHER: usize = 1 << 20;
 /// How many newcomers may wait; who comes then is told to come again.
 const WAITING: usize = 20_000;
+/// How long what they tell may be, in bytes.
+const BYTES_WAITING: usize = 64 << 20;
 /// How many members are listed at once.
 const PAGE: usize = 500;
 /// How often a write is tried that others get in the way of.
@@ -47,12 +52,20 @@ pub struct Registry {
     ttl: Duration,
     roster: Mutex<Roster>,
     changed: watch::Sender<u64>,
+    listed: watch::Sender<bool>,
+    room: Arc<Semaphore>,
     newcomers: mpsc::Sender<Newcomer>,
     waiting: tokio::sync::Mutex<mpsc::Receiver<Newcomer>>,
 }
 
 /// Somebody who is to get a number. The answer says whether he has: else he looks again.
-type Newcomer = (Keepalive, oneshot::Sender<Result<bool, StoreError>>);
+#[derive(Debug)]
+struct Newcomer {
+    keepalive: Keepalive,
+    reply: oneshot::Sender<Result<bool, StoreError>>,
+    /// The room that it takes.
+    room: OwnedSemaphorePermit,
+}
 
 impl Registry {
     /// The register below a prefix such as `/kontrol/default/app/`, of members who are gone when they have been silent
@@ -68,6 +81,8 @@ impl Registry {
             roster: Mutex::new(Roster::below(&members)),
             members,
             changed: watch::Sender::new(0),
+            listed: watch::Sender::new(false),
+            room: Arc::new(Semaphore::new(BYTES_WAITING)),
             newcomers,
             waiting: tokio::sync::Mutex::new(waiting),
         }
@@ -84,6 +99,12 @@ impl Registry {
         self.changed.subscribe()
     }
 
+    /// Waits until this master knows all who are there.
+    pub async fn is_listed(&self) {
+        // The sender is ours.
+        let _ = self.listed.subscribe().wait_for(|listed| *listed).await;
+    }
+
     fn key(&self, id: &str) -> String {
         format!("{}{id}", self.members)
     }
@@ -98,6 +119,15 @@ impl Registry {
         }
     }
 
+    /// It was not there any more as of this revision. What another has written since stays.
+    fn gone(&self, id: &str, as_of: Revision) {
+        let mut roster = self.roster();
+        let is_old = roster.get(id).is_some_and(|known| known.changed <= as_of);
+        if is_old && roster.apply(&Change::Deleted(self.key(id))) {
+            self.changed.send_modify(|count| *count += 1);
+        }
+    }
+
     /// Takes a keepalive.
     ///
     /// # Errors
@@ -107,6 +137,12 @@ impl Registry {
         for _ in 0..TRIES {
             let known = self.known(&keepalive.id);
             let done = match (known, keepalive.down) {
+                // Of one that is not there any more, while the same place has another life.
+                (Some(known), true)
+                    if !keepalive.nonce.is_empty() && known.member.nonce != keepalive.nonce =>
+                {
+                    return Ok(());
+                }
                 (Some(known), true) => return self.leave(&keepalive.id, &known).await,
                 (None, true) => match self.refresh(&keepalive.id).await? {
                     // Another master may know it.
@@ -127,20 +163,25 @@ impl Registry {
     /// Reads what the store has of a member: this master's knowledge may be older.
     async fn refresh(&self, id: &str) -> Result<Option<Entry>, StoreError> {
         let key = self.key(id);
-        let found = self.store.get(&key).await?;
-        let change = found.clone().map_or(Change::Deleted(key), Change::Put);
-        self.apply(&change);
+        // The key itself comes first among those that begin with it.
+        let page = self.store.list(&key, None, 1).await?;
+        let found = page.entries.into_iter().next().filter(|entry| entry.key == key);
+        match &found {
+            Some(entry) => self.apply(&Change::Put(entry.clone())),
+            None => self.gone(id, page.revision),
+        }
         Ok(found)
     }
 
     async fn leave(&self, id: &str, known: &Known) -> Result<(), StoreError> {
-        let key = self.key(id);
-        let writes = vec![Write::Delete(key.clone())];
-        self.store.commit(Transaction { conditions: Vec::new(), writes }).await?;
+        let writes = vec![Write::Delete(self.key(id))];
+        let committed = self.store.commit(Transaction { conditions: Vec::new(), writes }).await?;
+        if let Committed::Done(at) = committed {
+            self.gone(id, at);
+        }
         if let Some(lease) = known.lease {
             self.store.revoke(lease).await?;
         }
-        self.apply(&Change::Deleted(key));
         Ok(())
     }
 
@@ -188,12 +229,14 @@ impl Registry {
     /// Of one that is not known.
     async fn enter(&self, keepalive: &Keepalive) -> Result<bool, StoreError> {
         let (reply, answer) = oneshot::channel();
+        let full = |what: String| Err(StoreError::Unavailable(format!("{what} of newcomers wait already")));
+        let bytes = serde_json::to_vec(keepalive).map_or(0, |text| text.len());
+        let room = Arc::clone(&self.room).try_acquire_many_owned(u32::try_from(bytes).unwrap_or(u32::MAX));
+        let Ok(room) = room else { return full(format!("{BYTES_WAITING} bytes")) };
         let over = || StoreError::Unavailable("the register is closed".to_owned());
-        match self.newcomers.try_send((keepalive.clone(), reply)) {
+        match self.newcomers.try_send(Newcomer { keepalive: keepalive.clone(), reply, room }) {
             Ok(()) => answer.await.map_err(|_| over())?,
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                Err(StoreError::Unavailable(format!("{WAITING} newcomers wait already")))
-            }
+            Err(mpsc::error::TrySendError::Full(_)) => full(format!("{WAITING}")),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(over()),
         }
     }
@@ -201,24 +244,43 @@ impl Registry {
     /// Gives numbers to newcomers, for ever.
     pub async fn register(&self) {
         let mut waiting = self.waiting.lock().await;
-        while let Some(first) = waiting.recv().await {
+        let mut left = None;
+        loop {
+            let first = match left.take() {
+                Some(left) => Some(left),
+                None => waiting.recv().await,
+            };
+            let Some(first) = first else { return };
             let mut together = BTreeMap::new();
             let mut superseded = Vec::new();
+            let mut bytes = first.room.num_permits();
             let mut next = Some(first);
-            while let Some((keepalive, reply)) = next {
-                if let Some((_, before)) = together.insert(keepalive.id.clone(), (keepalive, reply)) {
+            while let Some(newcomer) = next {
+                if let Some(before) = together.insert(newcomer.keepalive.id.clone(), newcomer) {
                     superseded.push(before);
                 }
                 next = if together.len() < TOGETHER { waiting.try_recv().ok() } else { None };
+                bytes += next.as_ref().map_or(0, |newcomer| newcomer.room.num_permits());
+                if bytes > BYTES_TOGETHER {
+                    left = next.take();
+                }
             }
-            let keepalives: Vec<_> = together.values().map(|(keepalive, _)| keepalive.clone()).collect();
+            let keepalives: Vec<_> =
+                together.values().map(|newcomer: &Newcomer| newcomer.keepalive.clone()).collect();
             let result = self.number(&keepalives).await;
-            for (id, (_, reply)) in together {
+            // If all are refused together, each has to answer for itself.
+            let alone = keepalives.len() > 1 && result.as_ref().is_err_and(|error| !error.is_retryable());
+            for (id, newcomer) in together {
+                let own = if alone {
+                    self.number(std::slice::from_ref(&newcomer.keepalive)).await
+                } else {
+                    result.clone()
+                };
                 // Whoever asked may have gone.
-                let _ = reply.send(result.as_ref().map(|done| done.contains(&id)).map_err(Clone::clone));
+                let _ = newcomer.reply.send(own.map(|done| done.contains(&id)));
             }
-            for reply in superseded {
-                let _ = reply.send(Ok(false));
+            for newcomer in superseded {
+                let _ = newcomer.reply.send(Ok(false));
             }
         }
     }
@@ -328,19 +390,25 @@ impl Registry {
     /// Lists all members. What happens from the first page on is told by the watch that follows.
     async fn list(&self) -> Result<Revision, StoreError> {
         let (mut after, mut revision) = (None::<String>, None);
-        let mut listed = BTreeSet::new();
+        let mut all = Vec::new();
         loop {
             let page = self.store.list(&self.members, after.as_deref(), PAGE).await?;
             let revision = *revision.get_or_insert(page.revision);
             after = page.entries.last().map(|entry| entry.key.clone());
-            for entry in page.entries {
-                listed.extend(entry.key.strip_prefix(&self.members).map(str::to_owned));
-                self.apply(&Change::Put(entry));
-            }
+            all.extend(page.entries);
             if !page.more {
-                if self.roster().keep(&listed) {
+                // All at once: nobody sees half a list.
+                let mut roster = self.roster();
+                let ids = all.iter().filter_map(|entry| entry.key.strip_prefix(&self.members));
+                let listed: BTreeSet<_> = ids.map(str::to_owned).collect();
+                let mut changed = roster.keep(&listed);
+                for entry in all {
+                    changed |= roster.apply(&Change::Put(entry));
+                }
+                if changed {
                     self.changed.send_modify(|count| *count += 1);
                 }
+                self.listed.send_replace(true);
                 return Ok(revision);
             }
         }

@@ -92,6 +92,8 @@ struct Master {
     tenure: (mpsc::UnboundedSender<OfTerm>, mpsc::UnboundedReceiver<OfTerm>),
     term: Option<Term>,
     state: State,
+    /// A run for a list that begins when the store has forgotten what was seen before it.
+    begins: Option<(Run, Begin)>,
     /// The list that the last callback of ours saw, for the next one's changes.
     last_list: List,
     running: Option<Running>,
@@ -127,10 +129,19 @@ type OfTerm = (RunId, Told);
 /// Names, and what each has told.
 type List = Vec<(String, Arc<str>)>;
 
+/// What a callback is told of the list.
+struct Begin {
+    digest: Arc<str>,
+    list: List,
+    pods: String,
+}
+
 /// What tasks of ours tell.
 enum News {
     /// What the store has of before our leadership.
     Loaded(RunId, State),
+    /// The store has forgotten what was seen before this run.
+    Begins(Run, State),
     /// What has become of a run: whether it ended well, and what is kept then.
     Ended(Run, Result<State, String>),
 }
@@ -151,13 +162,14 @@ impl Driver {
             Master {
                 changes: registry.changes(),
                 registry,
-                locks: Locks::new(Arc::clone(&store), &prefix),
+                locks: Locks::new(Arc::clone(&store), &prefix).with_traces(&format!("{prefix}last/")),
                 states: States::new(store, &prefix),
                 callbacks: Callbacks::new(times),
                 news: mpsc::unbounded_channel(),
                 tenure: mpsc::unbounded_channel(),
                 term: None,
                 state: State::default(),
+                begins: None,
                 last_list: Vec::new(),
                 running: None,
                 plan: master,
@@ -321,6 +333,7 @@ impl Driver {
             Happened::Changed => self.changed(),
             Happened::Tenure(run, told) => self.tenure(run, told),
             Happened::News(News::Loaded(run, state)) => self.loaded(run, state),
+            Happened::News(News::Begins(run, state)) => self.begins(run, state),
             Happened::News(News::Ended(run, result)) => self.callback_ended(run, result),
         }
     }
@@ -348,7 +361,10 @@ impl Driver {
                 }
                 // What the last callback saw, by whoever ran it.
                 let (states, news) = (master.states.clone(), master.news.0.clone());
+                let registry = Arc::clone(&master.registry);
                 tokio::spawn(async move {
+                    // No callback is told of half a list.
+                    registry.is_listed().await;
                     loop {
                         match states.load().await {
                             Ok(state) => break drop(news.send(News::Loaded(run, state))),
@@ -409,7 +425,13 @@ impl Driver {
             }
             self.reap();
         }
-        if let Some(term) = self.master.as_mut().and_then(|master| master.term.take()) {
+        self.groups.kill_helpers();
+        let Some(master) = &mut self.master else { return Ok(()) };
+        let Some(term) = master.term.take() else { return Ok(()) };
+        if master.running.is_some() {
+            log::error!("the callback cannot be killed; the leadership is not given back, and lapses");
+            term.task.abort();
+        } else {
             let _ = term.resign.send(());
             let _ = timeout(LAST_WORDS, term.task).await;
         }
@@ -436,19 +458,48 @@ impl Driver {
         }
         let registry = Arc::clone(&master.registry);
         if let Some(Effect::Start(run, digest)) = master.callbacks.woke(now, || registry.roster().digest()) {
-            self.start(run, digest);
+            self.prepare(run, digest);
         }
     }
 
-    fn start(&mut self, run: Run, digest: Arc<str>) {
+    /// Before a run the store forgets what was seen: if we are gone before it has ended, another runs it anew. That is
+    /// written only as long as we lead.
+    fn prepare(&mut self, run: Run, digest: Arc<str>) {
         let Some(master) = &mut self.master else { return };
-        let (Some(term), Some(words)) = (&master.term, &master.plan.callback) else { return };
+        let Some(fence) = master.term.as_ref().and_then(|term| term.fence) else { return };
         let (list, pods) = {
             let roster = master.registry.roster();
             let list: Vec<_> =
                 roster.known().map(|known| (known.member.id.clone(), Arc::clone(&known.text))).collect();
             (list, roster.json())
         };
+        master.begins = Some((run, Begin { digest, list, pods }));
+        let state = State { digest: None, fence, ..master.state.clone() };
+        let (states, news) = (master.states.clone(), master.news.0.clone());
+        tokio::spawn(async move {
+            let told = match states.save_patiently(&state, || news.is_closed()).await {
+                Ok(()) => News::Begins(run, state),
+                Err(why) => News::Ended(run, Err(why)),
+            };
+            // Nobody there any more: nobody wants to know.
+            let _ = news.send(told);
+        });
+    }
+
+    fn begins(&mut self, run: Run, state: State) {
+        let Some(master) = &mut self.master else { return };
+        let Some((_, begin)) = master.begins.take_if(|(begins, _)| *begins == run) else { return };
+        if master.callbacks.running() != Some(run) {
+            return;
+        }
+        master.state = state;
+        self.start(run, begin);
+    }
+
+    fn start(&mut self, run: Run, begin: Begin) {
+        let Some(master) = &mut self.master else { return };
+        let (Some(term), Some(words)) = (&master.term, &master.plan.callback) else { return };
+        let Begin { digest, list, pods } = begin;
         let told = callback::Told {
             fence: term.fence.unwrap_or(0),
             digest: Arc::clone(&digest),
@@ -563,23 +614,21 @@ impl Driver {
                 Some(printed) => timeout(LAST_WORDS, printed.finish()).await.unwrap_or_default(),
                 None => Vec::new(),
             };
-            let (state, fault) = callback::kept(&before, &printed, &digest, fence);
+            let (mut state, mut fault) = callback::kept(&before, &printed, &digest, fence);
+            let over = || news.is_closed();
+            let mut saved = states.save_patiently(&state, over).await;
+            if let Err(why) = &saved
+                && state.state != before.state
+            {
+                fault = Some(why.clone());
+                state.state = before.state;
+                saved = states.save_patiently(&state, over).await;
+            }
             if let Some(fault) = fault {
                 log::warn!("the callback's state stays as it was: {fault}");
                 counters.callback_failed();
             }
-            let result = loop {
-                match states.save(&state).await {
-                    Ok(true) => break Ok(state),
-                    Ok(false) => break Err("another leads".to_owned()),
-                    Err(error) => log::warn!("the state is not saved yet: {error}"),
-                }
-                sleep(PAUSE).await;
-                if news.is_closed() {
-                    break Err("we are ending".to_owned());
-                }
-            };
-            let _ = news.send(News::Ended(run, result));
+            let _ = news.send(News::Ended(run, saved.map(|()| state)));
         });
     }
 

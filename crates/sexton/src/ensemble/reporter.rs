@@ -12,16 +12,18 @@ use hyper::{Method, StatusCode};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use serde_json::Value;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::routes::Counters;
 use crate::lock::client::{Server, within};
 
 /// How long a master may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// How soon one that has not is told again, at most.
+/// How soon one that has not is told again, at first; it doubles up to the usual pause.
 const AGAIN: Duration = Duration::from_secs(2);
+/// Between looks at a payload that changes all the time.
+const SETTLES: Duration = Duration::from_millis(100);
 /// How long the last word may take.
 const LAST_WORD: Duration = Duration::from_secs(2);
 
@@ -34,46 +36,100 @@ pub struct Targets {
     pub own: Option<Arc<Registry>>,
 }
 
-/// Reports until it is told to say goodbye.
+/// Reports until it is told to say goodbye. Each master is told in a rhythm of its own: one that does not answer is told
+/// again soon, and the others neither more often nor later for it.
 pub async fn report(
     mut keepalive: Keepalive,
     targets: Targets,
     payload: Option<PathBuf>,
     every: Duration,
     counters: Arc<Counters>,
-    mut goodbye: oneshot::Receiver<()>,
+    goodbye: oneshot::Receiver<()>,
 ) {
-    let watch = payload.as_deref().and_then(Watch::of);
-    loop {
-        if let Some(path) = &payload {
-            match read(path) {
-                Ok(value) => keepalive.payload = value,
-                // What it was before is still true, as far as anybody knows.
-                Err(why) => log::warn!("the payload is not read: {}: {why}", path.display()),
-            }
-        }
-        let begun = Instant::now();
-        let well = say(&keepalive, &targets, ANSWER_WITHIN).await;
-        counters.keepalive_emitted();
-        let next = begun + if well { every } else { AGAIN.min(every) };
-        tokio::select! {
-            () = sleep_until(next) => {}
-            () = changed(watch.as_ref()) => {}
-            _ = &mut goodbye => break,
-        }
+    let file = payload.map(|path| (Watch::of(&path), path));
+    if let Some((_, path)) = &file {
+        keepalive.payload = read(path, &keepalive.payload);
     }
-    keepalive.down = true;
-    say(&keepalive, &targets, LAST_WORD).await;
+    let (says, heard) = watch::channel(keepalive);
+    let Targets { masters, own } = targets;
+    let each = masters.into_iter().map(Target::Other).chain(own.map(Target::Own));
+    let told = each.map(|target| tell(target, heard.clone(), every, Arc::clone(&counters)));
+    tokio::join!(join_all(told), follow(file, says, every, goodbye));
 }
 
-/// Says it to all. False: somebody has not heard it.
-async fn say(keepalive: &Keepalive, targets: &Targets, limit: Duration) -> bool {
-    let body = serde_json::to_vec(keepalive).unwrap_or_default();
-    let others = targets.masters.iter().map(|master| {
-        let body = body.clone();
-        async move {
-            let asked = within(limit, master.exchange(Method::PUT, "/ping", &[], body));
-            match asked.await {
+/// Follows the payload, until it is time to say goodbye.
+async fn follow(
+    file: Option<(Option<Watch>, PathBuf)>,
+    says: watch::Sender<Keepalive>,
+    every: Duration,
+    mut goodbye: oneshot::Receiver<()>,
+) {
+    let follow = async {
+        let Some((watch, path)) = file else { return std::future::pending().await };
+        loop {
+            tokio::select! {
+                () = sleep(every) => {}
+                () = changed(watch.as_ref()) => {}
+            }
+            says.send_if_modified(|keepalive| {
+                let payload = read(&path, &keepalive.payload);
+                let is_new = payload != keepalive.payload;
+                keepalive.payload = payload;
+                is_new
+            });
+            sleep(SETTLES.min(every)).await;
+        }
+    };
+    tokio::select! {
+        () = follow => {}
+        _ = &mut goodbye => {}
+    }
+    says.send_modify(|keepalive| keepalive.down = true);
+}
+
+/// One of those who are told.
+enum Target {
+    Other(Server),
+    Own(Arc<Registry>),
+}
+
+/// Tells one master, until goodbye was said.
+async fn tell(
+    target: Target,
+    mut says: watch::Receiver<Keepalive>,
+    every: Duration,
+    counters: Arc<Counters>,
+) {
+    let mut again = AGAIN.min(every);
+    loop {
+        let keepalive = says.borrow_and_update().clone();
+        if keepalive.down {
+            say(&keepalive, &target, LAST_WORD).await;
+            return;
+        }
+        let begun = Instant::now();
+        let well = tokio::select! {
+            well = say(&keepalive, &target, ANSWER_WITHIN) => well,
+            // Time to say goodbye: not behind what is not answered.
+            _ = says.wait_for(|keepalive| keepalive.down) => continue,
+        };
+        counters.keepalive_emitted();
+        let pause = if well { every } else { again };
+        again = if well { AGAIN.min(every) } else { (again * 2).min(every) };
+        tokio::select! {
+            () = sleep_until(begun + pause) => {}
+            // Whoever follows the payload says goodbye first.
+            _ = says.changed() => {}
+        }
+    }
+}
+
+/// Says it to one. False: that has not heard it.
+async fn say(keepalive: &Keepalive, target: &Target, limit: Duration) -> bool {
+    match target {
+        Target::Other(master) => {
+            let body = serde_json::to_vec(keepalive).unwrap_or_default();
+            match within(limit, master.exchange(Method::PUT, "/ping", &[], body)).await {
                 Ok((StatusCode::OK, _)) => true,
                 Ok((code, answer)) => {
                     let why = String::from_utf8_lossy(&answer);
@@ -86,23 +142,26 @@ async fn say(keepalive: &Keepalive, targets: &Targets, limit: Duration) -> bool 
                 }
             }
         }
-    });
-    let own = async {
-        let Some(registry) = &targets.own else { return true };
-        match timeout(limit, registry.report(keepalive)).await {
+        Target::Own(registry) => match timeout(limit, registry.report(keepalive)).await {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {
                 log::warn!("we are not on our own list: {error}");
                 false
             }
             Err(_) => false,
-        }
-    };
-    let (others, own) = tokio::join!(join_all(others), own);
-    own && others.into_iter().all(|heard| heard)
+        },
+    }
 }
 
-fn read(path: &Path) -> Result<Value, String> {
+/// The payload. If it cannot be read, what it was before is still true, as far as anybody knows.
+fn read(path: &Path, before: &Value) -> Value {
+    read_new(path).unwrap_or_else(|why| {
+        log::warn!("the payload is not read: {}: {why}", path.display());
+        before.clone()
+    })
+}
+
+fn read_new(path: &Path) -> Result<Value, String> {
     let metadata = std::fs::metadata(path).map_err(|error| crate::words::describe(&error))?;
     // The rest of a keepalive is small.
     if metadata.len() > LONGEST as u64 / 2 {
@@ -131,7 +190,7 @@ impl Watch {
     }
 }
 
-/// Something has changed in the directory. Whatever it is: to report once more does no harm.
+/// Something has changed in the directory. Whatever it is: the payload is read, and told if it is another.
 async fn changed(watch: Option<&Watch>) {
     let Some(Watch(inotify)) = watch else { return std::future::pending().await };
     loop {

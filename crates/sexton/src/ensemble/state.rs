@@ -2,13 +2,18 @@
 //! writes still leads, so that a leader that is none any more changes nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ensemble::{Committed, Condition, Revision, Store, StoreError, Transaction, Write};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::time::sleep;
 
 /// The longest state: what a store takes as one value, with room for the rest.
 pub const LONGEST: usize = 1 << 20;
+
+/// The pause before the store is asked again.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// What is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -16,7 +21,7 @@ pub struct State {
     /// What the last callback that printed JSON has printed.
     #[serde(default)]
     pub state: Value,
-    /// The digest of the list that the last callback saw.
+    /// The digest of the list that the last callback saw; none from its beginning until it has ended well.
     #[serde(default)]
     pub digest: Option<String>,
     /// The number of the leader that wrote this.
@@ -45,6 +50,26 @@ impl States {
         Ok(found.and_then(|entry| serde_json::from_slice(&entry.value).ok()).unwrap_or_default())
     }
 
+    /// Writes it, also to a store that does not answer for a time, until it is `over`.
+    ///
+    /// # Errors
+    ///
+    /// Another leads, the store does not take it, or it is over.
+    pub async fn save_patiently(&self, state: &State, over: impl Fn() -> bool) -> Result<(), String> {
+        loop {
+            match self.save(state).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => return Err("another leads".to_owned()),
+                Err(error) if !error.is_retryable() => return Err(error.to_string()),
+                Err(error) => log::warn!("the state is not saved yet: {error}"),
+            }
+            sleep(PAUSE).await;
+            if over() {
+                return Err("we are ending".to_owned());
+            }
+        }
+    }
+
     /// Writes it, if the leader with this number still leads. False: it does not.
     pub async fn save(&self, state: &State) -> Result<bool, StoreError> {
         let value = serde_json::to_vec(state).unwrap_or_default();
@@ -58,8 +83,6 @@ impl States {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use ensemble::embedded::Embedded;
     use ensemble::lock::{Acquired, Holder, Locks};
     use tokio::time::Instant;

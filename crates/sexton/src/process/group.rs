@@ -118,6 +118,14 @@ impl Groups {
         self.helpers.insert(pid, ended);
     }
 
+    /// Kills all helpers, with their groups.
+    pub fn kill_helpers(&self) {
+        // They have not been reaped, so the numbers are theirs.
+        for pid in self.helpers.keys() {
+            let _ = kill(-pid, Signal::KILL.0);
+        }
+    }
+
     /// Enters a process that was just started.
     pub fn enter(&mut self, run: RunId, pid: Pid, cgroup: Option<RunGroup>) {
         self.runs.insert(

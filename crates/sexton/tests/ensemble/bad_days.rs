@@ -151,3 +151,79 @@ fn strangers_under_the_prefix_are_left_alone() {
     let answer = master.ping(&keepalive("b", &json!(1)));
     assert!(answer.code == 503 && answer.body.contains("expected the last number"), "{answer:?}");
 }
+
+#[test]
+fn what_a_failed_run_has_half_done_is_undone_when_the_list_returns() {
+    let directory = place();
+    let script = r#"case "$PODS" in *'"b"'*) echo half >> "$0.half"; exit 1 ;; esac; echo '{"well": 1}'"#;
+    let master = with(&directory, script, &["--damper", "300ms"]);
+    wait_until("a state", || (master.json("/state")["well"] == 1).then_some(()));
+    assert_eq!(master.ping(&keepalive("b", &json!(1))).code, 200);
+    let half = directory.path().join("callback.half");
+    wait_until("half", || half.exists().then_some(()));
+    let mut gone = keepalive("b", &json!(1));
+    gone["down"] = json!(true);
+    assert_eq!(master.ping(&gone).code, 200);
+    let digest = master.json("/v1/digest")["digest"].as_str().unwrap_or_default().to_owned();
+    wait_until(&format!("run again; {}", master.sexton.stderr()), || {
+        let text = calls(directory.path());
+        let ends = text.lines().filter(|line| line.starts_with("end") && line.ends_with(&digest)).count();
+        (ends == 2).then_some(())
+    });
+    assert!(!calls(directory.path()).contains("overlap"), "{}", calls(directory.path()));
+}
+
+#[test]
+fn a_command_that_somebody_waits_for_ends_with_us() {
+    let directory = place();
+    let at = store(&directory);
+    let master = Pod::start(&["--role", "master", "--store", &at, "--allow-unauthenticated-invoke"]);
+    let path = directory.path().join("pid");
+    let body =
+        json!({"cmd": format!("echo $$ > {0}.new; mv {0}.new {0}; sleep 1000 & wait", path.display())});
+    let body = body.to_string();
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], master.port));
+    let request = format!("PUT /script HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let mut asks = std::net::TcpStream::connect(address).unwrap_or_else(|error| panic!("{error}"));
+    std::io::Write::write_all(&mut asks, request.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
+    let pid: i32 = wait_until("the command", || std::fs::read_to_string(&path).ok()?.trim().parse().ok());
+    assert_eq!(master.sexton.stop().code, 0);
+    wait_until("the command has ended", || (!testkit::tree::is_alive(pid)).then_some(()));
+}
+
+#[test]
+fn others_files_beside_the_payload_are_no_news_and_neither_is_a_master_that_is_away() {
+    let directory = place();
+    let facts = directory.path().join("facts.json");
+    std::fs::write(&facts, r#"{"zone": "a"}"#).unwrap_or_default();
+    let at = store(&directory);
+    let master = Pod::start(&["--role", "master", "--store", &at, "--member-ttl", "60s"]);
+    // The second is away.
+    let away = testkit::servers::free_ports(1)[0];
+    let masters = format!("127.0.0.1:{},127.0.0.1:{away}", master.port);
+    let payload = facts.display().to_string();
+    let words = [
+        "--role",
+        "member",
+        "--id",
+        "m",
+        "--masters",
+        &masters,
+        "--member-ttl",
+        "60s",
+        "--payload",
+        &payload,
+    ];
+    let member = Pod::start(&words);
+    master.wait_for_names(&["m"]);
+    for number in 0..100 {
+        std::fs::write(directory.path().join(format!("other{number}")), "x").unwrap_or_default();
+    }
+    wait_until(&format!("told again; {}", member.sexton.stderr()), || {
+        (member.sexton.stderr().matches("no master heard us").count() > 1).then_some(())
+    });
+    std::fs::write(&facts, r#"{"zone": "b"}"#).unwrap_or_default();
+    wait_until("the news", || (master.json("/v1/pods")[0]["payload"]["zone"] == "b").then_some(()));
+    let metrics = master.ask("GET", "/v1/ensemble/metrics", &[], "").body;
+    assert!(metrics.contains("keepalives_received_total 2"), "{metrics}");
+}

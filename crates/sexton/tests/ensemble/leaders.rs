@@ -78,6 +78,10 @@ fn a_leader_that_ends_hands_over_at_once_and_one_that_is_killed_in_time() {
     leader(&[&third]);
     is_told(&directory, &third, "d");
     never_overlap(directory.path());
+    // Nothing is written beside what belongs to the ensemble: another may have a name that begins alike.
+    let keys = etcd.run(&["get", "--prefix", "--keys-only", ""]);
+    let keys: Vec<_> = keys.lines().filter(|key| !key.is_empty()).collect();
+    assert!(keys.len() > 3 && keys.iter().all(|key| key.starts_with("/kontrol/default/demo/")), "{keys:?}");
 }
 
 #[test]

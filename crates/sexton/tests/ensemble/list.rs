@@ -11,7 +11,7 @@ fn members_come_change_and_go_and_the_callback_hears_of_it() {
     let directory = place();
     let facts = directory.path().join("facts.json");
     std::fs::write(&facts, r#"{"zone": "a"}"#).unwrap_or_default();
-    let script = r#"echo "$PODS" > "$(dirname "$0")/pods"; cmp -s "$PODS_FILE" "$PODS_FILE" && echo "{\"runs\": $(( $(echo "${STATE:-0}" | tr -dc 0-9) + 1 ))}""#;
+    let script = r#"echo "$PODS" > "$(dirname "$0")/pods"; test "$(cat "$PODS_FILE")" = "$PODS" && echo "{\"runs\": $(( $(echo "${STATE:-0}" | tr -dc 0-9) + 1 ))}""#;
     let run = callback(&directory, script);
     let master = Pod::start(&[
         "--role",
@@ -262,6 +262,7 @@ fn words_that_make_no_sense_are_refused() {
         (&["--role", "member", "--app", "x", "--masters", "a/b"], "without a path"),
         (&["--role", "boss", "--app", "x"], "invalid value 'boss'"),
         (&["--role", "master", "--app", "a/b"], "without a slash"),
+        (&["--role", "both", "--app", "x", "--id", "a/b"], "--id 'a/b'"),
         (&["--role", "master", "--app", "x", "--callback", " "], "--callback is empty"),
         (
             &["--role", "member", "--app", "x", "--masters", "a", "--callback", "c"],

@@ -74,7 +74,7 @@ fn callback(directory: &TempDir, script: &str) -> String {
     let path = directory.path().join("callback");
     let calls = directory.path().join("calls").display().to_string();
     let text = format!(
-        "#!/bin/sh\necho \"begin $FENCE $MD5 $CHANGES\" >> {calls}\n{script}\necho \"end $FENCE $MD5\" >> {calls}\n"
+        "#!/bin/sh\nexec 9>>{calls}.lock; flock -n 9 || echo overlap >> {calls}\necho \"begin $FENCE $MD5 $CHANGES\" >> {calls}\n{script}\necho \"end $FENCE $MD5\" >> {calls}\n"
     );
     testkit::executable(&path, &text);
     path.display().to_string()
@@ -87,6 +87,7 @@ fn calls(directory: &Path) -> String {
 /// Runs never overlap: each beginning is followed by its end, or by the beginning of a higher leader.
 fn never_overlap(directory: &Path) {
     let text = calls(directory);
+    assert!(!text.contains("overlap"), "{text}");
     let mut running: Option<u64> = None;
     let mut newest = 0;
     for line in text.lines() {

@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ensemble::member::LONGEST_ID;
+
 use super::locks::RawStore;
 use super::{Resolver, UsageError};
 use crate::ensemble::plan::{
@@ -48,13 +50,16 @@ impl Resolver<'_> {
         };
         let namespace =
             word(raw.namespace, "--namespace", "ENSEMBLE_NAMESPACE")?.unwrap_or_else(|| "default".to_owned());
-        for (option, name) in [("--app", &raw.app), ("--namespace", &namespace)] {
-            if name.is_empty() || name.contains('/') || name.chars().any(char::is_control) {
-                return Err(UsageError(format!("{option} '{name}': expected a name without a slash")));
-            }
-        }
         let id = word(raw.id, "--id", "ENSEMBLE_ID")?
             .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
+        for (option, name) in [("--app", &raw.app), ("--namespace", &namespace), ("--id", &id)] {
+            let is_long = name.len() > LONGEST_ID;
+            if name.is_empty() || is_long || name.contains('/') || name.chars().any(char::is_control) {
+                return Err(UsageError(format!(
+                    "{option} '{name}': expected a name without a slash, of {LONGEST_ID} bytes at most"
+                )));
+            }
+        }
         let ttl = span(raw.member_ttl, "--member-ttl", "ENSEMBLE_MEMBER_TTL", DEFAULT_TTL)?;
         let fail_over = span(raw.fail_over, "--fail-over", "ENSEMBLE_FAIL_OVER", DEFAULT_FAIL_OVER)?;
         for (option, time) in [("--member-ttl", ttl), ("--fail-over", fail_over)] {
