@@ -3,9 +3,11 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -32,26 +34,53 @@ pub struct Told {
     pub changes: Value,
 }
 
-/// A directory with the files of one run. It goes with it.
+/// How the directories of runs begin.
+const DIRECTORIES: &str = "sexton-callback-";
+
+/// A directory with the files of one run. It goes with it, or with [`sweep`] if we were killed: whoever uses one holds a
+/// lock on it.
 #[derive(Debug)]
-pub struct Files(PathBuf);
+pub struct Files {
+    path: PathBuf,
+    _lock: OwnedFd,
+}
 
 impl Drop for Files {
     fn drop(&mut self) {
-        // Left behind it harms nobody.
-        let _ = fs::remove_dir_all(&self.0);
+        // What is left behind is swept by the next.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Locks a directory, if nobody else has.
+fn lock(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(path, flags, Mode::empty())?;
+    rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(directory)
+}
+
+/// Removes what was left by those of us who were killed.
+pub fn sweep() {
+    // What cannot be read or removed is somebody else's.
+    let Ok(all) = fs::read_dir(std::env::temp_dir()) else { return };
+    for path in all.flatten().map(|entry| entry.path()) {
+        let is_one =
+            path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(DIRECTORIES.as_bytes()));
+        if is_one && let Ok(_lock) = lock(&path) {
+            let _ = fs::remove_dir_all(&path);
+        }
     }
 }
 
 /// What is to be started, with the files that it is told of.
 pub fn program(words: &[String], told: &Told) -> io::Result<(Program, Files)> {
-    let directory = made()?;
-    let files = Files(directory.clone());
+    let files = made()?;
     let state = if told.state.is_null() { String::new() } else { told.state.to_string() };
     let changes = told.changes.to_string();
     let mut variables: Vec<(OsString, OsString)> = Vec::new();
     for (name, text) in [("PODS", &told.pods), ("STATE", &state), ("CHANGES", &changes)] {
-        let path = directory.join(name.to_lowercase());
+        let path = files.path.join(name.to_lowercase());
         fs::write(&path, text)?;
         variables.push((format!("{name}_FILE").into(), path.into()));
         if text.len() <= LONGEST_VARIABLE {
@@ -74,15 +103,25 @@ pub fn program(words: &[String], told: &Told) -> io::Result<(Program, Files)> {
 }
 
 /// A directory that only we can look into.
-fn made() -> io::Result<PathBuf> {
+fn made() -> io::Result<Files> {
     use std::os::unix::fs::DirBuilderExt as _;
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(0);
     loop {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("sexton-callback-{}-{number}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("{DIRECTORIES}{}-{number}", std::process::id()));
         match fs::DirBuilder::new().mode(0o700).create(&path) {
-            Ok(()) => return Ok(path),
+            Ok(()) => match lock(&path) {
+                Ok(lock) if path.exists() => return Ok(Files { path, _lock: lock }),
+                // It was swept before it was locked.
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::WouldBlock) => {
+                }
+                Err(error) => {
+                    let _ = fs::remove_dir(&path);
+                    return Err(error);
+                }
+            },
             // Of somebody who had our number before us.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
@@ -174,6 +213,20 @@ mod tests {
         let grows = format!("[{}1e15]", "1e15,".repeat(200_000));
         assert!(grows.len() <= LONGEST);
         assert_eq!(new(grows.as_bytes()), (json!({"a": 1}), true));
+    }
+
+    #[test]
+    fn what_the_killed_have_left_is_swept_and_what_is_used_is_not() {
+        let used = made().unwrap_or_else(|error| panic!("{error}"));
+        let left = std::env::temp_dir().join(format!("{DIRECTORIES}left-{}", std::process::id()));
+        fs::create_dir(&left)
+            .and_then(|()| fs::write(left.join("pods"), "[]"))
+            .unwrap_or_else(|error| panic!("{error}"));
+        sweep();
+        assert!(used.path.exists() && !left.exists());
+        let path = used.path.clone();
+        drop(used);
+        assert!(!path.exists());
     }
 
     #[test]

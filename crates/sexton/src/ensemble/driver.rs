@@ -219,6 +219,9 @@ impl Driver {
             }
             None => (None, None),
         };
+        if self.master.as_ref().is_some_and(|master| master.plan.callback.is_some()) {
+            callback::sweep();
+        }
         self.campaign();
         self.notify.ready("in the ensemble");
         loop {
