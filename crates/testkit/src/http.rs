@@ -48,6 +48,20 @@ pub fn request(stream: impl Read + Write, method: &str, target: &str) -> io::Res
     raw(stream, format!("{method} {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").as_bytes())
 }
 
+/// One request with headers and a body, on a connection of its own.
+pub fn with_body(
+    address: SocketAddr,
+    (method, target): (&str, &str),
+    headers: &[(&str, &str)],
+    body: &str,
+) -> io::Result<Answer> {
+    let mut text = format!("{method} {target} HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n", body.len());
+    for (name, value) in headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    raw(connect(address)?, format!("{text}Connection: close\r\n\r\n{body}").as_bytes())
+}
+
 /// These bytes, and all that comes back.
 pub fn raw(mut stream: impl Read + Write, bytes: &[u8]) -> io::Result<Answer> {
     stream.write_all(bytes)?;

@@ -7,7 +7,6 @@ use engine::{
     AttemptId, Effect, Event, HookKind, JobId, News, PodPhase, ProbeKind, Reach, RunId, Signal, SpawnError,
     SpawnErrorKind, What,
 };
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::{Driver, RESTARTS_KEPT};
@@ -15,7 +14,7 @@ use crate::announce::{self, Ear};
 use crate::control::ControlError;
 use crate::hub::Change;
 use crate::output::Pipes;
-use crate::probe::{self, Asked, Facts, Group};
+use crate::probe::{self, Facts};
 use crate::process::group::{Groups, MARK};
 use crate::process::spawn::{Start, spawn};
 use crate::process::terminal::Terminal;
@@ -146,20 +145,6 @@ impl Driver {
         };
         let (runner, results) = (self.inbox.asked.0.clone(), self.inbox.results.0.clone());
         self.tasks.insert(attempt, probe::begin_hook(attempt, action, runner, results));
-    }
-
-    /// Starts a command of a probe or hook.
-    pub(super) fn start_helper(&mut self, asked: Asked) {
-        let Asked { program, start, started } = asked;
-        match spawn(&program, start) {
-            Ok(pid) => {
-                let (told, ended) = oneshot::channel();
-                self.groups.enter_helper(pid, told);
-                // If nobody waits for it any more, it is killed with this.
-                drop(started.send(Ok(Group { pid, ended })));
-            }
-            Err(error) => drop(started.send(Err(error.message))),
-        }
     }
 
     pub(super) fn tell(&mut self, news: &News) {

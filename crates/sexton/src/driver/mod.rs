@@ -362,7 +362,7 @@ impl Driver {
                     self.result(event);
                 }
                 while let Ok(asked) = self.inbox.asked.1.try_recv() {
-                    self.start_helper(asked);
+                    asked.start(&mut self.groups);
                 }
                 if let Ok(command) = self.inbox.commands.try_recv() {
                     self.command(command);
@@ -375,7 +375,7 @@ impl Driver {
             tokio::select! {
                 biased;
                 signals = self.signals.next() => self.signalled(&signals?),
-                Some(asked) = self.inbox.asked.1.recv() => self.start_helper(asked),
+                Some(asked) = self.inbox.asked.1.recv() => asked.start(&mut self.groups),
                 news = news_of_peers(&mut self.graveyard) => self.seen(news),
                 Some(event) = self.inbox.results.1.recv() => self.result(event),
                 news = self.tenures.news() => match news {

@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post, put};
 use axum::{Extension, Router, body::Bytes};
@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 
 use super::commands::{self, Outcome};
 use crate::http::Near;
+use crate::http::json::{no_browsers, told};
 use crate::probe::Runner;
 
 /// What is counted, and sent to statsd.
@@ -168,18 +169,6 @@ pub fn router(table: Table) -> Router {
         .layer(DefaultBodyLimit::max(LONGEST))
         .layer(from_fn(no_browsers))
         .with_state(table)
-}
-
-/// A page that somebody looks at tells us nothing.
-async fn no_browsers(request: Request, next: Next) -> Response {
-    if request.headers().contains_key(ORIGIN) {
-        return told(StatusCode::FORBIDDEN, &json!({"error": "browsers are not served"}));
-    }
-    next.run(request).await
-}
-
-fn told(code: StatusCode, body: &Value) -> Response {
-    (code, [(CONTENT_TYPE, "application/json")], format!("{body}\n")).into_response()
 }
 
 fn no_master() -> Response {

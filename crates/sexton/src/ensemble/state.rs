@@ -13,7 +13,7 @@ use tokio::time::sleep;
 pub const LONGEST: usize = 1 << 20;
 
 /// The pause before the store is asked again.
-const PAUSE: Duration = Duration::from_millis(500);
+pub const PAUSE: Duration = Duration::from_millis(500);
 
 /// What is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 
 mod control;
 mod health;
+pub mod json;
 mod query;
 mod routes;
 mod server;

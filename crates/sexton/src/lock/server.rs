@@ -11,10 +11,9 @@
 use std::time::Duration;
 
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
-use axum::http::header::{CONTENT_TYPE, ORIGIN};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
 use axum::{Router, body::Bytes};
@@ -26,6 +25,7 @@ use tokio::time::{Instant, timeout};
 use super::client::{Claim, TTL_HEADER, WAIT_HEADER};
 use super::{DEFAULT_TTL, check_ttl};
 use crate::config::duration;
+use crate::http::json::{no_browsers, told};
 
 /// The longest body of a request.
 const LONGEST_BODY: usize = 64 << 10;
@@ -47,18 +47,6 @@ pub fn router(locks: Locks) -> Router {
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .layer(from_fn(no_browsers))
         .with_state(locks)
-}
-
-/// A page that somebody looks at takes no locks.
-async fn no_browsers(request: Request, next: Next) -> Response {
-    if request.headers().contains_key(ORIGIN) {
-        return told(StatusCode::FORBIDDEN, &json!({"error": "browsers are not served"}));
-    }
-    next.run(request).await
-}
-
-fn told(code: StatusCode, body: &Value) -> Response {
-    (code, [(CONTENT_TYPE, "application/json")], format!("{body}\n")).into_response()
 }
 
 fn wrong(why: impl Into<String>) -> Response {

@@ -11,8 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Checked, MOST_READ, Problem, told};
 use crate::output;
 use crate::process::Pid;
+use crate::process::group::Groups;
 use crate::process::signals::kill;
-use crate::process::spawn::{Output, Program, Start};
+use crate::process::spawn::{Output, Program, Start, spawn};
 
 /// A command that somebody wants to have started.
 #[derive(Debug)]
@@ -23,6 +24,22 @@ pub struct Asked {
     pub start: Start,
     /// Where it goes once it is there, or why it could not be started.
     pub started: oneshot::Sender<Result<Group, String>>,
+}
+
+impl Asked {
+    /// Starts it, and enters it in the books of whoever reaps.
+    pub fn start(self, groups: &mut Groups) {
+        let Self { program, start, started } = self;
+        match spawn(&program, start) {
+            Ok(pid) => {
+                let (told, ended) = oneshot::channel();
+                groups.enter_helper(pid, told);
+                // If nobody waits for it any more, it is killed with this.
+                drop(started.send(Ok(Group { pid, ended })));
+            }
+            Err(error) => drop(started.send(Err(error.message))),
+        }
+    }
 }
 
 /// The way to whoever starts processes.

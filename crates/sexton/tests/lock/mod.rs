@@ -72,12 +72,7 @@ impl Locks {
     /// A request with a body and headers.
     fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let address = ([127, 0, 0, 1], self.port).into();
-        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n", body.len());
-        for (name, value) in headers {
-            text.push_str(&format!("{name}: {value}\r\n"));
-        }
-        let text = format!("{text}Connection: close\r\n\r\n{body}");
-        let answer = http::connect(address).and_then(|stream| http::raw(stream, text.as_bytes()));
+        let answer = http::with_body(address, (method, path), headers, body);
         answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 

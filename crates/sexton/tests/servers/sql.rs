@@ -1,5 +1,6 @@
 //! `sql`: MariaDB and PostgreSQL.
 
+use testkit::servers::certificates::Certificate;
 use testkit::servers::mariadb::MariaDb;
 use testkit::servers::postgres::Postgres;
 
@@ -199,8 +200,8 @@ fn something_else_on_the_port_is_a_failure_and_no_more() {
 fn certificates_are_verified_as_it_is_asked_for() {
     let certificates = Certificates::new();
     let (ca, stranger) = (certificates.ca(), certificates.stranger());
-    let my = |certificate| MariaDb::start_with(Some(certificate));
-    let pg = |certificate| Postgres::start_with(Some(certificate));
+    let my = |certificate: Certificate| MariaDb::start_with(Some(&certificate));
+    let pg = |certificate: Certificate| Postgres::start_with(Some(&certificate));
     let (my_good, pg_good) = (my(certificates.good()), pg(certificates.good()));
     let (my_other, pg_old) = (my(certificates.of_another()), pg(certificates.expired()));
     let mysql = |port: u16, more: &str| format!("mysql://app:s3cretPW@127.0.0.1:{port}/shop?{more}");

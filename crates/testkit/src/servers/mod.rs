@@ -64,6 +64,19 @@ fn give(directory: &Path) {
     }
 }
 
+/// A directory with `data` as a fresh installation has it, and with a certificate.
+fn installed(
+    template: &Path,
+    certificate: Option<&certificates::Certificate>,
+) -> (crate::TempDir, Option<certificates::Certificate>) {
+    let directory = crate::private_directory();
+    run(Command::new("cp").arg("-a").arg(template).arg(directory.path().join("data")));
+    run(Command::new("chmod").arg("755").arg(directory.path()));
+    let certificate = certificate.map(|it| own(it, directory.path()));
+    give(directory.path());
+    (directory, certificate)
+}
+
 /// Copies a certificate and its key to where a server has its own: only its owner may read the key.
 fn own(from: &certificates::Certificate, place: &Path) -> certificates::Certificate {
     let (certificate, key) = (place.join("server.pem"), place.join("server.key"));

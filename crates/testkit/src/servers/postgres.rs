@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -37,12 +36,8 @@ impl Postgres {
 
     /// Starts one that can encrypt.
     #[must_use]
-    pub fn start_with(certificate: Option<Certificate>) -> Self {
-        let directory = crate::private_directory();
-        run(Command::new("cp").arg("-a").arg(template()).arg(directory.path().join("data")));
-        run(Command::new("chmod").arg("755").arg(directory.path()));
-        let certificate = certificate.map(|it| super::own(&it, directory.path()));
-        give(directory.path());
+    pub fn start_with(certificate: Option<&Certificate>) -> Self {
+        let (directory, certificate) = super::installed(&template(), certificate);
         let mut it = Self { directory, port: free_ports(1)[0], process: None, certificate };
         it.restart();
         it

@@ -1,0 +1,380 @@
+//! All together: what happens to the list, the leadership ([`leading`]) and the callback ([`runs`]), one after the other.
+
+mod leading;
+mod runs;
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use engine::{RunId, Signal};
+use ensemble::Store;
+use ensemble::callbacks::{Callbacks, Run, Times};
+use ensemble::lock::Locks;
+use ensemble::member::{Keepalive, key_of};
+use ensemble::registry::Registry;
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::callback::{self, Files, Printed};
+use super::plan::{EnsemblePlan, MasterPlan, MemberPlan};
+use super::reporter::{self, Targets};
+use super::routes::{Counters, Shown, Table};
+use super::state::{State, States};
+use crate::hub::{Change, Hub};
+use crate::lock::guard::Guard;
+use crate::lock::holder::Told;
+use crate::notify::Notify;
+use crate::probe::Asked;
+use crate::process::group::Groups;
+use crate::process::reap;
+use crate::process::signals::SignalStream;
+
+/// How many runs of the callback are remembered.
+const REMEMBERED: usize = 20;
+/// The first pause after a callback that has failed.
+const RETRY: Duration = Duration::from_secs(1);
+/// The damper begins anew with each change, up to so many times its length.
+const BOUND: u32 = 6;
+/// How long the last word to the masters and the giving up of leadership may take.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+/// Between looks at what a callback left behind.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// All that a driver is made of.
+pub struct Parts {
+    /// What to do.
+    pub plan: EnsemblePlan,
+    /// Where the list is, where we are a master.
+    pub store: Option<Arc<dyn Store>>,
+    /// What whoever wants a command run has to show.
+    pub token: Option<Arc<str>>,
+    /// What others send us.
+    pub signals: SignalStream,
+    /// Who is above us.
+    pub notify: Notify,
+    /// Who reads.
+    pub hub: Arc<Hub>,
+}
+
+/// Looks after one pod of an ensemble until it is told to end.
+pub struct Driver {
+    plan: EnsemblePlan,
+    signals: SignalStream,
+    notify: Notify,
+    hub: Arc<Hub>,
+    groups: Groups,
+    guard: Guard,
+    guard_ended: Option<oneshot::Receiver<engine::Exit>>,
+    asked: mpsc::UnboundedReceiver<Asked>,
+    down: mpsc::UnboundedReceiver<()>,
+    table: Table,
+    master: Option<Master>,
+    began: Instant,
+    newest_term: u64,
+}
+
+/// What there is of a master.
+struct Master {
+    plan: MasterPlan,
+    registry: Arc<Registry>,
+    locks: Locks,
+    states: States,
+    callbacks: Callbacks,
+    changes: watch::Receiver<u64>,
+    news: (mpsc::UnboundedSender<News>, mpsc::UnboundedReceiver<News>),
+    tenure: (mpsc::UnboundedSender<OfTerm>, mpsc::UnboundedReceiver<OfTerm>),
+    term: Option<Term>,
+    state: State,
+    /// A run for a list that begins when the store has forgotten what was seen before it.
+    begins: Option<(Run, Begin)>,
+    /// The list that the last callback of ours saw, for the next one's changes.
+    last_list: List,
+    running: Option<Running>,
+}
+
+/// A time of leadership, or of wanting it.
+struct Term {
+    run: RunId,
+    resign: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+    fence: Option<u64>,
+    /// It is not ours any more; nothing of the callback may be left before another begins.
+    lost: bool,
+}
+
+/// A callback that was started.
+struct Running {
+    run: Run,
+    term: RunId,
+    digest: Arc<str>,
+    list: List,
+    began: Timestamp,
+    printed: Option<Printed>,
+    _files: Files,
+    until: Instant,
+    exit: Option<engine::Exit>,
+    late: bool,
+}
+
+/// What there is to tell of a time of leadership.
+type OfTerm = (RunId, Told);
+
+/// Names, and what each has told.
+type List = Vec<(String, Arc<str>)>;
+
+/// What a callback is told of the list.
+struct Begin {
+    digest: Arc<str>,
+    list: List,
+    pods: String,
+}
+
+/// What tasks of ours tell.
+enum News {
+    /// What the store has of before our leadership.
+    Loaded(RunId, State),
+    /// The store has forgotten what was seen before this run.
+    Begins(Run, State),
+    /// What has become of a run: whether it ended well, and what is kept then.
+    Ended(Run, Result<State, String>),
+}
+
+impl Driver {
+    /// A driver that has not begun, and what its server answers with.
+    #[must_use]
+    pub fn new(parts: Parts) -> (Self, Table) {
+        reap::adopt_orphans();
+        let Parts { plan, store, token, signals, notify, hub } = parts;
+        let (runner, asked) = mpsc::unbounded_channel();
+        let (down_to, down) = mpsc::unbounded_channel();
+        let counters = Arc::new(Counters::new(plan.statsd));
+        let prefix = plan.prefix();
+        let master = plan.master.clone().zip(store).map(|(master, store)| {
+            let registry = Arc::new(Registry::new(Arc::clone(&store), &prefix, master.ttl));
+            let times = Times { damper: master.damper, bound: master.damper * BOUND, retry: RETRY };
+            Master {
+                changes: registry.changes(),
+                registry,
+                locks: Locks::new(Arc::clone(&store), &prefix).with_traces(&format!("{prefix}last/")),
+                states: States::new(store, &prefix),
+                callbacks: Callbacks::new(times),
+                news: mpsc::unbounded_channel(),
+                tenure: mpsc::unbounded_channel(),
+                term: None,
+                state: State::default(),
+                begins: None,
+                last_list: Vec::new(),
+                running: None,
+                plan: master,
+            }
+        });
+        let table = Table {
+            id: plan.id.clone(),
+            app: plan.app.clone(),
+            registry: master.as_ref().map(|master| Arc::clone(&master.registry)),
+            shown: Arc::new(Mutex::new(Shown { why: "it has not begun".to_owned(), ..Shown::default() })),
+            counters,
+            runner,
+            token,
+            open: plan.unauthenticated_invoke,
+            down: down_to,
+        };
+        let driver = Self {
+            plan,
+            signals,
+            notify,
+            hub,
+            groups: Groups::new(false),
+            guard: Guard::default(),
+            guard_ended: None,
+            asked,
+            down,
+            table: table.clone(),
+            master,
+            began: Instant::now(),
+            newest_term: 0,
+        };
+        (driver, table)
+    }
+
+    /// Begins, and returns when it was told to end and has.
+    pub async fn run(mut self) -> io::Result<i32> {
+        let mut beside = Vec::new();
+        if let Some(master) = &self.master {
+            let (one, other) = (Arc::clone(&master.registry), Arc::clone(&master.registry));
+            beside.push(tokio::spawn(async move { one.follow().await }));
+            beside.push(tokio::spawn(async move { other.register().await }));
+        }
+        let (goodbye, reporting) = match self.plan.member.clone() {
+            Some(member) => {
+                let (goodbye, task) = self.begin_to_report(member);
+                (Some(goodbye), Some(task))
+            }
+            None => (None, None),
+        };
+        if self.master.as_ref().is_some_and(|master| master.plan.callback.is_some()) {
+            callback::sweep();
+        }
+        self.campaign();
+        self.notify.ready("in the ensemble");
+        loop {
+            let due = self.due();
+            tokio::select! {
+                biased;
+                signals = self.signals.next() => {
+                    let signals = signals?;
+                    if signals.contains(&Signal::CHLD) {
+                        self.reap();
+                    }
+                    if signals.iter().any(|signal| matches!(*signal, Signal::TERM | Signal::INT | Signal::QUIT)) {
+                        break;
+                    }
+                }
+                Some(()) = self.down.recv() => break,
+                Some(asked) = self.asked.recv() => asked.start(&mut self.groups),
+                happened = happened(&mut self.master) => self.happened(happened),
+                () = ended(&mut self.guard_ended) => {
+                    self.guard.fell();
+                    self.stand_guard();
+                }
+                () = until(due) => self.woke(),
+            }
+        }
+        self.notify.stopping("told to end");
+        let end = async {
+            if let (Some(goodbye), Some(task)) = (goodbye, reporting) {
+                // It may have ended by itself.
+                let _ = goodbye.send(());
+                let _ = task.await;
+            }
+        };
+        let _ = timeout(LAST_WORDS, end).await;
+        self.give_up().await?;
+        for task in beside {
+            task.abort();
+        }
+        Ok(0)
+    }
+
+    fn begin_to_report(&self, member: MemberPlan) -> (oneshot::Sender<()>, JoinHandle<()>) {
+        let keepalive = Keepalive {
+            app: self.plan.app.clone(),
+            id: self.plan.id.clone(),
+            key: member.ip.parse().map(key_of).unwrap_or_default(),
+            ip: member.ip,
+            nonce: nonce(),
+            payload: Value::Null,
+            role: member.role,
+            down: false,
+        };
+        let own = self.master.as_ref().map(|master| Arc::clone(&master.registry));
+        let targets = Targets { masters: member.masters, own };
+        let (goodbye, said) = oneshot::channel();
+        let counters = Arc::clone(&self.table.counters);
+        let task =
+            tokio::spawn(reporter::report(keepalive, targets, member.payload, member.every, counters, said));
+        (goodbye, task)
+    }
+
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn due(&self) -> Option<Instant> {
+        let master = self.master.as_ref()?;
+        let callback = master.callbacks.deadline().map(|at| self.began + at);
+        let late =
+            master.running.as_ref().filter(|running| running.exit.is_none()).map(|running| running.until);
+        let leftovers = self.groups.any_leftovers().then(|| Instant::now() + LOOK_AGAIN);
+        callback.into_iter().chain(late).chain(leftovers).min()
+    }
+
+    fn happened(&mut self, happened: Happened) {
+        match happened {
+            Happened::Changed => self.changed(),
+            Happened::Tenure(run, told) => self.tenure(run, told),
+            Happened::News(News::Loaded(run, state)) => self.loaded(run, state),
+            Happened::News(News::Begins(run, state)) => self.begins(run, state),
+            Happened::News(News::Ended(run, result)) => self.callback_ended(run, result),
+        }
+    }
+
+    fn changed(&mut self) {
+        let now = self.now();
+        let Some(master) = &mut self.master else { return };
+        self.table.counters.md5_changed();
+        master.callbacks.changed(now);
+        let pods = master.registry.roster().len();
+        self.tell("changed", &format!("the list has changed: {pods} pods"));
+    }
+
+    fn tell(&self, event: &'static str, message: &str) {
+        log::info!("{message}");
+        self.hub.tell(Change {
+            number: 0,
+            at: String::new(),
+            process: self.plan.app.clone(),
+            run: None,
+            pid: None,
+            event,
+            cause: None,
+            message: message.to_owned(),
+        });
+    }
+}
+
+/// What there is to be dealt with.
+enum Happened {
+    Changed,
+    Tenure(RunId, Told),
+    News(News),
+}
+
+async fn happened(master: &mut Option<Master>) -> Happened {
+    let Some(master) = master else { return std::future::pending().await };
+    tokio::select! {
+        Some((run, told)) = master.tenure.1.recv() => Happened::Tenure(run, told),
+        Some(news) = master.news.1.recv() => Happened::News(news),
+        Ok(()) = master.changes.changed() => Happened::Changed,
+        else => std::future::pending().await,
+    }
+}
+
+async fn ended(guard: &mut Option<oneshot::Receiver<engine::Exit>>) {
+    match guard {
+        Some(ended) => drop(ended.await),
+        None => return std::future::pending().await,
+    }
+    *guard = None;
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Eight bytes of chance in hexadecimal.
+fn nonce() -> String {
+    use std::hash::{BuildHasher as _, RandomState};
+    format!("{:016x}", RandomState::new().hash_one(std::process::id()))
+}
+
+/// What is shown before anything has happened.
+#[must_use]
+pub fn first_view() -> crate::view::View {
+    let health = crate::view::Health::watched(true, true, "in the ensemble");
+    crate::view::View {
+        generation: 0,
+        mode: "ensemble",
+        processes: Vec::new(),
+        health,
+        ending: None,
+        over: false,
+    }
+}
