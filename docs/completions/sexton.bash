@@ -109,6 +109,9 @@ _sexton() {
             sexton__subcmd__ensemble,digest)
                 cmd="sexton__subcmd__ensemble__subcmd__digest"
                 ;;
+            sexton__subcmd__ensemble,events)
+                cmd="sexton__subcmd__ensemble__subcmd__events"
+                ;;
             sexton__subcmd__ensemble,invoke)
                 cmd="sexton__subcmd__ensemble__subcmd__invoke"
                 ;;
@@ -120,6 +123,9 @@ _sexton() {
                 ;;
             sexton__subcmd__ensemble,state)
                 cmd="sexton__subcmd__ensemble__subcmd__state"
+                ;;
+            sexton__subcmd__ensemble,status)
+                cmd="sexton__subcmd__ensemble__subcmd__status"
                 ;;
             sexton__subcmd__lock,guard)
                 cmd="sexton__subcmd__lock__subcmd__guard"
@@ -370,7 +376,7 @@ _sexton() {
             return 0
             ;;
         sexton__subcmd__ensemble)
-            opts="-i -v -p -h --role --app --namespace --id --ip --label-role --masters --payload --member-ttl --fail-over --damper --callback --shell-callback --callback-deadline --token-file --allow-unauthenticated-invoke --statsd --store --etcd --etcd-ca --etcd-cert --etcd-key --etcd-user --etcd-password-file --interface --verbose --log-format --port --help pods leader digest state callbacks invoke"
+            opts="-i -v -p -h --role --app --namespace --id --ip --label-role --masters --payload --member-ttl --fail-over --damper --callback --shell-callback --callback-deadline --token-file --allow-unauthenticated-invoke --authenticated-keepalives --tls-cert --tls-key --tls-ca --statsd --store --etcd --etcd-ca --etcd-cert --etcd-key --etcd-user --etcd-password-file --interface --verbose --log-format --port --help status events pods leader digest state callbacks invoke"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -436,6 +442,18 @@ _sexton() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --tls-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --statsd)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -496,13 +514,25 @@ _sexton() {
             return 0
             ;;
         sexton__subcmd__ensemble__subcmd__callbacks)
-            opts="-h --pod --help"
+            opts="-h --pod --tls-ca --tls-cert --tls-key --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --pod)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -514,13 +544,55 @@ _sexton() {
             return 0
             ;;
         sexton__subcmd__ensemble__subcmd__digest)
-            opts="-h --pod --help"
+            opts="-h --pod --tls-ca --tls-cert --tls-key --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --pod)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sexton__subcmd__ensemble__subcmd__events)
+            opts="-f -h --follow --pod --tls-ca --tls-cert --tls-key --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --pod)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -532,7 +604,7 @@ _sexton() {
             return 0
             ;;
         sexton__subcmd__ensemble__subcmd__invoke)
-            opts="-h --token-file --pod --help"
+            opts="-h --token-file --pod --tls-ca --tls-cert --tls-key --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -546,6 +618,18 @@ _sexton() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --tls-ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -554,13 +638,25 @@ _sexton() {
             return 0
             ;;
         sexton__subcmd__ensemble__subcmd__leader)
-            opts="-h --pod --help"
+            opts="-h --pod --tls-ca --tls-cert --tls-key --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --pod)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -572,13 +668,25 @@ _sexton() {
             return 0
             ;;
         sexton__subcmd__ensemble__subcmd__pods)
-            opts="-h --pod --help"
+            opts="-h --pod --tls-ca --tls-cert --tls-key --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --pod)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -590,13 +698,55 @@ _sexton() {
             return 0
             ;;
         sexton__subcmd__ensemble__subcmd__state)
-            opts="-h --pod --help"
+            opts="-h --pod --tls-ca --tls-cert --tls-key --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --pod)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sexton__subcmd__ensemble__subcmd__status)
+            opts="-h --pod --tls-ca --tls-cert --tls-key --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --pod)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -38,6 +38,7 @@ pub mod sink;
 pub mod store;
 pub mod tell;
 pub mod termination;
+pub mod tls;
 pub mod view;
 pub mod watch;
 pub mod words;

@@ -25,8 +25,11 @@ use crate::config::{Answers, ControlPath, Mode, Own, Settings, Up, Watch};
 use crate::control;
 use crate::driver::{self, Driver, Many, Parts, Process};
 use crate::ensemble;
+use crate::ensemble::peers::Dialer;
+use crate::ensemble::proof::Proof;
+use crate::ensemble::rpc::Rpc;
 use crate::graveyard::{Graveyard, GraveyardError};
-use crate::http::{Server, control_router, router};
+use crate::http::{Beside, Server, control_router, router};
 use crate::hub::Hub;
 use crate::journal::Journal;
 use crate::listen::{self, Bound, ControlSocket, ListenError};
@@ -39,6 +42,7 @@ use crate::process::signals::{SignalStream, Signals};
 use crate::process::terminal::Terminal;
 use crate::store;
 use crate::termination;
+use crate::tls;
 use crate::view::{Constants, Health, View};
 use crate::watch::Watcher;
 
@@ -65,6 +69,9 @@ pub enum LifeError {
     /// There is no store.
     #[error(transparent)]
     Store(#[from] store::StoreFailed),
+    /// Certificates cannot be used.
+    #[error("cannot speak TLS: {0}")]
+    Tls(String),
     /// There is no process list.
     #[error("cannot look at the process list: {0}")]
     ProcessList(#[source] io::Error),
@@ -83,7 +90,7 @@ impl LifeError {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) => 78,
+            Self::Config(_) | Self::Tls(_) => 78,
             Self::Listen(_) | Self::Store(_) => 69,
             Self::Journal { .. } | Self::Graveyard(_) => 73,
             Self::ProcessList(_) | Self::System { .. } => 71,
@@ -439,17 +446,31 @@ async fn gather(
     let store = plan.master.as_ref().map(|master| store::open(&master.store)).transpose()?;
     let token = plan.token.as_deref().map(store::secret).transpose()?;
     let hub = Arc::new(Hub::new(ensemble::driver::first_view()));
+    let token: Option<Arc<str>> = token.map(Into::into);
+    let acceptor = plan.tls.own.is_some().then(|| tls::Acceptor::new(plan.tls.clone()));
+    let acceptor = acceptor.transpose().map_err(LifeError::Tls)?.map(Arc::new);
+    let proof = Proof {
+        token: token.clone(),
+        certificates: acceptor.is_some() && plan.tls.ca.is_some(),
+        open: plan.unauthenticated_invoke,
+        keepalives: plan.authenticated_keepalives,
+    };
+    let shows = token.filter(|_| plan.authenticated_keepalives);
+    let dialer = Dialer::new(plan.peers(), plan.tls.clone(), shows).map_err(LifeError::Tls)?;
     let parts = ensemble::driver::Parts {
         plan,
         store: store.map(|(store, _)| store),
-        token: token.map(Into::into),
+        proof,
+        dialer,
         signals,
         notify: Notify::from_environment(),
         hub: Arc::clone(&hub),
     };
     let (driver, table) = ensemble::Driver::new(parts);
+    let rpc = Rpc { table: table.clone(), hub: Arc::clone(&hub) };
+    let beside = Beside { tls: acceptor, other: Some(Arc::new(rpc)) };
     let routes = ensemble::routes::router(table).merge(router(Arc::clone(&hub), answers, Clock::begin()));
-    let server = serve(bound, &hub, routes)?;
+    let server = serve_beside(bound, &hub, routes, beside)?;
     let code = driver.run().await.map_err(system("signals"))?;
     if let Some(server) = server {
         server.finish().await;
@@ -500,6 +521,15 @@ impl Apart {
 }
 
 fn serve(bound: Vec<Bound>, hub: &Arc<Hub>, router: Router) -> Result<Option<Server>, LifeError> {
+    serve_beside(bound, hub, router, Beside::default())
+}
+
+fn serve_beside(
+    bound: Vec<Bound>,
+    hub: &Arc<Hub>,
+    router: Router,
+    beside: Beside,
+) -> Result<Option<Server>, LifeError> {
     if bound.is_empty() {
         return Ok(None);
     }
@@ -510,6 +540,6 @@ fn serve(bound: Vec<Bound>, hub: &Arc<Hub>, router: Router) -> Result<Option<Ser
             log::info!(address:% = address; "listening");
         }
     }
-    let server = Server::start(bound, router, Arc::clone(hub));
+    let server = Server::start(bound, router, Arc::clone(hub), beside);
     server.map(Some).map_err(system("the listening socket"))
 }

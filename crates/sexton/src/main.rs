@@ -68,7 +68,7 @@ fn main() -> ExitCode {
             Err(error) => refused(&words::describe(&error), SYSTEM),
         },
         Invocation::AskPod(asked) => match cli::ensemble::ask(asked) {
-            Ok(told) => printed(&told),
+            Ok(()) => ExitCode::SUCCESS,
             Err(error) => refused(&error, UNAVAILABLE),
         },
         Invocation::Locks { server, json } => match cli::locks::list(&server, json) {

@@ -292,6 +292,12 @@ pub(crate) fn skipped(why: &str) {
     eprintln!("SKIPPED: {why}");
 }
 
+/// The python that `./test` has installed packages for.
+pub(crate) fn python_of_tools() -> Option<PathBuf> {
+    let python = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/test-tools/venv/bin/python");
+    python.exists().then_some(python)
+}
+
 pub(crate) fn is_root() -> bool {
     // SAFETY: no memory is involved.
     unsafe { libc::geteuid() == 0 }

@@ -230,6 +230,17 @@ pub struct StoreOptions {
 /// What to ask a running pod of an ensemble.
 #[derive(Debug, Subcommand)]
 pub enum EnsembleAsk {
+    /// What a master knows, for people: whether it leads, the digest, the last callback, the members
+    Status(EnsembleClient),
+    /// What has happened lately, as lines of JSON
+    Events {
+        /// And what happens
+        #[arg(short, long)]
+        follow: bool,
+        /// Of whom
+        #[command(flatten)]
+        client: EnsembleClient,
+    },
     /// The members that are up, in their order
     Pods(EnsembleClient),
     /// Whether the master that is asked leads, and with which number
@@ -256,9 +267,18 @@ pub enum EnsembleAsk {
 /// Whom to ask.
 #[derive(Debug, Clone, Args)]
 pub struct EnsembleClient {
-    /// The pod: host or host:port
+    /// The pod: host or host:port, with http:// (the default), https://, zerorpc:// or zerorpcs:// before it
     #[arg(long, value_name = "POD", default_value = "localhost")]
     pub(super) pod: String,
+    /// The certificates (PEM) of which one must have signed the pod's [default: the system's]
+    #[arg(long, value_name = "FILE")]
+    pub(super) tls_ca: Option<PathBuf>,
+    /// Our certificate (PEM), for a pod that wants one
+    #[arg(long, value_name = "FILE")]
+    pub(super) tls_cert: Option<PathBuf>,
+    /// Its key (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub(super) tls_key: Option<PathBuf>,
 }
 
 /// Options of `ensemble`.
@@ -282,7 +302,7 @@ pub struct EnsembleOptions {
     /// What this pod is for, as callbacks see it [default: member]
     #[arg(long, value_name = "NAME")]
     pub(super) label_role: Option<String>,
-    /// Whom a member reports to: host or host:port, several with commas
+    /// Whom a member reports to: host or host:port, several with commas; with https://, zerorpc:// or zerorpcs:// before it, by that
     #[arg(long, value_name = "MASTERS")]
     pub(super) masters: Option<String>,
     /// A file of JSON that a member tells; a change of it is told at once
@@ -306,12 +326,24 @@ pub struct EnsembleOptions {
     /// How long it may take before it is killed [default: 5m]
     #[arg(long, value_name = "DURATION")]
     pub(super) callback_deadline: Option<String>,
-    /// The file with the token that whoever wants a command run has to show; without it there are no commands
+    /// The file with the token that whoever wants a command run has to show; without it and --tls-ca there are no commands
     #[arg(long, value_name = "FILE")]
     pub(super) token_file: Option<String>,
     /// Whoever reaches the port may have us run commands
     #[arg(long)]
     pub(super) allow_unauthenticated_invoke: bool,
+    /// Whoever reports has to show the token or a certificate too, and what we report shows ours
+    #[arg(long)]
+    pub(super) authenticated_keepalives: bool,
+    /// Our certificate (PEM): with it, all that comes to the port must be encrypted
+    #[arg(long, value_name = "FILE")]
+    pub(super) tls_cert: Option<String>,
+    /// Its key (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub(super) tls_key: Option<String>,
+    /// The certificates (PEM) of which one must have signed the masters'; whoever shows one that they have signed may have us run commands [default: the system's, and nobody]
+    #[arg(long, value_name = "FILE")]
+    pub(super) tls_ca: Option<String>,
     /// Where counters are sent, or none [default: 127.0.0.1:8125]
     #[arg(long, value_name = "ADDRESS")]
     pub(super) statsd: Option<String>,

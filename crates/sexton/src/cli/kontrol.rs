@@ -79,6 +79,11 @@ pub fn parse(environment: &dyn Environment) -> Result<(RawOptions, RawMode, bool
         callback: callback.filter(|_| role != "member"),
         shell_callback: shell_callback.filter(|_| role != "member"),
         token_file: variable("SEXTON_ENSEMBLE_TOKEN_FILE"),
+        tls_cert: variable("SEXTON_ENSEMBLE_TLS_CERT"),
+        tls_key: variable("SEXTON_ENSEMBLE_TLS_KEY"),
+        tls_ca: variable("SEXTON_ENSEMBLE_TLS_CA"),
+        authenticated_keepalives: variable("SEXTON_ENSEMBLE_AUTHENTICATED_KEEPALIVES")
+            .is_some_and(|word| word.eq_ignore_ascii_case("true")),
         store: RawStore {
             etcd,
             etcd_ca: variable("SEXTON_LOCK_ETCD_CA"),

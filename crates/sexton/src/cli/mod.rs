@@ -330,6 +330,10 @@ impl args::EnsembleOptions {
             callback_deadline: self.callback_deadline,
             token_file: self.token_file,
             allow_unauthenticated_invoke: self.allow_unauthenticated_invoke,
+            authenticated_keepalives: self.authenticated_keepalives,
+            tls_cert: self.tls_cert,
+            tls_key: self.tls_key,
+            tls_ca: self.tls_ca,
             statsd: self.statsd,
             store: self.store.raw(),
         }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use engine::{ExitRule, Frame, JobPlan, Pause, Plan, Probes, Restart, RestartLimit, Signal, Span};
 use thiserror::Error;
 
-pub use ensemble::RawEnsemble;
+pub use ensemble::{RawEnsemble, tls_files};
 use in_pod::InPod;
 pub use in_pod::RawPod;
 pub use locks::{RawLock, RawStore};

@@ -8,6 +8,9 @@
 //!                                                    hub, table ──► routes
 //! ```
 //!
+//! * [`peers`]: how other pods are spoken to
+//! * [`proof`]: who may have us run commands
+//! * [`rpc`]: the same by ZeroRPC
 //! * [`plan`]: what an ensemble is asked to do
 //! * [`reporter`]: a member's signs of life
 //! * [`leadership`]: one master leads
@@ -22,10 +25,13 @@ pub mod callback;
 pub mod commands;
 pub mod driver;
 pub mod leadership;
+pub mod peers;
 pub mod plan;
+pub mod proof;
 mod reading;
 pub mod reporter;
 pub mod routes;
+pub mod rpc;
 pub mod state;
 
 pub use driver::Driver;

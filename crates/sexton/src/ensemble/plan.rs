@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::peers::Peer;
 use crate::config::StorePlan;
-use crate::lock::client::Server;
+use crate::tls;
 
 /// The port of an ensemble.
 pub const DEFAULT_PORT: u16 = 8000;
@@ -37,6 +38,10 @@ pub struct EnsemblePlan {
     pub token: Option<PathBuf>,
     /// Nobody needs one.
     pub unauthenticated_invoke: bool,
+    /// Keepalives need it too, and ours show it.
+    pub authenticated_keepalives: bool,
+    /// Our certificate, without which nothing is encrypted, and who may have signed those of others.
+    pub tls: tls::Files,
     /// Where counters are sent.
     pub statsd: Option<SocketAddr>,
 }
@@ -49,7 +54,7 @@ pub struct MemberPlan {
     /// What it is for.
     pub role: String,
     /// To whom it reports; nobody but ourselves, if we are a master too.
-    pub masters: Vec<Server>,
+    pub masters: Vec<Peer>,
     /// A file of JSON that goes into its keepalives.
     pub payload: Option<PathBuf>,
     /// How often it reports.
@@ -74,6 +79,11 @@ pub struct MasterPlan {
 }
 
 impl EnsemblePlan {
+    /// Others that this pod speaks to.
+    pub fn peers(&self) -> &[Peer] {
+        self.member.as_ref().map_or(&[], |member| &member.masters)
+    }
+
     /// Below which everything is in the store.
     #[must_use]
     pub fn prefix(&self) -> String {

@@ -8,15 +8,15 @@ use std::time::Duration;
 use ensemble::member::{Keepalive, LONGEST};
 use ensemble::registry::Registry;
 use futures_util::future::join_all;
-use hyper::{Method, StatusCode};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use serde_json::Value;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::peers::{Dialer, Peer};
 use super::routes::Counters;
-use crate::lock::client::{Server, within};
+use crate::lock::client::within;
 
 /// How long a master may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -31,7 +31,9 @@ const LAST_WORD: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Targets {
     /// Others.
-    pub masters: Vec<Server>,
+    pub masters: Vec<Peer>,
+    /// How they are spoken to.
+    pub dialer: Dialer,
     /// Ourselves.
     pub own: Option<Arc<Registry>>,
 }
@@ -51,8 +53,9 @@ pub async fn report(
         keepalive.payload = read(path, &keepalive.payload);
     }
     let (says, heard) = watch::channel(keepalive);
-    let Targets { masters, own } = targets;
-    let each = masters.into_iter().map(Target::Other).chain(own.map(Target::Own));
+    let Targets { masters, dialer, own } = targets;
+    let each =
+        masters.into_iter().map(|master| Target::Other(master, dialer.clone())).chain(own.map(Target::Own));
     let told = each.map(|target| tell(target, heard.clone(), every, Arc::clone(&counters)));
     tokio::join!(join_all(told), follow(file, says, every, goodbye));
 }
@@ -89,7 +92,7 @@ async fn follow(
 
 /// One of those who are told.
 enum Target {
-    Other(Server),
+    Other(Peer, Dialer),
     Own(Arc<Registry>),
 }
 
@@ -127,20 +130,10 @@ async fn tell(
 /// Says it to one. False: that has not heard it.
 async fn say(keepalive: &Keepalive, target: &Target, limit: Duration) -> bool {
     match target {
-        Target::Other(master) => {
+        Target::Other(master, dialer) => {
             let body = serde_json::to_vec(keepalive).unwrap_or_default();
-            match within(limit, master.exchange(Method::PUT, "/ping", &[], body)).await {
-                Ok((StatusCode::OK, _)) => true,
-                Ok((code, answer)) => {
-                    let why = String::from_utf8_lossy(&answer);
-                    log::warn!(master:% = master; "HTTP {}: {}", code.as_u16(), crate::words::one_line(why.trim()));
-                    false
-                }
-                Err(why) => {
-                    log::warn!("no master heard us: {why}");
-                    false
-                }
-            }
+            let said = within(limit, dialer.ping(master, body)).await;
+            said.inspect_err(|why| log::warn!(master:% = master; "no master heard us: {why}")).is_ok()
         }
         Target::Own(registry) => match timeout(limit, registry.report(keepalive)).await {
             Ok(Ok(())) => true,

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse as _, Response};
@@ -19,7 +19,8 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::commands::{self, Outcome};
-use crate::http::Near;
+use super::proof::{self, Proof, Refusal};
+use crate::http::Caller;
 use crate::http::json::{no_browsers, told};
 use crate::probe::Runner;
 
@@ -138,10 +139,8 @@ pub struct Table {
     pub counters: Arc<Counters>,
     /// The way to whoever starts processes.
     pub runner: Runner,
-    /// What whoever wants a command run has to show; None: nobody may, unless nothing has to be shown.
-    pub token: Option<Arc<str>>,
-    /// Nothing has to be shown.
-    pub open: bool,
+    /// What has to be shown for what.
+    pub proof: Arc<Proof>,
     /// Where a wish to end goes.
     pub down: mpsc::UnboundedSender<()>,
 }
@@ -151,6 +150,33 @@ impl Table {
     pub fn shown(&self) -> MutexGuard<'_, Shown> {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Takes a keepalive of whoever shows this.
+    pub(super) async fn take(&self, text: &[u8], shown: &proof::Shown) -> Result<(), Refused> {
+        let taken = self.taken(text, shown).await;
+        if taken.is_ok() { &self.counters.keepalives_received } else { &self.counters.keepalives_refused }
+            .inc();
+        taken
+    }
+
+    async fn taken(&self, text: &[u8], shown: &proof::Shown) -> Result<(), Refused> {
+        let Some(registry) = &self.registry else { return Err(Refused::Wrong(NO_MASTER.to_owned())) };
+        self.proof.may_report(shown).map_err(|refusal| Refused::Unproven(refusal.why()))?;
+        let keepalive =
+            Keepalive::read(text, &self.app).map_err(|error| Refused::Wrong(error.to_string()))?;
+        registry.report(&keepalive).await.map_err(|error| Refused::Store(error.to_string()))
+    }
+}
+
+/// Why a keepalive is not taken.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// Whoever sends it has shown nothing that is enough.
+    Unproven(&'static str),
+    /// It is none.
+    Wrong(String),
+    /// The store does not take it; it is to be sent again.
+    Store(String),
 }
 
 /// What is answered over TCP.
@@ -171,33 +197,33 @@ pub fn router(table: Table) -> Router {
         .with_state(table)
 }
 
+const NO_MASTER: &str = "this pod is no master: it keeps no list";
+
 fn no_master() -> Response {
-    told(StatusCode::NOT_FOUND, &json!({"error": "this pod is no master: it keeps no list"}))
+    told(StatusCode::NOT_FOUND, &json!({"error": NO_MASTER}))
 }
 
-async fn ping(State(table): State<Table>, body: Result<Bytes, BytesRejection>) -> Response {
-    let Some(registry) = &table.registry else { return no_master() };
-    let refused = |why: String| {
-        table.counters.keepalives_refused.inc();
-        told(StatusCode::BAD_REQUEST, &json!({"error": why}))
-    };
-    let body = match body {
-        Ok(body) => body,
-        Err(error) => return refused(error.body_text()),
-    };
-    let keepalive = match Keepalive::read(&body, &table.app) {
-        Ok(keepalive) => keepalive,
-        Err(error) => return refused(error.to_string()),
-    };
-    match registry.report(&keepalive).await {
-        Ok(()) => {
-            table.counters.keepalives_received.inc();
-            told(StatusCode::OK, &json!("OK"))
-        }
+async fn ping(
+    State(table): State<Table>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    if table.registry.is_none() {
+        return no_master();
+    }
+    let taken = match body {
+        Ok(body) => table.take(&body, &proof::Shown::with(&headers, caller)).await,
         Err(error) => {
             table.counters.keepalives_refused.inc();
-            told(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": error.to_string()}))
+            Err(Refused::Wrong(error.body_text()))
         }
+    };
+    match taken {
+        Ok(()) => told(StatusCode::OK, &json!("OK")),
+        Err(Refused::Unproven(why)) => told(StatusCode::UNAUTHORIZED, &json!({"error": why})),
+        Err(Refused::Wrong(why)) => told(StatusCode::BAD_REQUEST, &json!({"error": why})),
+        Err(Refused::Store(why)) => told(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": why})),
     }
 }
 
@@ -242,37 +268,26 @@ async fn metrics(State(table): State<Table>) -> Response {
     table.counters.text().into_response()
 }
 
-/// Whoever wants a command run shows the token. Compared in a time that does not tell where it differs.
-fn may_invoke(table: &Table, headers: &HeaderMap) -> Result<(), (StatusCode, &'static str)> {
-    if table.open {
-        return Ok(());
-    }
-    let Some(token) = &table.token else {
-        let why = "commands are off: give this pod a --token-file (or --allow-unauthenticated-invoke)";
-        return Err((StatusCode::FORBIDDEN, why));
-    };
-    let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    let same = given.is_some_and(|given| {
-        given.len() == token.len()
-            && given.bytes().zip(token.bytes()).fold(0, |all, (a, b)| all | (a ^ b)) == 0
-    });
-    if same { Ok(()) } else { Err((StatusCode::UNAUTHORIZED, "the token is missing or wrong")) }
-}
-
 async fn outcome(
     table: &Table,
-    headers: &HeaderMap,
+    shown: &proof::Shown,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Outcome, (StatusCode, String)> {
-    may_invoke(table, headers).map_err(|(code, why)| (code, why.to_owned()))?;
+    table.proof.may_invoke(shown).map_err(|refusal| {
+        let code = match refusal {
+            Refusal::Off => StatusCode::FORBIDDEN,
+            Refusal::Unproven => StatusCode::UNAUTHORIZED,
+        };
+        (code, refusal.why().to_owned())
+    })?;
     let wrong = |why: String| (StatusCode::BAD_REQUEST, why);
     let body = body.map_err(|error| wrong(error.body_text()))?;
     commands::run(&body, &table.runner).await.map_err(wrong)
 }
 
 /// Only from this machine.
-async fn down(State(table): State<Table>, near: Option<Extension<Near>>) -> Response {
-    if near.is_none() {
+async fn down(State(table): State<Table>, Extension(caller): Extension<Caller>) -> Response {
+    if !caller.near {
         return told(StatusCode::FORBIDDEN, &json!({"error": "only from this machine"}));
     }
     // It is ending already: so be it.
@@ -282,10 +297,11 @@ async fn down(State(table): State<Table>, near: Option<Extension<Near>>) -> Resp
 
 async fn script(
     State(table): State<Table>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    match outcome(&table, &headers, body).await {
+    match outcome(&table, &proof::Shown::with(&headers, caller), body).await {
         Ok(outcome) => outcome.stdout.into_response(),
         Err((code, why)) => told(code, &json!({"error": why})),
     }
@@ -293,10 +309,11 @@ async fn script(
 
 async fn invoke(
     State(table): State<Table>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    match outcome(&table, &headers, body).await {
+    match outcome(&table, &proof::Shown::with(&headers, caller), body).await {
         Ok(outcome) => told(StatusCode::OK, &outcome.json()),
         Err((code, why)) => told(code, &json!({"error": why})),
     }

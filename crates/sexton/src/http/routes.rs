@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
@@ -34,6 +34,7 @@ use crate::view::View;
 
 pub(super) const JSON: &str = "application/json";
 pub(super) const JSON_LINES: &str = "application/x-ndjson";
+const EVENT_STREAM: &str = "text/event-stream";
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 
 /// How long the answer to how much the processes use is good enough for others who ask: a look at all processes
@@ -222,20 +223,28 @@ fn last_heart_beat_of(shared: &Shared, name: &str, code: StatusCode) -> Response
 
 // === events ===
 
-async fn events(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
+async fn events(State(shared): State<Shared>, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     let query = Query(query.as_deref());
     let only = query.all("process");
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let streams = accept.is_some_and(|accept| accept.contains(EVENT_STREAM));
+    let (form, kind): (fn(&Change) -> Vec<u8>, _) =
+        if streams { (event_of_stream, EVENT_STREAM) } else { (json_line, JSON_LINES) };
+    // A client that was cut off goes on behind what it saw last.
+    let seen = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let (recent, following) = shared.hub.changes();
-    let recent: Vec<u8> =
-        recent.iter().filter(|it| is_about(it, &only)).flat_map(|change| json_line(change)).collect();
-    if !query.has("follow") {
+    // What is newer than all there is was seen of another life of ours.
+    let seen = seen.filter(|seen| recent.last().is_some_and(|last| last.number >= *seen));
+    let wanted = |it: &&Arc<Change>| is_about(it, &only) && seen.is_none_or(|seen| it.number > seen);
+    let recent: Vec<u8> = recent.iter().filter(wanted).flat_map(|change| form(change)).collect();
+    if !query.has("follow") && !streams {
         return answer(StatusCode::OK, JSON_LINES, recent.into());
     }
-    let follower = Follower { recent: recent.into(), following, views: shared.hub.views(), only };
+    let follower = Follower { recent: recent.into(), following, views: shared.hub.views(), only, form };
     let frames = stream::unfold(follower, |follower| async {
         follower.next().await.map(|(line, follower)| (Ok::<_, Infallible>(Frame::data(line)), follower))
     });
-    with_type(StatusCode::OK, JSON_LINES, Body::new(StreamBody::new(frames)))
+    with_type(StatusCode::OK, kind, Body::new(StreamBody::new(frames)))
 }
 
 fn is_about(change: &Change, only: &[String]) -> bool {
@@ -248,6 +257,8 @@ struct Follower {
     following: broadcast::Receiver<Arc<Change>>,
     views: watch::Receiver<Arc<View>>,
     only: Vec<String>,
+    /// How each is written.
+    form: fn(&Change) -> Vec<u8>,
 }
 
 impl Follower {
@@ -265,7 +276,7 @@ impl Follower {
             };
             match told {
                 Ok(change) if is_about(&change, &self.only) => {
-                    return Some((json_line(&change).into(), self));
+                    return Some(((self.form)(&change).into(), self));
                 }
                 Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
                 Err(broadcast::error::RecvError::Closed) => return None,
@@ -278,6 +289,12 @@ fn json_line(change: &Change) -> Vec<u8> {
     let mut line = serde_json::to_vec(change).unwrap_or_default();
     line.push(b'\n');
     line
+}
+
+/// As the HTML standard has it (server-sent events).
+fn event_of_stream(change: &Change) -> Vec<u8> {
+    let data = serde_json::to_string(change).unwrap_or_default();
+    format!("id: {}\nevent: {}\ndata: {data}\n\n", change.number, change.event).into_bytes()
 }
 
 pub(super) async fn no_such_path() -> Response {

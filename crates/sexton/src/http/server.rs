@@ -4,10 +4,12 @@
 //! others: a request must be sent within [`HEAD_WITHIN`], a head may be of [`LARGEST_HEAD`] at most, and when
 //! there are more connections than the limit, the one that has been quiet longest is cut. A connection that
 //! has not said anything yet holds no buffer.
+//!
+//! On TCP there may be TLS, and beside HTTP another protocol that is told by its first byte ([`Beside`]).
 
 use std::collections::BTreeMap;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +21,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::process::{Resource, getrlimit};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -27,6 +29,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::hub::Hub;
 use crate::listen::Bound;
+use crate::tls::{Acceptor, Stream};
 
 /// How long a client may take to send the head of a request, and may be quiet between two.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
@@ -39,16 +42,47 @@ const LAST_ANSWERS: Duration = Duration::from_millis(200);
 /// How long to wait when the system cannot give us another connection.
 const AFTER_REFUSAL: Duration = Duration::from_millis(100);
 
+/// How much of a connection is looked at to tell its protocol.
+const FIRST: usize = 64;
+
+/// What a server takes beside plain HTTP.
+#[derive(Clone, Default)]
+pub struct Beside {
+    /// Connections by TCP are encrypted.
+    pub tls: Option<Arc<Acceptor>>,
+    /// Another protocol.
+    pub other: Option<Arc<dyn Other>>,
+}
+
+/// Another protocol on the same port.
+pub trait Other: Send + Sync {
+    /// What each of its connections begins with.
+    fn first_byte(&self) -> u8;
+    /// Serves a connection, until it is closed or this is dropped.
+    fn serve(&self, stream: Box<dyn Stream>, caller: Caller, place: Place) -> Serving;
+}
+
+/// A connection that is served.
+pub type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Who is at the other end; among the extensions of every request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// He calls from this machine.
+    pub near: bool,
+    /// He has shown a certificate that the CA knows.
+    pub certified: bool,
+}
+
 /// A running server.
-#[derive(Debug)]
 pub struct Server {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
 struct Shared {
     router: Router,
     hub: Arc<Hub>,
+    beside: Beside,
     limit: usize,
     open: Mutex<Open>,
     closing: watch::Sender<bool>,
@@ -70,10 +104,11 @@ struct Connection {
 
 impl Server {
     /// Answers on these sockets from now on.
-    pub fn start(listeners: Vec<Bound>, router: Router, hub: Arc<Hub>) -> io::Result<Self> {
+    pub fn start(listeners: Vec<Bound>, router: Router, hub: Arc<Hub>, beside: Beside) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             router,
             hub,
+            beside,
             limit: connection_limit(),
             open: Mutex::default(),
             closing: watch::Sender::new(false),
@@ -120,15 +155,15 @@ trait Accepts {
 }
 
 /// A connection of which we can tell that something has come.
-trait Readable: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+trait Readable: Stream + 'static {
     fn spoken_to(&self) -> impl Future<Output = io::Result<()>> + Send;
     /// Does it come from this machine?
     fn is_near(&self) -> bool;
+    /// Does it come over a network, where it is encrypted if anything is?
+    fn is_remote(&self) -> bool {
+        false
+    }
 }
-
-/// A request that comes from this machine has this among its extensions.
-#[derive(Debug, Clone, Copy)]
-pub struct Near;
 
 impl Accepts for TcpListener {
     type Stream = TcpStream;
@@ -170,6 +205,10 @@ impl Readable for TcpStream {
 
     fn is_near(&self) -> bool {
         self.peer_addr().is_ok_and(|peer| peer.ip().to_canonical().is_loopback())
+    }
+
+    fn is_remote(&self) -> bool {
+        true
     }
 }
 
@@ -259,8 +298,20 @@ impl Entry {
     }
 }
 
+/// The place of a connection that speaks another protocol.
+#[derive(Clone)]
+pub struct Place(Arc<Entry>);
+
+impl Place {
+    /// Something is being answered, as long as this is there.
+    #[must_use]
+    pub fn busy(&self) -> Busy {
+        Busy::with(Arc::clone(&self.0))
+    }
+}
+
 /// A request is being answered, as long as this is there.
-struct Busy(Arc<Entry>);
+pub struct Busy(Arc<Entry>);
 
 impl Busy {
     fn with(entry: Arc<Entry>) -> Self {
@@ -306,11 +357,61 @@ async fn serve(stream: impl Readable, entry: Entry) {
         }
         _ = closing.wait_for(|closing| *closing) => return,
     }
-    let near = stream.is_near();
-    let service = service_fn(|mut request: hyper::Request<hyper::body::Incoming>| {
-        if near {
-            request.extensions_mut().insert(Near);
+    let caller = Caller { near: stream.is_near(), certified: false };
+    let Beside { tls, other } = &entry.shared.beside;
+    match (tls.as_ref().filter(|_| stream.is_remote()), other) {
+        (None, None) => speak(stream, caller, entry, closing).await,
+        (None, Some(other)) => tell_apart(Arc::clone(other), Box::new(stream), caller, entry, closing).await,
+        (Some(tls), other) => {
+            let accepted = timeout(HEAD_WITHIN, tls.accept(stream)).await;
+            let accepted = accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            let (stream, certified) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => return log::debug!("no TLS with a client: {error}"),
+            };
+            let caller = Caller { certified, ..caller };
+            match other {
+                Some(other) => {
+                    tell_apart(Arc::clone(other), Box::new(stream), caller, entry, closing).await;
+                }
+                None => speak(stream, caller, entry, closing).await,
+            }
         }
+    }
+}
+
+/// Looks at the first byte that comes.
+async fn tell_apart(
+    other: Arc<dyn Other>,
+    stream: Box<dyn Stream>,
+    caller: Caller,
+    entry: Arc<Entry>,
+    mut closing: watch::Receiver<bool>,
+) {
+    let mut stream = BufReader::with_capacity(FIRST, stream);
+    let first = match timeout(HEAD_WITHIN, stream.fill_buf()).await {
+        Ok(Ok(bytes)) => bytes.first().copied(),
+        Ok(Err(_)) | Err(_) => None,
+    };
+    match first {
+        None => {}
+        Some(byte) if byte == other.first_byte() => tokio::select! {
+            () = other.serve(Box::new(stream), caller, Place(entry)) => {}
+            _ = closing.wait_for(|closing| *closing) => {}
+        },
+        Some(_) => speak(stream, caller, entry, closing).await,
+    }
+}
+
+/// Speaks HTTP.
+async fn speak(
+    stream: impl Stream + 'static,
+    caller: Caller,
+    entry: Arc<Entry>,
+    mut closing: watch::Receiver<bool>,
+) {
+    let service = service_fn(|mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(caller);
         let entry = Arc::clone(&entry);
         async move {
             let busy = Busy::with(entry);
@@ -359,6 +460,7 @@ mod tests {
         Arc::new(Shared {
             router: Router::new().route("/", get(async || "hello")),
             hub: Arc::new(Hub::new(view)),
+            beside: Beside::default(),
             limit: 4,
             open: Mutex::default(),
             closing: watch::Sender::new(false),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ensemble::lock::Holder;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, StatusCode};
@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use crate::config::up::HttpCheck;
 use crate::probe::connect;
 use crate::probe::http::Driven;
+use crate::tls::Stream;
 
 /// How long the lock is to last.
 pub const TTL_HEADER: &str = "x-lease-ttl";
@@ -64,11 +65,7 @@ impl Server {
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "http://[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "http://{}:{}", self.host, self.port)
-        }
+        write!(f, "http://{}", self.authority())
     }
 }
 
@@ -177,7 +174,7 @@ impl Server {
     }
 
     /// One request and its answer, on a connection of its own.
-    pub(crate) async fn exchange(
+    async fn exchange(
         &self,
         method: Method,
         path: &str,
@@ -186,25 +183,64 @@ impl Server {
     ) -> Result<(StatusCode, Bytes), String> {
         let failed = |why: &dyn fmt::Display| format!("{self} does not answer: {why}");
         let stream = connect(&self.host, self.port).await.map_err(|problem| failed(&problem))?;
-        let handshake = http1::Builder::new().max_buf_size(MOST_HEAD).handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = handshake.map_err(|error| failed(&error))?;
-        let _driven = Driven(tokio::spawn(async move { drop(connection.await) }).abort_handle());
-        let mut request = Request::new(Full::new(Bytes::from(body)));
-        *request.method_mut() = method;
-        *request.uri_mut() = path.parse().map_err(|error| failed(&error))?;
-        let host = self.to_string();
-        let host = host.strip_prefix("http://").unwrap_or(&host);
-        request.headers_mut().insert(HOST, HeaderValue::from_str(host).map_err(|error| failed(&error))?);
-        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        for (name, value) in headers {
-            let value = HeaderValue::from_str(value).map_err(|error| failed(&error))?;
-            request.headers_mut().insert(*name, value);
-        }
-        let answer = sender.send_request(request).await.map_err(|error| failed(&error))?;
-        let code = answer.status();
-        let body = Limited::new(answer.into_body(), MOST_READ).collect().await;
-        Ok((code, body.map_err(|error| failed(&error))?.to_bytes()))
+        exchange(stream, self, method, path, headers, body).await.map_err(|error| failed(&error))
     }
+
+    /// As it stands in URLs.
+    pub(crate) fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        format!("{host}:{}", self.port)
+    }
+}
+
+/// An answer whose body is still to come, and the connection that it comes on.
+pub(crate) struct Answering {
+    pub(crate) code: StatusCode,
+    pub(crate) body: Incoming,
+    _driven: Driven,
+}
+
+/// One request and its answer, on this connection.
+pub(crate) async fn exchange(
+    stream: impl Stream + 'static,
+    server: &Server,
+    method: Method,
+    path: &str,
+    headers: &[(&'static str, String)],
+    body: Vec<u8>,
+) -> Result<(StatusCode, Bytes), String> {
+    let answer = send(stream, server, method, path, headers, body).await?;
+    let body = Limited::new(answer.body, MOST_READ).collect().await;
+    Ok((answer.code, body.map_err(|error| error.to_string())?.to_bytes()))
+}
+
+/// The same, and the body is read by whoever asks.
+pub(crate) async fn send(
+    stream: impl Stream + 'static,
+    server: &Server,
+    method: Method,
+    path: &str,
+    headers: &[(&'static str, String)],
+    body: Vec<u8>,
+) -> Result<Answering, String> {
+    fn failed(error: &dyn fmt::Display) -> String {
+        error.to_string()
+    }
+    let handshake = http1::Builder::new().max_buf_size(MOST_HEAD).handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = handshake.map_err(|error| failed(&error))?;
+    let driven = Driven(tokio::spawn(async move { drop(connection.await) }).abort_handle());
+    let mut request = Request::new(Full::new(Bytes::from(body)));
+    *request.method_mut() = method;
+    *request.uri_mut() = path.parse().map_err(|error| failed(&error))?;
+    let host = HeaderValue::from_str(&server.authority()).map_err(|error| failed(&error))?;
+    request.headers_mut().insert(HOST, host);
+    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    for (name, value) in headers {
+        let value = HeaderValue::from_str(value).map_err(|error| failed(&error))?;
+        request.headers_mut().insert(*name, value);
+    }
+    let answer = sender.send_request(request).await.map_err(|error| failed(&error))?;
+    Ok(Answering { code: answer.status(), body: answer.into_body(), _driven: driven })
 }
 
 /// What somebody says of himself, for people: one line, and not endless.

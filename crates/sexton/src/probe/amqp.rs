@@ -11,9 +11,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::login::{self, Stream};
+use super::login;
 use super::{Checked, Problem};
 use crate::config::dsn::{Login, Secret};
+use crate::tls::Stream;
 use crate::words::describe;
 
 /// The longest frame that we take, and offer to take.

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::login::{self, Stream};
+use super::login;
 use super::{Checked, Problem, told};
 use crate::config::dsn::{Login, Secret};
+use crate::tls::Stream;
 use crate::words::describe;
 
 /// The longest answer that is read.

@@ -1,5 +1,7 @@
 //! The list and its digest; keepalives of every kind; the callback of one master.
 
+use std::io::BufRead as _;
+
 use serde_json::json;
 use testkit::wait_until;
 
@@ -147,6 +149,36 @@ fn keepalives_of_every_kind_are_taken_or_refused() {
     wait_until("nobody", || master.names().is_empty().then_some(()));
     let answer = master.ask("GET", "/v1/ensemble/metrics", &[], "");
     assert!(answer.body.contains("keepalives_refused_total 6"), "{}", answer.body);
+}
+
+#[test]
+fn what_happens_is_told_as_a_stream_of_events_and_for_people() {
+    let directory = place();
+    let master = Pod::start(&["--role", "master", "--id", "m", "--store", &store(&directory)]);
+    assert_eq!(master.ping(&keepalive("a", &json!({"zone": 1}))).code, 200);
+    let follow = |head: &str| {
+        let address = ([127, 0, 0, 1], master.port).into();
+        let mut stream = testkit::http::connect(address).unwrap_or_else(|error| panic!("{error}"));
+        let request =
+            format!("GET /v1/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n{head}\r\n");
+        std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
+        std::io::BufReader::new(stream).lines().map_while(Result::ok)
+    };
+    let mut lines = follow("");
+    assert!(lines.any(|line| line.eq_ignore_ascii_case("content-type: text/event-stream")));
+    assert!(lines.any(|line| line == "id: 1"));
+    assert_eq!(lines.next().as_deref(), Some("event: changed"));
+    assert!(lines.next().is_some_and(|line| line.starts_with("data: {\"number\":1,")));
+    // Whoever was cut off goes on behind what he saw.
+    let mut again = follow("Last-Event-ID: 1\r\n");
+    assert_eq!(master.ping(&keepalive("b", &json!(1))).code, 200);
+    assert_eq!(again.find(|line| line.starts_with("id: ")).as_deref(), Some("id: 2"));
+    let at = format!("127.0.0.1:{}", master.port);
+    let done = Sexton::new(["ensemble", "status", "--pod", &at]).done();
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    for part in ["m does not lead", "1    a", "{\"zone\":1}"] {
+        assert!(done.stdout.contains(part), "{part}: {}", done.stdout);
+    }
 }
 
 #[test]

@@ -3,6 +3,8 @@
 mod bad_days;
 mod leaders;
 mod list;
+mod papers;
+mod rpc;
 
 use std::path::Path;
 

@@ -1,9 +1,7 @@
 //! Probes of every kind against real servers, and what their verdicts do.
 
-use std::path::PathBuf;
-
 use super::{free_port, up};
-use crate::harness::skipped;
+use crate::harness::{python_of_tools, skipped};
 
 /// A server that answers each path as its number says, with more behind it; `/flip` as a file says.
 const SERVER: &str = r#"
@@ -145,7 +143,7 @@ fn https_is_spoken_and_no_certificate_is_checked() {
 
 #[test]
 fn grpc_health_is_asked_of_a_real_server() {
-    let Some(python) = python_with_grpc() else {
+    let Some(python) = python_of_tools() else {
         return skipped("./test installs grpcio into target/test-tools");
     };
     let port = free_port();
@@ -163,11 +161,6 @@ fn grpc_health_is_asked_of_a_real_server() {
     up.wait_until("unknown", "told why", |it| {
         it["state"].as_str().is_some_and(|s| s.contains("does not know the service"))
     });
-}
-
-fn python_with_grpc() -> Option<PathBuf> {
-    let python = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/test-tools/venv/bin/python");
-    python.exists().then_some(python)
 }
 
 #[test]

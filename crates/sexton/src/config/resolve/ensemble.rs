@@ -8,11 +8,12 @@ use ensemble::member::LONGEST_ID;
 
 use super::locks::RawStore;
 use super::{Resolver, UsageError};
+use crate::ensemble::peers::Peer;
 use crate::ensemble::plan::{
-    DEFAULT_CALLBACK_DEADLINE, DEFAULT_DAMPER, DEFAULT_FAIL_OVER, DEFAULT_PORT, DEFAULT_STATSD, DEFAULT_TTL,
-    EnsemblePlan, MasterPlan, MemberPlan,
+    DEFAULT_CALLBACK_DEADLINE, DEFAULT_DAMPER, DEFAULT_FAIL_OVER, DEFAULT_STATSD, DEFAULT_TTL, EnsemblePlan,
+    MasterPlan, MemberPlan,
 };
-use crate::lock::client::Server;
+use crate::tls::Files;
 use crate::words::without_login;
 
 /// The options of `ensemble`, as they were written.
@@ -35,6 +36,10 @@ pub struct RawEnsemble {
     pub callback_deadline: Option<String>,
     pub token_file: Option<String>,
     pub allow_unauthenticated_invoke: bool,
+    pub authenticated_keepalives: bool,
+    pub tls_cert: Option<String>,
+    pub tls_key: Option<String>,
+    pub tls_ca: Option<String>,
     pub statsd: Option<String>,
     pub store: RawStore,
 }
@@ -70,11 +75,9 @@ impl Resolver<'_> {
         for name in
             given.iter().flat_map(|list| list.split(',')).map(str::trim).filter(|name| !name.is_empty())
         {
-            let url = if name.contains("://") { name.to_owned() } else { format!("http://{name}") };
-            let server = Server::at(&url, DEFAULT_PORT);
-            masters.push(
-                server.map_err(|why| UsageError(format!("--masters '{}': {why}", without_login(name))))?,
-            );
+            let peer = name.parse::<Peer>();
+            masters
+                .push(peer.map_err(|why| UsageError(format!("--masters '{}': {why}", without_login(name))))?);
         }
         if is_member && !is_master && masters.is_empty() {
             return Err(UsageError("--masters is missing: to whom does this member report?".to_owned()));
@@ -110,6 +113,7 @@ impl Resolver<'_> {
                     })?)
                 }
             };
+        let tls = self.tls_files(raw.tls_cert, raw.tls_key, raw.tls_ca)?;
         let member = is_member.then(|| MemberPlan {
             ip,
             role: raw.label_role.unwrap_or_else(|| "member".to_owned()),
@@ -134,23 +138,59 @@ impl Resolver<'_> {
         } else {
             None
         };
+        let token = word(raw.token_file, "--token-file", "ENSEMBLE_TOKEN_FILE")?.map(PathBuf::from);
+        if raw.authenticated_keepalives && token.is_none() && (tls.ca.is_none() || tls.own.is_none()) {
+            let words = "--authenticated-keepalives needs something to be shown: a --token-file, or --tls-cert, --tls-key and --tls-ca";
+            return Err(UsageError(words.to_owned()));
+        }
         Ok(EnsemblePlan {
             namespace,
             app: raw.app,
             id,
             member,
             master,
-            token: word(raw.token_file, "--token-file", "ENSEMBLE_TOKEN_FILE")?.map(PathBuf::from),
+            token,
             unauthenticated_invoke: raw.allow_unauthenticated_invoke,
+            authenticated_keepalives: raw.authenticated_keepalives,
+            tls,
             statsd,
         })
     }
 }
 
+impl Resolver<'_> {
+    fn tls_files(
+        &self,
+        certificate: Option<String>,
+        key: Option<String>,
+        ca: Option<String>,
+    ) -> Result<Files, UsageError> {
+        let file = |given, option: &str, variable: &str| {
+            Ok::<_, UsageError>(self.given(given, option, variable)?.map(|given| PathBuf::from(given.text)))
+        };
+        let certificate = file(certificate, "--tls-cert", "ENSEMBLE_TLS_CERT")?;
+        let key = file(key, "--tls-key", "ENSEMBLE_TLS_KEY")?;
+        let ca = file(ca, "--tls-ca", "ENSEMBLE_TLS_CA")?;
+        tls_files(certificate, key, ca)
+    }
+}
+
+/// A certificate without its key is of no use, nor a key without its certificate.
+pub fn tls_files(
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    ca: Option<PathBuf>,
+) -> Result<Files, UsageError> {
+    if certificate.is_some() != key.is_some() {
+        return Err(UsageError("--tls-cert and --tls-key go together: give both or none".to_owned()));
+    }
+    Ok(Files { own: certificate.zip(key), ca })
+}
+
 /// The address by which this machine would reach another. Nothing is sent.
-fn own_address(to: Option<&Server>) -> Option<IpAddr> {
+fn own_address(to: Option<&Peer>) -> Option<IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    let (host, port) = to.map_or(("192.0.2.1", 1), |server| (server.host.as_str(), server.port));
+    let (host, port) = to.map_or(("192.0.2.1", 1), |peer| (peer.at.host.as_str(), peer.at.port));
     socket.connect((host, port)).ok()?;
     Some(socket.local_addr().ok()?.ip())
 }

@@ -20,7 +20,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::callback::{self, Files, Printed};
+use super::peers::Dialer;
 use super::plan::{EnsemblePlan, MasterPlan, MemberPlan};
+use super::proof::Proof;
 use super::reporter::{self, Targets};
 use super::routes::{Counters, Shown, Table};
 use super::state::{State, States};
@@ -50,8 +52,10 @@ pub struct Parts {
     pub plan: EnsemblePlan,
     /// Where the list is, where we are a master.
     pub store: Option<Arc<dyn Store>>,
-    /// What whoever wants a command run has to show.
-    pub token: Option<Arc<str>>,
+    /// What has to be shown for what.
+    pub proof: Proof,
+    /// How others are spoken to.
+    pub dialer: Dialer,
     /// What others send us.
     pub signals: SignalStream,
     /// Who is above us.
@@ -63,6 +67,7 @@ pub struct Parts {
 /// Looks after one pod of an ensemble until it is told to end.
 pub struct Driver {
     plan: EnsemblePlan,
+    dialer: Dialer,
     signals: SignalStream,
     notify: Notify,
     hub: Arc<Hub>,
@@ -148,7 +153,7 @@ impl Driver {
     #[must_use]
     pub fn new(parts: Parts) -> (Self, Table) {
         reap::adopt_orphans();
-        let Parts { plan, store, token, signals, notify, hub } = parts;
+        let Parts { plan, store, proof, dialer, signals, notify, hub } = parts;
         let (runner, asked) = mpsc::unbounded_channel();
         let (down_to, down) = mpsc::unbounded_channel();
         let counters = Arc::new(Counters::new(plan.statsd));
@@ -179,12 +184,12 @@ impl Driver {
             shown: Arc::new(Mutex::new(Shown { why: "it has not begun".to_owned(), ..Shown::default() })),
             counters,
             runner,
-            token,
-            open: plan.unauthenticated_invoke,
+            proof: Arc::new(proof),
             down: down_to,
         };
         let driver = Self {
             plan,
+            dialer,
             signals,
             notify,
             hub,
@@ -272,7 +277,7 @@ impl Driver {
             down: false,
         };
         let own = self.master.as_ref().map(|master| Arc::clone(&master.registry));
-        let targets = Targets { masters: member.masters, own };
+        let targets = Targets { masters: member.masters, dialer: self.dialer.clone(), own };
         let (goodbye, said) = oneshot::channel();
         let counters = Arc::clone(&self.table.counters);
         let task =

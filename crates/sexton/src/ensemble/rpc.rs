@@ -1,0 +1,146 @@
+//! The same by ZeroRPC, on the same port: `ping(json)` and `invoke(json)`, as the older tool has them, and `events()`.
+//!
+//! The token stands in the header of a call (`token`), or as `token` in the JSON, for clients that know no headers.
+
+use std::sync::Arc;
+
+use ensemble::member;
+use futures_util::stream;
+use serde_json::Value as Json;
+use tokio::sync::broadcast::error::RecvError;
+use zerorpc::{Answer, Answering, Call, FIRST_BYTE, Fault, Method, Service, Value};
+
+use super::commands;
+use super::proof::{Refusal, Shown};
+use super::routes::{Refused, Table};
+use crate::http::{Caller, Other, Place, Serving};
+use crate::hub::Hub;
+use crate::tls::Stream;
+
+/// The longest message: a keepalive, and what is around it.
+pub const LONGEST: usize = member::LONGEST + (64 << 10);
+/// Where the token is.
+pub const TOKEN: &str = "token";
+
+/// Serves connections.
+pub struct Rpc {
+    /// What answers are made of.
+    pub table: Table,
+    /// What happens.
+    pub hub: Arc<Hub>,
+}
+
+impl Other for Rpc {
+    fn first_byte(&self) -> u8 {
+        FIRST_BYTE
+    }
+
+    fn serve(&self, stream: Box<dyn Stream>, caller: Caller, place: Place) -> Serving {
+        let (table, hub) = (self.table.clone(), Arc::clone(&self.hub));
+        let service = Arc::new(Connection { table, hub, caller, place });
+        Box::pin(async move {
+            if let Err(error) = zerorpc::serve(stream, service, LONGEST).await {
+                log::debug!("a connection of ZeroRPC has ended: {error}");
+            }
+        })
+    }
+}
+
+/// One connection.
+struct Connection {
+    table: Table,
+    hub: Arc<Hub>,
+    caller: Caller,
+    place: Place,
+}
+
+impl Service for Connection {
+    fn name(&self) -> &str {
+        "sexton"
+    }
+
+    fn methods(&self) -> &'static [Method] {
+        &[
+            Method { name: "ping", args: &["json"], doc: "Takes a keepalive of a member." },
+            Method {
+                name: "invoke",
+                args: &["json"],
+                doc: "Runs the command cmd, and answers what it prints. Needs the token, or a certificate.",
+            },
+            Method {
+                name: "events",
+                args: &["follow"],
+                doc: "Tells what has happened lately, and what happens unless follow is false: JSON, one after the other.",
+            },
+        ]
+    }
+
+    fn call(&self, mut call: Call) -> Answering {
+        let busy = self.place.busy();
+        if call.name == "events" {
+            let follow = call.args.first().and_then(Value::as_bool).unwrap_or(true);
+            return Box::pin(std::future::ready(Ok(Answer::Many(events(&self.hub, follow)))));
+        }
+        let (table, certified) = (self.table.clone(), self.caller.certified);
+        let token = call.header.iter().find(|(name, _)| name.as_str() == Some(TOKEN));
+        let token = token.and_then(|(_, token)| token.as_str().map(str::to_owned));
+        Box::pin(async move {
+            let _busy = busy;
+            let json = match call.args.drain(..).next() {
+                Some(Value::String(text)) => text.into_bytes(),
+                Some(Value::Binary(bytes)) => bytes,
+                _ => return Err(Fault::new("TypeError", "expected one argument, JSON as a string")),
+            };
+            let (json, token) = if token.is_none() { token_of(json) } else { (json, token) };
+            let shown = Shown { token, certified };
+            if call.name == "ping" {
+                let taken = table.take(&json, &shown).await;
+                return taken.map(|()| Answer::One("OK".into())).map_err(|refused| match refused {
+                    Refused::Unproven(why) => Fault::new("PermissionError", why),
+                    Refused::Wrong(why) => Fault::new("ValueError", why),
+                    Refused::Store(why) => Fault::new("StoreError", why),
+                });
+            }
+            table
+                .proof
+                .may_invoke(&shown)
+                .map_err(|refusal: Refusal| Fault::new("PermissionError", refusal.why()))?;
+            let outcome = commands::run(&json, &table.runner).await;
+            outcome
+                .map(|outcome| Answer::One(outcome.stdout.into()))
+                .map_err(|why| Fault::new("CommandError", why))
+        })
+    }
+}
+
+/// The token in the JSON, and the JSON without it: commands see what was asked, and no secrets.
+fn token_of(json: Vec<u8>) -> (Vec<u8>, Option<String>) {
+    let Ok(Json::Object(mut map)) = serde_json::from_slice(&json) else { return (json, None) };
+    match map.remove(TOKEN) {
+        Some(Json::String(token)) => (Json::Object(map).to_string().into_bytes(), Some(token)),
+        _ => (json, None),
+    }
+}
+
+/// What has happened lately, and then what happens, if that is to be followed.
+fn events(hub: &Hub, follow: bool) -> zerorpc::Answers {
+    let (recent, following) = hub.changes();
+    let text = |change: &crate::hub::Change| Ok(serde_json::to_string(change).unwrap_or_default().into());
+    let recent = recent.into_iter();
+    Box::pin(stream::unfold((recent, following), move |(mut recent, mut following)| async move {
+        if let Some(change) = recent.next() {
+            return Some((text(&change), (recent, following)));
+        }
+        if !follow {
+            return None;
+        }
+        loop {
+            match following.recv().await {
+                Ok(change) => return Some((text(&change), (recent, following))),
+                // The numbers show that some are missing.
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }))
+}

@@ -1,0 +1,155 @@
+//! TLS: nothing goes unencrypted where it is on, and certificates are proof.
+
+use testkit::servers::certificates::{Authority, Certificate};
+use testkit::servers::free_ports;
+use testkit::{TempDir, wait_until};
+
+use super::{place, store};
+use crate::harness::{Running, Sexton};
+
+struct Papers {
+    directory: TempDir,
+    authority: Authority,
+    master: Certificate,
+}
+
+impl Papers {
+    fn new() -> Self {
+        let directory = place();
+        let authority = Authority::new(directory.path(), "ca");
+        let master = authority.sign("master", "IP:127.0.0.1,DNS:localhost");
+        Self { directory, authority, master }
+    }
+
+    fn ca(&self) -> String {
+        self.authority.certificate().display().to_string()
+    }
+}
+
+fn own(certificate: &Certificate) -> [String; 4] {
+    let path = |path: &std::path::Path| path.display().to_string();
+    ["--tls-cert".to_owned(), path(&certificate.certificate), "--tls-key".to_owned(), path(&certificate.key)]
+}
+
+/// A pod that speaks TLS.
+fn pod(port: u16, words: &[String]) -> Running {
+    let front = ["ensemble", "--app", "demo", "-i", "127.0.0.1", "--statsd", "none", "-p"].map(str::to_owned);
+    Sexton::new(front.iter().chain([&port.to_string()]).chain(words)).start()
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+fn ask(port: u16, scheme: &str, papers: &[String], what: &[&str]) -> crate::harness::Done {
+    let at = format!("{scheme}://127.0.0.1:{port}");
+    let front = ["ensemble", what[0], "--pod", &at].map(str::to_owned);
+    Sexton::new(front.iter().chain(papers).chain(&words(&what[1..]))).done()
+}
+
+#[test]
+fn all_is_encrypted_and_certificates_are_proof() {
+    let papers = Papers::new();
+    let ca = words(&["--tls-ca", &papers.ca()]);
+    let port = free_ports(1)[0];
+    let options = ["--role", "master", "--store", &store(&papers.directory), "--authenticated-keepalives"];
+    let master = pod(port, &[&words(&options)[..], &own(&papers.master), &ca].concat());
+    wait_until("a master", || (ask(port, "https", &ca, &["pods"]).code == 0).then_some(()));
+    // Reading needs no certificate, commands do; without encryption there is nothing.
+    let known = papers.authority.sign("member", "DNS:member");
+    for (scheme, shown, what, code, part) in [
+        ("https", ca.clone(), &["pods"][..], 0, "[]"),
+        ("https", Vec::new(), &["pods"], 69, "certificate"),
+        ("http", Vec::new(), &["pods"], 69, "does not answer"),
+        ("https", ca.clone(), &["invoke", "echo x"], 69, "no certificate that is known"),
+        ("https", [&ca[..], &own(&known)].concat(), &["invoke", "echo x"], 0, "x\n"),
+        ("zerorpcs", [&ca[..], &own(&known)].concat(), &["invoke", "echo y"], 0, "y\n"),
+        ("zerorpcs", ca.clone(), &["invoke", "echo y"], 69, "PermissionError"),
+    ] {
+        let done = ask(port, scheme, &shown, what);
+        let told = if code == 0 { &done.stdout } else { &done.stderr };
+        assert!(done.code == code && told.contains(part), "{scheme} {what:?}: {done:?}");
+    }
+    // One that another CA has signed, and one that is out of date, are none.
+    let others = place();
+    let stranger = Authority::new(others.path(), "other").sign("stranger", "DNS:stranger");
+    let expired = papers.authority.sign_expired("expired", "DNS:expired");
+    for certificate in [&stranger, &expired] {
+        let done = ask(port, "https", &[&ca[..], &own(certificate)].concat(), &["invoke", "echo x"]);
+        assert!(done.code == 69 && done.stderr.contains("does not answer"), "{done:?}");
+    }
+    let member = |id: &str, certificate: &Certificate| {
+        let at = format!("https://127.0.0.1:{port}");
+        let options = [
+            "--role",
+            "member",
+            "--id",
+            id,
+            "--ip",
+            "10.0.0.2",
+            "--masters",
+            &at,
+            "--authenticated-keepalives",
+        ];
+        pod(free_ports(1)[0], &[&words(&options)[..], &own(certificate), &ca].concat())
+    };
+    let bad = member("bad", &expired);
+    bad.wait_for_stderr("no master heard us");
+    let good = member("good", &known);
+    wait_until(&format!("a member; {}", good.stderr()), || {
+        ask(port, "https", &ca, &["pods"]).stdout.contains(r#""id":"good""#).then_some(())
+    });
+    assert!(!ask(port, "https", &ca, &["pods"]).stdout.contains("bad"));
+    assert_eq!(good.stop().code, 0);
+    wait_until("it has left", || (ask(port, "https", &ca, &["pods"]).stdout == "[]\n").then_some(()));
+    drop(bad);
+    assert_eq!(master.stop().code, 0);
+}
+
+#[test]
+fn a_certificate_that_is_replaced_is_used_and_a_broken_one_is_not() {
+    let papers = Papers::new();
+    let ca = words(&["--tls-ca", &papers.ca()]);
+    let port = free_ports(1)[0];
+    let options = ["--role", "master", "--store", &store(&papers.directory)];
+    let master = pod(port, &[&words(&options)[..], &own(&papers.master)].concat());
+    wait_until("a master", || (ask(port, "https", &ca, &["pods"]).code == 0).then_some(()));
+    let key = std::fs::read(&papers.master.key).unwrap_or_default();
+    std::fs::write(&papers.master.key, "nonsense").unwrap_or_default();
+    assert_eq!(ask(port, "https", &ca, &["pods"]).code, 0, "the one from before is as good as it was");
+    master.wait_for_stderr("certificates have changed and cannot be used");
+    std::fs::write(&papers.master.key, key).unwrap_or_default();
+    // Now one that is out of date: whoever asks sees that it is another.
+    let expired = papers.authority.sign_expired("late", "IP:127.0.0.1");
+    std::fs::rename(&expired.key, &papers.master.key).unwrap_or_default();
+    std::fs::rename(&expired.certificate, &papers.master.certificate).unwrap_or_default();
+    let done = ask(port, "https", &ca, &["pods"]);
+    assert!(done.code == 69 && done.stderr.contains("Expired"), "{done:?}");
+    assert_eq!(master.stop().code, 0);
+}
+
+#[test]
+fn what_cannot_be_used_is_refused_before_anything_begins() {
+    let papers = Papers::new();
+    let bad = papers.directory.path().join("bad.pem");
+    std::fs::write(&bad, "nonsense").unwrap_or_default();
+    let bad = bad.display().to_string();
+    let store = store(&papers.directory);
+    let master = words(&["ensemble", "--app", "demo", "--role", "master", "--store", &store]);
+    let [_, certificate, _, key] = own(&papers.master);
+    for (options, code, part) in [
+        (&["--tls-cert", &certificate][..], 64, "go together"),
+        (&["--authenticated-keepalives"], 64, "needs something to be shown"),
+        (&["--tls-cert", &bad, "--tls-key", &key], 78, "bad.pem: expected a certificate in PEM"),
+        (&["--tls-cert", &certificate, "--tls-key", &bad], 78, "bad.pem: expected a private key in PEM"),
+        (
+            &["--tls-cert", &certificate, "--tls-key", &key, "--tls-ca", &bad],
+            78,
+            "bad.pem: expected certificates",
+        ),
+        (&["--tls-cert", "/nowhere", "--tls-key", &key], 78, "/nowhere: "),
+    ] {
+        let done = Sexton::new(master.iter().chain(&words(options))).done();
+        assert!(done.code == code && done.stderr.contains(part), "{options:?}: {done:?}");
+    }
+}
