@@ -12,6 +12,8 @@
 //! * [`roster`]: who is there, in order, and the digest of it
 //! * [`registry`]: the register of members in a store
 //! * [`callbacks`]: when the leader runs the callback
+//! * [`leader`]: what a master that wants to lead does, step by step
+//! * [`state`]: what callbacks leave behind
 //! * [`store`]: the interface: transactions, leases, a watch by revision
 //! * [`embedded`]: a store in a file of this machine
 //! * [`lock`]: locks on top of any store
@@ -21,10 +23,14 @@ pub mod callbacks;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod embedded;
+pub mod leader;
 pub mod lock;
 pub mod member;
 pub mod registry;
 pub mod roster;
+#[cfg(test)]
+mod simulation;
+pub mod state;
 pub mod store;
 
 pub use store::{

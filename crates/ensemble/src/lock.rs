@@ -133,6 +133,12 @@ impl Locks {
         Self { made: Some(Instant::now()), ..self }
     }
 
+    /// Is a lock that has lapsed given only when its time to live has passed once more?
+    #[must_use]
+    pub fn wait_after_lapse(&self) -> bool {
+        self.store.may_lapse_early()
+    }
+
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -13,7 +13,7 @@
 //!   written before. A file that is damaged, or is none of ours, is reported and left as it is.
 
 mod disk;
-mod state;
+pub(crate) mod state;
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};

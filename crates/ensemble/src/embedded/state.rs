@@ -17,7 +17,7 @@ const HISTORY_BYTES: usize = 16 << 20;
 
 /// Something that has to be on disk before anybody is told of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum ToDisk {
+pub(crate) enum ToDisk {
     Entry(Entry),
     NoEntry(String),
     Lease(Lease),
@@ -34,10 +34,10 @@ struct Living {
 
 /// All that is there. Times are since the store was opened.
 #[derive(Debug, Default)]
-pub(super) struct State {
-    pub(super) revision: Revision,
+pub(crate) struct State {
+    pub(crate) revision: Revision,
     /// The number of the newest lease.
-    pub(super) newest_lease: u64,
+    pub(crate) newest_lease: u64,
     entries: BTreeMap<String, Entry>,
     leases: BTreeMap<LeaseId, Living>,
     by_lapse: BTreeSet<(Duration, LeaseId)>,
@@ -50,7 +50,7 @@ pub(super) struct State {
 
 impl State {
     /// As it was on disk. Leases are as if they had just been kept alive: nobody could while we were not there.
-    pub(super) fn loaded(
+    pub(crate) fn loaded(
         revision: Revision,
         newest_lease: u64,
         entries: Vec<Entry>,
@@ -71,25 +71,25 @@ impl State {
     }
 
     /// When the next lease lapses.
-    pub(super) fn deadline(&self) -> Option<Duration> {
+    pub(crate) fn deadline(&self) -> Option<Duration> {
         self.by_lapse.first().map(|(at, _)| *at)
     }
 
     /// What has to be on disk, and what is told to those who watch when it is.
-    pub(super) fn take(&mut self) -> (Vec<ToDisk>, Vec<Changes>) {
+    pub(crate) fn take(&mut self) -> (Vec<ToDisk>, Vec<Changes>) {
         (std::mem::take(&mut self.to_disk), std::mem::take(&mut self.told))
     }
 
     /// The newest write that those who watch have been told of.
-    pub(super) fn told_up_to(&self) -> Revision {
+    pub(crate) fn told_up_to(&self) -> Revision {
         self.told.first().map_or(self.revision, |first| Revision(first.revision.0 - 1))
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<Entry> {
+    pub(crate) fn get(&self, key: &str) -> Option<Entry> {
         self.entries.get(key).cloned()
     }
 
-    pub(super) fn list(&self, prefix: &str, after: Option<&str>, most: usize) -> Page {
+    pub(crate) fn list(&self, prefix: &str, after: Option<&str>, most: usize) -> Page {
         let from = match after {
             Some(after) if after >= prefix => Bound::Excluded(after),
             _ => Bound::Included(prefix),
@@ -103,7 +103,7 @@ impl State {
         Page { entries, more: found.next().is_some(), revision: self.revision }
     }
 
-    pub(super) fn commit(&mut self, transaction: Transaction) -> Result<Committed, StoreError> {
+    pub(crate) fn commit(&mut self, transaction: Transaction) -> Result<Committed, StoreError> {
         let mut written = BTreeSet::new();
         for write in &transaction.writes {
             let (Write::Put { key, .. } | Write::Delete(key)) = write;
@@ -183,7 +183,7 @@ impl State {
     }
 
     /// What was written after a revision, if all of it is still known.
-    pub(super) fn since(&self, after: Revision) -> Result<Vec<Changes>, StoreError> {
+    pub(crate) fn since(&self, after: Revision) -> Result<Vec<Changes>, StoreError> {
         let known_from = self.history.front().map_or(self.revision, |first| Revision(first.revision.0 - 1));
         if after < known_from {
             return Err(StoreError::Compacted(known_from));
@@ -191,7 +191,7 @@ impl State {
         Ok(self.history.iter().filter(|changes| changes.revision > after).cloned().collect())
     }
 
-    pub(super) fn grant(&mut self, ttl: Duration, now: Duration) -> Lease {
+    pub(crate) fn grant(&mut self, ttl: Duration, now: Duration) -> Lease {
         self.newest_lease += 1;
         let lease = Lease { id: LeaseId(self.newest_lease), ttl };
         self.insert_lease(lease, now);
@@ -205,7 +205,7 @@ impl State {
         self.leases.insert(lease.id, Living { ttl: lease.ttl, lapses, keys: BTreeSet::new() });
     }
 
-    pub(super) fn keep_alive(&mut self, id: LeaseId, now: Duration) -> Result<Duration, StoreError> {
+    pub(crate) fn keep_alive(&mut self, id: LeaseId, now: Duration) -> Result<Duration, StoreError> {
         let Some(lease) = self.leases.get_mut(&id) else { return Err(StoreError::LeaseGone(id)) };
         self.by_lapse.remove(&(lease.lapses, id));
         lease.lapses = now + lease.ttl;
@@ -213,7 +213,7 @@ impl State {
         Ok(lease.ttl)
     }
 
-    pub(super) fn revoke(&mut self, id: LeaseId) {
+    pub(crate) fn revoke(&mut self, id: LeaseId) {
         let Some(lease) = self.leases.remove(&id) else { return };
         self.by_lapse.remove(&(lease.lapses, id));
         self.to_disk.push(ToDisk::NoLease(id));
@@ -222,7 +222,7 @@ impl State {
     }
 
     /// Ends the leases that have lapsed.
-    pub(super) fn lapse(&mut self, now: Duration) {
+    pub(crate) fn lapse(&mut self, now: Duration) {
         while let Some((at, id)) = self.by_lapse.first().copied()
             && at <= now
         {

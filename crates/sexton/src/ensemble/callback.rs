@@ -7,32 +7,18 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ensemble::leader::Told;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::reading;
-use super::state::{LONGEST, State};
+use super::state::LONGEST;
 use crate::output;
 use crate::process::spawn::{Output, Program, Start};
 
 /// The longest variable: the kernel takes 128 KiB for one (`MAX_ARG_STRLEN` of execve(2)), name and NUL included.
 const LONGEST_VARIABLE: usize = 96 << 10;
-
-/// What a callback is told.
-#[derive(Debug, Clone)]
-pub struct Told {
-    /// The number of the leader.
-    pub fence: u64,
-    /// The digest of the list.
-    pub digest: Arc<str>,
-    /// The list, as JSON.
-    pub pods: String,
-    /// What the last run printed.
-    pub state: Value,
-    /// Who has come, gone and changed since the last run that we know of.
-    pub changes: Value,
-}
 
 /// How the directories of runs begin.
 const DIRECTORIES: &str = "sexton-callback-";
@@ -77,9 +63,9 @@ pub fn sweep() {
 pub fn program(words: &[String], told: &Told) -> io::Result<(Program, Files)> {
     let files = made()?;
     let state = if told.state.is_null() { String::new() } else { told.state.to_string() };
-    let changes = told.changes.to_string();
+    let changes = changes(&told.before, &told.seen.list).to_string();
     let mut variables: Vec<(OsString, OsString)> = Vec::new();
-    for (name, text) in [("PODS", &told.pods), ("STATE", &state), ("CHANGES", &changes)] {
+    for (name, text) in [("PODS", &told.seen.pods), ("STATE", &state), ("CHANGES", &changes)] {
         let path = files.path.join(name.to_lowercase());
         fs::write(&path, text)?;
         variables.push((format!("{name}_FILE").into(), path.into()));
@@ -88,7 +74,7 @@ pub fn program(words: &[String], told: &Told) -> io::Result<(Program, Files)> {
         }
     }
     for name in ["HASH", "MD5"] {
-        variables.push((name.into(), told.digest.to_string().into()));
+        variables.push((name.into(), told.seen.digest.to_string().into()));
     }
     variables.push(("FENCE".into(), told.fence.to_string().into()));
     let mut words = words.iter().map(OsString::from);
@@ -157,25 +143,24 @@ impl Printed {
     }
 }
 
-/// What is to be kept when it has ended well: JSON becomes the state; nothing, or something else, leaves it.
+/// The next state, when it has ended well: JSON becomes it; nothing, or something else, leaves the one from before.
 #[must_use]
-pub fn kept(before: &State, printed: &[u8], digest: &str, fence: u64) -> (State, Option<String>) {
+pub fn kept(before: &Value, printed: &[u8]) -> (Value, Option<String>) {
     let text = printed.trim_ascii();
-    let (state, fault) = if text.is_empty() {
-        (before.state.clone(), None)
+    if text.is_empty() {
+        (before.clone(), None)
     } else if printed.len() > LONGEST {
-        (before.state.clone(), Some(format!("it has printed more than {LONGEST} bytes")))
+        (before.clone(), Some(format!("it has printed more than {LONGEST} bytes")))
     } else {
         match serde_json::from_slice::<Value>(text) {
             // Numbers may be longer when they are written again.
             Ok(state) if state.to_string().len() > LONGEST => {
-                (before.state.clone(), Some(format!("written again it has more than {LONGEST} bytes")))
+                (before.clone(), Some(format!("written again it has more than {LONGEST} bytes")))
             }
             Ok(state) => (state, None),
-            Err(error) => (before.state.clone(), Some(format!("it has printed no JSON: {error}"))),
+            Err(error) => (before.clone(), Some(format!("it has printed no JSON: {error}"))),
         }
-    };
-    (State { state, digest: Some(digest.to_owned()), fence }, fault)
+    }
 }
 
 /// Who has come, gone and changed between two lists: by their names.
@@ -200,11 +185,9 @@ mod tests {
 
     #[test]
     fn what_is_printed_becomes_the_state_if_it_is_json() {
-        let before = State { state: json!({"a": 1}), digest: Some("old".into()), fence: 1 };
         let new = |printed: &[u8]| {
-            let (state, fault) = kept(&before, printed, "new", 2);
-            assert_eq!((state.digest.as_deref(), state.fence), (Some("new"), 2));
-            (state.state, fault.is_some())
+            let (state, fault) = kept(&json!({"a": 1}), printed);
+            (state, fault.is_some())
         };
         assert_eq!(new(b" {\"b\": 2}\n"), (json!({"b": 2}), false));
         assert_eq!(new(b"\n"), (json!({"a": 1}), false));

@@ -8,6 +8,8 @@ use testkit::{TempDir, wait_until};
 
 use super::{Pod, callback, calls, keepalive, never_overlap, place};
 
+const FAIL_OVER: Duration = Duration::from_secs(5);
+
 fn master(etcd: &Etcd, run: &str, id: &str) -> Pod {
     let endpoints = etcd.endpoints().join(",");
     Pod::start(&[
@@ -20,7 +22,7 @@ fn master(etcd: &Etcd, run: &str, id: &str) -> Pod {
         "--damper",
         "100ms",
         "--fail-over",
-        "3s",
+        "5s",
         "--member-ttl",
         "60s",
         "--etcd",
@@ -75,7 +77,10 @@ fn a_leader_that_ends_hands_over_at_once_and_one_that_is_killed_in_time() {
         (text.matches("begin").count() > text.matches("end").count()).then_some(())
     });
     waits.sexton.signal(libc::SIGKILL);
+    let begun = Instant::now();
     leader(&[&third]);
+    let after = begun.elapsed();
+    assert!(after < FAIL_OVER * 2, "replaced within the fail-over, on a machine that is not busy: {after:?}");
     is_told(&directory, &third, "d");
     never_overlap(directory.path());
     // Nothing is written beside what belongs to the ensemble: another may have a name that begins alike.

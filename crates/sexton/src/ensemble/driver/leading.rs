@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use engine::RunId;
-use ensemble::callbacks::Effect;
+use ensemble::leader;
 use ensemble::lock::Holder;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{Driver, LAST_WORDS, LOOK_AGAIN, News, Term};
 use crate::clock::rfc3339_millis;
 use crate::driver::start_guard;
-use crate::ensemble::leadership::Leadership;
-use crate::ensemble::state::{PAUSE, State};
+use crate::ensemble::leadership::{self, Leadership};
+use crate::ensemble::state::PAUSE;
 use crate::lock::holder::{Told, Wanted, hold};
 
 impl Driver {
@@ -34,11 +34,12 @@ impl Driver {
                 ..Holder::default()
             },
         };
-        let wanted = Wanted { name: "the leadership".to_owned(), ttl: master.plan.fail_over };
+        let ttl = leadership::ttl(master.plan.fail_over, master.locks.wait_after_lapse());
+        let wanted = Wanted { name: "the leadership".to_owned(), ttl };
         let (resign, resigned) = oneshot::channel();
         let task =
             tokio::spawn(hold(run, wanted, grantor, self.guard.clone(), master.tenure.0.clone(), resigned));
-        master.term = Some(Term { run, resign, task, fence: None, lost: false });
+        master.term = Some(Term { run, resign, task });
         self.stand_guard();
     }
 
@@ -53,69 +54,64 @@ impl Driver {
 
     pub(super) fn tenure(&mut self, run: RunId, told: Told) {
         let Some(master) = &mut self.master else { return };
-        let Some(term) = master.term.as_mut().filter(|term| term.run == run) else { return };
-        match told {
-            Told::Waits(why) => self.table.shown().why = why,
+        if master.term.as_ref().is_none_or(|term| term.run != run) {
+            return;
+        }
+        let term = leader::Term(run.0);
+        let effect = match told {
+            Told::Waits(why) => {
+                self.table.shown().why = why;
+                None
+            }
             Told::Won(fence) => {
-                term.fence = Some(fence);
+                let effect = master.leader.won(term, fence);
                 self.table.counters.lock_obtained();
                 {
                     let mut shown = self.table.shown();
                     (shown.fence, shown.why) = (Some(fence), String::new());
                 }
-                // What the last callback saw, by whoever ran it.
-                let (states, news) = (master.states.clone(), master.news.0.clone());
-                let registry = Arc::clone(&master.registry);
-                tokio::spawn(async move {
-                    // No callback is told of half a list.
-                    registry.is_listed().await;
-                    loop {
-                        match states.load().await {
-                            Ok(state) => break drop(news.send(News::Loaded(run, state))),
-                            Err(error) => log::warn!("the state is not there yet: {error}"),
-                        }
-                        sleep(PAUSE).await;
-                    }
-                });
                 self.tell("leads", &format!("we lead, with number {fence}"));
+                Some(effect)
             }
             Told::Lost { why, .. } => {
-                term.lost = true;
-                let effect = master.callbacks.lost();
+                let effect = master.leader.lost(term);
                 {
                     let mut shown = self.table.shown();
                     (shown.fence, shown.why) = (None, why.clone());
                 }
-                if let Some(Effect::Kill(_)) = effect {
-                    self.kill();
-                }
                 self.tell("deposed", &format!("we do not lead any more: {why}"));
-                self.resign_if_clear();
+                effect
             }
-        }
+        };
+        self.carry_out(effect);
     }
 
-    pub(super) fn loaded(&mut self, run: RunId, state: State) {
-        let now = self.now();
-        let Some(master) = &mut self.master else { return };
-        if master.term.as_ref().is_none_or(|term| term.run != run || term.lost) {
-            return;
-        }
-        master.callbacks.won(state.digest.as_deref().map(Into::into), now);
-        self.table.shown().state = state.state.clone();
-        master.state = state;
+    /// What the last callback saw, by whoever ran it.
+    pub(super) fn load(&self, term: leader::Term) {
+        let Some(master) = &self.master else { return };
+        let (states, news) = (master.states.clone(), master.news.0.clone());
+        let registry = Arc::clone(&master.registry);
+        tokio::spawn(async move {
+            // No callback is told of half a list.
+            registry.is_listed().await;
+            loop {
+                match states.load().await {
+                    Ok(state) => break drop(news.send(News::Loaded(term, state))),
+                    Err(error) => log::warn!("the state is not there yet: {error}"),
+                }
+                sleep(PAUSE).await;
+            }
+        });
     }
 
-    /// Another may lead when nothing of our callback is left.
-    pub(super) fn resign_if_clear(&mut self) {
+    /// Nothing of the callback is left, and another may lead.
+    pub(super) fn over(&mut self, over: leader::Term) {
         let Some(master) = &mut self.master else { return };
-        if master.running.is_none() && master.term.as_ref().is_some_and(|term| term.lost) {
-            if let Some(term) = master.term.take() {
-                // The task has ended: there is nothing to give back.
-                let _ = term.resign.send(());
-            }
-            self.campaign();
+        if let Some(term) = master.term.take_if(|term| term.run.0 == over.0) {
+            // The task has ended: there is nothing to give back.
+            let _ = term.resign.send(());
         }
+        self.campaign();
     }
 
     /// At our end: the callback first, then the leadership.

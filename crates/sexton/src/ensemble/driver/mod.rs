@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use engine::{RunId, Signal};
 use ensemble::Store;
-use ensemble::callbacks::{Callbacks, Run, Times};
+use ensemble::callbacks::{Run, Times};
+use ensemble::leader::{self, Leader};
 use ensemble::lock::Locks;
 use ensemble::member::{Keepalive, key_of};
 use ensemble::registry::Registry;
+use ensemble::state::{State, States};
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -25,7 +27,6 @@ use super::plan::{EnsemblePlan, MasterPlan, MemberPlan};
 use super::proof::Proof;
 use super::reporter::{self, Targets};
 use super::routes::{Counters, Shown, Table};
-use super::state::{State, States};
 use crate::hub::{Change, Hub};
 use crate::lock::guard::Guard;
 use crate::lock::holder::Told;
@@ -88,16 +89,11 @@ struct Master {
     registry: Arc<Registry>,
     locks: Locks,
     states: States,
-    callbacks: Callbacks,
+    leader: Leader,
     changes: watch::Receiver<u64>,
     news: (mpsc::UnboundedSender<News>, mpsc::UnboundedReceiver<News>),
     tenure: (mpsc::UnboundedSender<OfTerm>, mpsc::UnboundedReceiver<OfTerm>),
     term: Option<Term>,
-    state: State,
-    /// A run for a list that begins when the store has forgotten what was seen before it.
-    begins: Option<(Run, Begin)>,
-    /// The list that the last callback of ours saw, for the next one's changes.
-    last_list: List,
     running: Option<Running>,
 }
 
@@ -106,17 +102,13 @@ struct Term {
     run: RunId,
     resign: oneshot::Sender<()>,
     task: JoinHandle<()>,
-    fence: Option<u64>,
-    /// It is not ours any more; nothing of the callback may be left before another begins.
-    lost: bool,
 }
 
 /// A callback that was started.
 struct Running {
     run: Run,
     term: RunId,
-    digest: Arc<str>,
-    list: List,
+    told: leader::Told,
     began: Timestamp,
     printed: Option<Printed>,
     _files: Files,
@@ -128,24 +120,16 @@ struct Running {
 /// What there is to tell of a time of leadership.
 type OfTerm = (RunId, Told);
 
-/// Names, and what each has told.
-type List = Vec<(String, Arc<str>)>;
-
-/// What a callback is told of the list.
-struct Begin {
-    digest: Arc<str>,
-    list: List,
-    pods: String,
-}
-
 /// What tasks of ours tell.
 enum News {
     /// What the store has of before our leadership.
-    Loaded(RunId, State),
-    /// The store has forgotten what was seen before this run.
-    Begins(Run, State),
-    /// What has become of a run: whether it ended well, and what is kept then.
-    Ended(Run, Result<State, String>),
+    Loaded(leader::Term, State),
+    /// Whether the store has forgotten what was seen before this run.
+    Forgotten(Run, bool),
+    /// What a run that has ended well has printed, and the store has taken; or not.
+    Saved(Run, Option<State>),
+    /// A run that has ended well has printed this.
+    Printed(Run, Value),
 }
 
 impl Driver {
@@ -166,13 +150,10 @@ impl Driver {
                 registry,
                 locks: Locks::new(Arc::clone(&store), &prefix).with_traces(&format!("{prefix}last/")),
                 states: States::new(store, &prefix),
-                callbacks: Callbacks::new(times),
+                leader: Leader::new(times),
                 news: mpsc::unbounded_channel(),
                 tenure: mpsc::unbounded_channel(),
                 term: None,
-                state: State::default(),
-                begins: None,
-                last_list: Vec::new(),
                 running: None,
                 plan: master,
             }
@@ -291,7 +272,7 @@ impl Driver {
 
     fn due(&self) -> Option<Instant> {
         let master = self.master.as_ref()?;
-        let callback = master.callbacks.deadline().map(|at| self.began + at);
+        let callback = master.leader.deadline().map(|at| self.began + at);
         let late =
             master.running.as_ref().filter(|running| running.exit.is_none()).map(|running| running.until);
         let leftovers = self.groups.any_leftovers().then(|| Instant::now() + LOOK_AGAIN);
@@ -302,9 +283,7 @@ impl Driver {
         match happened {
             Happened::Changed => self.changed(),
             Happened::Tenure(run, told) => self.tenure(run, told),
-            Happened::News(News::Loaded(run, state)) => self.loaded(run, state),
-            Happened::News(News::Begins(run, state)) => self.begins(run, state),
-            Happened::News(News::Ended(run, result)) => self.callback_ended(run, result),
+            Happened::News(news) => self.heard(news),
         }
     }
 
@@ -312,7 +291,7 @@ impl Driver {
         let now = self.now();
         let Some(master) = &mut self.master else { return };
         self.table.counters.md5_changed();
-        master.callbacks.changed(now);
+        master.leader.changed(now);
         let pods = master.registry.roster().len();
         self.tell("changed", &format!("the list has changed: {pods} pods"));
     }

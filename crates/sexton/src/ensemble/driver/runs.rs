@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use engine::{Reach, Signal};
-use ensemble::callbacks::{Effect, Run};
+use ensemble::callbacks::Run;
+use ensemble::leader::{self, Effect, Seen};
+use ensemble::state::State;
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
-use super::{Begin, Driver, LAST_WORDS, News, REMEMBERED, Running};
+use super::{Driver, LAST_WORDS, News, REMEMBERED, Running};
 use crate::clock::rfc3339_millis;
 use crate::ensemble::callback;
-use crate::ensemble::state::State;
+use crate::ensemble::state::save_patiently;
 use crate::process::group::{Groups, MARK, ToRun};
 use crate::process::spawn::spawn;
 
@@ -33,56 +35,84 @@ impl Driver {
             return;
         }
         let registry = Arc::clone(&master.registry);
-        if let Some(Effect::Start(run, digest)) = master.callbacks.woke(now, || registry.roster().digest()) {
-            self.prepare(run, digest);
+        let effect = master.leader.woke(
+            now,
+            || registry.roster().digest(),
+            |digest| {
+                let roster = registry.roster();
+                let list = roster.known().map(|known| (known.member.id.clone(), Arc::clone(&known.text)));
+                Seen { digest, list: list.collect(), pods: roster.json() }
+            },
+        );
+        self.carry_out(effect);
+    }
+
+    /// What the leader wants done.
+    pub(super) fn carry_out(&mut self, effect: Option<Effect>) {
+        match effect {
+            Some(Effect::Load(term)) => self.load(term),
+            Some(Effect::Forget(run, state)) => self.save(run, state, false),
+            Some(Effect::Save(run, state)) => self.save(run, state, true),
+            Some(Effect::Start(run, told)) => self.start(run, told),
+            Some(Effect::Kill(_)) => self.kill(),
+            Some(Effect::Over(term)) => self.over(term),
+            None => {}
         }
     }
 
-    /// Before a run the store forgets what was seen: if we are gone before it has ended, another runs it anew. That is
-    /// written only as long as we lead.
-    pub(super) fn prepare(&mut self, run: Run, digest: Arc<str>) {
+    pub(super) fn heard(&mut self, news: News) {
+        let now = self.now();
         let Some(master) = &mut self.master else { return };
-        let Some(fence) = master.term.as_ref().and_then(|term| term.fence) else { return };
-        let (list, pods) = {
-            let roster = master.registry.roster();
-            let list: Vec<_> =
-                roster.known().map(|known| (known.member.id.clone(), Arc::clone(&known.text))).collect();
-            (list, roster.json())
+        let effect = match news {
+            News::Loaded(term, state) => {
+                master.leader.loaded(term, state, now);
+                self.table.shown().state = master.leader.state().state.clone();
+                None
+            }
+            News::Forgotten(run, well) => master.leader.forgotten(run, well, now),
+            News::Printed(run, state) => master.leader.ended(run, Some(state), now),
+            News::Saved(run, written) => {
+                let well = written.is_some();
+                let effect = master.leader.saved(run, written, now);
+                self.table.shown().state = master.leader.state().state.clone();
+                let message = if well { "the callback has ended well" } else { "the callback has failed" };
+                self.tell("callback", message);
+                effect
+            }
         };
-        master.begins = Some((run, Begin { digest, list, pods }));
-        let state = State { digest: None, fence, ..master.state.clone() };
-        let (states, news) = (master.states.clone(), master.news.0.clone());
+        self.carry_out(effect);
+    }
+
+    /// Writes what is kept of callbacks, before a run or after it.
+    fn save(&self, run: Run, mut state: State, after: bool) {
+        let Some(master) = &self.master else { return };
+        let (states, news, before) =
+            (master.states.clone(), master.news.0.clone(), master.leader.state().state.clone());
+        let counters = Arc::clone(&self.table.counters);
         tokio::spawn(async move {
-            let told = match states.save_patiently(&state, || news.is_closed()).await {
-                Ok(()) => News::Begins(run, state),
-                Err(why) => News::Ended(run, Err(why)),
-            };
+            let over = || news.is_closed();
+            let mut saved = save_patiently(&states, &state, over).await;
+            if let Err(why) = &saved
+                && after
+                && state.state != before
+            {
+                log::warn!("the callback's state stays as it was: {why}");
+                counters.callback_failed();
+                state.state = before;
+                saved = save_patiently(&states, &state, over).await;
+            }
+            let well =
+                saved.inspect_err(|why| log::debug!("the callback's run does not count: {why}")).is_ok();
+            let told =
+                if after { News::Saved(run, well.then_some(state)) } else { News::Forgotten(run, well) };
             // Nobody there any more: nobody wants to know.
             let _ = news.send(told);
         });
     }
 
-    pub(super) fn begins(&mut self, run: Run, state: State) {
-        let Some(master) = &mut self.master else { return };
-        let Some((_, begin)) = master.begins.take_if(|(begins, _)| *begins == run) else { return };
-        if master.callbacks.running() != Some(run) {
-            return;
-        }
-        master.state = state;
-        self.start(run, begin);
-    }
-
-    pub(super) fn start(&mut self, run: Run, begin: Begin) {
+    fn start(&mut self, run: Run, told: leader::Told) {
         let Some(master) = &mut self.master else { return };
         let (Some(term), Some(words)) = (&master.term, &master.plan.callback) else { return };
-        let Begin { digest, list, pods } = begin;
-        let told = callback::Told {
-            fence: term.fence.unwrap_or(0),
-            digest: Arc::clone(&digest),
-            pods,
-            state: master.state.state.clone(),
-            changes: callback::changes(&master.last_list, &list),
-        };
         let term_run = term.run;
         let made = callback::program(words, &told).and_then(|made| Ok((made, callback::start()?)));
         let started = match made {
@@ -100,8 +130,7 @@ impl Driver {
                 master.running = Some(Running {
                     run,
                     term: term_run,
-                    digest,
-                    list,
+                    told,
                     began: Timestamp::now(),
                     printed: Some(printed),
                     _files: files,
@@ -114,7 +143,8 @@ impl Driver {
                 log::error!("the callback is not started: {why}");
                 self.table.counters.callback_failed();
                 let now = self.began.elapsed();
-                master.callbacks.ended(run, false, now);
+                let effect = master.leader.ended(run, None, now);
+                self.carry_out(effect);
             }
         }
     }
@@ -152,14 +182,15 @@ impl Driver {
     /// Nothing of the callback is there any more.
     pub(super) fn cleared(&mut self) {
         let Some(master) = &mut self.master else { return };
-        let Some(mut running) = master.running.take() else { return };
+        let Some(running) = master.running.take() else { return };
         let exit = running.exit.unwrap_or(engine::Exit::Code(0));
         let well = exit.shell_code() == 0 && !running.late;
+        let Running { run, told, began, printed, .. } = running;
         let shown = json!({
-            "at": rfc3339_millis(running.began),
-            "digest": *running.digest,
-            "fence": master.term.as_ref().and_then(|term| term.fence),
-            "pods": running.list.len(),
+            "at": rfc3339_millis(began),
+            "digest": *told.seen.digest,
+            "fence": told.fence,
+            "pods": told.seen.list.len(),
             "exit": exit.to_string(),
         });
         {
@@ -168,61 +199,32 @@ impl Driver {
             let over = all.callbacks.len().saturating_sub(REMEMBERED);
             all.callbacks.drain(..over);
         }
-        let lost = master.term.as_ref().is_none_or(|term| term.lost);
-        let fence = master.term.as_ref().and_then(|term| term.fence).unwrap_or(0);
-        let (run, news) = (running.run, master.news.0.clone());
-        if lost || !well {
-            if !lost {
-                log::warn!("the callback has ended with {exit}");
-                self.table.counters.callback_failed();
-            }
-            let why = format!("it ended with {exit}");
-            // Nobody there any more: nobody wants to know.
-            let _ = news.send(News::Ended(run, Err(why)));
-            return self.resign_if_clear();
+        let leads = master.leader.fence().is_some();
+        if leads && well {
+            let (news, counters) = (master.news.0.clone(), Arc::clone(&self.table.counters));
+            tokio::spawn(async move {
+                let printed = match printed {
+                    Some(printed) => timeout(LAST_WORDS, printed.finish()).await.unwrap_or_default(),
+                    None => Vec::new(),
+                };
+                let (state, fault) = callback::kept(&told.state, &printed);
+                if let Some(fault) = fault {
+                    log::warn!("the callback's state stays as it was: {fault}");
+                    counters.callback_failed();
+                }
+                // Nobody there any more: nobody wants to know.
+                let _ = news.send(News::Printed(run, state));
+            });
+            return;
         }
-        master.last_list = std::mem::take(&mut running.list);
-        let (states, before, digest) =
-            (master.states.clone(), master.state.clone(), Arc::clone(&running.digest));
-        let (printed, counters) = (running.printed.take(), Arc::clone(&self.table.counters));
-        tokio::spawn(async move {
-            let printed = match printed {
-                Some(printed) => timeout(LAST_WORDS, printed.finish()).await.unwrap_or_default(),
-                None => Vec::new(),
-            };
-            let (mut state, mut fault) = callback::kept(&before, &printed, &digest, fence);
-            let over = || news.is_closed();
-            let mut saved = states.save_patiently(&state, over).await;
-            if let Err(why) = &saved
-                && state.state != before.state
-            {
-                fault = Some(why.clone());
-                state.state = before.state;
-                saved = states.save_patiently(&state, over).await;
-            }
-            if let Some(fault) = fault {
-                log::warn!("the callback's state stays as it was: {fault}");
-                counters.callback_failed();
-            }
-            let _ = news.send(News::Ended(run, saved.map(|()| state)));
-        });
-    }
-
-    pub(super) fn callback_ended(&mut self, run: Run, result: Result<State, String>) {
+        if leads {
+            log::warn!("the callback has ended with {exit}");
+            self.table.counters.callback_failed();
+            self.tell("callback", "the callback has failed");
+        }
         let now = self.now();
         let Some(master) = &mut self.master else { return };
-        let well = match result {
-            Ok(state) => {
-                self.table.shown().state = state.state.clone();
-                master.state = state;
-                true
-            }
-            Err(why) => {
-                log::debug!("the callback's run does not count: {why}");
-                false
-            }
-        };
-        master.callbacks.ended(run, well, now);
-        self.tell("callback", if well { "the callback has ended well" } else { "the callback has failed" });
+        let effect = master.leader.ended(run, None, now);
+        self.carry_out(effect);
     }
 }

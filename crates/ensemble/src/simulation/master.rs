@@ -1,0 +1,434 @@
+//! A master: the real register, locks and leader, with a callback that is pretended, and a clock that goes its own way.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::chance::Chance;
+use super::store::{Link, PREFIX, Shared};
+use super::world::World;
+use crate::callbacks::{Run, Times};
+use crate::leader::{Effect, Leader, Seen, Term, Told};
+use crate::lock::{Acquired, Holder, Locks};
+use crate::member::Keepalive;
+use crate::registry::Registry;
+use crate::state::{LEADER, State, States};
+use crate::store::{LeaseId, Store};
+
+pub(super) const TTL: Duration = Duration::from_secs(10);
+const FAIL_OVER: Duration = Duration::from_secs(12);
+const TIMES: Times =
+    Times { damper: Duration::from_secs(2), bound: Duration::from_secs(12), retry: Duration::from_secs(1) };
+
+/// Where a master is, whether it is up or not.
+pub(super) struct Place {
+    number: usize,
+    chance: Chance,
+    world: Arc<World>,
+    link: Arc<Link>,
+    up: Mutex<Option<Up>>,
+    /// Members are not heard.
+    deaf: AtomicBool,
+    orders: (mpsc::UnboundedSender<Order>, tokio::sync::Mutex<mpsc::UnboundedReceiver<Order>>),
+    /// Its clock goes so much faster than the store's, in thousandths.
+    clock: u64,
+}
+
+struct Up {
+    registry: Arc<Registry>,
+    tasks: Vec<AbortHandle>,
+    running: Arc<Mutex<Option<Running>>>,
+    confirmed: Arc<Mutex<Instant>>,
+}
+
+/// A callback that was started.
+struct Running {
+    fence: u64,
+    task: AbortHandle,
+}
+
+enum Order {
+    Crash(Duration),
+    Cut(Duration),
+    Deaf(Duration),
+}
+
+enum News {
+    Won(Term, u64),
+    Lost(Term),
+    Loaded(Term, State),
+    Forgotten(Run, bool),
+    Ended(Run, Option<Value>),
+    Saved(Run, Option<State>),
+}
+
+impl Place {
+    pub(super) fn new(number: usize, shared: Arc<Shared>, world: Arc<World>) -> Arc<Self> {
+        let chance = shared.chance().clone();
+        let (orders, ordered) = mpsc::unbounded_channel();
+        let clock = 950 + chance.below(100);
+        Arc::new(Self {
+            number,
+            chance,
+            world,
+            link: Link::new(shared),
+            up: Mutex::default(),
+            deaf: AtomicBool::new(false),
+            orders: (orders, tokio::sync::Mutex::new(ordered)),
+            clock,
+        })
+    }
+
+    fn up(&self) -> MutexGuard<'_, Option<Up>> {
+        self.up.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn crash(&self, time: Duration) {
+        let _ = self.orders.0.send(Order::Crash(time));
+    }
+
+    pub(super) fn cut_off(&self, time: Duration) {
+        let _ = self.orders.0.send(Order::Cut(time));
+    }
+
+    pub(super) fn be_deaf(&self, time: Duration) {
+        let _ = self.orders.0.send(Order::Deaf(time));
+    }
+
+    /// Does a callback of it run?
+    pub(super) fn is_running(&self) -> bool {
+        let up = self.up();
+        up.as_ref().is_some_and(|up| up.running.lock().unwrap_or_else(PoisonError::into_inner).is_some())
+    }
+
+    pub(super) fn heal(&self) {
+        self.link.cut.store(false, Ordering::Relaxed);
+        self.deaf.store(false, Ordering::Relaxed);
+    }
+
+    /// What a member says. False, or no answer: it was not heard.
+    pub(super) async fn hear(&self, keepalive: Keepalive) -> bool {
+        let registry = self.up().as_ref().map(|up| Arc::clone(&up.registry));
+        let lost = !self.world.is_calm() && self.chance.once_in(15);
+        let Some(registry) = registry.filter(|_| !lost && !self.deaf.load(Ordering::Relaxed)) else {
+            return false;
+        };
+        registry.report(&keepalive).await.is_ok()
+    }
+
+    /// Who is on its list, and the digest.
+    pub(super) fn list(&self) -> (BTreeSet<String>, Arc<str>) {
+        let up = self.up();
+        let Some(up) = up.as_ref() else { return (BTreeSet::new(), "down".into()) };
+        let mut roster = up.registry.roster();
+        (roster.members().map(|member| member.id.clone()).collect(), roster.digest())
+    }
+
+    /// Time by its clock.
+    fn local(&self, time: Duration) -> Duration {
+        time * 1000 / u32::try_from(self.clock).unwrap_or(1000)
+    }
+
+    pub(super) async fn live(self: Arc<Self>) {
+        let mut ordered = self.orders.1.lock().await;
+        loop {
+            self.start();
+            loop {
+                match ordered.recv().await {
+                    Some(Order::Crash(time)) => {
+                        self.stop();
+                        sleep(time).await;
+                        break;
+                    }
+                    Some(Order::Cut(time)) => self.for_a_while(time, |it| &it.link.cut),
+                    Some(Order::Deaf(time)) => self.for_a_while(time, |it| &it.deaf),
+                    None => return,
+                }
+            }
+        }
+    }
+
+    fn for_a_while(self: &Arc<Self>, time: Duration, what: fn(&Self) -> &AtomicBool) {
+        what(self).store(true, Ordering::Relaxed);
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            sleep(time).await;
+            what(&this).store(false, Ordering::Relaxed);
+        });
+    }
+
+    fn start(self: &Arc<Self>) {
+        let store = Arc::clone(&self.link) as Arc<dyn Store>;
+        let registry = Arc::new(Registry::new(Arc::clone(&store), PREFIX, TTL));
+        let (running, confirmed) = (Arc::default(), Arc::new(Mutex::new(Instant::now())));
+        let (one, other) = (Arc::clone(&registry), Arc::clone(&registry));
+        let driver = Driver {
+            place: Arc::clone(self),
+            registry: Arc::clone(&registry),
+            locks: Locks::new(Arc::clone(&store), PREFIX).with_traces(&format!("{PREFIX}last/")),
+            states: States::new(store, PREFIX),
+            leader: Leader::new(TIMES),
+            began: Instant::now(),
+            news: mpsc::unbounded_channel(),
+            term: None,
+            newest: 0,
+            running: Arc::clone(&running),
+            confirmed: Arc::clone(&confirmed),
+        };
+        let tasks = vec![
+            tokio::spawn(async move { one.follow().await }).abort_handle(),
+            tokio::spawn(async move { other.register().await }).abort_handle(),
+            tokio::spawn(driver.live()).abort_handle(),
+        ];
+        *self.up() = Some(Up { registry, tasks, running, confirmed });
+    }
+
+    /// It is killed. What it has started lives until its guard ends it.
+    fn stop(self: &Arc<Self>) {
+        let Some(up) = self.up().take() else { return };
+        up.tasks.iter().for_each(AbortHandle::abort);
+        let running = up.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Running { fence, task }) = running else { return };
+        task.abort();
+        let confirmed = *up.confirmed.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone = confirmed + self.local(FAIL_OVER * 9 / 10);
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            sleep_until(gone).await;
+            this.world.end(this.number, fence, false);
+        });
+    }
+}
+
+/// What drives the real leader.
+struct Driver {
+    place: Arc<Place>,
+    registry: Arc<Registry>,
+    locks: Locks,
+    states: States,
+    leader: Leader,
+    began: Instant,
+    news: (mpsc::UnboundedSender<News>, mpsc::UnboundedReceiver<News>),
+    term: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    newest: u64,
+    running: Arc<Mutex<Option<Running>>>,
+    confirmed: Arc<Mutex<Instant>>,
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if let Some((_, task)) = &self.term {
+            task.abort();
+        }
+    }
+}
+
+impl Driver {
+    async fn live(mut self) {
+        let mut changes = self.registry.changes();
+        self.campaign();
+        loop {
+            let due = self.leader.deadline().map(|due| self.began + due);
+            let woken = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let now = |began: Instant| began.elapsed();
+            let effect = tokio::select! {
+                biased;
+                Some(news) = self.news.1.recv() => {
+                    let now = now(self.began);
+                    match news {
+                        News::Won(term, fence) => Some(self.leader.won(term, fence)),
+                        News::Lost(term) => self.leader.lost(term),
+                        News::Loaded(term, state) => {
+                            self.leader.loaded(term, state, now);
+                            None
+                        }
+                        News::Forgotten(run, well) => self.leader.forgotten(run, well, now),
+                        News::Ended(run, well) => self.leader.ended(run, well, now),
+                        News::Saved(run, written) => self.leader.saved(run, written, now),
+                    }
+                }
+                Ok(()) = changes.changed() => {
+                    self.leader.changed(now(self.began));
+                    None
+                }
+                () = woken => {
+                    let registry = Arc::clone(&self.registry);
+                    self.leader.woke(now(self.began), || registry.roster().digest(), |digest| {
+                        let roster = registry.roster();
+                        let list = roster.known().map(|known| (known.member.id.clone(), Arc::clone(&known.text)));
+                        Seen { digest, list: list.collect(), pods: roster.json() }
+                    })
+                }
+            };
+            self.carry_out(effect);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Option<Effect>) {
+        let news = self.news.0.clone();
+        let states = self.states.clone();
+        match effect {
+            None => {}
+            Some(Effect::Load(term)) => {
+                let registry = Arc::clone(&self.registry);
+                tokio::spawn(async move {
+                    registry.is_listed().await;
+                    loop {
+                        if let Ok(state) = states.load().await {
+                            let _ = news.send(News::Loaded(term, state));
+                            return;
+                        }
+                        sleep(Duration::from_millis(500)).await;
+                    }
+                });
+            }
+            Some(Effect::Forget(run, state)) => {
+                tokio::spawn(async move {
+                    let well = saved(&states, &state, &news).await;
+                    let _ = news.send(News::Forgotten(run, well));
+                });
+            }
+            Some(Effect::Save(run, state)) => {
+                tokio::spawn(async move {
+                    let well = saved(&states, &state, &news).await;
+                    let _ = news.send(News::Saved(run, well.then_some(state)));
+                });
+            }
+            Some(Effect::Start(run, told)) => self.start(run, &told),
+            Some(Effect::Kill(run)) => {
+                let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some(Running { fence, task }) = running {
+                    task.abort();
+                    self.place.world.end(self.place.number, fence, false);
+                    let _ = news.send(News::Ended(run, None));
+                }
+            }
+            Some(Effect::Over(_)) => {
+                if let Some((resign, _)) = self.term.take() {
+                    let _ = resign.send(());
+                }
+                self.campaign();
+            }
+        }
+    }
+
+    /// The callback takes a while, and fails now and then.
+    fn start(&mut self, run: Run, told: &Told) {
+        let place = Arc::clone(&self.place);
+        let (fence, number) = (told.fence, place.number);
+        let started = place.world.start(number, fence, Arc::clone(&told.seen.digest));
+        let (news, running) = (self.news.0.clone(), Arc::clone(&self.running));
+        let most = if place.chance.once_in(5) { 30_000 } else { 4_000 };
+        let takes = place.chance.between(10, most);
+        let well = place.world.is_content() || !place.chance.once_in(4);
+        let task = tokio::spawn(async move {
+            sleep(takes).await;
+            running.lock().unwrap_or_else(PoisonError::into_inner).take();
+            place.world.end(number, fence, well);
+            let _ = news.send(News::Ended(run, well.then(|| Value::from(started))));
+        });
+        let running = Running { fence, task: task.abort_handle() };
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
+    }
+
+    fn campaign(&mut self) {
+        self.newest += 1;
+        let (resign, resigned) = oneshot::channel();
+        let hold = Hold {
+            place: Arc::clone(&self.place),
+            locks: self.locks.clone(),
+            term: Term(self.newest),
+            news: self.news.0.clone(),
+            confirmed: Arc::clone(&self.confirmed),
+        };
+        self.term = Some((resign, tokio::spawn(hold.hold(resigned))));
+    }
+}
+
+async fn saved(states: &States, state: &State, news: &mpsc::UnboundedSender<News>) -> bool {
+    loop {
+        match states.save(state).await {
+            Ok(well) => return well,
+            Err(error) if !error.is_retryable() => return false,
+            Err(_) => sleep(Duration::from_millis(500)).await,
+        }
+        if news.is_closed() {
+            return false;
+        }
+    }
+}
+
+/// Holds the lock, as the program does: lets go by its own clock before another can have it.
+struct Hold {
+    place: Arc<Place>,
+    locks: Locks,
+    term: Term,
+    news: mpsc::UnboundedSender<News>,
+    confirmed: Arc<Mutex<Instant>>,
+}
+
+impl Hold {
+    async fn hold(self, mut resigned: oneshot::Receiver<()>) {
+        let (lease, fence, mut confirmed) = loop {
+            let acquired = self
+                .locks
+                .acquire(LEADER, &Holder::default(), FAIL_OVER, Instant::now() + Duration::from_secs(20))
+                .await;
+            if let Ok(Acquired::Held { lease, fence, .. }) = acquired {
+                let sent = Instant::now();
+                if self.kept(lease, FAIL_OVER / 6).await == Some(true) {
+                    break (lease, fence, sent);
+                }
+                let _ = timeout(FAIL_OVER / 6, self.locks.release(lease)).await;
+            }
+            sleep(Duration::from_millis(500)).await;
+        };
+        self.confirm(confirmed);
+        let _ = self.news.send(News::Won(self.term, fence.0));
+        let mut next = confirmed + self.place.local(FAIL_OVER / 3);
+        loop {
+            let stop = confirmed + self.place.local(FAIL_OVER * 3 / 5);
+            sleep_until(next.min(stop)).await;
+            let sent = Instant::now();
+            if sent >= stop {
+                break;
+            }
+            match self.kept(lease, (FAIL_OVER / 6).min(stop - sent)).await {
+                Some(true) => {
+                    confirmed = sent;
+                    self.confirm(confirmed);
+                    next = confirmed + self.place.local(FAIL_OVER / 3);
+                }
+                Some(false) => break,
+                None => next = Instant::now() + FAIL_OVER / 15,
+            }
+        }
+        let _ = self.news.send(News::Lost(self.term));
+        let _ = (&mut resigned).await;
+        let _ = timeout(FAIL_OVER / 6, self.locks.release(lease)).await;
+    }
+
+    fn confirm(&self, at: Instant) {
+        *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+
+    /// None: nobody knows.
+    async fn kept(&self, lease: LeaseId, limit: Duration) -> Option<bool> {
+        match timeout(limit, self.locks.keep_alive(lease)).await {
+            Ok(Ok(_)) => Some(true),
+            Ok(Err(crate::store::StoreError::LeaseGone(_))) => Some(false),
+            _ => None,
+        }
+    }
+}

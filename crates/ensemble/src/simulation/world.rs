@@ -1,0 +1,164 @@
+//! What must never happen, and what must have happened in the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::member::Member;
+use crate::state::State;
+use crate::store::Change;
+
+/// How long callbacks fail when all else is well again.
+const DISCONTENT: Duration = Duration::from_secs(30);
+
+/// A callback that runs.
+#[derive(Debug, Clone)]
+struct Runs {
+    by: usize,
+    fence: u64,
+    digest: Arc<str>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    running: Option<Runs>,
+    /// The last that was started, and whether it has ended well.
+    last: Option<(Runs, bool)>,
+    started: usize,
+    /// The highest number of a leader that has run anything.
+    fence: u64,
+    /// Numbers of members that were given, and whose each is.
+    numbers: BTreeMap<u64, String>,
+    /// Of those that are there.
+    there: BTreeMap<String, u64>,
+    /// The leader that the store has, and the last that wrote.
+    leader: Option<u64>,
+    wrote: u64,
+    /// What is kept; callbacks print their number.
+    kept: u64,
+}
+
+/// Sees everything.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) seed: u64,
+    seen: Mutex<Seen>,
+    calm: AtomicBool,
+    /// Callbacks end well from then on.
+    content: Mutex<Option<Instant>>,
+    pub(super) faults: AtomicU64,
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            seen: Mutex::default(),
+            calm: AtomicBool::new(false),
+            content: Mutex::default(),
+            faults: AtomicU64::new(0),
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does nothing break from now on?
+    pub(super) fn settle(&self, calm: bool) {
+        self.calm.store(calm, Ordering::Relaxed);
+        let content = calm.then(|| Instant::now() + DISCONTENT);
+        *self.content.lock().unwrap_or_else(PoisonError::into_inner) = content;
+    }
+
+    /// May callbacks fail?
+    pub(super) fn is_content(&self) -> bool {
+        let content = *self.content.lock().unwrap_or_else(PoisonError::into_inner);
+        content.is_some_and(|content| content <= Instant::now())
+    }
+
+    pub(super) fn is_calm(&self) -> bool {
+        self.calm.load(Ordering::Relaxed)
+    }
+
+    /// A master starts its callback: the how manieth it is.
+    pub(super) fn start(&self, by: usize, fence: u64, digest: Arc<str>) -> usize {
+        let mut seen = self.seen();
+        assert!(seen.running.is_none(), "seed {}: {by} starts one beside {:?}", self.seed, seen.running);
+        assert!(fence >= seen.fence, "seed {}: {fence} after {}", self.seed, seen.fence);
+        let runs = Runs { by, fence, digest };
+        seen.fence = fence;
+        seen.started += 1;
+        seen.running = Some(runs.clone());
+        seen.last = Some((runs, false));
+        seen.started
+    }
+
+    /// Nothing of it is left.
+    pub(super) fn end(&self, by: usize, fence: u64, well: bool) {
+        let mut seen = self.seen();
+        let running = seen.running.take();
+        assert!(
+            running.as_ref().is_some_and(|runs| (runs.by, runs.fence) == (by, fence)),
+            "seed {}: {by} with {fence} ends, and {running:?} runs",
+            self.seed
+        );
+        if let Some((_, ended_well)) = &mut seen.last {
+            *ended_well = well;
+        }
+    }
+
+    /// The store has taken a change; `created` is that of what was put.
+    pub(super) fn written(&self, prefix: &str, change: &Change) {
+        let mut seen = self.seen();
+        let seed = self.seed;
+        let Some(rest) = change.key().strip_prefix(prefix) else { return };
+        if rest == "leader" {
+            seen.leader = match change {
+                Change::Put(entry) => Some(entry.created.0),
+                Change::Deleted(_) => None,
+            };
+        }
+        if let (Some(id), Change::Deleted(_)) = (rest.strip_prefix("members/"), change) {
+            seen.there.remove(id);
+        }
+        let Change::Put(entry) = change else { return };
+        if rest == "state" {
+            let state: State = serde_json::from_slice(&entry.value).unwrap_or_default();
+            assert_eq!(Some(state.fence), seen.leader, "seed {seed}: who writes leads, by the store's order");
+            assert!(state.fence >= seen.wrote, "seed {seed}: {} after {}", state.fence, seen.wrote);
+            seen.wrote = state.fence;
+            let kept = state.state.as_u64().unwrap_or(0);
+            assert!(kept >= seen.kept, "seed {seed}: the state goes back from {} to {kept}", seen.kept);
+            seen.kept = kept;
+        }
+        if let Some(id) = rest.strip_prefix("members/") {
+            let member: Member =
+                serde_json::from_slice(&entry.value).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            let before = seen.there.insert(id.to_owned(), member.seq);
+            assert!(before.is_none_or(|before| before == member.seq), "seed {seed}: {id} keeps its number");
+            if before.is_none() {
+                let newest = seen.numbers.last_key_value().map_or(0, |(number, _)| *number);
+                assert!(member.seq > newest, "seed {seed}: {} for {id}, after {newest}", member.seq);
+                seen.numbers.insert(member.seq, id.to_owned());
+            }
+        }
+    }
+
+    /// The last callback saw this list, and ended well.
+    pub(super) fn is_at_rest(&self, digest: &Arc<str>) {
+        let seen = self.seen();
+        assert!(seen.running.is_none(), "seed {}: {:?} runs still", self.seed, seen.running);
+        let last = seen.last.as_ref().map(|(runs, well)| (&runs.digest, *well));
+        assert_eq!(last, Some((digest, true)), "seed {}: a change is without its callback", self.seed);
+        let unique: BTreeSet<_> = seen.there.values().collect();
+        assert_eq!(unique.len(), seen.there.len());
+    }
+
+    pub(super) fn counted(&self) -> (usize, u64) {
+        (self.seen().started, self.faults.load(Ordering::Relaxed))
+    }
+}
