@@ -121,6 +121,9 @@ _sexton() {
             sexton__subcmd__ensemble,pods)
                 cmd="sexton__subcmd__ensemble__subcmd__pods"
                 ;;
+            sexton__subcmd__ensemble,render)
+                cmd="sexton__subcmd__ensemble__subcmd__render"
+                ;;
             sexton__subcmd__ensemble,state)
                 cmd="sexton__subcmd__ensemble__subcmd__state"
                 ;;
@@ -376,7 +379,7 @@ _sexton() {
             return 0
             ;;
         sexton__subcmd__ensemble)
-            opts="-i -v -p -h --role --app --namespace --id --ip --label-role --masters --payload --member-ttl --fail-over --damper --callback --shell-callback --callback-deadline --token-file --allow-unauthenticated-invoke --authenticated-keepalives --tls-cert --tls-key --tls-ca --statsd --store --etcd --etcd-ca --etcd-cert --etcd-key --etcd-user --etcd-password-file --interface --verbose --log-format --port --help status events pods leader digest state callbacks invoke"
+            opts="-i -v -p -h --role --app --namespace --id --ip --host --node --labels --annotations --from-kubernetes --pod-info --cloud --label-role --masters --report-app --payload --payload-of --member-ttl --fail-over --damper --callback --shell-callback --leads --callback-deadline --token-file --allow-unauthenticated-invoke --authenticated-keepalives --tls-cert --tls-key --tls-ca --statsd --store --etcd --etcd-ca --etcd-cert --etcd-key --etcd-user --etcd-password-file --interface --verbose --log-format --port --help status events pods leader digest state callbacks render invoke"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -402,6 +405,30 @@ _sexton() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --labels)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --annotations)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pod-info)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cloud)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --label-role)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -410,7 +437,15 @@ _sexton() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --report-app)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --payload)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --payload-of)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -687,6 +722,72 @@ _sexton() {
                     return 0
                     ;;
                 --tls-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sexton__subcmd__ensemble__subcmd__render)
+            opts="-o -h --namespace --id --ip --host --node --labels --annotations --from-kubernetes --pod-info --cloud --pod --tls-ca --output --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ip)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --labels)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --annotations)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pod-info)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cloud)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pod)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -71,7 +71,7 @@ impl Client {
     pub async fn pod(&self, namespace: &str, name: &str) -> Result<Option<PodState>, KubeError> {
         let pod = PodName::new(namespace, name)?;
         let PodName { namespace, name } = &pod;
-        let request = self.request(&pod, "get", format!("/api/v1/namespaces/{namespace}/pods/{name}"));
+        let request = self.request(namespace, "get", format!("/api/v1/namespaces/{namespace}/pods/{name}"));
         match self.answer(&request).await {
             Ok(answer) => {
                 let body = self.body(answer, &request).await?;
@@ -88,7 +88,7 @@ impl Client {
         let PodName { namespace, name } = pod;
         let selector = escape(&format!("metadata.name={name}"));
         let request = self.request(
-            pod,
+            namespace,
             "list",
             format!("/api/v1/namespaces/{namespace}/pods?fieldSelector={selector}"),
         );
@@ -105,7 +105,7 @@ impl Client {
         let selector = escape(&format!("metadata.name={name}"));
         let from = escape(from);
         self.request(
-            pod,
+            namespace,
             "watch",
             format!(
                 "/api/v1/namespaces/{namespace}/pods?watch=1&allowWatchBookmarks=true&timeoutSeconds={seconds}\
@@ -114,8 +114,13 @@ impl Client {
         )
     }
 
-    fn request<'a>(&'a self, pod: &'a PodName, verb: &'static str, target: String) -> Request<'a> {
-        Request { target, verb, namespace: &pod.namespace, config: &self.0.config }
+    pub(crate) fn request<'a>(
+        &'a self,
+        namespace: &'a str,
+        verb: &'static str,
+        target: String,
+    ) -> Request<'a> {
+        Request { target, verb, namespace, config: &self.0.config }
     }
 
     /// An answer with code 200; anything else is an error. The token may have been replaced while the request
@@ -138,12 +143,15 @@ impl Client {
         }
     }
 
-    async fn body(&self, mut answer: Answer, request: &Request<'_>) -> Result<Vec<u8>, KubeError> {
+    pub(crate) async fn body(&self, mut answer: Answer, request: &Request<'_>) -> Result<Vec<u8>, KubeError> {
         answer.whole(request, self.0.limits.most_answer, self.0.limits.body).await
     }
 }
 
-fn parsed<T: serde::de::DeserializeOwned>(body: &[u8], request: &Request<'_>) -> Result<T, KubeError> {
+pub(crate) fn parsed<T: serde::de::DeserializeOwned>(
+    body: &[u8],
+    request: &Request<'_>,
+) -> Result<T, KubeError> {
     serde_json::from_slice(body).map_err(|error| request.malformed(&error, body))
 }
 

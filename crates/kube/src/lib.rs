@@ -1,5 +1,5 @@
 //! The few calls of the Kubernetes API that sexton needs: what state the containers of a pod are in, once
-//! ([`Client::pod`]) or as it changes ([`watch::watch_pod`]).
+//! ([`Client::pod`]) or as it changes ([`watch::watch_pod`]), and who a pod and its node are ([`Client::pod_identity`]).
 //!
 //! ```text
 //!  environment, service account ─► Config ─► Client ─┬─ pod ──► PodState
@@ -19,6 +19,7 @@ mod client;
 mod config;
 mod error;
 mod exchange;
+mod identity;
 mod limits;
 mod names;
 mod pod;
@@ -31,5 +32,6 @@ pub mod watch;
 pub use client::Client;
 pub use config::{Config, SERVICE_ACCOUNT};
 pub use error::{Kind, KubeError};
+pub use identity::{NodeIdentity, Pairs, PodIdentity};
 pub use limits::{Limits, Pace};
 pub use pod::{ContainerState, PodState, State};

@@ -20,10 +20,21 @@ impl PodName {
         if namespace.len() > LONGEST_LABEL || !is_label(namespace) {
             return Err(bad("namespace", namespace, LONGEST_LABEL));
         }
-        if name.len() > LONGEST_NAME || !name.split('.').all(is_label) {
+        if !is_name(name) {
             return Err(bad("pod", name, LONGEST_NAME));
         }
         Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
+    }
+}
+
+/// Is it the name of a pod or of a node?
+pub(crate) fn is_name(name: &str) -> bool {
+    name.len() <= LONGEST_NAME && name.split('.').all(is_label)
+}
+
+impl KubeError {
+    pub(crate) fn name(what: &'static str, name: &str) -> Self {
+        Self::Name { what, name: name.to_owned(), most: LONGEST_NAME }
     }
 }
 

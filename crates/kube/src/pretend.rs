@@ -97,6 +97,11 @@ impl Pretend {
         self.world.set_pod(pod);
     }
 
+    /// There is this node from now on, or none.
+    pub fn set_node(&self, node: Option<Value>) {
+        self.world.set_node(node);
+    }
+
     /// The newest version.
     #[must_use]
     pub fn version(&self) -> String {

@@ -143,3 +143,29 @@ async fn nobody_there_is_an_error_that_says_where() {
     let text = client.pod(NAMESPACE, NAME).await.err().map(|error| error.to_string()).unwrap_or_default();
     assert_eq!(text, format!("cannot connect to the API server 127.0.0.1:{port}: connection refused"));
 }
+
+#[tokio::test]
+async fn who_a_pod_and_its_node_are_is_read() {
+    let place = Place::with_pod();
+    let client = place.client();
+    let pod = client.pod_identity(NAMESPACE, NAME).await;
+    let pod = pod.unwrap_or_else(|error| panic!("{error}")).unwrap_or_else(|| panic!("no pod"));
+    assert_eq!(pod.labels.get("app").map(String::as_str), Some("web"));
+    assert_eq!(
+        (pod.ip.as_deref(), pod.host_ip.as_deref(), pod.node.as_deref()),
+        (Some("10.244.1.9"), Some("192.168.7.4"), Some("node-1"))
+    );
+    assert_eq!(client.node("node-1").await, Ok(None));
+    place.server.set_node(Some(serde_json::json!({
+        "metadata": {"name": "node-1", "labels": {"zone": "a"}},
+        "status": {"addresses": [{"type": "Hostname", "address": "x"}, {"type": "InternalIP", "address": "10.0.0.1"}]}
+    })));
+    let node = client.node("node-1").await.unwrap_or_else(|error| panic!("{error}"));
+    let node = node.unwrap_or_else(|| panic!("no node"));
+    assert_eq!(
+        (node.ip.as_deref(), node.labels.get("zone").map(String::as_str)),
+        (Some("10.0.0.1"), Some("a"))
+    );
+    assert!(matches!(client.node("../x").await, Err(KubeError::Name { .. })));
+    assert!(place.server.asked().iter().all(|asked| !asked.target.contains("..")));
+}

@@ -25,7 +25,9 @@ use crate::config::{Answers, ControlPath, Mode, Own, Settings, Up, Watch};
 use crate::control;
 use crate::driver::{self, Driver, Many, Parts, Process};
 use crate::ensemble;
+use crate::ensemble::identity::Identity;
 use crate::ensemble::peers::Dialer;
+use crate::ensemble::plan::Draft;
 use crate::ensemble::proof::Proof;
 use crate::ensemble::rpc::Rpc;
 use crate::graveyard::{Graveyard, GraveyardError};
@@ -69,6 +71,9 @@ pub enum LifeError {
     /// There is no store.
     #[error(transparent)]
     Store(#[from] store::StoreFailed),
+    /// What is known of the pod is not enough, or cannot be used.
+    #[error("{0}")]
+    Identity(String),
     /// Certificates cannot be used.
     #[error("cannot speak TLS: {0}")]
     Tls(String),
@@ -90,7 +95,7 @@ impl LifeError {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Tls(_) => 78,
+            Self::Config(_) | Self::Tls(_) | Self::Identity(_) => 78,
             Self::Listen(_) | Self::Store(_) => 69,
             Self::Journal { .. } | Self::Graveyard(_) => 73,
             Self::ProcessList(_) | Self::System { .. } => 71,
@@ -438,11 +443,18 @@ async fn serve_locks(
 
 /// Is a pod of an ensemble until it is told to end.
 async fn gather(
-    plan: ensemble::EnsemblePlan,
+    draft: Draft,
     signals: SignalStream,
     bound: Vec<Bound>,
     answers: Answers,
 ) -> Result<i32, LifeError> {
+    let known = if draft.sources.any() {
+        let Some(known) = told_before_the_end(&draft, &signals).await? else { return Ok(0) };
+        known
+    } else {
+        draft.sources.given.clone()
+    };
+    let plan = draft.complete(&known).map_err(LifeError::Identity)?;
     let store = plan.master.as_ref().map(|master| store::open(&master.store)).transpose()?;
     let token = plan.token.as_deref().map(store::secret).transpose()?;
     let hub = Arc::new(Hub::new(ensemble::driver::first_view()));
@@ -476,6 +488,21 @@ async fn gather(
         server.finish().await;
     }
     Ok(code)
+}
+
+/// Who we are; None: we are to end before it is known.
+async fn told_before_the_end(draft: &Draft, signals: &SignalStream) -> Result<Option<Identity>, LifeError> {
+    let ended = async {
+        loop {
+            if signals.next().await?.iter().any(|signal| signal.ends_a_program()) {
+                return Ok::<_, io::Error>(());
+            }
+        }
+    };
+    tokio::select! {
+        known = draft.sources.ask() => Ok(Some(known)),
+        ended = ended => ended.map(|()| None).map_err(system("signals")),
+    }
 }
 
 /// Servers on a thread of their own: what the driver is at, making a hundred processes say, holds up no answer.

@@ -67,6 +67,10 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => refused(&words::describe(&error), SYSTEM),
         },
+        Invocation::Render(asked) => match cli::render::render(&asked) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => refused(&error, error.exit_code()),
+        },
         Invocation::AskPod(asked) => match cli::ensemble::ask(asked) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => refused(&error, UNAVAILABLE),

@@ -53,12 +53,27 @@ impl Sexton {
 
     /// Another program: sexton by another name, or something that starts it.
     pub(crate) fn program<W: AsRef<OsStr>>(program: &Path, words: impl IntoIterator<Item = W>) -> Self {
+        Self::program_in(private_directory(), program, words)
+    }
+
+    /// Sexton by this name, without words.
+    pub(crate) fn called(name: &str) -> Self {
+        let directory = private_directory();
+        let link = directory.path().join(name);
+        std::os::unix::fs::symlink(SEXTON, &link).unwrap_or_else(|error| panic!("{error}"));
+        Self::program_in(directory, &link, [""; 0])
+    }
+
+    fn program_in<W: AsRef<OsStr>>(
+        directory: TempDir,
+        program: &Path,
+        words: impl IntoIterator<Item = W>,
+    ) -> Self {
         let mut command = Command::new(program);
         command.args(words).env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").stdin(Stdio::null());
         command.process_group(0);
         // SAFETY: the function only makes system calls that are safe after a fork.
         unsafe { command.pre_exec(ordinary_signals) };
-        let directory = private_directory();
         command.current_dir(directory.path());
         Self { command, directory, stdout: None, stderr: None }
     }

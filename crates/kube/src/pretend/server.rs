@@ -196,6 +196,8 @@ fn read(request: &Request<Incoming>) -> Asked {
             (if watches { Verb::Watch } else { Verb::List }, namespace, selected.unwrap_or_default())
         }
         ["", "api", "v1", "namespaces", namespace, "pods", name] => (Verb::Get, namespace, name),
+        // Nodes are in no namespace.
+        ["", "api", "v1", "nodes", name] => (Verb::Get, "", name),
         _ => (Verb::Other, "", ""),
     };
     let (namespace, name) = (namespace.to_owned(), name.to_owned());

@@ -146,6 +146,7 @@ struct Known {
     /// Where the token stands in files.
     token_files: Vec<PathBuf>,
     pod: Option<Value>,
+    node: Option<Value>,
     version: u64,
     /// Events after this version are remembered.
     oldest: u64,
@@ -172,6 +173,7 @@ impl Default for World {
                 token: "pretend-token-1".to_owned(),
                 token_files: Vec::new(),
                 pod: None,
+                node: None,
                 version: 1000,
                 oldest: 0,
                 events: Vec::new(),
@@ -238,6 +240,10 @@ impl World {
             }
         }
         known.pod = Some(object).filter(|_| kind != "DELETED");
+    }
+
+    pub(super) fn set_node(&self, node: Option<Value>) {
+        self.known().node = node;
     }
 
     pub(super) fn version(&self) -> String {
@@ -324,7 +330,9 @@ impl World {
     }
 
     pub(super) fn get(&self, asked: &Asked) -> Option<Vec<u8>> {
-        self.known().pod.as_ref().filter(|pod| is(pod, asked)).map(|pod| pod.to_string().into_bytes())
+        let known = self.known();
+        let all = known.pod.iter().chain(&known.node);
+        all.filter(|it| is(it, asked)).map(|it| it.to_string().into_bytes()).next()
     }
 
     pub(super) fn list(&self, asked: &Asked) -> Vec<u8> {

@@ -251,6 +251,27 @@ pub enum EnsembleAsk {
     State(EnsembleClient),
     /// The last runs of the callback
     Callbacks(EnsembleClient),
+    /// Fill a template (Jinja) with what is known of this pod, its node and the members
+    ///
+    /// It may name id, namespace, ip, labels, annotations, node (name, ip, labels, annotations) and pods (of --pod, as
+    /// callbacks see them). What is not there is an error; `default` and `is defined` ask for it.
+    Render {
+        /// Of whoever wants to know who this pod is
+        #[command(flatten)]
+        identity: IdentityOptions,
+        /// A master that tells who is there [default: nobody is asked]
+        #[arg(long, value_name = "POD")]
+        pod: Option<String>,
+        /// The certificates (PEM) of which one must have signed the master's [default: the system's]
+        #[arg(long, value_name = "FILE")]
+        tls_ca: Option<PathBuf>,
+        /// Where it is written [default: standard output]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// The template
+        #[arg(value_name = "TEMPLATE")]
+        template: PathBuf,
+    },
     /// Have a pod run a command of the shell, and print what it prints
     Invoke {
         /// The file with the token that the pod wants
@@ -287,27 +308,27 @@ pub struct EnsembleOptions {
     /// What this pod is: it reports to masters, keeps the list, or both
     #[arg(long, value_name = "ROLE", value_parser = ["member", "master", "both"], required = true)]
     pub(super) role: Option<String>,
-    /// The name of the ensemble
-    #[arg(long, value_name = "NAME", required = true)]
+    /// The name of the ensemble [default: the pod's label app]
+    #[arg(long, value_name = "NAME")]
     pub(super) app: Option<String>,
-    /// Whose ensemble [default: default]
-    #[arg(long, value_name = "NAME")]
-    pub(super) namespace: Option<String>,
-    /// The name of this pod, unique in the ensemble [default: the host's]
-    #[arg(long, value_name = "NAME")]
-    pub(super) id: Option<String>,
-    /// The address of this pod [default: that by which it would reach its first master]
-    #[arg(long, value_name = "ADDRESS")]
-    pub(super) ip: Option<String>,
-    /// What this pod is for, as callbacks see it [default: member]
+    /// Of whoever wants to know who this pod is
+    #[command(flatten)]
+    pub(super) identity: IdentityOptions,
+    /// What this pod is for, as callbacks see it [default: the pod's label role, or member]
     #[arg(long, value_name = "NAME")]
     pub(super) label_role: Option<String>,
     /// Whom a member reports to: host or host:port, several with commas; with https://, zerorpc:// or zerorpcs:// before it, by that
     #[arg(long, value_name = "MASTERS")]
     pub(super) masters: Option<String>,
+    /// A master's --masters are those of this other ensemble, and are told the digest and the size of its own
+    #[arg(long, value_name = "NAME")]
+    pub(super) report_app: Option<String>,
     /// A file of JSON that a member tells; a change of it is told at once
     #[arg(long, value_name = "FILE")]
     pub(super) payload: Option<String>,
+    /// Tell how the processes are of an `up` with this control socket
+    #[arg(long, value_name = "SOCKET", conflicts_with = "payload")]
+    pub(super) payload_of: Option<String>,
     /// A member that is silent for so long is gone; it reports every 3/4 of that [default: 25s]
     #[arg(long, value_name = "DURATION")]
     pub(super) member_ttl: Option<String>,
@@ -323,6 +344,9 @@ pub struct EnsembleOptions {
     /// The same, given to sh -c
     #[arg(long, value_name = "SCRIPT")]
     pub(super) shell_callback: Option<String>,
+    /// Want to lead also without a callback, for processes that run by it
+    #[arg(long, hide = true)]
+    pub(super) leads: bool,
     /// How long it may take before it is killed [default: 5m]
     #[arg(long, value_name = "DURATION")]
     pub(super) callback_deadline: Option<String>,
@@ -350,6 +374,41 @@ pub struct EnsembleOptions {
     /// Of a store
     #[command(flatten)]
     pub(super) store: StoreOptions,
+}
+
+/// Who this pod is.
+#[derive(Debug, Clone, Default, Args)]
+pub struct IdentityOptions {
+    /// Whose ensemble [default: the pod's namespace, or default]
+    #[arg(long, value_name = "NAME")]
+    pub(super) namespace: Option<String>,
+    /// The name of this pod, unique in the ensemble [default: the host's]
+    #[arg(long, value_name = "NAME")]
+    pub(super) id: Option<String>,
+    /// The address of this pod [default: that by which it would reach its first master]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) ip: Option<String>,
+    /// The address of its node
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) host: Option<String>,
+    /// The name of its node [default: NODE_NAME]
+    #[arg(long, value_name = "NAME")]
+    pub(super) node: Option<String>,
+    /// Labels of the pod, as JSON
+    #[arg(long, value_name = "JSON")]
+    pub(super) labels: Option<String>,
+    /// Annotations of the pod, as JSON; sexton.dev/masters are its masters
+    #[arg(long, value_name = "JSON")]
+    pub(super) annotations: Option<String>,
+    /// Ask the Kubernetes API for what is not given: labels, annotations, addresses, the node
+    #[arg(long)]
+    pub(super) from_kubernetes: bool,
+    /// A directory with files of the downward API: labels, annotations, name, namespace
+    #[arg(long, value_name = "DIR")]
+    pub(super) pod_info: Option<String>,
+    /// Ask the metadata service of a cloud for the name of the node, if nobody else knows it
+    #[arg(long, value_name = "auto|aws|gcp|azure")]
+    pub(super) cloud: Option<String>,
 }
 
 /// What to do with locks.

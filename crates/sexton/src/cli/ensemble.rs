@@ -46,6 +46,7 @@ pub fn asked(ask: EnsembleAsk) -> Result<AskPod, UsageError> {
         EnsembleAsk::State(client) => (client, What::Get("/state")),
         EnsembleAsk::Callbacks(client) => (client, What::Get("/v1/callbacks")),
         EnsembleAsk::Events { follow, client } => (client, What::Events { follow }),
+        EnsembleAsk::Render { .. } => unreachable!("it asks nobody"),
         EnsembleAsk::Invoke { token_file, client, command } => {
             (client, What::Invoke { command, token: token_file })
         }

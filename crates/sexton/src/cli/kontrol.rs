@@ -1,14 +1,14 @@
 //! The environment of `kontrol`, which has no command line.
 
-use serde_json::{Map, Value};
+use kube::Pairs;
+use serde_json::Value;
 
 use crate::config::environment::Environment;
-use crate::config::resolve::{RawEnsemble, RawMode, RawOptions, RawStore, UsageError};
+use crate::config::resolve::{RawEnsemble, RawIdentity, RawMode, RawOptions, RawStore, UsageError};
+use crate::ensemble::plan::MASTERS;
 
 /// The name by which this personality is called.
 pub const NAME: &str = "kontrol";
-/// Whom a member reports to, and our own word for it.
-const MASTERS: [&str; 2] = ["kontrol.unity3d.com/master", "sexton.dev/masters"];
 
 /// What was asked for, and whether it shall say more.
 pub fn parse(environment: &dyn Environment) -> Result<(RawOptions, RawMode, bool), UsageError> {
@@ -29,30 +29,41 @@ pub fn parse(environment: &dyn Environment) -> Result<(RawOptions, RawMode, bool
         (_, true) => "master",
         (true | false, false) => "member",
     };
-    let object = |name: &str| match variable(name) {
-        None => Ok(None),
-        Some(text) => match serde_json::from_str::<Map<String, Value>>(&text) {
-            Ok(map) => Ok(Some(map)),
-            Err(error) => Err(UsageError(format!("{name}: expected a JSON object: {error}"))),
-        },
+    for name in ["KONTROL_LABELS", "KONTROL_ANNOTATIONS"] {
+        if let Some(text) = variable(name) {
+            serde_json::from_str::<Pairs>(&text)
+                .map_err(|error| UsageError(format!("{name}: expected a JSON object of strings: {error}")))?;
+        }
+    }
+    let is_in_cluster = environment.get("KUBERNETES_SERVICE_HOST").is_some();
+    let pod_info = variable("SEXTON_ENSEMBLE_POD_INFO");
+    let all = ["KONTROL_LABELS", "KONTROL_ANNOTATIONS", "KONTROL_IP", "KONTROL_HOST", "KONTROL_ID"];
+    // Whatever is not given is the pod's.
+    let from_kubernetes = is_in_cluster && !debug && all.iter().any(|name| variable(name).is_none());
+    let asks = from_kubernetes || pod_info.is_some();
+    let has_label = |name: &str| {
+        let given = variable("KONTROL_LABELS").unwrap_or_default();
+        serde_json::from_str::<Value>(&given).map_or(true, |labels| labels[name].is_string())
     };
-    let text = |map: Option<&Map<String, Value>>, key: &str| Some(map?.get(key)?.as_str()?.to_owned());
-    let labels = object("KONTROL_LABELS")?;
-    let app =
-        text(labels.as_ref(), "app").ok_or_else(|| missing("KONTROL_LABELS", "JSON with the label app"))?;
-    let label_role =
-        text(labels.as_ref(), "role").ok_or_else(|| missing("KONTROL_LABELS", "JSON with the label role"))?;
-    let annotations = object("KONTROL_ANNOTATIONS")?;
-    let masters = MASTERS.iter().find_map(|key| text(annotations.as_ref(), key));
-    if role == "member" && masters.is_none() {
+    for (label, what) in [("app", "JSON with the label app"), ("role", "JSON with the label role")] {
+        if !asks && (variable("KONTROL_LABELS").is_none() || !has_label(label)) {
+            return Err(missing("KONTROL_LABELS", what));
+        }
+    }
+    let masters = variable("KONTROL_ANNOTATIONS").unwrap_or_default();
+    if role == "member" && !asks && !MASTERS.iter().any(|name| masters.contains(name)) {
         let what = format!("JSON with the annotation {}", MASTERS[0]);
         return Err(missing("KONTROL_ANNOTATIONS", &what));
     }
+    let is_master = !debug && role != "member";
     let host = variable("KONTROL_HOST");
-    let etcd = variable("KONTROL_ETCD").or(host).filter(|_| !debug && role != "member");
-    if etcd.is_none() && !debug && role != "member" {
+    let etcd = variable("KONTROL_ETCD").or_else(|| host.clone()).filter(|_| is_master);
+    let etcd_of_node = is_master && etcd.is_none();
+    if etcd_of_node && !from_kubernetes {
         return Err(missing("KONTROL_ETCD", "the nodes of etcd (or KONTROL_HOST, or KONTROL_MODE=debug)"));
     }
+    // What is asked when the node is known.
+    let etcd = etcd.or_else(|| etcd_of_node.then(|| "localhost".to_owned()));
     // Numbers of seconds.
     let seconds = |name: &str, default: &str| {
         let text = variable(name).unwrap_or_else(|| default.to_owned());
@@ -66,12 +77,19 @@ pub fn parse(environment: &dyn Environment) -> Result<(RawOptions, RawMode, bool
     let (callback, shell_callback) = if shell { (None, callback) } else { (callback, None) };
     let raw = RawEnsemble {
         role: role.to_owned(),
-        app,
-        namespace: variable("NAMESPACE"),
-        id: variable("KONTROL_ID"),
-        ip: variable("KONTROL_IP"),
-        label_role: Some(label_role),
-        masters,
+        identity: RawIdentity {
+            namespace: variable("NAMESPACE"),
+            id: variable("KONTROL_ID"),
+            ip: variable("KONTROL_IP"),
+            host,
+            labels: variable("KONTROL_LABELS"),
+            annotations: variable("KONTROL_ANNOTATIONS"),
+            from_kubernetes,
+            pod_info,
+            cloud: variable("SEXTON_ENSEMBLE_CLOUD"),
+            node: None,
+        },
+        etcd_of_node,
         payload: variable("KONTROL_PAYLOAD"),
         member_ttl: seconds("KONTROL_TTL", "25")?,
         fail_over: seconds("KONTROL_FOVER", "60")?,
@@ -121,13 +139,10 @@ mod tests {
     #[test]
     fn its_variables_have_their_meanings_and_defaults() {
         let member = read(&[LABELS, MASTER]).unwrap_or_else(|why| panic!("{why}"));
+        assert_eq!((member.role.as_str(), member.identity.labels.as_deref()), ("member", Some(LABELS.1)));
         assert_eq!(
-            (member.role.as_str(), member.app.as_str(), member.label_role.as_deref()),
-            ("member", "demo", Some("db"))
-        );
-        assert_eq!(
-            (member.masters.as_deref(), member.member_ttl.as_deref()),
-            (Some("a,b:8001"), Some("25s"))
+            (member.identity.annotations.as_deref(), member.member_ttl.as_deref()),
+            (Some(MASTER.1), Some("25s"))
         );
         let master = [
             LABELS,

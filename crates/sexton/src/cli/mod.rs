@@ -11,6 +11,7 @@ pub mod kontrol;
 pub mod kubexit;
 pub mod locks;
 pub mod process_wrapper;
+pub mod render;
 pub mod replay;
 
 use std::ffi::OsString;
@@ -24,8 +25,9 @@ use log::LevelFilter;
 use crate::client::{Errand, What};
 use crate::config::environment::Environment;
 use crate::config::resolve::{
-    DEFAULT_FILE, Personality, RawAutomaton, RawEnsemble, RawLock, RawMode, RawOptions, RawOwn, RawPod,
-    RawStore, RawSupervise, RawUp, RawWatch, UsageError, default_control, resolve,
+    DEFAULT_FILE, Personality, RawAutomaton, RawEnsemble, RawIdentity, RawLock, RawMode, RawOptions, RawOwn,
+    RawPod, RawStore, RawSupervise, RawUp, RawWatch, UsageError, default_control, resolve, sources,
+    tls_files,
 };
 use crate::config::{Settings, duration};
 use crate::graveyard::DEFAULT_DIRECTORY;
@@ -33,7 +35,7 @@ use crate::lock;
 use crate::logging::{self, LogSettings};
 use crate::process::Pid;
 use crate::words::base_name;
-use args::{Command, Ctl, Debug, LockCommand, Sexton, Shared};
+use args::{Command, Ctl, Debug, EnsembleAsk, LockCommand, Sexton, Shared};
 use process_wrapper::Parsed;
 
 /// What to do.
@@ -65,6 +67,8 @@ pub enum Invocation {
     },
     /// Guard the runs of another of us.
     Guard(Pid),
+    /// Fill a template.
+    Render(Box<render::Render>),
     /// Ask a pod of an ensemble.
     AskPod(ensemble::AskPod),
     /// List locks.
@@ -252,6 +256,18 @@ pub fn parse(
             quiet = LevelFilter::Info;
             (shared.split(port), RawMode::LockServer(store.raw()))
         }
+        Command::Ensemble {
+            ask: Some(EnsembleAsk::Render { identity, pod, tls_ca, output, template }),
+            ..
+        } => {
+            let pod = pod.map(|pod| {
+                let at = pod.parse().map_err(|why| UsageError(format!("--pod '{pod}': {why}")))?;
+                Ok((at, tls_files(None, None, tls_ca)?))
+            });
+            let sources = sources(identity.raw(), environment)?;
+            let render = render::Render { template, output, sources, pod: pod.transpose()? };
+            return Ok((Invocation::Render(Box::new(render)), LogSettings::default()));
+        }
         Command::Ensemble { ask: Some(ask), .. } => {
             return Ok((Invocation::AskPod(ensemble::asked(ask)?), LogSettings::default()));
         }
@@ -315,19 +331,20 @@ impl args::EnsembleOptions {
     fn raw(self) -> RawEnsemble {
         RawEnsemble {
             role: self.role.unwrap_or_default(),
-            app: self.app.unwrap_or_default(),
-            namespace: self.namespace,
-            id: self.id,
-            ip: self.ip,
+            app: self.app,
+            identity: self.identity.raw(),
             label_role: self.label_role,
             masters: self.masters,
+            report_app: self.report_app,
             payload: self.payload,
+            payload_of: self.payload_of,
             member_ttl: self.member_ttl,
             fail_over: self.fail_over,
             damper: self.damper,
             callback: self.callback,
             shell_callback: self.shell_callback,
             callback_deadline: self.callback_deadline,
+            leads: self.leads,
             token_file: self.token_file,
             allow_unauthenticated_invoke: self.allow_unauthenticated_invoke,
             authenticated_keepalives: self.authenticated_keepalives,
@@ -335,7 +352,25 @@ impl args::EnsembleOptions {
             tls_key: self.tls_key,
             tls_ca: self.tls_ca,
             statsd: self.statsd,
+            etcd_of_node: false,
             store: self.store.raw(),
+        }
+    }
+}
+
+impl args::IdentityOptions {
+    fn raw(self) -> RawIdentity {
+        RawIdentity {
+            namespace: self.namespace,
+            id: self.id,
+            ip: self.ip,
+            host: self.host,
+            node: self.node,
+            labels: self.labels,
+            annotations: self.annotations,
+            from_kubernetes: self.from_kubernetes,
+            pod_info: self.pod_info,
+            cloud: self.cloud,
         }
     }
 }

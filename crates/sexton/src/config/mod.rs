@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use engine::{Plan, Span};
 
-use crate::ensemble::EnsemblePlan;
+use crate::ensemble::plan::Draft;
 use crate::graveyard::PodPlan;
 use crate::lock::LockPlan;
 use crate::process::Pid;
@@ -83,7 +83,7 @@ pub enum Mode {
     /// Serve locks.
     LockServer(LockServer),
     /// Be a pod of an ensemble.
-    Ensemble(Box<EnsemblePlan>),
+    Ensemble(Box<Draft>),
 }
 
 /// A lock server.

@@ -17,7 +17,7 @@ use std::time::Duration;
 use engine::{ExitRule, Frame, JobPlan, Pause, Plan, Probes, Restart, RestartLimit, Signal, Span};
 use thiserror::Error;
 
-pub use ensemble::{RawEnsemble, tls_files};
+pub use ensemble::{RawEnsemble, RawIdentity, tls_files};
 use in_pod::InPod;
 pub use in_pod::RawPod;
 pub use locks::{RawLock, RawStore};
@@ -30,6 +30,7 @@ use super::{
     Answers, Automaton, ControlPath, Listen, Mode, OutputPlan, Own, Settings, StreamPlan, Up, Watch, Whom,
     Words,
 };
+use crate::ensemble::identity::Sources;
 use crate::lock;
 use crate::process::Pid;
 use crate::process::spawn::Program;
@@ -307,6 +308,11 @@ pub fn resolve(
         ..answers
     };
     Ok(Settings { listen, answers, mode, journal: journal.map(|given| PathBuf::from(given.text)) })
+}
+
+/// Who tells who this pod is.
+pub fn sources(raw: RawIdentity, environment: &dyn Environment) -> Result<Sources, UsageError> {
+    Resolver { personality: Personality::Sexton, environment, terminal: false }.sources(raw)
 }
 
 impl Resolver<'_> {

@@ -8,11 +8,13 @@
 //!                                                    hub, table ──► routes
 //! ```
 //!
+//! * [`identity`]: who this pod is, where nobody has said so
 //! * [`peers`]: how other pods are spoken to
 //! * [`proof`]: who may have us run commands
 //! * [`rpc`]: the same by ZeroRPC
 //! * [`plan`]: what an ensemble is asked to do
-//! * [`reporter`]: a member's signs of life
+//! * `payload`: what a member tells
+//! * `reporter`: a member's signs of life
 //! * [`leadership`]: one master leads
 //! * [`state`]: what callbacks leave behind in the store
 //! * [`callback`]: one run of the callback
@@ -24,12 +26,14 @@
 pub mod callback;
 pub mod commands;
 pub mod driver;
+pub mod identity;
 pub mod leadership;
+mod payload;
 pub mod peers;
 pub mod plan;
 pub mod proof;
 mod reading;
-pub mod reporter;
+mod reporter;
 pub mod routes;
 pub mod rpc;
 pub mod state;

@@ -261,12 +261,8 @@ fn the_example_writes_an_upstream_that_follows_the_members() {
 fn a_pod_of_the_old_tool_is_one_of_ours_and_ends_when_it_is_told_to_from_here() {
     let directory = place();
     let run = callback(&directory, "echo '{\"old\": true}'");
-    let links = place();
-    let link = links.path().join("kontrol");
-    std::os::unix::fs::symlink(crate::harness::SEXTON, &link).unwrap_or_else(|error| panic!("{error}"));
     let port = testkit::servers::free_ports(1)[0];
-    let none: [&str; 0] = [];
-    let sexton = Sexton::program(&link, none)
+    let sexton = Sexton::called("kontrol")
         .env("KONTROL_MODE", "debug")
         .env("KONTROL_PORT", port.to_string())
         .env("KONTROL_ID", "pod-1")

@@ -1,6 +1,7 @@
 //! An ensemble of pods: members, masters, the leader and its callback.
 
 mod bad_days;
+mod identity;
 mod leaders;
 mod list;
 mod papers;

@@ -21,7 +21,7 @@ impl Driver {
     /// Wants to lead, if there is something to run.
     pub(super) fn campaign(&mut self) {
         let Some(master) = &mut self.master else { return };
-        if master.term.is_some() || master.plan.callback.is_none() {
+        if master.term.is_some() || !master.plan.wants_to_lead() {
             return;
         }
         self.newest_term += 1;

@@ -15,6 +15,7 @@ use ensemble::lock::Locks;
 use ensemble::member::{Keepalive, key_of};
 use ensemble::registry::Registry;
 use ensemble::state::{State, States};
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -22,6 +23,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::callback::{self, Files, Printed};
+use super::payload::Source;
 use super::peers::Dialer;
 use super::plan::{EnsemblePlan, MasterPlan, MemberPlan};
 use super::proof::Proof;
@@ -195,13 +197,7 @@ impl Driver {
             beside.push(tokio::spawn(async move { one.follow().await }));
             beside.push(tokio::spawn(async move { other.register().await }));
         }
-        let (goodbye, reporting) = match self.plan.member.clone() {
-            Some(member) => {
-                let (goodbye, task) = self.begin_to_report(member);
-                (Some(goodbye), Some(task))
-            }
-            None => (None, None),
-        };
+        let reports = self.begin_to_report();
         if self.master.as_ref().is_some_and(|master| master.plan.callback.is_some()) {
             callback::sweep();
         }
@@ -232,11 +228,12 @@ impl Driver {
         }
         self.notify.stopping("told to end");
         let end = async {
-            if let (Some(goodbye), Some(task)) = (goodbye, reporting) {
+            let (goodbyes, tasks): (Vec<_>, Vec<_>) = reports.into_iter().unzip();
+            for goodbye in goodbyes {
                 // It may have ended by itself.
                 let _ = goodbye.send(());
-                let _ = task.await;
             }
+            join_all(tasks).await;
         };
         let _ = timeout(LAST_WORDS, end).await;
         self.give_up().await?;
@@ -246,9 +243,30 @@ impl Driver {
         Ok(0)
     }
 
-    fn begin_to_report(&self, member: MemberPlan) -> (oneshot::Sender<()>, JoinHandle<()>) {
+    /// To our masters, and of our own list to those of another ensemble.
+    fn begin_to_report(&self) -> Vec<(oneshot::Sender<()>, JoinHandle<()>)> {
+        let own = self.master.as_ref().map(|master| Arc::clone(&master.registry));
+        let mut reports = Vec::new();
+        if let Some(member) = self.plan.member.clone() {
+            let source = Source::of(member.payload.clone());
+            reports.push(self.report(self.plan.app.clone(), member, source, own.clone()));
+        }
+        if let (Some(chain), Some(registry)) = (self.plan.chain.clone(), own) {
+            let source = Source::list(&self.plan.app, registry);
+            reports.push(self.report(chain.app, chain.member, source, None));
+        }
+        reports
+    }
+
+    fn report(
+        &self,
+        app: String,
+        member: MemberPlan,
+        source: Source,
+        own: Option<Arc<Registry>>,
+    ) -> (oneshot::Sender<()>, JoinHandle<()>) {
         let keepalive = Keepalive {
-            app: self.plan.app.clone(),
+            app,
             id: self.plan.id.clone(),
             key: member.ip.parse().map(key_of).unwrap_or_default(),
             ip: member.ip,
@@ -257,12 +275,10 @@ impl Driver {
             role: member.role,
             down: false,
         };
-        let own = self.master.as_ref().map(|master| Arc::clone(&master.registry));
         let targets = Targets { masters: member.masters, dialer: self.dialer.clone(), own };
         let (goodbye, said) = oneshot::channel();
         let counters = Arc::clone(&self.table.counters);
-        let task =
-            tokio::spawn(reporter::report(keepalive, targets, member.payload, member.every, counters, said));
+        let task = tokio::spawn(reporter::report(keepalive, targets, source, member.every, counters, said));
         (goodbye, task)
     }
 

@@ -1,0 +1,158 @@
+//! `sexton ensemble render`: a template, filled from what is known of this pod, its node and the members.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use minijinja::{AutoEscape, Environment as Engine, UndefinedBehavior};
+use serde_json::{Value, json};
+use thiserror::Error;
+
+use crate::ensemble::identity::{Sources, host_name};
+use crate::ensemble::peers::{Dialer, Peer};
+use crate::lock::client::within;
+use crate::tls::Files;
+use crate::words::describe;
+
+/// The longest template.
+const LONGEST: u64 = 1 << 20;
+/// How long a master may take to tell its list.
+const LIMIT: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// What to fill, with what.
+#[derive(Debug)]
+pub struct Render {
+    /// The template.
+    pub template: PathBuf,
+    /// Where it goes; None: standard output.
+    pub output: Option<PathBuf>,
+    /// Who tells who we are.
+    pub sources: Sources,
+    /// Who tells who is there, and how he is spoken to.
+    pub pod: Option<(Peer, Files)>,
+}
+
+/// Why there is nothing.
+#[derive(Debug, Error)]
+pub enum RenderError {
+    /// The template, or where it goes.
+    #[error("{0}: {1}")]
+    File(String, String),
+    /// The template is none, or wants what is not there.
+    #[error("{0}")]
+    Template(String),
+    /// Nobody tells who is there.
+    #[error("{0}")]
+    Ask(String),
+}
+
+impl RenderError {
+    /// As in sysexits.h: `EX_NOINPUT`, `EX_DATAERR`, `EX_UNAVAILABLE`.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::File(..) => 66,
+            Self::Template(_) => 65,
+            Self::Ask(_) => 69,
+        }
+    }
+}
+
+/// Fills it.
+pub fn render(asked: &Render) -> Result<(), RenderError> {
+    let named =
+        |path: &Path, error: &io::Error| RenderError::File(path.display().to_string(), describe(error));
+    let of_template = |error: io::Error| named(&asked.template, &error);
+    let length = fs::metadata(&asked.template).map_err(of_template)?.len();
+    if length > LONGEST {
+        let why = format!("it is longer than {LONGEST} bytes");
+        return Err(RenderError::File(asked.template.display().to_string(), why));
+    }
+    let text = fs::read_to_string(&asked.template).map_err(of_template)?;
+    let filled = filled(&asked.template, &text, &known(asked)?)?;
+    match &asked.output {
+        None => {
+            io::stdout().lock().write_all(filled.as_bytes()).map_err(|error| named(Path::new("-"), &error))
+        }
+        Some(path) => {
+            // Nobody reads half of it.
+            let mut beside = path.clone().into_os_string();
+            beside.push(format!(".{}", std::process::id()));
+            let written = fs::write(&beside, filled).and_then(|()| fs::rename(&beside, path));
+            written.map_err(|error| {
+                // It may not be there.
+                let _ = fs::remove_file(&beside);
+                named(path, &error)
+            })
+        }
+    }
+}
+
+/// What the template may name.
+fn known(asked: &Render) -> Result<Value, RenderError> {
+    let failed = |why: String| RenderError::Ask(why);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| failed(error.to_string()))?;
+    let (identity, pods) = runtime
+        .block_on(async {
+            let identity =
+                if asked.sources.any() { asked.sources.ask().await } else { asked.sources.given.clone() };
+            let pods = match &asked.pod {
+                None => Value::Array(Vec::new()),
+                Some((pod, files)) => {
+                    let dialer = Dialer::new([pod], files.clone(), None)?;
+                    let text = within(LIMIT, dialer.get(pod, "/v1/pods")).await?;
+                    serde_json::from_str(&text).map_err(|error| format!("{pod}: no JSON: {error}"))?
+                }
+            };
+            Ok((identity, pods))
+        })
+        .map_err(failed)?;
+    Ok(json!({
+        "id": identity.id.unwrap_or_else(host_name),
+        "namespace": identity.namespace.unwrap_or_else(|| "default".to_owned()),
+        "ip": identity.ip,
+        "labels": identity.labels,
+        "annotations": identity.annotations,
+        "node": identity.node,
+        "pods": pods,
+    }))
+}
+
+fn filled(name: &Path, text: &str, known: &Value) -> Result<String, RenderError> {
+    let mut engine = Engine::new();
+    // What is missing is told, and not written as nothing.
+    engine.set_undefined_behavior(UndefinedBehavior::Strict);
+    engine.set_auto_escape_callback(|_| AutoEscape::None);
+    engine.set_keep_trailing_newline(true);
+    let name = name.display().to_string();
+    let filled = engine.render_named_str(&name, text, known);
+    filled.map_err(|error| {
+        let line = error.line().map(|line| format!(":{line}")).unwrap_or_default();
+        let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+        RenderError::Template(format!("{name}{line}: {}{detail}", error.kind()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_is_filled_and_what_is_missing_is_named() {
+        let known =
+            json!({"id": "a", "labels": {"app": "x", "k8s.io/zone": "z"}, "pods": [{"id": "p", "ip": "1"}]});
+        let fill = |text: &str| filled(Path::new("t"), text, &known).map_err(|error| error.to_string());
+        assert_eq!(
+            fill("{{ id }} {{ labels['k8s.io/zone'] }}{% for pod in pods %} {{ pod.ip }}{% endfor %}\n"),
+            Ok("a z 1\n".to_owned())
+        );
+        assert_eq!(fill("{{ labels.none | default('-') }}<>"), Ok("-<>".to_owned()));
+        assert_eq!(fill("{% if labels.none is defined %}x{% endif %}"), Ok(String::new()));
+        for (text, part) in
+            [("\n{{ labels.none }}", "t:2: undefined value"), ("{% if %}", "t:1: syntax error")]
+        {
+            assert!(fill(text).is_err_and(|why| why.contains(part)), "{text}: {:?}", fill(text));
+        }
+    }
+}
