@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::config::environment::Environment;
 use crate::config::raw::native;
+use crate::config::resolve::default_control;
 use crate::config::up::{Beside, Check, ConfigError, ProcessPlan, Source, UpPlan, load};
 
 /// The JSON Schema of our own form.
@@ -23,7 +24,11 @@ pub fn schema() -> String {
 
 /// Checks a file, and tells what it would do.
 pub fn check(file: &Path, json: bool, environment: &dyn Environment) -> Result<String, ConfigError> {
-    let beside = Beside { terminal: std::io::stdout().is_terminal(), ..Beside::default() };
+    let beside = Beside {
+        terminal: std::io::stdout().is_terminal(),
+        control: Some(default_control(environment)),
+        ..Beside::default()
+    };
     let plan = load(&Source::File(file.to_owned()), &beside, environment)?;
     if json {
         return Ok(format!("{}\n", json!({ "plan": plan.plan, "warnings": plan.warnings })));

@@ -111,6 +111,14 @@ pub enum StorePlan {
     },
 }
 
+impl StorePlan {
+    /// Is it of the kind that may end leases that are alive?
+    #[must_use]
+    pub const fn may_lapse_early(&self) -> bool {
+        matches!(self, Self::Etcd { .. })
+    }
+}
+
 /// A state machine of scripts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Automaton {

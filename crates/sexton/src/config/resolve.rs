@@ -548,6 +548,13 @@ impl Resolver<'_> {
         let switch = |given: Option<Given>| given.map(|given| given.parse(parse_switch)).transpose();
         let log_format = self.environment.get("LOG_FORMAT").map(|word| word.to_string_lossy().into_owned());
         let log_format = log_format.map(|word| parse_log_format(&word)).transpose();
+        let control = self.given(raw.control, "--control", "CONTROL")?;
+        let control = match control {
+            Some(given) if given.text == "none" => None,
+            Some(given) => Some(ControlPath { path: PathBuf::from(given.text), asked_for: true }),
+            None if self.personality == Personality::ProcessWrapper => None,
+            None => Some(ControlPath { path: default_control(self.environment), asked_for: false }),
+        };
         let beside = Beside {
             log_format: log_format.map_err(UsageError)?,
             terminal: std::io::stdout().is_terminal(),
@@ -564,13 +571,7 @@ impl Resolver<'_> {
             exit_from: self.given(raw.exit_from, "--exit-from", "EXIT_FROM")?.map(|given| given.text),
             lock_url: self.given(raw.lock_url, "-shared-lock-url", "LOCK_URL")?.map(|given| given.text),
             lock_server: raw.lock_server,
-        };
-        let control = self.given(raw.control, "--control", "CONTROL")?;
-        let control = match control {
-            Some(given) if given.text == "none" => None,
-            Some(given) => Some(ControlPath { path: PathBuf::from(given.text), asked_for: true }),
-            None if self.personality == Personality::ProcessWrapper => None,
-            None => Some(ControlPath { path: default_control(self.environment), asked_for: false }),
+            control: control.as_ref().map(|control| control.path.clone()),
         };
         Ok(Up { source, beside, control })
     }

@@ -18,6 +18,7 @@
 //! * [`leadership`]: one master leads
 //! * [`state`]: what callbacks leave behind in the store
 //! * [`callback`]: one run of the callback
+//! * [`tenants`]: processes that run by our leadership
 //! * [`commands`]: what others may have us run
 //! * `reading`: what commands print
 //! * [`routes`]: what is answered
@@ -37,6 +38,7 @@ mod reporter;
 pub mod routes;
 pub mod rpc;
 pub mod state;
+pub mod tenants;
 
 pub use driver::Driver;
 pub use plan::EnsemblePlan;

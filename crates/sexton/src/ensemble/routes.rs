@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 
 use super::commands::{self, Outcome};
 use super::proof::{self, Proof, Refusal};
+use super::tenants::{self, Tenants};
 use crate::http::Caller;
 use crate::http::json::{no_browsers, told};
 use crate::probe::Runner;
@@ -141,6 +142,8 @@ pub struct Table {
     pub runner: Runner,
     /// What has to be shown for what.
     pub proof: Arc<Proof>,
+    /// Those who run by our leadership.
+    pub tenants: Arc<Tenants>,
     /// Where a wish to end goes.
     pub down: mpsc::UnboundedSender<()>,
 }
@@ -192,6 +195,7 @@ pub fn router(table: Table) -> Router {
         .route("/v1/digest", get(digest))
         .route("/v1/callbacks", get(callbacks))
         .route("/v1/ensemble/metrics", get(metrics))
+        .merge(tenants::router())
         .layer(DefaultBodyLimit::max(LONGEST))
         .layer(from_fn(no_browsers))
         .with_state(table)

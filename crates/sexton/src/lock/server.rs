@@ -64,7 +64,7 @@ fn failed(error: &StoreError) -> Response {
 }
 
 /// A duration in a header: as Go has it, or a number of seconds.
-fn span(headers: &HeaderMap, name: &str) -> Result<Option<Duration>, String> {
+pub(crate) fn span(headers: &HeaderMap, name: &str) -> Result<Option<Duration>, String> {
     let Some(value) = headers.get(name) else { return Ok(None) };
     let text = value.to_str().map_err(|_| format!("{name} is no text"))?;
     match text.parse::<u64>() {

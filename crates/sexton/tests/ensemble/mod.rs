@@ -6,6 +6,7 @@ mod leaders;
 mod list;
 mod papers;
 mod rpc;
+mod up;
 
 use std::path::Path;
 

@@ -12,6 +12,7 @@ mod accounts;
 mod actions;
 mod automata;
 pub mod diff;
+mod ensemble;
 mod environment;
 mod from_kubernetes;
 mod from_wrapper;
@@ -142,6 +143,8 @@ pub struct Beside {
     pub deadline: Option<Duration>,
     /// Replaces the file's.
     pub exit_from: Option<String>,
+    /// The control socket of whoever looks after the processes.
+    pub control: Option<PathBuf>,
     /// Where locks are asked for, where the file does not say.
     pub lock_url: Option<String>,
     /// A lock server that runs beside the processes: the words of its command line.
@@ -235,6 +238,7 @@ pub fn from_text(
     };
     shared_lock::insert(beside, &mut file);
     let mut problems = Problems { root, found: problems };
+    ensemble::insert(&mut file, beside, environment, &mut problems);
     let directory = path.and_then(Path::parent).filter(|path| !path.as_os_str().is_empty());
     let plan = resolve::resolve(&file, directory, beside, environment, &mut problems);
     match plan {

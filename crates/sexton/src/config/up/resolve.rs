@@ -57,7 +57,7 @@ pub(super) fn resolve(
     problems: &mut Problems<'_>,
 ) -> Option<UpPlan> {
     let resolver = Resolver { file, directory, beside, environment };
-    not_yet(&[], [("ensemble", &file.ensemble), ("metrics", &file.metrics)], problems);
+    not_yet(&[], [("metrics", &file.metrics)], problems);
     let named = resolver.named(problems);
     if named.is_empty() && problems.found.is_empty() {
         problems.at(&[], "processes is missing or empty: there is nothing to do");
@@ -268,7 +268,7 @@ impl<'a> Resolver<'a> {
 
     fn process(&self, it: &Named<'_>, problems: &mut Problems<'_>) -> (JobPlan, ProcessPlan) {
         let (raw, at) = (it.raw, it.at.as_slice());
-        not_yet(at, [("when", &raw.when), ("metrics", &raw.metrics)], problems);
+        not_yet(at, [("metrics", &raw.metrics)], problems);
         let variables = self.variables(it, problems);
         let program = self.program(it, &variables, problems);
         let whole = self.file.termination_grace_period_seconds.map_or(DEFAULT_GRACE, |span| span.0);

@@ -103,7 +103,28 @@ fn what_cannot_be_is_refused() {
             "expected a time to live from 500ms to 24h",
         ),
         ("processes: {a: {command: x, lock: {url: 'ftp://x'}}}", "is no lock server"),
-        ("processes: {a: {command: x, when: leader}}", "not yet"),
+        ("processes: {a: {command: x, when: leader}}", "no section 'ensemble'"),
+        ("processes: {a: {command: x, when: never}}", "leader"),
+        (
+            "processes: {a: {command: x, when: leader, lock: {}}}\nensemble: {role: master, app: x}",
+            "a lock too",
+        ),
+        (
+            "processes: {a: {command: x, when: leader}}\nensemble: {role: member, app: x, masters: m}",
+            "never leads",
+        ),
+        (
+            "processes: {a: {command: x, when: leader}}\nensemble: {role: both, app: x, failOver: 1s}",
+            "too short",
+        ),
+        ("processes: {a: {command: x}}\nensemble: {app: x}", "role is missing"),
+        ("processes: {a: {command: x}}\nensemble: {role: member, app: x}", "--masters is missing"),
+        ("processes: {a: {command: x}}\nensemble: {role: both, app: a/b}", "without a slash"),
+        ("processes: {a: {command: x}}\nensemble: {role: both, app: x, payload: status}", "control socket"),
+        (
+            "processes: {ensemble: {command: x}}\nensemble: {role: both, app: x}",
+            "there is a process 'ensemble'",
+        ),
         (
             "processes: {a: {command: x}, b: {command: x, dependsOn: {a: succeeded}}}",
             "can never have succeeded",

@@ -64,6 +64,8 @@ impl Driver {
                 None
             }
             Told::Won(fence) => {
+                let ttl = leadership::ttl(master.plan.fail_over, master.locks.wait_after_lapse());
+                self.table.tenants.leads(run, fence, ttl);
                 let effect = master.leader.won(term, fence);
                 self.table.counters.lock_obtained();
                 {
@@ -74,6 +76,7 @@ impl Driver {
                 Some(effect)
             }
             Told::Lost { why, .. } => {
+                self.table.tenants.ends();
                 let effect = master.leader.lost(term);
                 {
                     let mut shown = self.table.shown();
@@ -104,9 +107,13 @@ impl Driver {
         });
     }
 
-    /// Nothing of the callback is left, and another may lead.
+    /// Nothing of the callback is left: another may lead, when nothing else runs by our leadership.
     pub(super) fn over(&mut self, over: leader::Term) {
         let Some(master) = &mut self.master else { return };
+        master.clears = Some(over).filter(|_| self.table.tenants.until_clear().is_some());
+        if master.clears.is_some() {
+            return;
+        }
         if let Some(term) = master.term.take_if(|term| term.run.0 == over.0) {
             // The task has ended: there is nothing to give back.
             let _ = term.resign.send(());
@@ -126,10 +133,19 @@ impl Driver {
             self.reap();
         }
         self.groups.kill_helpers();
+        // Who runs by our leadership has until then: what is granted now is granted by nobody.
+        self.table.tenants.ends();
+        let mut tenants = self.table.tenants.changes();
+        while self.table.tenants.until_clear().is_some() && Instant::now() < until {
+            let _ = timeout(LOOK_AGAIN, tenants.changed()).await;
+        }
         let Some(master) = &mut self.master else { return Ok(()) };
         let Some(term) = master.term.take() else { return Ok(()) };
-        if master.running.is_some() {
-            log::error!("the callback cannot be killed; the leadership is not given back, and lapses");
+        let tenants = self.table.tenants.until_clear().is_some();
+        if master.running.is_some() || tenants {
+            let what =
+                if tenants { "what runs by it is still there" } else { "the callback cannot be killed" };
+            log::error!("{what}; the leadership is not given back, and lapses");
             term.task.abort();
         } else {
             let _ = term.resign.send(());

@@ -29,9 +29,11 @@ use super::plan::{EnsemblePlan, MasterPlan, MemberPlan};
 use super::proof::Proof;
 use super::reporter::{self, Targets};
 use super::routes::{Counters, Shown, Table};
+use super::tenants::Tenants;
 use crate::hub::{Change, Hub};
 use crate::lock::guard::Guard;
 use crate::lock::holder::Told;
+use crate::lock::pace::Boot;
 use crate::notify::Notify;
 use crate::probe::Asked;
 use crate::process::group::Groups;
@@ -96,6 +98,8 @@ struct Master {
     news: (mpsc::UnboundedSender<News>, mpsc::UnboundedReceiver<News>),
     tenure: (mpsc::UnboundedSender<OfTerm>, mpsc::UnboundedReceiver<OfTerm>),
     term: Option<Term>,
+    /// This term is over when nothing runs by it any more.
+    clears: Option<leader::Term>,
     running: Option<Running>,
 }
 
@@ -143,6 +147,7 @@ impl Driver {
         let (runner, asked) = mpsc::unbounded_channel();
         let (down_to, down) = mpsc::unbounded_channel();
         let counters = Arc::new(Counters::new(plan.statsd));
+        let guard = Guard::default();
         let prefix = plan.prefix();
         let master = plan.master.clone().zip(store).map(|(master, store)| {
             let registry = Arc::new(Registry::new(Arc::clone(&store), &prefix, master.ttl));
@@ -156,6 +161,7 @@ impl Driver {
                 news: mpsc::unbounded_channel(),
                 tenure: mpsc::unbounded_channel(),
                 term: None,
+                clears: None,
                 running: None,
                 plan: master,
             }
@@ -168,6 +174,7 @@ impl Driver {
             counters,
             runner,
             proof: Arc::new(proof),
+            tenants: Arc::new(Tenants::new(guard.clone())),
             down: down_to,
         };
         let driver = Self {
@@ -177,7 +184,7 @@ impl Driver {
             notify,
             hub,
             groups: Groups::new(false),
-            guard: Guard::default(),
+            guard,
             guard_ended: None,
             asked,
             down,
@@ -203,6 +210,7 @@ impl Driver {
         }
         self.campaign();
         self.notify.ready("in the ensemble");
+        let mut tenants = self.table.tenants.changes();
         loop {
             let due = self.due();
             tokio::select! {
@@ -223,6 +231,7 @@ impl Driver {
                     self.guard.fell();
                     self.stand_guard();
                 }
+                Ok(()) = tenants.changed() => self.woke(),
                 () = until(due) => self.woke(),
             }
         }
@@ -291,8 +300,11 @@ impl Driver {
         let callback = master.leader.deadline().map(|at| self.began + at);
         let late =
             master.running.as_ref().filter(|running| running.exit.is_none()).map(|running| running.until);
+        let now = Boot::now();
+        let clears = master.clears.and_then(|_| self.table.tenants.until_clear());
+        let clears = clears.map(|at| Instant::now() + now.until(at));
         let leftovers = self.groups.any_leftovers().then(|| Instant::now() + LOOK_AGAIN);
-        callback.into_iter().chain(late).chain(leftovers).min()
+        callback.into_iter().chain(late).chain(leftovers).chain(clears).min()
     }
 
     fn happened(&mut self, happened: Happened) {

@@ -34,6 +34,9 @@ impl Driver {
             self.groups.signal_strays();
             return;
         }
+        if let Some(over) = master.clears.take() {
+            return self.over(over);
+        }
         let registry = Arc::clone(&master.registry);
         let effect = master.leader.woke(
             now,

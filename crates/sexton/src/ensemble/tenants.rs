@@ -1,0 +1,340 @@
+//! Processes that run by our leadership: whoever asks from this machine while we lead is granted a lease of it, and keeps
+//! that alive as he would a lock's ([`crate::lock::client`]).
+//!
+//! ```text
+//! leadership   0 ............ 3/5 T: given up ........ 9/10 T: the guard kills ... T: another may lead
+//! a lease of it     granted before that ──► 9/10 of T/3 later its holder's guard kills
+//! ```
+//!
+//! A lease lasts for a third of the leadership's, at most, and is granted and kept alive only before the leadership would
+//! be given up; so nothing that runs by it is there when another may lead. We give the leadership back by ourselves only
+//! when no lease of it is left.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{delete, post};
+use axum::{Extension, Router, body::Bytes};
+use engine::RunId;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use super::routes::Table;
+use crate::http::Caller;
+use crate::http::json::told;
+use crate::lock::client::{TTL_HEADER, WAIT_HEADER};
+use crate::lock::guard::Guard;
+use crate::lock::pace::{Boot, Pace};
+use crate::lock::server::span;
+
+/// The longest that somebody may have us wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// The most leases at once.
+const MOST: usize = 1000;
+
+/// How long a lease may last of a leadership that lasts so long.
+#[must_use]
+pub fn longest(leadership: Duration) -> Duration {
+    leadership / 3
+}
+
+/// The leases of our leadership.
+#[derive(Debug)]
+pub struct Tenants {
+    guard: Guard,
+    books: Mutex<Books>,
+    changed: watch::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    led: Option<Led>,
+    leases: BTreeMap<String, (Boot, Duration)>,
+    newest: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Led {
+    run: RunId,
+    fence: u64,
+    ttl: Duration,
+}
+
+/// What there is to say to whoever wants a lease.
+#[derive(Debug, PartialEq, Eq)]
+enum Granted {
+    Yes(String, u64),
+    NotLeading,
+    TooLong(Duration),
+    TooMany,
+}
+
+/// What there is to say to whoever keeps one alive.
+#[derive(Debug, PartialEq, Eq)]
+enum Kept {
+    Yes,
+    /// It goes on as it is, and is not made longer: its holder ends in time.
+    NotNow,
+    Gone,
+}
+
+impl Books {
+    fn sweep(&mut self, now: Boot) {
+        self.leases.retain(|_, (lapses, _)| *lapses > now);
+    }
+
+    /// Would the leadership not be given up yet? `until` is when the guard would end it.
+    fn leads(&self, until: Option<Boot>, now: Boot) -> Option<Led> {
+        let led = self.led?;
+        let pace = Pace::of(led.ttl);
+        let margin = pace.guard_after() - pace.stop_after();
+        until.is_some_and(|until| now + margin < until).then_some(led)
+    }
+
+    fn grant(&mut self, ttl: Duration, until: Option<Boot>, now: Boot) -> Granted {
+        self.sweep(now);
+        let Some(led) = self.leads(until, now) else { return Granted::NotLeading };
+        if ttl > longest(led.ttl) {
+            return Granted::TooLong(longest(led.ttl));
+        }
+        if self.leases.len() >= MOST {
+            return Granted::TooMany;
+        }
+        self.newest += 1;
+        // No other life of ours gives the same.
+        let id = format!("{}-{}-{}", std::process::id(), led.fence, self.newest);
+        self.leases.insert(id.clone(), (now + ttl, ttl));
+        Granted::Yes(id, led.fence)
+    }
+
+    fn keep_alive(&mut self, id: &str, until: Option<Boot>, now: Boot) -> Kept {
+        self.sweep(now);
+        let leads = self.leads(until, now).is_some();
+        match self.leases.get_mut(id) {
+            None => Kept::Gone,
+            Some(_) if !leads => Kept::NotNow,
+            Some((lapses, ttl)) => {
+                *lapses = now + *ttl;
+                Kept::Yes
+            }
+        }
+    }
+}
+
+impl Tenants {
+    /// Of a leadership that this guard guards.
+    #[must_use]
+    pub fn new(guard: Guard) -> Self {
+        Self { guard, books: Mutex::default(), changed: watch::Sender::new(()) }
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn until(&self, books: &Books) -> Option<Boot> {
+        books.led.and_then(|led| self.guard.until(led.run))
+    }
+
+    /// We lead from now on, by this run, with a lease that lasts so long.
+    pub(super) fn leads(&self, run: RunId, fence: u64, ttl: Duration) {
+        self.books().led = Some(Led { run, fence, ttl });
+        self.changed.send_replace(());
+    }
+
+    /// We do not any more: no lease is made longer.
+    pub(super) fn ends(&self) {
+        self.books().led = None;
+        self.changed.send_replace(());
+    }
+
+    /// When the last lease has lapsed, if there is one.
+    pub(super) fn until_clear(&self) -> Option<Boot> {
+        let mut books = self.books();
+        books.sweep(Boot::now());
+        books.leases.values().map(|(lapses, _)| *lapses).max()
+    }
+
+    /// Told of changes.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    fn grant(&self, ttl: Duration) -> Granted {
+        let mut books = self.books();
+        let until = self.until(&books);
+        books.grant(ttl, until, Boot::now())
+    }
+
+    fn keep_alive(&self, id: &str) -> Kept {
+        let mut books = self.books();
+        let until = self.until(&books);
+        books.keep_alive(id, until, Boot::now())
+    }
+
+    fn release(&self, id: &str) {
+        self.books().leases.remove(id);
+        self.changed.send_replace(());
+    }
+}
+
+/// What is answered to those on this machine.
+pub(super) fn router() -> Router<Table> {
+    Router::new()
+        .route("/lease", post(acquire))
+        .route("/lease/{id}", delete(release))
+        .route("/keepalive", post(keep_alive))
+}
+
+fn refused(code: StatusCode, why: impl Into<String>) -> Response {
+    told(code, &json!({"error": why.into()}))
+}
+
+/// The answer to whoever does not ask from this machine.
+fn from_afar(caller: Caller) -> Option<Response> {
+    (!caller.near).then(|| refused(StatusCode::FORBIDDEN, "only from this machine"))
+}
+
+async fn acquire(
+    State(table): State<Table>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(refused) = from_afar(caller) {
+        return refused;
+    }
+    let (ttl, wait) = match (span(&headers, TTL_HEADER), span(&headers, WAIT_HEADER)) {
+        (Ok(ttl), Ok(wait)) => (ttl.unwrap_or_default(), wait.unwrap_or_default().min(LONGEST_WAIT)),
+        (Err(why), _) | (_, Err(why)) => return refused(StatusCode::BAD_REQUEST, why),
+    };
+    let until = Instant::now() + wait;
+    let mut changes = table.tenants.changes();
+    loop {
+        match table.tenants.grant(ttl) {
+            Granted::Yes(id, fence) => {
+                return told(StatusCode::CREATED, &json!({"id": id, "key": "leader", "fence": fence}));
+            }
+            Granted::TooLong(longest) => {
+                let why = format!("{TTL_HEADER}: expected {longest:?} at most, a third of the leadership's");
+                return refused(StatusCode::BAD_REQUEST, why);
+            }
+            Granted::TooMany => return refused(StatusCode::SERVICE_UNAVAILABLE, format!("{MOST} hold one")),
+            Granted::NotLeading => {}
+        }
+        if !matches!(timeout_at(until, changes.changed()).await, Ok(Ok(()))) {
+            return told(
+                StatusCode::ACCEPTED,
+                &json!({"key": "leader", "value": "another pod of the ensemble"}),
+            );
+        }
+    }
+}
+
+async fn keep_alive(
+    State(table): State<Table>,
+    Extension(caller): Extension<Caller>,
+    body: Bytes,
+) -> Response {
+    if let Some(refused) = from_afar(caller) {
+        return refused;
+    }
+    let parsed: Option<Value> = serde_json::from_slice(&body).ok();
+    let id = parsed.as_ref().and_then(|body| body["id"].as_str()).unwrap_or_default();
+    match table.tenants.keep_alive(id) {
+        Kept::Yes => told(StatusCode::OK, &json!({"id": id})),
+        Kept::NotNow => refused(StatusCode::SERVICE_UNAVAILABLE, "this pod does not lead any more"),
+        Kept::Gone => StatusCode::NO_CONTENT.into_response(),
+    }
+}
+
+async fn release(
+    State(table): State<Table>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Response {
+    if let Some(refused) = from_afar(caller) {
+        return refused;
+    }
+    table.tenants.release(&id);
+    told(StatusCode::OK, &json!({"id": id}))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    proptest! {
+        /// Whatever is asked when: a holder that goes by his own pace is gone before another may lead.
+        #[test]
+        fn nothing_that_runs_by_a_leadership_outlives_it(
+            leadership in 3u64..100,
+            part in 1u32..40,
+            asks in proptest::collection::vec(0u64..2_000, 1..40),
+            renewals in proptest::collection::vec(any::<bool>(), 40),
+        ) {
+            let ttl = SECOND * u32::try_from(leadership).unwrap_or(3);
+            let lease = ttl / part.max(3);
+            let mut books = Books { led: Some(Led { run: RunId(1), fence: 7, ttl }), ..Books::default() };
+            let pace = Pace::of(ttl);
+            let (mut now, mut confirmed) = (Boot(1_000_000_000_000), Boot(1_000_000_000_000));
+            let mut id = None;
+            for (ask, renewed) in asks.iter().zip(renewals) {
+                now = now + Duration::from_millis(*ask);
+                if renewed && now < confirmed + pace.stop_after() {
+                    confirmed = now;
+                }
+                let until = Some(confirmed + pace.guard_after());
+                let well = match &id {
+                    None => match books.grant(lease, until, now) {
+                        Granted::Yes(granted, fence) => {
+                            prop_assert_eq!(fence, 7);
+                            id = Some(granted);
+                            true
+                        }
+                        other => {
+                            prop_assert_eq!(other, Granted::NotLeading);
+                            false
+                        }
+                    },
+                    Some(held) => match books.keep_alive(held, until, now) {
+                        Kept::Yes => true,
+                        Kept::NotNow => false,
+                        Kept::Gone => {
+                            id = None;
+                            false
+                        }
+                    },
+                };
+                if well {
+                    // It was sent before it was answered, and is counted from there.
+                    let gone = now + Pace::of(lease).guard_after();
+                    prop_assert!(gone <= confirmed + pace.guard_after(), "{lease:?} of {ttl:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_lease_that_is_too_long_or_of_nobody_is_none() {
+        let mut books = Books::default();
+        let now = Boot(1_000_000_000_000);
+        let until = Some(now + SECOND * 9);
+        assert_eq!(books.grant(SECOND, until, now), Granted::NotLeading);
+        books.led = Some(Led { run: RunId(1), fence: 7, ttl: SECOND * 9 });
+        assert_eq!(books.grant(SECOND * 4, until, now), Granted::TooLong(SECOND * 3));
+        assert_eq!(books.keep_alive("x", until, now), Kept::Gone);
+        let Granted::Yes(id, 7) = books.grant(SECOND * 3, until, now) else { panic!("not granted") };
+        books.led = None;
+        assert_eq!(books.keep_alive(&id, until, now + SECOND), Kept::NotNow);
+        assert_eq!(books.keep_alive(&id, until, now + SECOND * 3), Kept::Gone);
+    }
+}

@@ -1,0 +1,156 @@
+//! `ensemble:` in a file for `up`: what it tells, and processes that run while it leads.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testkit::servers::etcd::Etcd;
+use testkit::servers::free_ports;
+use testkit::{TempDir, wait_until};
+
+use super::{Pod, place, store};
+use crate::up::{Up, up};
+
+/// A file with a worker that writes when it begins and ends, beside a web server.
+fn file(directory: &TempDir, id: &str, port: u16, more: &str) -> String {
+    let log = directory.path().join("log").display().to_string();
+    let worker = format!(
+        "exec 9>>{log}.lock; flock -n 9 || echo \"overlap $FENCE\" >> {log}; echo \"begin $FENCE {id}\" >> {log}; trap 'echo \"end $FENCE {id}\" >> {log}; exit 0' TERM; while :; do sleep 0.1; done"
+    );
+    format!(
+        "processes:\n  web:\n    command: [sleep, inf]\n  worker:\n    command: [bash, -c, {}]\n    env: {{}}\n    when: leader\nensemble:\n  role: both\n  app: shop\n  id: {id}\n  ip: 10.0.0.1\n  interface: 127.0.0.1\n  statsd: none\n  port: {port}\n{more}",
+        serde_json::to_string(&worker.replace('$', "$$")).unwrap_or_default(),
+    )
+}
+
+fn log(directory: &TempDir) -> String {
+    std::fs::read_to_string(directory.path().join("log")).unwrap_or_default()
+}
+
+fn get(port: u16, path: &str) -> Value {
+    let answer = testkit::http::with_body(([127, 0, 0, 1], port).into(), ("GET", path), &[], "");
+    serde_json::from_str(&answer.map(|answer| answer.body).unwrap_or_default()).unwrap_or_default()
+}
+
+#[test]
+fn the_payload_is_how_the_processes_are_and_the_worker_runs_by_the_leadership() {
+    let directory = place();
+    let port = free_ports(1)[0];
+    let more = format!("  payload: status\n  failOver: 6s\n  store: {}\n", store(&directory));
+    let mut pod = up(&file(&directory, "pod-1", port, &more));
+    pod.wait_until("worker", "running", |it| it["phase"] == "running");
+    let fence = get(port, "/v1/leader")["fence"].to_string();
+    wait_until("begun", || log(&directory).contains(&format!("begin {fence} pod-1")).then_some(()));
+    let payload = || get(port, "/v1/pods")[0]["payload"].clone();
+    wait_until(&format!("told: {}", payload()), || {
+        let told = payload();
+        let phases = |name: &str| told["processes"][name]["phase"].clone();
+        (phases("web") == "running" && phases("worker") == "running").then_some(())
+    });
+    // A change is told at once, long before the next keepalive.
+    pod.asked(&["stop", "web"]);
+    wait_until("told of the end", || (payload()["processes"]["web"]["phase"] != "running").then_some(()));
+    assert!(payload()["processes"]["web"]["phase"].is_string());
+    // The ensemble ends last, and gives the leadership back when the worker is gone.
+    pod.asked(&["end"]);
+    wait_until("ended", || log(&directory).contains(&format!("end {fence} pod-1")).then_some(()));
+}
+
+#[test]
+fn of_the_pods_on_one_etcd_the_leader_works_until_it_is_gone() {
+    let etcd = Etcd::start(1);
+    let directory = place();
+    let more = format!("  failOver: 9s\n  etcd: {}\n", etcd.endpoints().join(","));
+    let ports = free_ports(2);
+    let pods: Vec<Up> = ["pod-1", "pod-2"]
+        .iter()
+        .zip(&ports)
+        .map(|(id, port)| up(&file(&directory, id, *port, &more)))
+        .collect();
+    let working = |ending: usize| {
+        wait_until(&format!("somebody works; {}", log(&directory)), || {
+            let text = log(&directory);
+            let begun: Vec<_> = text.lines().filter(|line| line.starts_with("begin")).collect();
+            (begun.len() > ending).then(|| begun.last().map(|line| (*line).to_owned()))?
+        })
+    };
+    let first = working(0);
+    let one_works = first.ends_with("pod-1");
+    let (mut works, mut waits): (Option<Up>, Option<Up>) = (None, None);
+    for (pod, is_first) in pods.into_iter().zip([true, false]) {
+        *if is_first == one_works { &mut works } else { &mut waits } = Some(pod);
+    }
+    let (Some(mut works), Some(mut waits)) = (works, waits) else { panic!("two pods") };
+    let it = waits.process("worker");
+    assert!(it["phase"] != "running", "{it}");
+    // The whole pod dies, and everything in it but what the guards see to.
+    let ensemble = works.process("ensemble")["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+    crate::harness::send(ensemble.unwrap_or(0), libc::SIGKILL);
+    works.sexton.signal(libc::SIGKILL);
+    let second = working(1);
+    let fence = |line: &str| line.split(' ').nth(1).and_then(|fence| fence.parse::<u64>().ok());
+    assert!(fence(&second) > fence(&first), "{first}, {second}");
+    waits.wait_until("worker", "running", |it| it["phase"] == "running");
+    waits.asked(&["end"]);
+    let text = log(&directory);
+    assert!(!text.contains("overlap"), "{text}");
+}
+
+#[test]
+fn a_worker_ends_when_the_ensemble_does_not_answer_and_begins_again() {
+    let directory = place();
+    let port = free_ports(1)[0];
+    let more = format!("  failOver: 6s\n  store: {}\n", store(&directory));
+    let mut pod = up(&file(&directory, "pod-1", port, &more));
+    pod.wait_until("worker", "running", |it| it["phase"] == "running");
+    let first = pod.process("worker")["pid"].as_i64().unwrap_or(0);
+    let ensemble = pod.process("ensemble")["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+    crate::harness::send(ensemble.unwrap_or(0), libc::SIGSTOP);
+    wait_until("asked to end, and gone", || {
+        (!testkit::tree::is_alive(i32::try_from(first).unwrap_or(0))).then_some(())
+    });
+    assert!(log(&directory).contains("end "), "it could end by itself: {}", log(&directory));
+    crate::harness::send(ensemble.unwrap_or(0), libc::SIGCONT);
+    pod.wait_until("worker", "running again", |it| it["phase"] == "running" && it["pid"] != first);
+    let fences: Vec<u64> = log(&directory)
+        .lines()
+        .filter_map(|line| line.strip_prefix("begin ")?.split(' ').next()?.parse().ok())
+        .collect();
+    assert!(fences.is_sorted(), "{fences:?}");
+}
+
+#[test]
+fn the_example_works_by_its_leadership() {
+    let directory = place();
+    let example = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/up/leader.yaml");
+    let text = std::fs::read_to_string(example).unwrap_or_default();
+    let text = text.replace("/tmp/sexton-shop.store", &store(&directory));
+    let more = format!("  port: {}\n  interface: 127.0.0.1\n  statsd: none\n", free_ports(1)[0]);
+    let mut pod = up(&format!("{text}{more}"));
+    pod.wait_until("worker", "running", |it| it["phase"] == "running");
+    wait_until("its words", || pod.asked(&["logs", "worker"]).contains("working, with number").then_some(()));
+}
+
+#[test]
+fn a_lease_of_the_leadership_is_for_whoever_is_near_and_not_too_long() {
+    let directory = place();
+    let master =
+        Pod::start(&["--role", "master", "--leads", "--fail-over", "6s", "--store", &store(&directory)]);
+    let ask = |ttl: &str| {
+        let body = json!({"key": "leader", "value": "test"}).to_string();
+        master.ask("POST", "/lease", &[("x-lease-ttl", ttl), ("x-lease-wait", "20s")], &body)
+    };
+    let answer = ask("2s");
+    assert_eq!(answer.code, 201, "{answer:?}");
+    let id = serde_json::from_str::<Value>(&answer.body).unwrap_or_default()["id"].clone();
+    let keep = |id: &Value| master.ask("POST", "/keepalive", &[], &json!({"id": id}).to_string()).code;
+    assert_eq!((keep(&id), keep(&json!("none")), ask("3s").code), (200, 204, 400));
+    let text = id.as_str().unwrap_or_default().to_owned();
+    assert_eq!(master.ask("DELETE", &format!("/lease/{text}"), &[], "").code, 200);
+    assert_eq!(keep(&id), 204);
+    // One that is not given back holds up our end, and no longer than it lasts.
+    assert_eq!(ask("1s").code, 201);
+    let begun = std::time::Instant::now();
+    let done = master.sexton.stop();
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(begun.elapsed() > Duration::from_millis(500), "{:?}", begun.elapsed());
+}
