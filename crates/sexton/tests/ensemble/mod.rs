@@ -1,11 +1,14 @@
 //! An ensemble of pods: members, masters, the leader and its callback.
 
 mod bad_days;
+mod crowds;
 mod identity;
 mod leaders;
 mod list;
+mod network;
 mod papers;
 mod rpc;
+mod stores;
 mod up;
 
 use std::path::Path;

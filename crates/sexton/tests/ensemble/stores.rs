@@ -1,0 +1,100 @@
+//! A store that is slow, or full.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use testkit::servers::etcd::Etcd;
+use testkit::wait_until;
+
+use super::{Pod, callback, calls, keepalive, never_overlap, place};
+
+fn master(etcd: &Etcd, run: &str, more: &[&str]) -> Pod {
+    let endpoints = etcd.endpoints().join(",");
+    let words = ["--role", "master", "--callback", run, "--damper", "100ms", "--etcd", &endpoints];
+    Pod::start(&[&words[..], more].concat())
+}
+
+fn pass(time: Duration) {
+    let begun = Instant::now();
+    wait_until("time passes", || (begun.elapsed() >= time).then_some(()));
+}
+
+#[test]
+fn a_store_that_is_slow_all_the_time_costs_no_leadership_and_no_change() {
+    let etcd = Etcd::start(1);
+    let directory = place();
+    let run = callback(&directory, "echo 1");
+    let master = master(&etcd, &run, &["--fail-over", "10s", "--member-ttl", "20s"]);
+    assert_eq!(master.ping(&keepalive("a", &json!(0))).code, 200);
+    wait_until("it leads", || (master.json("/v1/leader")["leads"] == true).then_some(()));
+    let fence = master.json("/v1/leader")["fence"].clone();
+    // As with a disk that is busy: nothing is answered but every half a second, for a moment.
+    let slow = Arc::new(AtomicBool::new(true));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while slow.load(Ordering::Relaxed) {
+                etcd.signal(0, libc::SIGSTOP);
+                pass(Duration::from_millis(400));
+                etcd.signal(0, libc::SIGCONT);
+                pass(Duration::from_millis(100));
+            }
+        });
+        for number in 1..12 {
+            let answer = master.ping(&keepalive("a", &json!(number)));
+            assert_eq!(answer.code, 200, "{answer:?}");
+        }
+        let digest = master.json("/v1/digest")["digest"].as_str().unwrap_or_default().to_owned();
+        wait_until(&format!("told; {}", master.sexton.stderr()), || {
+            let calls = calls(directory.path());
+            calls.lines().last().filter(|line| line.starts_with("end") && line.ends_with(&digest)).map(drop)
+        });
+        slow.store(false, Ordering::Relaxed);
+    });
+    assert_eq!(master.json("/v1/leader")["fence"], fence, "{}", master.sexton.stderr());
+    never_overlap(directory.path());
+}
+
+#[test]
+fn a_full_store_keeps_those_who_are_there_and_takes_others_when_there_is_room() {
+    let etcd = Etcd::start_with(1, false, &["--quota-backend-bytes", "2000000"]);
+    let directory = place();
+    let run = callback(&directory, "echo 1");
+    let master = master(&etcd, &run, &["--member-ttl", "4s"]);
+    assert_eq!(master.ping(&keepalive("a", &json!(0))).code, 200);
+    let value = "x".repeat(100_000);
+    // The size is looked at only now and then.
+    let full = (0..1000).any(|number| {
+        let put = etcd.ctl(None).args(["put", &format!("/f/{number}"), &value]).output();
+        put.is_ok_and(|put| String::from_utf8_lossy(&put.stderr).contains("space exceeded"))
+    });
+    assert!(full, "it is never full");
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(6) {
+        assert_eq!(master.ping(&keepalive("a", &json!(0))).code, 200, "one that is known says nothing new");
+        pass(Duration::from_millis(500));
+    }
+    let answer = master.ping(&keepalive("b", &json!(0)));
+    assert!(answer.code == 503 && answer.body.contains("full"), "{answer:?}");
+    assert_eq!(master.names(), ["a"]);
+    // Somebody makes room.
+    for words in
+        [&["del", "--prefix", "/f/"][..], &["compact", &revision(&etcd)], &["defrag"], &["alarm", "disarm"]]
+    {
+        let done = etcd.ctl(None).args(words).output();
+        assert!(done.as_ref().is_ok_and(|done| done.status.success()), "{words:?}: {done:?}");
+    }
+    wait_until(&format!("taken; {}", master.sexton.stderr()), || {
+        (master.ping(&keepalive("a", &json!(0))).code == 200
+            && master.ping(&keepalive("b", &json!(0))).code == 200)
+            .then_some(())
+    });
+    master.wait_for_names(&["a", "b"]);
+}
+
+fn revision(etcd: &Etcd) -> String {
+    let told: serde_json::Value =
+        serde_json::from_str(&etcd.run(&["get", "/none", "--write-out", "json"])).unwrap_or_default();
+    told["header"]["revision"].to_string()
+}
