@@ -3,11 +3,13 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests start programs as anybody does")]
 
+mod cluster;
 mod harness;
 
 mod automaton;
 mod bad_days;
 mod confinement;
+
 mod documents;
 mod ensemble;
 mod graveyard;

@@ -6,42 +6,21 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
-use kube::pretend::{Fault, Pretend, Verb, pod_of};
+use kube::pretend::{Fault, Verb, pod_of};
 use serde_json::{Value, json};
 use testkit::net::inside_namespaces;
 use testkit::servers::free_ports;
-use testkit::{TempDir, wait_until};
+use testkit::wait_until;
 
 use super::{Pod, place, store};
+use crate::cluster::Cluster;
 use crate::harness::{Done, Sexton};
 
-/// An API server, and the service account of our pod.
-struct Cluster {
-    server: Pretend,
-    account: TempDir,
-    variables: [(&'static str, String); 2],
-}
-
-impl Cluster {
-    fn new() -> Self {
-        let account = place();
-        let server = Pretend::start(account.path());
-        let variables = server.write_service_account(account.path());
-        Self { server, account, variables }
-    }
-
-    fn seen_by(&self, mut sexton: Sexton) -> Sexton {
-        for (name, value) in &self.variables {
-            sexton = sexton.env(name, value);
-        }
-        sexton.env("SEXTON_SERVICE_ACCOUNT", self.account.path())
-    }
-
-    fn has(&self, change: impl FnOnce(&mut Value)) {
-        let mut pod = pod_of("shop", "web-0", &[]);
-        change(&mut pod);
-        self.server.set_pod(Some(pod));
-    }
+/// There is our pod, with this change.
+fn has(cluster: &Cluster, change: impl FnOnce(&mut Value)) {
+    let mut pod = pod_of("shop", "web-0", &[]);
+    change(&mut pod);
+    cluster.server.set_pod(Some(pod));
 }
 
 fn labels_of_node(zone: &str) -> Value {
@@ -60,7 +39,7 @@ fn a_member_is_who_the_kubernetes_api_says_once_it_has_an_address() {
         pod["metadata"]["labels"] = json!({"app": "demo", "role": "db"});
         pod["metadata"]["annotations"] = json!({"sexton.dev/masters": masters});
     };
-    cluster.has(|pod| {
+    has(&cluster, |pod| {
         annotated(pod);
         pod["status"]["podIP"] = Value::Null;
     });
@@ -70,7 +49,7 @@ fn a_member_is_who_the_kubernetes_api_says_once_it_has_an_address() {
     let member = cluster.seen_by(Sexton::new(words)).start();
     member.wait_for_stderr("who we are is not known yet");
     member.wait_for_stderr("the pod has no address yet");
-    cluster.has(annotated);
+    has(&cluster, annotated);
     master.wait_for_names(&["web-0"]);
     let pods = master.json("/v1/pods");
     assert_eq!((&pods[0]["ip"], &pods[0]["role"]), (&json!("10.244.1.9"), &json!("db")), "{pods}");
@@ -93,7 +72,7 @@ fn whoever_waits_for_his_identity_ends_when_he_is_told_to() {
     member.wait_for_stderr("there is no pod");
     assert_eq!(member.stop().code, 0);
     // What the API knows is not enough.
-    cluster.has(|pod| pod["metadata"]["labels"] = json!({}));
+    has(&cluster, |pod| pod["metadata"]["labels"] = json!({}));
     let words =
         ["ensemble", "--role", "member", "--id", "web-0", "--from-kubernetes", "--statsd", "none", "-p", "0"];
     let done = cluster.seen_by(Sexton::new(words)).done();
@@ -146,7 +125,7 @@ fn render(sexton: Sexton) -> Done {
 #[test]
 fn the_example_for_telegraf_is_filled_from_pod_node_and_annotation() {
     let cluster = Cluster::new();
-    cluster.has(|pod| pod["metadata"]["annotations"] = json!({"sexton.dev/opentsdb": "tsdb.shop:4343"}));
+    has(&cluster, |pod| pod["metadata"]["annotations"] = json!({"sexton.dev/opentsdb": "tsdb.shop:4343"}));
     cluster.server.set_node(Some(labels_of_node("z\"1")));
     let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/ensemble/telegraf.conf.j2");
     let template = template.display().to_string();
@@ -174,7 +153,7 @@ fn the_example_for_telegraf_is_filled_from_pod_node_and_annotation() {
         assert!(text.contains(part), "{part}: {text}");
     }
     // Without the annotation, and for a service account that may not look at nodes.
-    cluster.has(|_| ());
+    has(&cluster, |_| ());
     cluster.server.fail_next(
         Verb::Get,
         Fault::Body(pod_of("shop", "web-0", &[]).to_string().into_bytes(), kube::pretend::After::End),

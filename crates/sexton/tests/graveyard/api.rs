@@ -3,41 +3,16 @@
 use std::path::Path;
 use std::slice::from_ref;
 
-use kube::pretend::{
-    Fault, Pretend, Verb, container, pod_of, state_running, state_terminated, state_waiting,
-};
+use kube::pretend::{Fault, Verb, container, pod_of, state_running, state_terminated, state_waiting};
 use serde_json::Value;
-use testkit::{TempDir, private_directory};
 
 use super::{BORN, DIED, Pod, called, nothing_runs};
+use crate::cluster::Cluster;
 use crate::harness::{Sexton, child};
 
-/// An API server and the service account of our pod.
-struct Cluster {
-    server: Pretend,
-    account: TempDir,
-    variables: [(&'static str, String); 2],
-}
-
-impl Cluster {
-    fn new() -> Self {
-        let account = private_directory();
-        let server = Pretend::start(account.path());
-        let variables = server.write_service_account(account.path());
-        Self { server, account, variables }
-    }
-
-    fn has(&self, containers: &[Value]) {
-        self.server.set_pod(Some(pod_of("shop", "web-0", containers)));
-    }
-
-    /// In a pod of it.
-    fn seen_by(&self, mut sexton: Sexton) -> Sexton {
-        for (name, value) in &self.variables {
-            sexton = sexton.env(name, value);
-        }
-        sexton.env("SEXTON_SERVICE_ACCOUNT", self.account.path())
-    }
+/// There is our pod, with these containers.
+fn has(cluster: &Cluster, containers: &[Value]) {
+    cluster.server.set_pod(Some(pod_of("shop", "web-0", containers)));
 }
 
 fn proxy(ready: bool, state: &Value) -> Value {
@@ -47,14 +22,14 @@ fn proxy(ready: bool, state: &Value) -> Value {
 #[test]
 fn a_container_that_carves_nothing_is_ready_when_the_api_says_so() {
     let (pod, cluster) = (Pod::new(), Cluster::new());
-    cluster.has(&[proxy(false, &state_waiting("ContainerCreating"))]);
+    has(&cluster, &[proxy(false, &state_waiting("ContainerCreating"))]);
     let main =
         pod.container("main", &["--pod-name", "web-0", "--birth-dep", "proxy"], ["sh", "-c", "exit 3"]);
     let main = cluster.seen_by(main).start();
     main.wait_for_stderr("waits for proxy to be ready");
-    cluster.has(&[proxy(false, &state_running())]);
+    has(&cluster, &[proxy(false, &state_running())]);
     nothing_runs(&main);
-    cluster.has(&[proxy(true, &state_running())]);
+    has(&cluster, &[proxy(true, &state_running())]);
     let done = main.done();
     assert_eq!(done.code, 3, "{}", done.stderr);
 }
@@ -62,7 +37,7 @@ fn a_container_that_carves_nothing_is_ready_when_the_api_says_so() {
 #[test]
 fn kubexit_asks_the_api_with_both_variables() {
     let (pod, cluster) = (Pod::new(), Cluster::new());
-    cluster.has(&[proxy(false, &state_running())]);
+    has(&cluster, &[proxy(false, &state_running())]);
     // It is born, but the API knows better.
     pod.carve("proxy", BORN);
     let main = Sexton::program(&called("kubexit", &pod.path("")), ["true"])
@@ -73,7 +48,7 @@ fn kubexit_asks_the_api_with_both_variables() {
         .env("KUBEXIT_NAMESPACE", "shop");
     let main = cluster.seen_by(main).start();
     main.wait_for_stderr("waits for proxy to be ready");
-    cluster.has(&[proxy(true, &state_running())]);
+    has(&cluster, &[proxy(true, &state_running())]);
     let done = main.done();
     assert_eq!(done.code, 0, "{}", done.stderr);
 }
@@ -82,11 +57,11 @@ fn kubexit_asks_the_api_with_both_variables() {
 fn conditions_of_containers_without_a_tombstone() {
     let ends = |deps: &str, first: &[Value], then: &[Value]| {
         let (pod, cluster) = (Pod::new(), Cluster::new());
-        cluster.has(first);
+        has(&cluster, first);
         let options = ["--pod-name", "web-0", "--namespace", "shop", "--birth-dep", deps];
         let main = cluster.seen_by(pod.container("main", &options, child(["inspect"]))).start();
         main.wait_for_stderr("waits for");
-        cluster.has(then);
+        has(&cluster, then);
         assert_eq!(main.done().code, 0, "{deps}");
     };
     let running = proxy(false, &state_running());
@@ -108,11 +83,11 @@ fn conditions_of_containers_without_a_tombstone() {
 fn a_container_that_carves_nothing_ends_others_by_its_death() {
     let (pod, cluster) = (Pod::new(), Cluster::new());
     let main = |state: &Value| container("main", false, 0, state);
-    cluster.has(&[main(&state_running())]);
+    has(&cluster, &[main(&state_running())]);
     let options = ["--pod-name", "web-0", "--death-dep", "main"];
     let sidecar = cluster.seen_by(pod.container("proxy", &options, ["sleep", "1000"])).start();
     pod.wait_for_stone("proxy", "Ready:");
-    cluster.has(&[main(&state_terminated(2, "Error"))]);
+    has(&cluster, &[main(&state_terminated(2, "Error"))]);
     let done = sidecar.done();
     assert_eq!(done.code, 143);
     assert!(done.stderr.contains("because main has ended with exit code 2"), "{}", done.stderr);
@@ -121,7 +96,7 @@ fn a_container_that_carves_nothing_ends_others_by_its_death() {
 #[test]
 fn a_missing_permission_is_named_and_mended_while_we_wait() {
     let (pod, cluster) = (Pod::new(), Cluster::new());
-    cluster.has(&[proxy(true, &state_running())]);
+    has(&cluster, &[proxy(true, &state_running())]);
     cluster.server.fail_next(Verb::List, Fault::status(403));
     let options = ["--pod-name", "web-0", "--birth-dep", "proxy"];
     let done = cluster.seen_by(pod.container("main", &options, ["true"])).done();
