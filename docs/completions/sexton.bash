@@ -469,6 +469,10 @@ _sexton() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --leads)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --callback-deadline)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

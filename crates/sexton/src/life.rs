@@ -74,6 +74,9 @@ pub enum LifeError {
     /// What is known of the pod is not enough, or cannot be used.
     #[error("{0}")]
     Identity(String),
+    /// There is a file for a token, and no token in it.
+    #[error("{0}: expected a token, found nothing")]
+    Token(String),
     /// Certificates cannot be used.
     #[error("cannot speak TLS: {0}")]
     Tls(String),
@@ -95,7 +98,7 @@ impl LifeError {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Tls(_) | Self::Identity(_) => 78,
+            Self::Config(_) | Self::Tls(_) | Self::Token(_) | Self::Identity(_) => 78,
             Self::Listen(_) | Self::Store(_) => 69,
             Self::Journal { .. } | Self::Graveyard(_) => 73,
             Self::ProcessList(_) | Self::System { .. } => 71,
@@ -456,7 +459,7 @@ async fn gather(
     };
     let plan = draft.complete(&known).map_err(LifeError::Identity)?;
     let store = plan.master.as_ref().map(|master| store::open(&master.store)).transpose()?;
-    let token = plan.token.as_deref().map(store::secret).transpose()?;
+    let token = plan.token.as_deref().map(token_in).transpose()?;
     let hub = Arc::new(Hub::new(ensemble::driver::first_view()));
     let token: Option<Arc<str>> = token.map(Into::into);
     let acceptor = plan.tls.own.is_some().then(|| tls::Acceptor::new(plan.tls.clone()));
@@ -488,6 +491,15 @@ async fn gather(
         server.finish().await;
     }
     Ok(code)
+}
+
+/// A token that nobody has to guess.
+fn token_in(path: &std::path::Path) -> Result<String, LifeError> {
+    let token = store::secret(path)?.trim().to_owned();
+    if token.is_empty() {
+        return Err(LifeError::Token(path.display().to_string()));
+    }
+    Ok(token)
 }
 
 /// Who we are; None: we are to end before it is known.

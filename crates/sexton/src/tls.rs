@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, ServerConfig, WantsVerifier};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -97,7 +97,8 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
 struct Made<T> {
     files: Files,
     make: fn(&Files) -> Result<T, String>,
-    current: Mutex<(Vec<Stamp>, T)>,
+    /// Of which files, what; and of which others that could not be used.
+    current: Mutex<(Vec<Stamp>, T, Vec<Stamp>)>,
 }
 
 /// What tells a file from one that has replaced it.
@@ -105,7 +106,7 @@ type Stamp = Option<(u64, u64, i64, i64)>;
 
 impl<T: Clone> Made<T> {
     fn new(files: Files, make: fn(&Files) -> Result<T, String>) -> Result<Self, String> {
-        let current = Mutex::new((stamps(&files), make(&files)?));
+        let current = Mutex::new((stamps(&files), make(&files)?, Vec::new()));
         Ok(Self { files, make, current })
     }
 
@@ -116,12 +117,15 @@ impl<T: Clone> Made<T> {
             match (self.make)(&self.files) {
                 Ok(made) => {
                     log::info!("certificates have changed and were read again");
-                    current.1 = made;
+                    (current.0, current.1) = (stamps, made);
                 }
-                // Half replaced, perhaps: the rest will have another stamp.
-                Err(why) => log::warn!("certificates have changed and cannot be used: {why}"),
+                // Half replaced, perhaps, or the system is short of something: it is tried again, and told once.
+                Err(why) if current.2 != stamps => {
+                    log::warn!("certificates have changed and cannot be used: {why}");
+                    current.2 = stamps;
+                }
+                Err(_) => {}
             }
-            current.0 = stamps;
         }
         current.1.clone()
     }
@@ -161,7 +165,10 @@ impl Acceptor {
                     config.with_client_cert_verifier(verifier.map_err(|error| error.to_string())?)
                 }
             };
-            let config = config.with_single_cert(chain, key).map_err(|error| error.to_string())?;
+            let mut config = config.with_single_cert(chain, key).map_err(|error| error.to_string())?;
+            // A session that is resumed would not look at the certificate again, which may be out of date by then.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
             Ok(TlsAcceptor::from(Arc::new(config)))
         };
         Made::new(files, make).map(Self)

@@ -6,11 +6,11 @@ use std::time::Duration;
 use rmpv::Value;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::channel::{Channel, Due};
 use crate::event::{self, Event, Fault};
-use crate::wire::{Socket, Wire, WireError};
+use crate::wire::{PATIENCE, Socket, Wire, WireError};
 
 /// How many values of a stream may be on their way to us.
 const SLOTS: u64 = 100;
@@ -49,7 +49,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     ///
     /// There is nobody who speaks ZeroMQ.
     pub async fn over(stream: S, longest: usize) -> Result<Self, WireError> {
-        let wire = Wire::open(stream, Socket::Dealer, longest).await?;
+        let opened = timeout(PATIENCE, Wire::open(stream, Socket::Dealer, longest)).await;
+        let wire = opened.map_err(|_| WireError::Io(std::io::ErrorKind::TimedOut.into()))??;
         let chance = RandomState::new().hash_one(std::process::id());
         Ok(Self { wire, began: Instant::now(), chance, newest: 0 })
     }

@@ -7,6 +7,8 @@ use thiserror::Error;
 pub(crate) const VERSION: u64 = 3;
 /// How deep what is sent may be nested.
 const DEEPEST: usize = 64;
+/// How many values it may be made of: a value takes many times the room that one byte of it takes on the wire.
+const MOST_VALUES: usize = 4096;
 
 /// Names of events.
 pub(crate) const HEARTBEAT: &str = "_zpc_hb";
@@ -77,6 +79,9 @@ impl Event {
     }
 
     pub(crate) fn unpack(mut bytes: &[u8]) -> Result<Self, &'static str> {
+        if !is_modest(bytes) {
+            return Err("it is made of too many values");
+        }
         let read = rmpv::decode::read_value_with_max_depth(&mut bytes, DEEPEST);
         let Ok(Value::Array(parts)) = read else { return Err("it is no array of MessagePack") };
         let Ok([header, name, args]) = <[Value; 3]>::try_from(parts) else {
@@ -92,13 +97,84 @@ impl Event {
     }
 }
 
+/// Is it made of so many values at most? What is no MessagePack is seen by whoever reads it.
+fn is_modest(mut bytes: &[u8]) -> bool {
+    fn number(bytes: &[u8], length: usize) -> usize {
+        bytes.iter().take(length).fold(0, |all, byte| all << 8 | usize::from(*byte))
+    }
+    // How many values are still to come.
+    let mut open = 1usize;
+    let mut seen = 0;
+    while open > 0 {
+        let Some((marker, rest)) = bytes.split_first() else { return true };
+        open -= 1;
+        seen += 1;
+        // How many bytes follow that are no values, and how many values.
+        let (skipped, values) = match *marker {
+            0x80..=0x8f => (0, 2 * usize::from(marker & 0x0f)),
+            0x90..=0x9f => (0, usize::from(marker & 0x0f)),
+            0xa0..=0xbf => (usize::from(marker & 0x1f), 0),
+            0xc4 | 0xd9 => (1 + number(rest, 1), 0),
+            0xc5 | 0xda => (2 + number(rest, 2), 0),
+            0xc6 | 0xdb => (4 + number(rest, 4), 0),
+            0xc7 => (2 + number(rest, 1), 0),
+            0xc8 => (3 + number(rest, 2), 0),
+            0xc9 => (5 + number(rest, 4), 0),
+            0xcc | 0xd0 => (1, 0),
+            0xcd | 0xd1 => (2, 0),
+            0xca | 0xce | 0xd2 => (4, 0),
+            0xcb | 0xcf | 0xd3 => (8, 0),
+            0xd4..=0xd8 => (1 + (1 << (marker - 0xd4)), 0),
+            0xdc => (2, number(rest, 2)),
+            0xdd => (4, number(rest, 4)),
+            0xde => (2, 2 * number(rest, 2)),
+            0xdf => (4, 2 * number(rest, 4)),
+            _ => (0, 0),
+        };
+        open += values;
+        if seen + open > MOST_VALUES {
+            return false;
+        }
+        bytes = rest.get(skipped..).unwrap_or_default();
+    }
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Nil),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f32>().prop_filter("not itself", |number| !number.is_nan()).prop_map(Value::from),
+            any::<f64>().prop_filter("not itself", |number| !number.is_nan()).prop_map(Value::from),
+            "[a-z]{0,300}".prop_map(Value::from),
+            proptest::collection::vec(any::<u8>(), 0..300).prop_map(Value::Binary),
+            (any::<i8>(), proptest::collection::vec(any::<u8>(), 0..20))
+                .prop_map(|(kind, data)| Value::Ext(kind, data)),
+        ];
+        leaf.prop_recursive(4, 64, 20, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..20).prop_map(Value::Array),
+                proptest::collection::vec((inner.clone(), inner), 0..20).prop_map(Value::Map),
+            ]
+        })
+    }
+
     proptest! {
+        #[test]
+        fn what_is_counted_is_what_is_there(values in proptest::collection::vec(value(), 0..6)) {
+            let event = Event::new("x".into(), None, "f", Value::Array(values));
+            prop_assert!(is_modest(&event.clone().pack()));
+            prop_assert_eq!(Event::unpack(&event.clone().pack()), Ok(event));
+        }
+
         #[test]
         fn whatever_comes_is_an_event_or_not(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = Event::unpack(&bytes);
@@ -115,9 +191,15 @@ mod tests {
     fn what_is_none_or_nested_without_end_is_refused() {
         let mut deep = vec![0x91; 100_000];
         deep.push(0xc0);
-        assert_eq!(Event::unpack(&deep), Err("it is no array of MessagePack"));
+        assert_eq!(Event::unpack(&deep), Err("it is made of too many values"));
+        assert_eq!(Event::unpack(&deep[..100]), Err("it is no array of MessagePack"));
+        let event = |args: Vec<Value>| Event::new("x".into(), None, "f", Value::Array(args)).pack();
+        assert!(Event::unpack(&event(vec![Value::Nil; MOST_VALUES - 9])).is_ok());
+        assert!(Event::unpack(&event(vec![Value::Nil; MOST_VALUES])).is_err());
+        // However long, a text is one.
+        assert!(Event::unpack(&event(vec!["x".repeat(1 << 20).into()])).is_ok());
         // An array that says to be of four thousand million, of which nothing comes.
-        assert_eq!(Event::unpack(&[0xdd, 0xff, 0xff, 0xff, 0xff]), Err("it is no array of MessagePack"));
+        assert_eq!(Event::unpack(&[0xdd, 0xff, 0xff, 0xff, 0xff]), Err("it is made of too many values"));
         let packed = |value: &Value| {
             let mut packed = Vec::new();
             let _ = rmpv::encode::write_value(&mut packed, value);

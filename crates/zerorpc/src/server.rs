@@ -14,14 +14,12 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::channel::{Channel, Due};
 use crate::event::{self, Event, Fault};
-use crate::wire::{Socket, Wire, WireError};
+use crate::wire::{PATIENCE, Socket, Wire, WireError};
 
 /// The most calls at once on one connection.
 const MOST_CALLS: usize = 64;
 /// The longest id of a message, in bytes: a UUID in hexadecimal has 32.
 const LONGEST_ID: usize = 256;
-/// How long the other side may take to greet us, and to read what it has asked for.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What somebody wants.
 #[derive(Debug, Clone, PartialEq)]

@@ -70,9 +70,10 @@ fn simulate(seed: u64) -> Outcome {
 
 async fn life(seed: u64) -> Outcome {
     let chance = Chance::new(seed);
-    let world = Arc::new(World::new(seed));
     // Every third store may end leases that are alive.
-    let shared = Shared::new(chance.clone(), Arc::clone(&world), seed.is_multiple_of(3));
+    let ends_leases = seed.is_multiple_of(3);
+    let world = Arc::new(World::new(seed, ends_leases));
+    let shared = Shared::new(chance.clone(), Arc::clone(&world), ends_leases);
     let places: Vec<_> =
         (0..MASTERS).map(|number| Place::new(number, Arc::clone(&shared), Arc::clone(&world))).collect();
     let mut all = JoinSet::new();

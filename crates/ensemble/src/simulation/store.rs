@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::stream;
 use tokio::sync::broadcast;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::chance::Chance;
 use super::world::World;
@@ -164,7 +164,7 @@ impl Shared {
 pub(super) struct Link {
     shared: Arc<Shared>,
     /// Nothing goes through.
-    pub(super) cut: AtomicBool,
+    pub(super) cut: Arc<AtomicBool>,
 }
 
 /// Who has this may still be heard when he is gone: what he has sent is on its way.
@@ -172,7 +172,7 @@ type Late = Box<dyn FnOnce(&mut State, Duration) + Send>;
 
 impl Link {
     pub(super) fn new(shared: Arc<Shared>) -> Arc<Self> {
-        Arc::new(Self { shared, cut: AtomicBool::new(false) })
+        Arc::new(Self { shared, cut: Arc::default() })
     }
 
     fn is_cut(&self) -> bool {
@@ -253,9 +253,9 @@ impl Store for Link {
             Err(error) => vec![Err(error)],
         };
         ready.reverse();
-        let cut = self.is_cut();
-        let watching =
-            Watching { shared, receiver, ready, prefix: prefix.to_owned(), told: after, over: cut };
+        let (cut, over) = (Arc::clone(&self.cut), self.is_cut());
+        let prefix = prefix.to_owned();
+        let watching = Watching { shared, cut, silent: None, receiver, ready, prefix, told: after, over };
         Box::pin(stream::unfold(watching, |mut watching| async move {
             let next = watching.next().await?;
             Some((next, watching))
@@ -291,6 +291,9 @@ impl Store for Link {
 
 struct Watching {
     shared: Arc<Shared>,
+    cut: Arc<AtomicBool>,
+    /// Nothing is heard any more, and until when nobody notices.
+    silent: Option<Instant>,
     receiver: broadcast::Receiver<Changes>,
     /// What was before, the newest first.
     ready: Vec<Result<Changes, StoreError>>,
@@ -305,6 +308,14 @@ impl Watching {
             if self.over {
                 sleep(PATIENCE).await;
                 return None;
+            }
+            if self.silent.is_none() && self.cut.load(Ordering::Relaxed) {
+                self.silent = Some(Instant::now() + self.shared.chance.between(1_000, 15_000));
+            }
+            if let Some(until) = self.silent {
+                sleep_until(until).await;
+                self.over = true;
+                return Some(Err(StoreError::Unavailable("the watch was cut".to_owned())));
             }
             let next = match self.ready.pop() {
                 Some(next) => next,

@@ -46,6 +46,8 @@ struct Seen {
 pub(super) struct World {
     pub(super) seed: u64,
     seen: Mutex<Seen>,
+    /// The store may end leases that are alive.
+    ends_leases: bool,
     calm: AtomicBool,
     /// Callbacks end well from then on.
     content: Mutex<Option<Instant>>,
@@ -53,10 +55,11 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64, ends_leases: bool) -> Self {
         Self {
             seed,
             seen: Mutex::default(),
+            ends_leases,
             calm: AtomicBool::new(false),
             content: Mutex::default(),
             faults: AtomicU64::new(0),
@@ -89,6 +92,13 @@ impl World {
         let mut seen = self.seen();
         assert!(seen.running.is_none(), "seed {}: {by} starts one beside {:?}", self.seed, seen.running);
         assert!(fence >= seen.fence, "seed {}: {fence} after {}", self.seed, seen.fence);
+        let leads = seen.leader == Some(fence);
+        assert!(
+            leads || self.ends_leases,
+            "seed {}: {fence} starts one, and {:?} leads",
+            self.seed,
+            seen.leader
+        );
         let runs = Runs { by, fence, digest };
         seen.fence = fence;
         seen.started += 1;
@@ -118,7 +128,10 @@ impl World {
         let Some(rest) = change.key().strip_prefix(prefix) else { return };
         if rest == "leader" {
             seen.leader = match change {
-                Change::Put(entry) => Some(entry.created.0),
+                Change::Put(entry) => {
+                    assert!(seen.running.is_none(), "seed {seed}: another leads over {:?}", seen.running);
+                    Some(entry.created.0)
+                }
                 Change::Deleted(_) => None,
             };
         }

@@ -344,9 +344,9 @@ pub struct EnsembleOptions {
     /// The same, given to sh -c
     #[arg(long, value_name = "SCRIPT")]
     pub(super) shell_callback: Option<String>,
-    /// Want to lead also without a callback, for processes that run by it
+    /// Want to lead also without a callback, for processes that run by it and know this word
     #[arg(long, hide = true)]
-    pub(super) leads: bool,
+    pub(super) leads: Option<String>,
     /// How long it may take before it is killed [default: 5m]
     #[arg(long, value_name = "DURATION")]
     pub(super) callback_deadline: Option<String>,

@@ -76,16 +76,32 @@ pub fn ask(asked: AskPod) -> Result<(), AskError> {
             What::Status => within(limit, status(&dialer, &pod)).await,
             What::Invoke { command, .. } => within(limit, dialer.invoke(&pod, &command)).await,
             What::Events { follow } => {
-                dialer.events(&pod, follow, |line| print(line).is_ok()).await.map(|()| String::new())
+                let mut failed = None;
+                let line = |line: &[u8]| match write(line) {
+                    Ok(()) => true,
+                    Err(error) => {
+                        failed = Some(error);
+                        false
+                    }
+                };
+                let told = dialer.events(&pod, follow, line).await;
+                match failed.filter(|error| error.kind() != io::ErrorKind::BrokenPipe) {
+                    Some(error) => Err(words::describe(&error)),
+                    None => told.map(|()| String::new()),
+                }
             }
         }
     });
     print(told.map_err(AskError)?.as_bytes()).map_err(|error| AskError(words::describe(&error)))
 }
 
-fn print(text: &[u8]) -> io::Result<()> {
+fn write(text: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(text).and_then(|()| out.flush()) {
+    out.write_all(text).and_then(|()| out.flush())
+}
+
+fn print(text: &[u8]) -> io::Result<()> {
+    match write(text) {
         // Whoever does not want to read on (`| head`) makes no error of it.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::config::environment::Environment;
 use crate::config::resolve::{RawEnsemble, RawIdentity, RawMode, RawOptions, RawStore, UsageError};
-use crate::ensemble::plan::MASTERS;
+use crate::ensemble::plan::{MASTERS, bracketed};
 
 /// The name by which this personality is called.
 pub const NAME: &str = "kontrol";
@@ -37,9 +37,13 @@ pub fn parse(environment: &dyn Environment) -> Result<(RawOptions, RawMode, bool
     }
     let is_in_cluster = environment.get("KUBERNETES_SERVICE_HOST").is_some();
     let pod_info = variable("SEXTON_ENSEMBLE_POD_INFO");
-    let all = ["KONTROL_LABELS", "KONTROL_ANNOTATIONS", "KONTROL_IP", "KONTROL_HOST", "KONTROL_ID"];
-    // Whatever is not given is the pod's.
-    let from_kubernetes = is_in_cluster && !debug && all.iter().any(|name| variable(name).is_none());
+    let is_master = !debug && role != "member";
+    let lacks = |name: &str| variable(name).is_none();
+    // Whatever is needed and not given is the pod's.
+    let lacks_any = ["KONTROL_LABELS", "KONTROL_IP", "KONTROL_ID"].into_iter().any(lacks)
+        || (role != "master" && lacks("KONTROL_ANNOTATIONS"))
+        || (is_master && lacks("KONTROL_ETCD") && lacks("KONTROL_HOST"));
+    let from_kubernetes = is_in_cluster && !debug && lacks_any;
     let asks = from_kubernetes || pod_info.is_some();
     let has_label = |name: &str| {
         let given = variable("KONTROL_LABELS").unwrap_or_default();
@@ -55,9 +59,8 @@ pub fn parse(environment: &dyn Environment) -> Result<(RawOptions, RawMode, bool
         let what = format!("JSON with the annotation {}", MASTERS[0]);
         return Err(missing("KONTROL_ANNOTATIONS", &what));
     }
-    let is_master = !debug && role != "member";
     let host = variable("KONTROL_HOST");
-    let etcd = variable("KONTROL_ETCD").or_else(|| host.clone()).filter(|_| is_master);
+    let etcd = variable("KONTROL_ETCD").or_else(|| host.as_deref().map(bracketed)).filter(|_| is_master);
     let etcd_of_node = is_master && etcd.is_none();
     if etcd_of_node && !from_kubernetes {
         return Err(missing("KONTROL_ETCD", "the nodes of etcd (or KONTROL_HOST, or KONTROL_MODE=debug)"));
@@ -78,7 +81,7 @@ pub fn parse(environment: &dyn Environment) -> Result<(RawOptions, RawMode, bool
     let raw = RawEnsemble {
         role: role.to_owned(),
         identity: RawIdentity {
-            namespace: variable("NAMESPACE"),
+            namespace: Some(variable("NAMESPACE").unwrap_or_else(|| "default".to_owned())),
             id: variable("KONTROL_ID"),
             ip: variable("KONTROL_IP"),
             host,
@@ -90,6 +93,7 @@ pub fn parse(environment: &dyn Environment) -> Result<(RawOptions, RawMode, bool
             node: None,
         },
         etcd_of_node,
+        needs_role: true,
         payload: variable("KONTROL_PAYLOAD"),
         member_ttl: seconds("KONTROL_TTL", "25")?,
         fail_over: seconds("KONTROL_FOVER", "60")?,

@@ -353,6 +353,7 @@ impl args::EnsembleOptions {
             tls_ca: self.tls_ca,
             statsd: self.statsd,
             etcd_of_node: false,
+            needs_role: false,
             store: self.store.raw(),
         }
     }

@@ -75,10 +75,16 @@ pub fn render(asked: &Render) -> Result<(), RenderError> {
             io::stdout().lock().write_all(filled.as_bytes()).map_err(|error| named(Path::new("-"), &error))
         }
         Some(path) => {
-            // Nobody reads half of it.
+            // Nobody reads half of it, and who may read it stays as it was.
             let mut beside = path.clone().into_os_string();
             beside.push(format!(".{}", std::process::id()));
-            let written = fs::write(&beside, filled).and_then(|()| fs::rename(&beside, path));
+            let written = fs::File::create_new(&beside).and_then(|mut file| {
+                if let Ok(before) = fs::metadata(path) {
+                    file.set_permissions(before.permissions())?;
+                }
+                file.write_all(filled.as_bytes())?;
+                fs::rename(&beside, path)
+            });
             written.map_err(|error| {
                 // It may not be there.
                 let _ = fs::remove_file(&beside);

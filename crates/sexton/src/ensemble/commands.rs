@@ -16,6 +16,8 @@ use crate::process::spawn::{Output, Program, Start};
 const MOST: usize = 1 << 20;
 /// How long it may take.
 pub const LIMIT: Duration = Duration::from_secs(60);
+/// Where the token may stand in a request.
+pub const TOKEN: &str = "token";
 /// The longest request: it goes into one variable (`MAX_ARG_STRLEN` of execve(2)).
 pub const LONGEST: usize = 96 << 10;
 /// How long what still holds a pipe after the command's end is read.
@@ -35,6 +37,13 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// What it has printed, with a mark behind it where it was cut.
+    #[must_use]
+    pub fn text(self) -> String {
+        let mark = if self.cut { format!("\n(cut: more than {MOST} bytes)\n") } else { String::new() };
+        self.stdout + &mark
+    }
+
     /// As JSON.
     #[must_use]
     pub fn json(&self) -> Value {
@@ -51,11 +60,16 @@ pub async fn run(request: &[u8], runner: &Runner) -> Result<Outcome, String> {
     if request.len() > LONGEST {
         return Err(format!("the request is longer than {LONGEST} bytes"));
     }
-    let parsed: Value =
+    let mut parsed: Value =
         serde_json::from_slice(request).map_err(|error| format!("expected JSON with cmd: {error}"))?;
+    // Commands see what was asked, and no secrets.
+    let secret = parsed.as_object_mut().and_then(|map| map.remove(TOKEN));
     let command =
         parsed["cmd"].as_str().filter(|command| !command.is_empty()).ok_or("expected JSON with cmd")?;
-    let input = String::from_utf8_lossy(request).into_owned();
+    let input = match secret {
+        None => String::from_utf8_lossy(request).into_owned(),
+        Some(_) => parsed.to_string(),
+    };
     if command.contains('\0') || input.contains('\0') {
         return Err("a command cannot hold a NUL".to_owned());
     }

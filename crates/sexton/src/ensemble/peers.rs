@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 use hyper::{Method, StatusCode};
@@ -11,10 +12,15 @@ use zerorpc::{CallError, Client, Value};
 
 use super::plan::DEFAULT_PORT;
 use super::rpc;
-use crate::lock::client::{Server, exchange, send};
+use crate::lock::client::{Server, exchange, send, within};
 use crate::probe::connect;
 use crate::tls::{Connector, Files, Stream};
 use crate::words::one_line;
+
+/// How long a pod may take to begin to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest answer by ZeroRPC: what a command prints may grow threefold when it is made text.
+const LONGEST_ANSWER: usize = 4 << 20;
 
 /// By what protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +136,7 @@ impl Dialer {
     pub async fn call(&self, peer: &Peer, method: &str, request: &[u8]) -> Result<String, String> {
         let failed = |why: &dyn fmt::Display| format!("{peer} does not answer: {why}");
         let stream = self.connect(peer).await.map_err(|why| failed(&why))?;
-        let mut client = Client::over(stream, rpc::LONGEST).await.map_err(|error| failed(&error))?;
+        let mut client = Client::over(stream, LONGEST_ANSWER).await.map_err(|error| failed(&error))?;
         let header = self.token.iter().map(|token| (rpc::TOKEN.into(), Value::from(&**token))).collect();
         let args = vec![String::from_utf8_lossy(request).into_owned().into()];
         let mut replies = client.ask(method, args, header).await.map_err(|error| failed(&error))?;
@@ -151,9 +157,9 @@ impl Dialer {
         mut line: impl FnMut(&[u8]) -> bool,
     ) -> Result<(), String> {
         let failed = |why: &dyn fmt::Display| format!("{peer} does not answer: {why}");
-        let stream = self.connect(peer).await.map_err(|why| failed(&why))?;
+        let stream = within(PATIENCE, self.connect(peer)).await.map_err(|why| failed(&why))?;
         if peer.scheme.is_rpc() {
-            let mut client = Client::over(stream, rpc::LONGEST).await.map_err(|error| failed(&error))?;
+            let mut client = Client::over(stream, LONGEST_ANSWER).await.map_err(|error| failed(&error))?;
             let args = vec![follow.into()];
             let mut replies = client.ask("events", args, Vec::new()).await.map_err(|error| failed(&error))?;
             while let Some(value) = replies.next().await.map_err(|error| failed(&error))? {
@@ -164,7 +170,8 @@ impl Dialer {
             return Ok(());
         }
         let path = if follow { "/v1/events?follow" } else { "/v1/events" };
-        let answer = send(stream, &peer.at, Method::GET, path, &[], Vec::new()).await;
+        let sent = send(stream, &peer.at, Method::GET, path, &[], Vec::new());
+        let answer = within(PATIENCE, sent).await;
         let mut answer = answer.map_err(|why| failed(&why))?;
         if answer.code != StatusCode::OK {
             return Err(format!("{peer}: HTTP {}", answer.code.as_u16()));
@@ -201,7 +208,7 @@ impl Dialer {
     /// What a pod tells at a path, as text.
     pub async fn get(&self, peer: &Peer, path: &str) -> Result<String, String> {
         if peer.scheme.is_rpc() {
-            return Err(format!("{peer}: by ZeroRPC there is only invoke; ask by http"));
+            return Err(format!("{peer}: by ZeroRPC there are only invoke and events; ask by http"));
         }
         answered(peer, self.ask(peer, Method::GET, path, Vec::new()).await?)
     }

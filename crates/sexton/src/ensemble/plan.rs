@@ -35,6 +35,10 @@ pub struct Draft {
     pub sources: Sources,
     /// The name of the ensemble, if it is not the label `app`.
     pub app: Option<String>,
+    /// Whose ensemble, if it is not that of the pod's namespace.
+    pub namespace: Option<String>,
+    /// There must be a label `role`.
+    pub needs_role: bool,
     /// It reports.
     pub is_member: bool,
     /// What it is for, if that is not the label `role`.
@@ -85,7 +89,8 @@ impl Draft {
         let label = |name: &str| known.labels.get(name).cloned();
         let app = self.app.clone().or_else(|| label("app"));
         let app = app.ok_or("--app is missing: what is this ensemble called? (or a label app)")?;
-        let namespace = known.namespace.clone().unwrap_or_else(|| "default".to_owned());
+        let namespace = self.namespace.clone().or_else(|| known.namespace.clone());
+        let namespace = namespace.unwrap_or_else(|| "default".to_owned());
         let id = known.id.clone().unwrap_or_else(identity::host_name);
         for (option, name) in [("--app", &app), ("--namespace", &namespace), ("--id", &id)] {
             check_name(option, name)?;
@@ -97,6 +102,11 @@ impl Draft {
         }
         if self.chain.is_some() && (self.master.is_none() || masters.is_empty()) {
             let words = "--report-app is for a master that reports to --masters of another ensemble";
+            return Err(words.to_owned());
+        }
+        if !self.is_member && self.chain.is_none() && self.masters.is_some() {
+            let words =
+                "--masters is for members: a master alone reports to nobody (--role both, or --report-app)";
             return Err(words.to_owned());
         }
         if let Some(chain) = &self.chain {
@@ -112,7 +122,11 @@ impl Draft {
             }
             None => own_address(masters.first()).map_or_else(|| "127.0.0.1".to_owned(), |ip| ip.to_string()),
         };
-        let role = self.label_role.clone().or_else(|| label("role")).unwrap_or_else(|| "member".to_owned());
+        let role = self.label_role.clone().or_else(|| label("role"));
+        if self.needs_role && role.is_none() {
+            return Err("the pod has no label role: expected what it is for".to_owned());
+        }
+        let role = role.unwrap_or_else(|| "member".to_owned());
         let mut master = self.master.clone();
         if self.etcd_of_node
             && let Some(master) = &mut master
@@ -120,7 +134,7 @@ impl Draft {
         {
             let node = known.node.ip.clone();
             let node = node.ok_or("KONTROL_ETCD is not set, and the address of the node is not known")?;
-            *endpoints = vec![if node.contains(':') { format!("[{node}]") } else { node }];
+            *endpoints = vec![bracketed(&node)];
         }
         let member = |masters| MemberPlan {
             ip: ip.clone(),
@@ -147,6 +161,12 @@ impl Draft {
             statsd: self.statsd,
         })
     }
+}
+
+/// An address as it stands before a port.
+#[must_use]
+pub fn bracketed(address: &str) -> String {
+    if address.parse::<std::net::Ipv6Addr>().is_ok() { format!("[{address}]") } else { address.to_owned() }
 }
 
 fn check_name(option: &str, name: &str) -> Result<(), String> {
@@ -236,8 +256,8 @@ pub struct MasterPlan {
     pub fail_over: Duration,
     /// From the last change to the callback.
     pub damper: Duration,
-    /// It wants to lead although there is no callback: processes run by its leadership.
-    pub leads: bool,
+    /// It wants to lead also without a callback, for processes that know this word.
+    pub leads: Option<String>,
     /// What the leader runs: the words of a command; none: nothing.
     pub callback: Option<Vec<String>>,
     /// How long that may take.
@@ -248,7 +268,7 @@ impl MasterPlan {
     /// Is there anything for which to lead?
     #[must_use]
     pub const fn wants_to_lead(&self) -> bool {
-        self.leads || self.callback.is_some()
+        self.leads.is_some() || self.callback.is_some()
     }
 }
 

@@ -39,7 +39,7 @@ impl Refusal {
     pub const fn why(self) -> &'static str {
         match self {
             Self::Off => {
-                "commands are off: give this pod a --token-file or a --tls-ca (or --allow-unauthenticated-invoke)"
+                "commands are off: give this pod a --token-file, or --tls-ca with --tls-cert and --tls-key (or --allow-unauthenticated-invoke)"
             }
             Self::Unproven => "the token is missing or wrong, and there is no certificate that is known",
         }
@@ -77,7 +77,8 @@ impl Proof {
     }
 
     fn proven(&self, shown: &Shown) -> Result<(), Refusal> {
-        let known = self.token.as_deref().zip(shown.token.as_deref()).is_some_and(|(a, b)| same(a, b));
+        let known = self.token.as_deref().zip(shown.token.as_deref());
+        let known = known.is_some_and(|(a, b)| !a.is_empty() && same(a, b));
         if known || shown.certified { Ok(()) } else { Err(Refusal::Unproven) }
     }
 }
@@ -116,6 +117,11 @@ mod tests {
                 "{shown:?}"
             );
         }
+        let empty = Proof { token: Some("".into()), keepalives: true, ..Proof::default() };
+        assert_eq!(
+            (empty.may_invoke(&token("")), empty.may_report(&token(""))),
+            (Err(Refusal::Unproven), Err(Refusal::Unproven))
+        );
         let by_certificate = Proof { certificates: true, ..Proof::default() };
         assert_eq!(by_certificate.may_invoke(&certified), Ok(()));
         assert_eq!(by_certificate.may_invoke(&token("secret")), Err(Refusal::Unproven));

@@ -97,6 +97,8 @@ async fn tell(
     counters: Arc<Counters>,
 ) {
     let mut again = AGAIN.min(every);
+    // What it looks at is not taken for told.
+    let mut ends = says.clone();
     loop {
         let keepalive = says.borrow_and_update().clone();
         if keepalive.down {
@@ -107,7 +109,7 @@ async fn tell(
         let well = tokio::select! {
             well = say(&keepalive, &target, ANSWER_WITHIN) => well,
             // Time to say goodbye: not behind what is not answered.
-            _ = says.wait_for(|keepalive| keepalive.down) => continue,
+            _ = ends.wait_for(|keepalive| keepalive.down) => continue,
         };
         counters.keepalive_emitted();
         let pause = if well { every } else { again };

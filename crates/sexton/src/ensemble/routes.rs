@@ -57,10 +57,7 @@ impl Counters {
             Some(socket)
         });
         Self {
-            keepalives_sent: counter(
-                "keepalives_sent",
-                "Keepalives that were sent, as rounds to all masters",
-            ),
+            keepalives_sent: counter("keepalives_sent", "Keepalives that were sent, to each master"),
             keepalives_received: counter("keepalives_received", "Keepalives that were taken"),
             keepalives_refused: counter("keepalives_refused", "Keepalives that were not taken"),
             locks: counter("leaderships", "How often this master has begun to lead"),
@@ -306,7 +303,7 @@ async fn script(
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     match outcome(&table, &proof::Shown::with(&headers, caller), body).await {
-        Ok(outcome) => outcome.stdout.into_response(),
+        Ok(outcome) => outcome.text().into_response(),
         Err((code, why)) => told(code, &json!({"error": why})),
     }
 }

@@ -6,21 +6,20 @@ use std::sync::Arc;
 
 use ensemble::member;
 use futures_util::stream;
-use serde_json::Value as Json;
 use tokio::sync::broadcast::error::RecvError;
 use zerorpc::{Answer, Answering, Call, FIRST_BYTE, Fault, Method, Service, Value};
 
 use super::commands;
 use super::proof::{Refusal, Shown};
 use super::routes::{Refused, Table};
-use crate::http::{Caller, Other, Place, Serving};
+use crate::http::{Busy, Caller, Other, Place, Serving};
 use crate::hub::Hub;
 use crate::tls::Stream;
 
 /// The longest message: a keepalive, and what is around it.
 pub const LONGEST: usize = member::LONGEST + (64 << 10);
 /// Where the token is.
-pub const TOKEN: &str = "token";
+pub use super::commands::TOKEN;
 
 /// Serves connections.
 pub struct Rpc {
@@ -79,21 +78,23 @@ impl Service for Connection {
         let busy = self.place.busy();
         if call.name == "events" {
             let follow = call.args.first().and_then(Value::as_bool).unwrap_or(true);
-            return Box::pin(std::future::ready(Ok(Answer::Many(events(&self.hub, follow)))));
+            return Box::pin(std::future::ready(Ok(Answer::Many(events(&self.hub, follow, busy)))));
         }
+        let is_ping = call.name == "ping";
         let (table, certified) = (self.table.clone(), self.caller.certified);
         let token = call.header.iter().find(|(name, _)| name.as_str() == Some(TOKEN));
         let token = token.and_then(|(_, token)| token.as_str().map(str::to_owned));
+        let argument = std::mem::take(&mut call.args).into_iter().next();
+        drop(call);
         Box::pin(async move {
             let _busy = busy;
-            let json = match call.args.drain(..).next() {
+            let json = match argument {
                 Some(Value::String(text)) => text.into_bytes(),
                 Some(Value::Binary(bytes)) => bytes,
                 _ => return Err(Fault::new("TypeError", "expected one argument, JSON as a string")),
             };
-            let (json, token) = if token.is_none() { token_of(json) } else { (json, token) };
-            let shown = Shown { token, certified };
-            if call.name == "ping" {
+            let shown = Shown { token: token.or_else(|| token_of(&json)), certified };
+            if is_ping {
                 let taken = table.take(&json, &shown).await;
                 return taken.map(|()| Answer::One("OK".into())).map_err(|refused| match refused {
                     Refused::Unproven(why) => Fault::new("PermissionError", why),
@@ -107,36 +108,36 @@ impl Service for Connection {
                 .map_err(|refusal: Refusal| Fault::new("PermissionError", refusal.why()))?;
             let outcome = commands::run(&json, &table.runner).await;
             outcome
-                .map(|outcome| Answer::One(outcome.stdout.into()))
+                .map(|outcome| Answer::One(outcome.text().into()))
                 .map_err(|why| Fault::new("CommandError", why))
         })
     }
 }
 
-/// The token in the JSON, and the JSON without it: commands see what was asked, and no secrets.
-fn token_of(json: Vec<u8>) -> (Vec<u8>, Option<String>) {
-    let Ok(Json::Object(mut map)) = serde_json::from_slice(&json) else { return (json, None) };
-    match map.remove(TOKEN) {
-        Some(Json::String(token)) => (Json::Object(map).to_string().into_bytes(), Some(token)),
-        _ => (json, None),
+/// The token in the JSON.
+fn token_of(json: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Shows {
+        token: Option<String>,
     }
+    serde_json::from_slice::<Shows>(json).ok()?.token
 }
 
 /// What has happened lately, and then what happens, if that is to be followed.
-fn events(hub: &Hub, follow: bool) -> zerorpc::Answers {
+fn events(hub: &Hub, follow: bool, busy: Busy) -> zerorpc::Answers {
     let (recent, following) = hub.changes();
     let text = |change: &crate::hub::Change| Ok(serde_json::to_string(change).unwrap_or_default().into());
     let recent = recent.into_iter();
-    Box::pin(stream::unfold((recent, following), move |(mut recent, mut following)| async move {
+    Box::pin(stream::unfold((recent, following, busy), move |(mut recent, mut following, busy)| async move {
         if let Some(change) = recent.next() {
-            return Some((text(&change), (recent, following)));
+            return Some((text(&change), (recent, following, busy)));
         }
         if !follow {
             return None;
         }
         loop {
             match following.recv().await {
-                Ok(change) => return Some((text(&change), (recent, following))),
+                Ok(change) => return Some((text(&change), (recent, following, busy))),
                 // The numbers show that some are missing.
                 Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return None,

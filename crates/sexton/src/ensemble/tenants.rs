@@ -46,6 +46,8 @@ pub fn longest(leadership: Duration) -> Duration {
 /// The leases of our leadership.
 #[derive(Debug)]
 pub struct Tenants {
+    /// What those who may have leases know: they belong to the same `up`.
+    key: Option<String>,
     guard: Guard,
     books: Mutex<Books>,
     changed: watch::Sender<()>,
@@ -127,10 +129,10 @@ impl Books {
 }
 
 impl Tenants {
-    /// Of a leadership that this guard guards.
+    /// Of a leadership that this guard guards, for those who know the key.
     #[must_use]
-    pub fn new(guard: Guard) -> Self {
-        Self { guard, books: Mutex::default(), changed: watch::Sender::new(()) }
+    pub fn new(key: Option<String>, guard: Guard) -> Self {
+        Self { key, guard, books: Mutex::default(), changed: watch::Sender::new(()) }
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -204,9 +206,16 @@ async fn acquire(
     State(table): State<Table>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
+    body: Bytes,
 ) -> Response {
     if let Some(refused) = from_afar(caller) {
         return refused;
+    }
+    let claim: Option<Value> = serde_json::from_slice(&body).ok();
+    let key = claim.as_ref().and_then(|claim| claim["key"].as_str());
+    if key.is_none() || key != table.tenants.key.as_deref() {
+        let why = "this is the ensemble of others: whoever runs by its leadership belongs to it";
+        return refused(StatusCode::CONFLICT, why);
     }
     let (ttl, wait) = match (span(&headers, TTL_HEADER), span(&headers, WAIT_HEADER)) {
         (Ok(ttl), Ok(wait)) => (ttl.unwrap_or_default(), wait.unwrap_or_default().min(LONGEST_WAIT)),
@@ -217,7 +226,7 @@ async fn acquire(
     loop {
         match table.tenants.grant(ttl) {
             Granted::Yes(id, fence) => {
-                return told(StatusCode::CREATED, &json!({"id": id, "key": "leader", "fence": fence}));
+                return told(StatusCode::CREATED, &json!({"id": id, "key": key, "fence": fence}));
             }
             Granted::TooLong(longest) => {
                 let why = format!("{TTL_HEADER}: expected {longest:?} at most, a third of the leadership's");
@@ -227,10 +236,7 @@ async fn acquire(
             Granted::NotLeading => {}
         }
         if !matches!(timeout_at(until, changes.changed()).await, Ok(Ok(()))) {
-            return told(
-                StatusCode::ACCEPTED,
-                &json!({"key": "leader", "value": "another pod of the ensemble"}),
-            );
+            return told(StatusCode::ACCEPTED, &json!({"key": key, "value": "another pod of the ensemble"}));
         }
     }
 }

@@ -97,8 +97,8 @@ struct Open {
 
 #[derive(Debug)]
 struct Connection {
-    /// A request of it is being answered.
-    busy: bool,
+    /// How many requests of it are being answered.
+    busy: usize,
     task: AbortHandle,
 }
 
@@ -204,7 +204,12 @@ impl Readable for TcpStream {
     }
 
     fn is_near(&self) -> bool {
-        self.peer_addr().is_ok_and(|peer| peer.ip().to_canonical().is_loopback())
+        // Whoever asks this machine by an address of its own has that address himself.
+        let ours = self.local_addr().map(|ours| ours.ip().to_canonical()).ok();
+        self.peer_addr().is_ok_and(|peer| {
+            let peer = peer.ip().to_canonical();
+            peer.is_loopback() || Some(peer) == ours
+        })
     }
 
     fn is_remote(&self) -> bool {
@@ -256,13 +261,14 @@ impl Shared {
         }
         let tick = open.tick();
         let task = tokio::spawn(serve(stream, Entry { shared: Arc::clone(self), tick: Mutex::new(tick) }));
-        open.connections.insert(tick, Connection { busy: false, task: task.abort_handle() });
+        open.connections.insert(tick, Connection { busy: 0, task: task.abort_handle() });
         self.hub.metrics.connections.inc();
     }
 
     /// Cuts a connection on which nothing is being answered; if there is none, the one that asked first.
     fn cut_quietest(&self, open: &mut Open) {
-        let idle = open.connections.iter().find(|(_, connection)| !connection.busy).map(|(tick, _)| *tick);
+        let idle =
+            open.connections.iter().find(|(_, connection)| connection.busy == 0).map(|(tick, _)| *tick);
         let quietest = idle.or_else(|| open.connections.keys().next().copied());
         if let Some(connection) = quietest.and_then(|tick| open.connections.remove(&tick)) {
             connection.task.abort();
@@ -286,12 +292,13 @@ struct Entry {
 }
 
 impl Entry {
-    /// A request has come, or was answered: the connection is the last to be cut.
-    fn spoken(&self, busy: bool) {
+    /// Something was said on it: the connection is the last to be cut. `busy` tells how many are being answered from how
+    /// many were.
+    fn spoken(&self, busy: impl FnOnce(usize) -> usize) {
         let mut open = self.shared.lock();
         let mut own = self.tick.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(mut connection) = open.connections.remove(&own) {
-            connection.busy = busy;
+            connection.busy = busy(connection.busy);
             *own = open.tick();
             open.connections.insert(*own, connection);
         }
@@ -315,7 +322,7 @@ pub struct Busy(Arc<Entry>);
 
 impl Busy {
     fn with(entry: Arc<Entry>) -> Self {
-        entry.spoken(true);
+        entry.spoken(|busy| busy + 1);
         Self(entry)
     }
 
@@ -325,7 +332,7 @@ impl Busy {
             return body;
         }
         Body::new(body.map_frame(move |frame| {
-            self.0.spoken(true);
+            self.0.spoken(|busy| busy);
             frame
         }))
     }
@@ -333,7 +340,7 @@ impl Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.spoken(false);
+        self.0.spoken(|busy| busy.saturating_sub(1));
     }
 }
 

@@ -186,7 +186,9 @@ fn a_command_that_somebody_waits_for_ends_with_us() {
     let request = format!("PUT /script HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     let mut asks = std::net::TcpStream::connect(address).unwrap_or_else(|error| panic!("{error}"));
     std::io::Write::write_all(&mut asks, request.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
-    let pid: i32 = wait_until("the command", || std::fs::read_to_string(&path).ok()?.trim().parse().ok());
+    let pid: i32 = wait_until(&format!("the command; {}", master.sexton.stderr()), || {
+        std::fs::read_to_string(&path).ok()?.trim().parse().ok()
+    });
     assert_eq!(master.sexton.stop().code, 0);
     wait_until("the command has ended", || (!testkit::tree::is_alive(pid)).then_some(()));
 }

@@ -134,12 +134,17 @@ fn what_cannot_be_used_is_refused_before_anything_begins() {
     let bad = papers.directory.path().join("bad.pem");
     std::fs::write(&bad, "nonsense").unwrap_or_default();
     let bad = bad.display().to_string();
+    let empty = papers.directory.path().join("empty");
+    std::fs::write(&empty, " \n").unwrap_or_default();
+    let empty = empty.display().to_string();
     let store = store(&papers.directory);
     let master = words(&["ensemble", "--app", "demo", "--role", "master", "--store", &store]);
     let [_, certificate, _, key] = own(&papers.master);
     for (options, code, part) in [
         (&["--tls-cert", &certificate][..], 64, "go together"),
         (&["--authenticated-keepalives"], 64, "needs something to be shown"),
+        (&["--token-file", &empty], 78, "empty: expected a token, found nothing"),
+        (&["--masters", "m"], 64, "a master alone reports to nobody"),
         (&["--tls-cert", &bad, "--tls-key", &key], 78, "bad.pem: expected a certificate in PEM"),
         (&["--tls-cert", &certificate, "--tls-key", &bad], 78, "bad.pem: expected a private key in PEM"),
         (

@@ -119,6 +119,50 @@ fn a_worker_ends_when_the_ensemble_does_not_answer_and_begins_again() {
 }
 
 #[test]
+fn a_pod_that_only_leads_for_its_worker_leads_again_when_it_has_lost_the_leadership() {
+    let directory = place();
+    let port = free_ports(1)[0];
+    let more = format!("  failOver: 3s\n  damper: 100ms\n  store: {}\n", store(&directory));
+    let mut pod = up(&file(&directory, "pod-1", port, &more));
+    pod.wait_until("worker", "running", |it| it["phase"] == "running");
+    // The damper is over: there is no callback to run.
+    wait_until("listed", || (get(port, "/v1/digest")["pods"] == 1).then_some(()));
+    let fence = get(port, "/v1/leader")["fence"].as_u64();
+    let ensemble =
+        pod.process("ensemble")["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
+    let begun = std::time::Instant::now();
+    crate::harness::send(ensemble, libc::SIGSTOP);
+    wait_until("longer than the lease", || (begun.elapsed() > Duration::from_secs(4)).then_some(()));
+    crate::harness::send(ensemble, libc::SIGCONT);
+    wait_until("it leads again", || (get(port, "/v1/leader")["fence"].as_u64() > fence).then_some(()));
+    pod.wait_until("worker", "running again", |it| it["phase"] == "running");
+    assert_eq!(get(port, "/v1/callbacks"), json!([]));
+}
+
+#[test]
+fn an_ensemble_whose_up_was_killed_leads_on_for_nobody() {
+    let directory = place();
+    let port = free_ports(1)[0];
+    let more = format!("  failOver: 3s\n  store: {}\n", store(&directory));
+    let text = file(&directory, "pod-1", port, &more);
+    let mut first = up(&text);
+    first.wait_until("worker", "running", |it| it["phase"] == "running");
+    let ensemble =
+        first.process("ensemble")["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
+    first.sexton.signal(libc::SIGKILL);
+    let mut second = up(&text);
+    second.wait_until("worker", "running", |it| it["phase"] == "running");
+    assert!(!testkit::tree::is_alive(ensemble));
+    let text = wait_until("it has begun", || {
+        let text = log(&directory);
+        (text.matches("begin").count() == 2).then_some(text)
+    });
+    let fences: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("begin ")).collect();
+    assert_ne!(fences[0], fences[1], "another leadership: {text}");
+    assert!(!text.contains("overlap"), "{text}");
+}
+
+#[test]
 fn the_example_works_by_its_leadership() {
     let directory = place();
     let example = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/up/leader.yaml");
@@ -133,10 +177,18 @@ fn the_example_works_by_its_leadership() {
 #[test]
 fn a_lease_of_the_leadership_is_for_whoever_is_near_and_not_too_long() {
     let directory = place();
-    let master =
-        Pod::start(&["--role", "master", "--leads", "--fail-over", "6s", "--store", &store(&directory)]);
+    let master = Pod::start(&[
+        "--role",
+        "master",
+        "--leads",
+        "word",
+        "--fail-over",
+        "6s",
+        "--store",
+        &store(&directory),
+    ]);
     let ask = |ttl: &str| {
-        let body = json!({"key": "leader", "value": "test"}).to_string();
+        let body = json!({"key": "word", "value": "test"}).to_string();
         master.ask("POST", "/lease", &[("x-lease-ttl", ttl), ("x-lease-wait", "20s")], &body)
     };
     let answer = ask("2s");
@@ -147,6 +199,9 @@ fn a_lease_of_the_leadership_is_for_whoever_is_near_and_not_too_long() {
     let text = id.as_str().unwrap_or_default().to_owned();
     assert_eq!(master.ask("DELETE", &format!("/lease/{text}"), &[], "").code, 200);
     assert_eq!(keep(&id), 204);
+    let other =
+        master.ask("POST", "/lease", &[("x-lease-ttl", "1s")], r#"{"key": "another", "value": "test"}"#);
+    assert_eq!(other.code, 409, "{other:?}");
     // One that is not given back holds up our end, and no longer than it lasts.
     assert_eq!(ask("1s").code, 201);
     let begun = std::time::Instant::now();

@@ -507,6 +507,12 @@ pub struct Ensemble {
     pub from_kubernetes: Option<bool>,
     /// A directory with files of the downward API
     pub pod_info: Option<String>,
+    /// The address of its node
+    pub host: Option<String>,
+    /// The name of its node
+    pub node: Option<String>,
+    /// The cloud whose metadata service is asked for the name of the node: auto, aws, gcp or azure
+    pub cloud: Option<String>,
     /// Whom a member reports to: host or host:port; with https://, zerorpc:// or zerorpcs:// before it, by that
     pub masters: Option<OneOrMany<String>>,
     /// A master's masters are those of this other ensemble

@@ -34,7 +34,7 @@ pub struct RawEnsemble {
     pub callback: Option<String>,
     pub shell_callback: Option<String>,
     pub callback_deadline: Option<String>,
-    pub leads: bool,
+    pub leads: Option<String>,
     pub token_file: Option<String>,
     pub allow_unauthenticated_invoke: bool,
     pub authenticated_keepalives: bool,
@@ -43,6 +43,7 @@ pub struct RawEnsemble {
     pub tls_ca: Option<String>,
     pub statsd: Option<String>,
     pub etcd_of_node: bool,
+    pub needs_role: bool,
     pub store: RawStore,
 }
 
@@ -127,8 +128,11 @@ impl Resolver<'_> {
             (None, Some(socket)) => Payload::Processes(socket.into()),
             (None, None) => Payload::Nothing,
         };
+        let namespace = word(raw.identity.namespace.clone(), "--namespace", "ENSEMBLE_NAMESPACE")?;
         let draft = Draft {
-            sources: self.sources(raw.identity)?,
+            sources: self.sources(RawIdentity { namespace: None, ..raw.identity })?,
+            namespace,
+            needs_role: raw.needs_role,
             app: word(raw.app, "--app", "ENSEMBLE_APP")?,
             is_member,
             label_role: raw.label_role,
@@ -165,13 +169,14 @@ impl Resolver<'_> {
         let node = word(raw.node, "--node", "ENSEMBLE_NODE")?;
         // As manifests usually call it.
         let node = node.or_else(|| Some(self.environment.get("NODE_NAME")?.to_string_lossy().into_owned()));
+        let node = node.filter(|name| !name.is_empty());
         let cloud = word(raw.cloud, "--cloud", "ENSEMBLE_CLOUD")?;
         let cloud = cloud
             .map(|name| name.parse::<Which>().map_err(|why| UsageError(format!("--cloud '{name}': {why}"))));
         Ok(Sources {
             given: Identity {
                 id: word(raw.id, "--id", "ENSEMBLE_ID")?,
-                namespace: word(raw.namespace, "--namespace", "ENSEMBLE_NAMESPACE")?,
+                namespace: raw.namespace,
                 ip: word(raw.ip, "--ip", "ENSEMBLE_IP")?,
                 labels: pairs(raw.labels, "--labels", "ENSEMBLE_LABELS")?,
                 annotations: pairs(raw.annotations, "--annotations", "ENSEMBLE_ANNOTATIONS")?,

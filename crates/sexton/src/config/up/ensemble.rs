@@ -2,17 +2,19 @@
 //! while it leads (`when: leader`) hold leases of its leadership.
 
 use std::ffi::OsString;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::super::environment::Environment;
 use super::super::raw::native::{self, EnsembleRole, File, Lock, Process, RestartPolicy};
-use super::super::raw::words::{OneOrMany, Span, Words};
+use super::super::raw::words::{OneOrMany, Span, Variables, Words};
 use super::super::tree::Step;
 use super::{Beside, Problems, below};
 use crate::cli::{self, AS_SEXTON, Invocation};
 use crate::config::Mode;
 use crate::ensemble::leadership;
-use crate::ensemble::plan::{DEFAULT_PORT, Draft};
+use crate::ensemble::plan::{DEFAULT_PORT, Draft, bracketed};
 use crate::ensemble::tenants::longest;
 use crate::lock::TTLS;
 use crate::process::ourselves;
@@ -71,7 +73,7 @@ fn lease(section: &native::Ensemble, draft: &Draft) -> Result<Lock, String> {
     let Some(master) = &draft.master else {
         return Err("this pod is a member of its ensemble, and never leads".to_owned());
     };
-    if section.tls_cert.is_some() {
+    if draft.tls.own.is_some() {
         return Err("the leadership is asked for at the ensemble's port, which speaks TLS alone".to_owned());
     }
     let leadership = leadership::ttl(master.fail_over, master.store.may_lapse_early());
@@ -79,18 +81,34 @@ fn lease(section: &native::Ensemble, draft: &Draft) -> Result<Lock, String> {
     if ttl < TTLS.0 {
         return Err(format!("ensemble.failOver is too short: {:?} leave no time to stop", master.fail_over));
     }
-    let port = section.port.as_ref().map_or_else(|| DEFAULT_PORT.to_string(), |port| port.0.clone());
-    let host = match section.interface.as_deref() {
-        None | Some("0.0.0.0") => "127.0.0.1".to_owned(),
-        Some("::") => "[::1]".to_owned(),
-        Some(address) if address.contains(':') => format!("[{address}]"),
-        Some(address) => address.to_owned(),
+    let port = port(section);
+    if port == "0" {
+        return Err("ensemble.port has to be a number that is known beforehand".to_owned());
+    }
+    let address = interface(section);
+    let host = match address.trim_matches(['[', ']']) {
+        "0.0.0.0" => "127.0.0.1".to_owned(),
+        "::" => "[::1]".to_owned(),
+        address => bracketed(address),
     };
-    Ok(Lock {
-        name: Some(LEADER.to_owned()),
-        ttl_duration: Some(Span(ttl)),
-        url: Some(format!("http://{host}:{port}")),
-    })
+    Ok(Lock { name: Some(word()), ttl_duration: Some(Span(ttl)), url: Some(format!("http://{host}:{port}")) })
+}
+
+fn port(section: &native::Ensemble) -> String {
+    section.port.as_ref().map_or_else(|| DEFAULT_PORT.to_string(), |port| port.0.clone())
+}
+
+fn interface(section: &native::Ensemble) -> String {
+    section.interface.clone().unwrap_or_else(|| "0.0.0.0".to_owned())
+}
+
+/// What our processes and our ensemble know, and those of another of us on this machine do not: also when one of them was
+/// left behind.
+fn word() -> String {
+    static WORD: OnceLock<String> = OnceLock::new();
+    let word =
+        WORD.get_or_init(|| format!("{LEADER}-{:016x}", RandomState::new().hash_one(std::process::id())));
+    word.clone()
 }
 
 fn process(words: &[String], at: &[Step]) -> Process {
@@ -103,6 +121,11 @@ fn process(words: &[String], at: &[Step]) -> Process {
         ..Process::default()
     };
     process.more.at = at.to_vec();
+    // Whoever is left behind must not lead on for nobody.
+    process.more.parent_death_signal = Some(libc::SIGTERM);
+    // Ours may be told of a socket that is none of its own.
+    let own = ("SEXTON_SOCKET_ACTIVATION".to_owned(), Some("false".to_owned()));
+    process.env = Some(Variables(vec![own]));
     process
 }
 
@@ -178,8 +201,14 @@ fn words(
     option("tls-key", section.tls_key.clone());
     option("tls-ca", section.tls_ca.clone());
     option("statsd", section.statsd.clone());
-    option("interface", section.interface.clone());
-    option("port", section.port.as_ref().map(|port| port.0.clone()));
+    // Whatever the environment says: that is meant for ourselves.
+    option("interface", Some(interface(section)));
+    option("port", Some(port(section)));
+    option("host", section.host.clone());
+    option("node", section.node.clone());
+    option("cloud", section.cloud.clone());
+    let any = file.processes.0.iter().any(|(_, process)| process.when.is_some());
+    option("leads", any.then(word));
     match (section.payload.as_deref(), &beside.control) {
         (Some(STATUS), Some(control)) => {
             let control = std::path::absolute(control).unwrap_or_else(|_| control.clone());
@@ -198,7 +227,6 @@ fn words(
         ("--from-kubernetes", section.from_kubernetes),
         ("--authenticated-keepalives", section.authenticated_keepalives),
         ("--allow-unauthenticated-invoke", section.allow_unauthenticated_invoke),
-        ("--leads", Some(file.processes.0.iter().any(|(_, process)| process.when.is_some()))),
     ];
     words.extend(switches.iter().filter(|(_, on)| *on == Some(true)).map(|(name, _)| (*name).to_owned()));
     Some(words)

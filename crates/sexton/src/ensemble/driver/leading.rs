@@ -16,6 +16,7 @@ use crate::driver::start_guard;
 use crate::ensemble::leadership::{self, Leadership};
 use crate::ensemble::state::PAUSE;
 use crate::lock::holder::{Told, Wanted, hold};
+use crate::lock::pace::Boot;
 
 impl Driver {
     /// Wants to lead, if there is something to run.
@@ -45,6 +46,7 @@ impl Driver {
 
     pub(super) fn stand_guard(&mut self) {
         if !self.guard.is_standing() {
+            self.guard_tried = Instant::now();
             match start_guard(&self.guard, &mut self.groups) {
                 Ok(ended) => self.guard_ended = Some(ended),
                 Err(why) => log::error!("callbacks have no guard: {why}"),
@@ -133,19 +135,16 @@ impl Driver {
             self.reap();
         }
         self.groups.kill_helpers();
-        // Who runs by our leadership has until then: what is granted now is granted by nobody.
+        // Who runs by our leadership ends by his own pace; we lead as long as that takes.
         self.table.tenants.ends();
         let mut tenants = self.table.tenants.changes();
-        while self.table.tenants.until_clear().is_some() && Instant::now() < until {
-            let _ = timeout(LOOK_AGAIN, tenants.changed()).await;
+        while let Some(lapses) = self.table.tenants.until_clear() {
+            let _ = timeout(Boot::now().until(lapses), tenants.changed()).await;
         }
         let Some(master) = &mut self.master else { return Ok(()) };
         let Some(term) = master.term.take() else { return Ok(()) };
-        let tenants = self.table.tenants.until_clear().is_some();
-        if master.running.is_some() || tenants {
-            let what =
-                if tenants { "what runs by it is still there" } else { "the callback cannot be killed" };
-            log::error!("{what}; the leadership is not given back, and lapses");
+        if master.running.is_some() {
+            log::error!("the callback cannot be killed; the leadership is not given back, and lapses");
             term.task.abort();
         } else {
             let _ = term.resign.send(());

@@ -79,6 +79,7 @@ pub struct Driver {
     groups: Groups,
     guard: Guard,
     guard_ended: Option<oneshot::Receiver<engine::Exit>>,
+    guard_tried: Instant,
     asked: mpsc::UnboundedReceiver<Asked>,
     down: mpsc::UnboundedReceiver<()>,
     table: Table,
@@ -174,7 +175,10 @@ impl Driver {
             counters,
             runner,
             proof: Arc::new(proof),
-            tenants: Arc::new(Tenants::new(guard.clone())),
+            tenants: Arc::new(Tenants::new(
+                plan.master.as_ref().and_then(|master| master.leads.clone()),
+                guard.clone(),
+            )),
             down: down_to,
         };
         let driver = Self {
@@ -186,6 +190,7 @@ impl Driver {
             groups: Groups::new(false),
             guard,
             guard_ended: None,
+            guard_tried: Instant::now(),
             asked,
             down,
             table: table.clone(),
@@ -297,14 +302,22 @@ impl Driver {
 
     fn due(&self) -> Option<Instant> {
         let master = self.master.as_ref()?;
-        let callback = master.leader.deadline().map(|at| self.began + at);
+        // Without a callback there is nothing to run.
+        let callback = master.plan.callback.as_ref().and_then(|_| master.leader.deadline());
+        let callback = callback.map(|at| self.began + at);
         let late =
             master.running.as_ref().filter(|running| running.exit.is_none()).map(|running| running.until);
         let now = Boot::now();
-        let clears = master.clears.and_then(|_| self.table.tenants.until_clear());
+        let clears = master.clears.map(|_| self.table.tenants.until_clear().unwrap_or(now));
         let clears = clears.map(|at| Instant::now() + now.until(at));
+        let guarded = self.is_unguarded().then(|| self.guard_tried + RETRY);
         let leftovers = self.groups.any_leftovers().then(|| Instant::now() + LOOK_AGAIN);
-        callback.into_iter().chain(late).chain(leftovers).chain(clears).min()
+        callback.into_iter().chain(late).chain(leftovers).chain(clears).chain(guarded).min()
+    }
+
+    /// It could not be started.
+    fn is_unguarded(&self) -> bool {
+        self.master.as_ref().is_some_and(|master| master.term.is_some()) && !self.guard.is_standing()
     }
 
     fn happened(&mut self, happened: Happened) {
@@ -349,6 +362,8 @@ enum Happened {
 async fn happened(master: &mut Option<Master>) -> Happened {
     let Some(master) = master else { return std::future::pending().await };
     tokio::select! {
+        // That we lead no more is known before anything else is done.
+        biased;
         Some((run, told)) = master.tenure.1.recv() => Happened::Tenure(run, told),
         Some(news) = master.news.1.recv() => Happened::News(news),
         Ok(()) = master.changes.changed() => Happened::Changed,

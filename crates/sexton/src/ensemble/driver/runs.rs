@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
-use super::{Driver, LAST_WORDS, News, REMEMBERED, Running};
+use super::{Driver, LAST_WORDS, News, REMEMBERED, RETRY, Running};
 use crate::clock::rfc3339_millis;
 use crate::ensemble::callback;
 use crate::ensemble::state::save_patiently;
@@ -20,6 +20,9 @@ use crate::process::spawn::spawn;
 impl Driver {
     pub(super) fn woke(&mut self) {
         self.reap();
+        if self.is_unguarded() && self.guard_tried + RETRY <= Instant::now() {
+            self.stand_guard();
+        }
         let (now, instant) = (self.now(), Instant::now());
         let Some(master) = &mut self.master else { return };
         if let Some(running) = &mut master.running
@@ -36,6 +39,9 @@ impl Driver {
         }
         if let Some(over) = master.clears.take() {
             return self.over(over);
+        }
+        if master.plan.callback.is_none() {
+            return;
         }
         let registry = Arc::clone(&master.registry);
         let effect = master.leader.woke(
@@ -115,12 +121,19 @@ impl Driver {
 
     fn start(&mut self, run: Run, told: leader::Told) {
         let Some(master) = &mut self.master else { return };
-        let (Some(term), Some(words)) = (&master.term, &master.plan.callback) else { return };
-        let term_run = term.run;
+        let term_run = master.term.as_ref().map(|term| term.run);
+        // What would be executed when another may lead already is not.
+        let until = term_run.and_then(|run| self.guard.until(run));
+        let (Some(term_run), Some(until), Some(words)) = (term_run, until, &master.plan.callback) else {
+            let now = self.began.elapsed();
+            let effect = master.leader.ended(run, None, now);
+            return self.carry_out(effect);
+        };
         let made = callback::program(words, &told).and_then(|made| Ok((made, callback::start()?)));
         let started = match made {
             Ok(((program, files), (mut start, printed))) => {
                 start.variables.push((MARK, Groups::mark(term_run).into()));
+                start.not_after = Some(until.0);
                 spawn(&program, start).map(|pid| (pid, files, printed)).map_err(|error| error.message)
             }
             Err(error) => Err(crate::words::describe(&error)),

@@ -26,7 +26,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 pub struct Identity {
     /// Its name.
     pub id: Option<String>,
-    /// Its namespace.
+    /// The namespace that it is in.
     pub namespace: Option<String>,
     /// Its address.
     pub ip: Option<String>,
