@@ -379,7 +379,7 @@ _sexton() {
             return 0
             ;;
         sexton__subcmd__ensemble)
-            opts="-i -v -p -h --role --app --namespace --id --ip --host --node --labels --annotations --from-kubernetes --pod-info --cloud --label-role --masters --report-app --payload --payload-of --member-ttl --fail-over --damper --callback --shell-callback --leads --callback-deadline --token-file --allow-unauthenticated-invoke --authenticated-keepalives --tls-cert --tls-key --tls-ca --statsd --store --etcd --etcd-ca --etcd-cert --etcd-key --etcd-user --etcd-password-file --interface --verbose --log-format --port --help status events pods leader digest state callbacks render invoke"
+            opts="-i -v -p -h --role --app --namespace --id --ip --host --node --labels --annotations --from-kubernetes --pod-info --cloud --label-role --masters --report-app --payload --payload-of --member-ttl --fail-over --damper --callback --shell-callback --leads --callback-deadline --token-file --allow-unauthenticated-invoke --invoke-user --authenticated-keepalives --tls-cert --tls-key --tls-ca --statsd --store --etcd --etcd-ca --etcd-cert --etcd-key --etcd-user --etcd-password-file --interface --verbose --log-format --port --help status events pods leader digest state callbacks render invoke"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -478,6 +478,10 @@ _sexton() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --invoke-user)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

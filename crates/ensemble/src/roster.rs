@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use md5::{Digest as _, Md5};
@@ -119,8 +120,16 @@ impl Roster {
     /// The list as JSON: that of callbacks, and what the digest is of.
     #[must_use]
     pub fn json(&self) -> String {
+        self.page(0, usize::MAX)
+    }
+
+    /// Part of it: so many at most, of those whose numbers are higher than this.
+    #[must_use]
+    pub fn page(&self, after: u64, most: usize) -> String {
         let mut text = String::from("[");
-        for (number, known) in self.known().enumerate() {
+        let rest = self.order.range((Bound::Excluded(after), Bound::Unbounded));
+        let known = rest.filter_map(|(_, id)| self.by_id.get(id)).take(most);
+        for (number, known) in known.enumerate() {
             if number > 0 {
                 text.push(',');
             }

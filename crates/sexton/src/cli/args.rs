@@ -356,6 +356,9 @@ pub struct EnsembleOptions {
     /// Whoever reaches the port may have us run commands
     #[arg(long)]
     pub(super) allow_unauthenticated_invoke: bool,
+    /// Commands run as this user: USER or USER:GROUP, by names or numbers [default: ours]
+    #[arg(long, value_name = "USER")]
+    pub(super) invoke_user: Option<String>,
     /// Whoever reports has to show the token or a certificate too, and what we report shows ours
     #[arg(long)]
     pub(super) authenticated_keepalives: bool,

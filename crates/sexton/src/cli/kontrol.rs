@@ -101,6 +101,7 @@ pub fn parse(environment: &dyn Environment) -> Result<(RawOptions, RawMode, bool
         callback: callback.filter(|_| role != "member"),
         shell_callback: shell_callback.filter(|_| role != "member"),
         token_file: variable("SEXTON_ENSEMBLE_TOKEN_FILE"),
+        invoke_user: variable("SEXTON_ENSEMBLE_INVOKE_USER"),
         tls_cert: variable("SEXTON_ENSEMBLE_TLS_CERT"),
         tls_key: variable("SEXTON_ENSEMBLE_TLS_KEY"),
         tls_ca: variable("SEXTON_ENSEMBLE_TLS_CA"),

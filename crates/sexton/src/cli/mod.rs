@@ -347,6 +347,7 @@ impl args::EnsembleOptions {
             leads: self.leads,
             token_file: self.token_file,
             allow_unauthenticated_invoke: self.allow_unauthenticated_invoke,
+            invoke_user: self.invoke_user,
             authenticated_keepalives: self.authenticated_keepalives,
             tls_cert: self.tls_cert,
             tls_key: self.tls_key,

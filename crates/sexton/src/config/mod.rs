@@ -3,6 +3,7 @@
 //! What the user wrote ([`crate::cli`] reads it, and nothing else) becomes [`Settings`]: complete, validated,
 //! with every default filled in. Nothing is bound, started or written while that is done.
 
+pub(crate) mod accounts;
 pub mod automaton;
 pub mod dsn;
 pub mod duration;

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::reading;
 use crate::output;
 use crate::probe::{Asked, Runner};
-use crate::process::spawn::{Output, Program, Start};
+use crate::process::spawn::{Attributes, Output, Program, Start};
 
 /// The most of an output that is sent back.
 const MOST: usize = 1 << 20;
@@ -51,12 +51,16 @@ impl Outcome {
     }
 }
 
-/// Runs the `cmd` of a request.
+/// Runs the `cmd` of a request, as this user and group if they are not ours.
 ///
 /// # Errors
 ///
 /// There is none, it could not be started, or it took too long.
-pub async fn run(request: &[u8], runner: &Runner) -> Result<Outcome, String> {
+pub async fn run(
+    request: &[u8],
+    invoke_user: Option<(u32, u32)>,
+    runner: &Runner,
+) -> Result<Outcome, String> {
     if request.len() > LONGEST {
         return Err(format!("the request is longer than {LONGEST} bytes"));
     }
@@ -78,6 +82,12 @@ pub async fn run(request: &[u8], runner: &Runner) -> Result<Outcome, String> {
         arguments: vec!["-c".into(), command.into()],
         without_variables: crate::notify::OUR_VARIABLES.to_vec(),
         variables: vec![("INPUT".into(), input.into())],
+        attributes: Attributes {
+            user: invoke_user.map(|(user, _)| user),
+            group: invoke_user.map(|(_, group)| group),
+            groups: invoke_user.map(|_| Vec::new()),
+            ..Attributes::default()
+        },
         ..Program::default()
     };
     timeout(LIMIT, started(program, runner))

@@ -60,6 +60,8 @@ pub struct Draft {
     /// See [`EnsemblePlan`].
     pub unauthenticated_invoke: bool,
     /// See [`EnsemblePlan`].
+    pub invoke_user: Option<(u32, u32)>,
+    /// See [`EnsemblePlan`].
     pub authenticated_keepalives: bool,
     /// See [`EnsemblePlan`].
     pub tls: tls::Files,
@@ -156,6 +158,7 @@ impl Draft {
             master,
             token: self.token.clone(),
             unauthenticated_invoke: self.unauthenticated_invoke,
+            invoke_user: self.invoke_user,
             authenticated_keepalives: self.authenticated_keepalives,
             tls: self.tls.clone(),
             statsd: self.statsd,
@@ -222,6 +225,8 @@ pub struct EnsemblePlan {
     pub token: Option<PathBuf>,
     /// Nobody needs one.
     pub unauthenticated_invoke: bool,
+    /// The user and the group that commands run as, if they are not ours.
+    pub invoke_user: Option<(u32, u32)>,
     /// Keepalives need it too, and ours show it.
     pub authenticated_keepalives: bool,
     /// Our certificate, without which nothing is encrypted, and who may have signed those of others.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, RawQuery, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::from_fn;
@@ -23,6 +23,7 @@ use super::proof::{self, Proof, Refusal};
 use super::tenants::{self, Tenants};
 use crate::http::Caller;
 use crate::http::json::{no_browsers, told};
+use crate::http::query::Query;
 use crate::probe::Runner;
 
 /// What is counted, and sent to statsd.
@@ -139,6 +140,8 @@ pub struct Table {
     pub runner: Runner,
     /// What has to be shown for what.
     pub proof: Arc<Proof>,
+    /// The user and the group that commands run as, if they are not ours.
+    pub invoke_user: Option<(u32, u32)>,
     /// Those who run by our leadership.
     pub tenants: Arc<Tenants>,
     /// Where a wish to end goes.
@@ -232,9 +235,18 @@ async fn state(State(table): State<Table>) -> Response {
     told(StatusCode::OK, &table.shown().state)
 }
 
-async fn pods(State(table): State<Table>) -> Response {
+async fn pods(State(table): State<Table>, RawQuery(query): RawQuery) -> Response {
     let Some(registry) = &table.registry else { return no_master() };
-    let list = registry.roster().json();
+    let query = Query(query.as_deref());
+    let number = |key: &str| match query.all(key).pop() {
+        None => Ok(None),
+        Some(text) => text.parse::<u64>().map(Some).map_err(|_| format!("{key} '{text}': expected a number")),
+    };
+    let (after, limit) = match (number("after"), number("limit")) {
+        (Ok(after), Ok(limit)) => (after.unwrap_or(0), limit.unwrap_or(u64::MAX)),
+        (Err(why), _) | (_, Err(why)) => return told(StatusCode::BAD_REQUEST, &json!({"error": why})),
+    };
+    let list = registry.roster().page(after, usize::try_from(limit).unwrap_or(usize::MAX));
     (StatusCode::OK, [(CONTENT_TYPE, "application/json")], format!("{list}\n")).into_response()
 }
 
@@ -283,7 +295,7 @@ async fn outcome(
     })?;
     let wrong = |why: String| (StatusCode::BAD_REQUEST, why);
     let body = body.map_err(|error| wrong(error.body_text()))?;
-    commands::run(&body, &table.runner).await.map_err(wrong)
+    commands::run(&body, table.invoke_user, &table.runner).await.map_err(wrong)
 }
 
 /// Only from this machine.

@@ -106,7 +106,7 @@ impl Service for Connection {
                 .proof
                 .may_invoke(&shown)
                 .map_err(|refusal: Refusal| Fault::new("PermissionError", refusal.why()))?;
-            let outcome = commands::run(&json, &table.runner).await;
+            let outcome = commands::run(&json, table.invoke_user, &table.runner).await;
             outcome
                 .map(|outcome| Answer::One(outcome.text().into()))
                 .map_err(|why| Fault::new("CommandError", why))

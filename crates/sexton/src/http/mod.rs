@@ -4,7 +4,7 @@
 mod control;
 mod health;
 pub mod json;
-mod query;
+pub(crate) mod query;
 mod routes;
 mod server;
 mod status;

@@ -52,6 +52,19 @@ fn ten_thousand_who_come_at_once_are_all_listed() {
     let pods = master.json("/v1/pods");
     let numbers: Vec<_> = pods.as_array().into_iter().flatten().filter_map(|it| it["seq"].as_u64()).collect();
     assert!(numbers.len() == CROWD && numbers.is_sorted_by(|a, b| a < b));
+    // The same in pages.
+    let (mut after, mut read) = (0, Vec::new());
+    loop {
+        let page = master.json(&format!("/v1/pods?after={after}&limit=3000"));
+        let page: Vec<_> =
+            page.as_array().into_iter().flatten().filter_map(|it| it["seq"].as_u64()).collect();
+        let Some(last) = page.last() else { break };
+        assert!(page.len() <= 3000);
+        after = *last;
+        read.extend(page);
+    }
+    assert_eq!(read, numbers);
+    assert_eq!(master.ask("GET", "/v1/pods?limit=few", &[], "").code, 400);
 }
 
 #[test]

@@ -223,6 +223,25 @@ fn commands_need_the_token() {
     assert_eq!((done.code, done.stdout.as_str()), (0, "hello\n"), "{}", done.stderr);
     let done = Sexton::new(["ensemble", "pods", "--pod", &at]).done();
     assert_eq!((done.code, done.stdout.as_str()), (0, "[]\n"));
+    if crate::harness::is_root() {
+        let fourth = place();
+        let as_nobody = Pod::start(&[
+            "--role",
+            "master",
+            "--store",
+            &store(&fourth),
+            "--token-file",
+            &path,
+            "--invoke-user",
+            "65534:65534",
+        ]);
+        let answer =
+            as_nobody.ask("PUT", "/script", &[("Authorization", &good)], r#"{"cmd": "id -u; id -g; id -G"}"#);
+        assert_eq!(answer.body, "65534\n65534\n65534\n");
+    }
+    let done =
+        Sexton::new(["ensemble", "--role", "master", "--app", "x", "--invoke-user", "nobody-here"]).done();
+    assert!(done.code == 64 && done.stderr.contains("there is no user 'nobody-here'"), "{done:?}");
     let other = place();
     let off = Pod::start(&["--role", "master", "--store", &store(&other)]);
     let answer = off.ask("PUT", "/script", &[("Authorization", &good)], r#"{"cmd": "true"}"#);

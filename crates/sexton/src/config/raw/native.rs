@@ -549,6 +549,8 @@ pub struct Ensemble {
     pub token_file: Option<String>,
     /// Whoever reports has to show the token or a certificate too, and what we report shows ours
     pub authenticated_keepalives: Option<bool>,
+    /// Commands run as this user: USER or USER:GROUP [default: ours]
+    pub invoke_user: Option<String>,
     /// Whoever reaches the port may have us run commands
     pub allow_unauthenticated_invoke: Option<bool>,
     /// Our certificate (PEM): with it, all that comes to the port must be encrypted

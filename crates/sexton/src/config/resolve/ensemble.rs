@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kube::Pairs;
 
+use super::super::accounts;
 use super::locks::RawStore;
 use super::{Resolver, UsageError};
 use crate::ensemble::identity::cloud::Which;
@@ -37,6 +38,7 @@ pub struct RawEnsemble {
     pub leads: Option<String>,
     pub token_file: Option<String>,
     pub allow_unauthenticated_invoke: bool,
+    pub invoke_user: Option<String>,
     pub authenticated_keepalives: bool,
     pub tls_cert: Option<String>,
     pub tls_key: Option<String>,
@@ -123,6 +125,10 @@ impl Resolver<'_> {
             let words = "--authenticated-keepalives needs something to be shown: a --token-file, or --tls-cert, --tls-key and --tls-ca";
             return Err(UsageError(words.to_owned()));
         }
+        let invoke_user = word(raw.invoke_user, "--invoke-user", "ENSEMBLE_INVOKE_USER")?;
+        let invoke_user = invoke_user.map(|name| {
+            accounts::user_and_group(&name).map_err(|why| UsageError(format!("--invoke-user: {why}")))
+        });
         let payload = match (raw.payload, raw.payload_of) {
             (Some(file), _) => Payload::File(file.into()),
             (None, Some(socket)) => Payload::Processes(socket.into()),
@@ -144,6 +150,7 @@ impl Resolver<'_> {
             etcd_of_node: raw.etcd_of_node,
             token,
             unauthenticated_invoke: raw.allow_unauthenticated_invoke,
+            invoke_user: invoke_user.transpose()?,
             authenticated_keepalives: raw.authenticated_keepalives,
             tls,
             statsd,

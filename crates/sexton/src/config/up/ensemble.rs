@@ -197,6 +197,7 @@ fn words(
     option("etcd-user", section.etcd_user.clone());
     option("etcd-password-file", section.etcd_password_file.clone());
     option("token-file", section.token_file.clone());
+    option("invoke-user", section.invoke_user.clone());
     option("tls-cert", section.tls_cert.clone());
     option("tls-key", section.tls_key.clone());
     option("tls-ca", section.tls_ca.clone());

@@ -8,7 +8,6 @@
 //!
 //! All that is wrong is told at once, with its place. Nothing is started by a file that is not all right.
 
-mod accounts;
 mod actions;
 mod automata;
 pub mod diff;

@@ -19,7 +19,8 @@ use super::super::tree::Step;
 use super::actions::Owner;
 use super::environment::{check_name, expand, read_file};
 use super::pod::{self, InPod};
-use super::{Beside, LogPlan, NotifyKind, Problems, ProcessPlan, UpPlan, accounts, below};
+use super::{Beside, LogPlan, NotifyKind, Problems, ProcessPlan, UpPlan, below};
+use crate::config::accounts;
 use crate::lock::{self, LockPlan};
 use crate::process::spawn::{Attributes, MOST_GROUPS, Program};
 

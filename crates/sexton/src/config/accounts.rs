@@ -5,20 +5,31 @@ use std::fs;
 
 /// A user as `/etc/passwd` has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct User {
-    pub(super) uid: u32,
+pub(crate) struct User {
+    pub(crate) uid: u32,
     /// Its primary group, if the file knows it.
-    pub(super) gid: Option<u32>,
+    pub(crate) gid: Option<u32>,
 }
 
 /// A user by number or name.
-pub(super) fn user(word: &str) -> Result<User, String> {
+pub(crate) fn user(word: &str) -> Result<User, String> {
     user_in(word, &fs::read_to_string("/etc/passwd").unwrap_or_default())
 }
 
 /// A group by number or name.
-pub(super) fn group(word: &str) -> Result<u32, String> {
+pub(crate) fn group(word: &str) -> Result<u32, String> {
     group_in(word, &fs::read_to_string("/etc/group").unwrap_or_default())
+}
+
+/// `USER` or `USER:GROUP`, by numbers or names: its number and that of its group.
+pub(crate) fn user_and_group(text: &str) -> Result<(u32, u32), String> {
+    let (name, group_name) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
+    let User { uid, gid } = user(name)?;
+    let gid = match group_name {
+        Some(name) => Some(group(name)?),
+        None => gid,
+    };
+    Ok((uid, gid.ok_or_else(|| format!("the group of user '{name}' is not known: expected USER:GROUP"))?))
 }
 
 fn user_in(word: &str, passwd: &str) -> Result<User, String> {
