@@ -106,11 +106,6 @@ impl Draft {
             let words = "--report-app is for a master that reports to --masters of another ensemble";
             return Err(words.to_owned());
         }
-        if !self.is_member && self.chain.is_none() && self.masters.is_some() {
-            let words =
-                "--masters is for members: a master alone reports to nobody (--role both, or --report-app)";
-            return Err(words.to_owned());
-        }
         if let Some(chain) = &self.chain {
             check_name("--report-app", chain)?;
             if *chain == app {

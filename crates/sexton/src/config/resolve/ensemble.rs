@@ -84,6 +84,12 @@ impl Resolver<'_> {
             (None, Some(script)) => Some(vec!["sh".to_owned(), "-c".to_owned(), script]),
             (None, None) => None,
         };
+        // In the environment it may stand for all pods.
+        if !is_member && raw.masters.is_some() && raw.report_app.is_none() {
+            let words =
+                "--masters is for members: a master alone reports to nobody (--role both, or --report-app)";
+            return Err(UsageError(words.to_owned()));
+        }
         if callback.as_ref().is_some_and(Vec::is_empty) {
             return Err(UsageError("--callback is empty: what is to be run?".to_owned()));
         }
