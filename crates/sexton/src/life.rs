@@ -459,19 +459,19 @@ async fn gather(
     };
     let plan = draft.complete(&known).map_err(LifeError::Identity)?;
     let store = plan.master.as_ref().map(|master| store::open(&master.store)).transpose()?;
-    let token = plan.token.as_deref().map(token_in).transpose()?;
+    let token = plan.access.token.as_deref().map(token_in).transpose()?;
     let hub = Arc::new(Hub::new(ensemble::driver::first_view()));
     let token: Option<Arc<str>> = token.map(Into::into);
-    let acceptor = plan.tls.own.is_some().then(|| tls::Acceptor::new(plan.tls.clone()));
+    let acceptor = plan.access.tls.own.is_some().then(|| tls::Acceptor::new(plan.access.tls.clone()));
     let acceptor = acceptor.transpose().map_err(LifeError::Tls)?.map(Arc::new);
     let proof = Proof {
         token: token.clone(),
-        certificates: acceptor.is_some() && plan.tls.ca.is_some(),
-        open: plan.unauthenticated_invoke,
-        keepalives: plan.authenticated_keepalives,
+        certificates: acceptor.is_some() && plan.access.tls.ca.is_some(),
+        open: plan.access.unauthenticated_invoke,
+        keepalives: plan.access.authenticated_keepalives,
     };
-    let shows = token.filter(|_| plan.authenticated_keepalives);
-    let dialer = Dialer::new(plan.peers(), plan.tls.clone(), shows).map_err(LifeError::Tls)?;
+    let shows = token.filter(|_| plan.access.authenticated_keepalives);
+    let dialer = Dialer::new(plan.peers(), plan.access.tls.clone(), shows).map_err(LifeError::Tls)?;
     let parts = ensemble::driver::Parts {
         plan,
         store: store.map(|(store, _)| store),

@@ -55,18 +55,25 @@ pub struct Draft {
     pub master: Option<MasterPlan>,
     /// Its store is the etcd of the node.
     pub etcd_of_node: bool,
-    /// See [`EnsemblePlan`].
-    pub token: Option<PathBuf>,
-    /// See [`EnsemblePlan`].
-    pub unauthenticated_invoke: bool,
-    /// See [`EnsemblePlan`].
-    pub invoke_user: Option<(u32, u32)>,
-    /// See [`EnsemblePlan`].
-    pub authenticated_keepalives: bool,
-    /// See [`EnsemblePlan`].
-    pub tls: tls::Files,
-    /// See [`EnsemblePlan`].
+    /// Who may do what, and how it is shown.
+    pub access: Access,
+    /// Where counters are sent.
     pub statsd: Option<SocketAddr>,
+}
+
+/// Who may do what, and how it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Access {
+    /// The file with the token that whoever wants a command run has to have.
+    pub token: Option<PathBuf>,
+    /// Nobody needs one.
+    pub unauthenticated_invoke: bool,
+    /// The user and the group that commands run as, if they are not ours.
+    pub invoke_user: Option<(u32, u32)>,
+    /// Keepalives need it too, and ours show it.
+    pub authenticated_keepalives: bool,
+    /// Our certificate, without which nothing is encrypted, and who may have signed those of others.
+    pub tls: tls::Files,
 }
 
 /// What a member tells.
@@ -151,11 +158,7 @@ impl Draft {
             member: self.is_member.then(|| member(masters)),
             chain,
             master,
-            token: self.token.clone(),
-            unauthenticated_invoke: self.unauthenticated_invoke,
-            invoke_user: self.invoke_user,
-            authenticated_keepalives: self.authenticated_keepalives,
-            tls: self.tls.clone(),
+            access: self.access.clone(),
             statsd: self.statsd,
         })
     }
@@ -216,16 +219,8 @@ pub struct EnsemblePlan {
     pub chain: Option<ChainPlan>,
     /// We keep the list.
     pub master: Option<MasterPlan>,
-    /// The token that whoever wants a command run has to have.
-    pub token: Option<PathBuf>,
-    /// Nobody needs one.
-    pub unauthenticated_invoke: bool,
-    /// The user and the group that commands run as, if they are not ours.
-    pub invoke_user: Option<(u32, u32)>,
-    /// Keepalives need it too, and ours show it.
-    pub authenticated_keepalives: bool,
-    /// Our certificate, without which nothing is encrypted, and who may have signed those of others.
-    pub tls: tls::Files,
+    /// Who may do what, and how it is shown.
+    pub access: Access,
     /// Where counters are sent.
     pub statsd: Option<SocketAddr>,
 }

@@ -12,7 +12,7 @@ use super::{Resolver, UsageError};
 use crate::ensemble::identity::cloud::Which;
 use crate::ensemble::identity::{Identity, Node, Sources};
 use crate::ensemble::plan::{
-    DEFAULT_CALLBACK_DEADLINE, DEFAULT_DAMPER, DEFAULT_FAIL_OVER, DEFAULT_STATSD, DEFAULT_TTL, Draft,
+    Access, DEFAULT_CALLBACK_DEADLINE, DEFAULT_DAMPER, DEFAULT_FAIL_OVER, DEFAULT_STATSD, DEFAULT_TTL, Draft,
     MasterPlan, Payload,
 };
 use crate::tls::Files;
@@ -154,11 +154,13 @@ impl Resolver<'_> {
             every: ttl * 3 / 4,
             master,
             etcd_of_node: raw.etcd_of_node,
-            token,
-            unauthenticated_invoke: raw.allow_unauthenticated_invoke,
-            invoke_user: invoke_user.transpose()?,
-            authenticated_keepalives: raw.authenticated_keepalives,
-            tls,
+            access: Access {
+                token,
+                unauthenticated_invoke: raw.allow_unauthenticated_invoke,
+                invoke_user: invoke_user.transpose()?,
+                authenticated_keepalives: raw.authenticated_keepalives,
+                tls,
+            },
             statsd,
         };
         if !draft.sources.any() {

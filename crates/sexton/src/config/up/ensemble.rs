@@ -73,7 +73,7 @@ fn lease(section: &native::Ensemble, draft: &Draft) -> Result<Lock, String> {
     let Some(master) = &draft.master else {
         return Err("this pod is a member of its ensemble, and never leads".to_owned());
     };
-    if draft.tls.own.is_some() {
+    if draft.access.tls.own.is_some() {
         return Err("the leadership is asked for at the ensemble's port, which speaks TLS alone".to_owned());
     }
     let leadership = leadership::ttl(master.fail_over, master.store.may_lapse_early());

@@ -175,7 +175,7 @@ impl Driver {
             counters,
             runner,
             proof: Arc::new(proof),
-            invoke_user: plan.invoke_user,
+            invoke_user: plan.access.invoke_user,
             tenants: Arc::new(Tenants::new(
                 plan.master.as_ref().and_then(|master| master.leads.clone()),
                 guard.clone(),
