@@ -22,6 +22,20 @@ fn file(directory: &TempDir, id: &str, port: u16, more: &str) -> String {
     )
 }
 
+fn pid(pod: &mut Up, name: &str) -> i32 {
+    pod.process(name)["pid"]
+        .as_i64()
+        .and_then(|pid| i32::try_from(pid).ok())
+        .unwrap_or_else(|| panic!("{name}"))
+}
+
+/// Kills it and what nobody would end then: neither a guard nor the death of its parent.
+fn kill(pod: &mut Up) {
+    let web = pid(pod, "web");
+    pod.sexton.signal(libc::SIGKILL);
+    crate::harness::send(web, libc::SIGKILL);
+}
+
 fn log(directory: &TempDir) -> String {
     std::fs::read_to_string(directory.path().join("log")).unwrap_or_default()
 }
@@ -83,9 +97,8 @@ fn of_the_pods_on_one_etcd_the_leader_works_until_it_is_gone() {
     let it = waits.process("worker");
     assert!(it["phase"] != "running", "{it}");
     // The whole pod dies, and everything in it but what the guards see to.
-    let ensemble = works.process("ensemble")["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
-    crate::harness::send(ensemble.unwrap_or(0), libc::SIGKILL);
-    works.sexton.signal(libc::SIGKILL);
+    crate::harness::send(pid(&mut works, "ensemble"), libc::SIGKILL);
+    kill(&mut works);
     let second = working(1);
     let fence = |line: &str| line.split(' ').nth(1).and_then(|fence| fence.parse::<u64>().ok());
     assert!(fence(&second) > fence(&first), "{first}, {second}");
@@ -103,13 +116,13 @@ fn a_worker_ends_when_the_ensemble_does_not_answer_and_begins_again() {
     let mut pod = up(&file(&directory, "pod-1", port, &more));
     pod.wait_until("worker", "running", |it| it["phase"] == "running");
     let first = pod.process("worker")["pid"].as_i64().unwrap_or(0);
-    let ensemble = pod.process("ensemble")["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
-    crate::harness::send(ensemble.unwrap_or(0), libc::SIGSTOP);
+    let ensemble = pid(&mut pod, "ensemble");
+    crate::harness::send(ensemble, libc::SIGSTOP);
     wait_until("asked to end, and gone", || {
         (!testkit::tree::is_alive(i32::try_from(first).unwrap_or(0))).then_some(())
     });
     assert!(log(&directory).contains("end "), "it could end by itself: {}", log(&directory));
-    crate::harness::send(ensemble.unwrap_or(0), libc::SIGCONT);
+    crate::harness::send(ensemble, libc::SIGCONT);
     pod.wait_until("worker", "running again", |it| it["phase"] == "running" && it["pid"] != first);
     let fences: Vec<u64> = log(&directory)
         .lines()
@@ -128,8 +141,7 @@ fn a_pod_that_only_leads_for_its_worker_leads_again_when_it_has_lost_the_leaders
     // The damper is over: there is no callback to run.
     wait_until("listed", || (get(port, "/v1/digest")["pods"] == 1).then_some(()));
     let fence = get(port, "/v1/leader")["fence"].as_u64();
-    let ensemble =
-        pod.process("ensemble")["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
+    let ensemble = pid(&mut pod, "ensemble");
     let begun = std::time::Instant::now();
     crate::harness::send(ensemble, libc::SIGSTOP);
     wait_until("longer than the lease", || (begun.elapsed() > Duration::from_secs(4)).then_some(()));
@@ -147,9 +159,8 @@ fn an_ensemble_whose_up_was_killed_leads_on_for_nobody() {
     let text = file(&directory, "pod-1", port, &more);
     let mut first = up(&text);
     first.wait_until("worker", "running", |it| it["phase"] == "running");
-    let ensemble =
-        first.process("ensemble")["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
-    first.sexton.signal(libc::SIGKILL);
+    let ensemble = pid(&mut first, "ensemble");
+    kill(&mut first);
     let mut second = up(&text);
     second.wait_until("worker", "running", |it| it["phase"] == "running");
     assert!(!testkit::tree::is_alive(ensemble));
