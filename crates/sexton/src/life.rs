@@ -25,6 +25,7 @@ use crate::config::{Answers, ControlPath, Mode, Own, Settings, Up, Watch};
 use crate::control;
 use crate::driver::{self, Driver, Many, Parts, Process};
 use crate::ensemble;
+use crate::ensemble::counters::Counters;
 use crate::ensemble::identity::Identity;
 use crate::ensemble::peers::Dialer;
 use crate::ensemble::plan::Draft;
@@ -74,9 +75,6 @@ pub enum LifeError {
     /// What is known of the pod is not enough, or cannot be used.
     #[error("{0}")]
     Identity(String),
-    /// There is a file for a token, and no token in it.
-    #[error("{0}: expected a token, found nothing")]
-    Token(String),
     /// Certificates cannot be used.
     #[error("cannot speak TLS: {0}")]
     Tls(String),
@@ -98,7 +96,10 @@ impl LifeError {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Tls(_) | Self::Token(_) | Self::Identity(_) => 78,
+            Self::Config(_)
+            | Self::Tls(_)
+            | Self::Identity(_)
+            | Self::Store(store::StoreFailed::Token(_)) => 78,
             Self::Listen(_) | Self::Store(_) => 69,
             Self::Journal { .. } | Self::Graveyard(_) => 73,
             Self::ProcessList(_) | Self::System { .. } => 71,
@@ -458,25 +459,29 @@ async fn gather(
         draft.sources.given.clone()
     };
     let plan = draft.complete(&known).map_err(LifeError::Identity)?;
-    let store = plan.master.as_ref().map(|master| store::open(&master.store)).transpose()?;
-    let token = plan.access.token.as_deref().map(token_in).transpose()?;
-    let hub = Arc::new(Hub::new(ensemble::driver::first_view()));
-    let token: Option<Arc<str>> = token.map(Into::into);
-    let acceptor = plan.access.tls.own.is_some().then(|| tls::Acceptor::new(plan.access.tls.clone()));
+    let access = &plan.access;
+    let token: Option<Arc<str>> = access.token.as_deref().map(store::token).transpose()?.map(Into::into);
+    let acceptor = access.tls.own.is_some().then(|| tls::Acceptor::new(access.tls.clone()));
     let acceptor = acceptor.transpose().map_err(LifeError::Tls)?.map(Arc::new);
     let proof = Proof {
         token: token.clone(),
-        certificates: acceptor.is_some() && plan.access.tls.ca.is_some(),
-        open: plan.access.unauthenticated_invoke,
-        keepalives: plan.access.authenticated_keepalives,
+        certificates: acceptor.is_some() && access.tls.ca.is_some(),
+        open: access.unauthenticated_invoke,
+        keepalives: access.authenticated_keepalives,
     };
-    let shows = token.filter(|_| plan.access.authenticated_keepalives);
-    let dialer = Dialer::new(plan.peers(), plan.access.tls.clone(), shows).map_err(LifeError::Tls)?;
+    let shows = token.filter(|_| access.authenticated_keepalives);
+    let dialer = Dialer::new(plan.peers(), access.tls.clone(), shows).map_err(LifeError::Tls)?;
+    // What can be refused is, before anything is made.
+    let store = plan.master.as_ref().map(|master| store::open(&master.store)).transpose()?;
+    let mut hub = Hub::new(ensemble::driver::first_view());
+    let counters = Counters::new(plan.statsd, hub.metrics.registry());
+    let hub = Arc::new(hub);
     let parts = ensemble::driver::Parts {
         plan,
         store: store.map(|(store, _)| store),
         proof,
         dialer,
+        counters,
         signals,
         notify: Notify::from_environment(),
         hub: Arc::clone(&hub),
@@ -491,15 +496,6 @@ async fn gather(
         server.finish().await;
     }
     Ok(code)
-}
-
-/// A token that nobody has to guess.
-fn token_in(path: &std::path::Path) -> Result<String, LifeError> {
-    let token = store::secret(path)?.trim().to_owned();
-    if token.is_empty() {
-        return Err(LifeError::Token(path.display().to_string()));
-    }
-    Ok(token)
 }
 
 /// Who we are; None: we are to end before it is known.

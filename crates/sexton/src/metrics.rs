@@ -205,6 +205,11 @@ impl Metrics {
         this
     }
 
+    /// For those who count more.
+    pub fn registry(&mut self) -> &mut Registry {
+        &mut self.registry
+    }
+
     /// Counts what the engine has told.
     pub fn count(&self, name: &str, what: &What) {
         let process = || OfProcess { process: name.to_owned() };

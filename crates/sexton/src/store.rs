@@ -24,6 +24,9 @@ pub enum StoreFailed {
     /// Its options are not all right.
     #[error(transparent)]
     Options(#[from] OptionsError),
+    /// There is a file for a token, and no token in it.
+    #[error("{0}: expected a token, found nothing")]
+    Token(String),
     /// A file that it needs cannot be read.
     #[error("cannot read {0}: {1}")]
     File(String, String),
@@ -67,6 +70,15 @@ pub fn open(plan: &StorePlan) -> Result<(Arc<dyn Store>, bool), StoreFailed> {
 /// What a file holds that is for one reader: a password, a token.
 pub fn secret(path: &Path) -> Result<String, StoreFailed> {
     Ok(String::from_utf8_lossy(&read(path)?).trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// A token: what stands around it is none of it, and nothing is no token, since that is guessed.
+pub fn token(path: &Path) -> Result<String, StoreFailed> {
+    let token = secret(path)?.trim().to_owned();
+    if token.is_empty() {
+        return Err(StoreFailed::Token(path.display().to_string()));
+    }
+    Ok(token)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, StoreFailed> {

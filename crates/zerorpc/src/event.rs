@@ -100,7 +100,10 @@ impl Event {
 /// Is it made of so many values at most? What is no MessagePack is seen by whoever reads it.
 fn is_modest(mut bytes: &[u8]) -> bool {
     fn number(bytes: &[u8], length: usize) -> usize {
-        bytes.iter().take(length).fold(0, |all, byte| all << 8 | usize::from(*byte))
+        bytes
+            .iter()
+            .take(length)
+            .fold(0, |all, byte| all.saturating_mul(256).saturating_add(usize::from(*byte)))
     }
     // How many values are still to come.
     let mut open = 1usize;
@@ -116,10 +119,10 @@ fn is_modest(mut bytes: &[u8]) -> bool {
             0xa0..=0xbf => (usize::from(marker & 0x1f), 0),
             0xc4 | 0xd9 => (1 + number(rest, 1), 0),
             0xc5 | 0xda => (2 + number(rest, 2), 0),
-            0xc6 | 0xdb => (4 + number(rest, 4), 0),
+            0xc6 | 0xdb => (number(rest, 4).saturating_add(4), 0),
             0xc7 => (2 + number(rest, 1), 0),
             0xc8 => (3 + number(rest, 2), 0),
-            0xc9 => (5 + number(rest, 4), 0),
+            0xc9 => (number(rest, 4).saturating_add(5), 0),
             0xcc | 0xd0 => (1, 0),
             0xcd | 0xd1 => (2, 0),
             0xca | 0xce | 0xd2 => (4, 0),
@@ -128,11 +131,11 @@ fn is_modest(mut bytes: &[u8]) -> bool {
             0xdc => (2, number(rest, 2)),
             0xdd => (4, number(rest, 4)),
             0xde => (2, 2 * number(rest, 2)),
-            0xdf => (4, 2 * number(rest, 4)),
+            0xdf => (4, number(rest, 4).saturating_mul(2)),
             _ => (0, 0),
         };
-        open += values;
-        if seen + open > MOST_VALUES {
+        open = open.saturating_add(values);
+        if open.saturating_add(seen) > MOST_VALUES {
             return false;
         }
         bytes = rest.get(skipped..).unwrap_or_default();

@@ -64,7 +64,7 @@ pub fn ask(asked: AskPod) -> Result<(), AskError> {
     let AskPod { pod, tls, what } = asked;
     let token = match &what {
         What::Invoke { token: Some(path), .. } => {
-            Some(store::secret(path).map_err(|error| AskError(error.to_string()))?.into())
+            Some(store::token(path).map_err(|error| AskError(error.to_string()))?.into())
         }
         _ => None,
     };

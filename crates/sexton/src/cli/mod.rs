@@ -25,9 +25,8 @@ use log::LevelFilter;
 use crate::client::{Errand, What};
 use crate::config::environment::Environment;
 use crate::config::resolve::{
-    DEFAULT_FILE, Personality, RawAutomaton, RawEnsemble, RawIdentity, RawLock, RawMode, RawOptions, RawOwn,
-    RawPod, RawStore, RawSupervise, RawUp, RawWatch, UsageError, default_control, resolve, sources,
-    tls_files,
+    DEFAULT_FILE, Personality, RawAutomaton, RawLock, RawMode, RawOptions, RawOwn, RawPod, RawStore,
+    RawSupervise, RawUp, RawWatch, UsageError, default_control, resolve, sources, tls_files,
 };
 use crate::config::{Settings, duration};
 use crate::graveyard::DEFAULT_DIRECTORY;
@@ -264,8 +263,8 @@ pub fn parse(
                 let at = pod.parse().map_err(|why| UsageError(format!("--pod '{pod}': {why}")))?;
                 Ok((at, tls_files(None, None, tls_ca)?))
             });
-            let sources = sources(identity.raw(), environment)?;
-            let render = render::Render { template, output, sources, pod: pod.transpose()? };
+            let (sources, namespace) = sources(identity.raw(), environment)?;
+            let render = render::Render { template, output, sources, namespace, pod: pod.transpose()? };
             return Ok((Invocation::Render(Box::new(render)), LogSettings::default()));
         }
         Command::Ensemble { ask: Some(ask), .. } => {
@@ -323,56 +322,6 @@ impl args::StoreOptions {
             etcd_key: self.etcd_key,
             etcd_user: self.etcd_user,
             etcd_password_file: self.etcd_password_file,
-        }
-    }
-}
-
-impl args::EnsembleOptions {
-    fn raw(self) -> RawEnsemble {
-        RawEnsemble {
-            role: self.role.unwrap_or_default(),
-            app: self.app,
-            identity: self.identity.raw(),
-            label_role: self.label_role,
-            masters: self.masters,
-            report_app: self.report_app,
-            payload: self.payload,
-            payload_of: self.payload_of,
-            member_ttl: self.member_ttl,
-            fail_over: self.fail_over,
-            damper: self.damper,
-            callback: self.callback,
-            shell_callback: self.shell_callback,
-            callback_deadline: self.callback_deadline,
-            leads: self.leads,
-            token_file: self.token_file,
-            allow_unauthenticated_invoke: self.allow_unauthenticated_invoke,
-            invoke_user: self.invoke_user,
-            authenticated_keepalives: self.authenticated_keepalives,
-            tls_cert: self.tls_cert,
-            tls_key: self.tls_key,
-            tls_ca: self.tls_ca,
-            statsd: self.statsd,
-            etcd_of_node: false,
-            needs_role: false,
-            store: self.store.raw(),
-        }
-    }
-}
-
-impl args::IdentityOptions {
-    fn raw(self) -> RawIdentity {
-        RawIdentity {
-            namespace: self.namespace,
-            id: self.id,
-            ip: self.ip,
-            host: self.host,
-            node: self.node,
-            labels: self.labels,
-            annotations: self.annotations,
-            from_kubernetes: self.from_kubernetes,
-            pod_info: self.pod_info,
-            cloud: self.cloud,
         }
     }
 }

@@ -1,7 +1,9 @@
 //! `sexton ensemble render`: a template, filled from what is known of this pod, its node and the members.
 
-use std::fs;
+use std::fs::{self, File};
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use minijinja::{AutoEscape, Environment as Engine, UndefinedBehavior};
@@ -28,6 +30,8 @@ pub struct Render {
     pub output: Option<PathBuf>,
     /// Who tells who we are.
     pub sources: Sources,
+    /// Whose ensemble, if it is not that of the pod's namespace.
+    pub namespace: Option<String>,
     /// Who tells who is there, and how he is spoken to.
     pub pod: Option<(Peer, Files)>,
 }
@@ -74,24 +78,27 @@ pub fn render(asked: &Render) -> Result<(), RenderError> {
         None => {
             io::stdout().lock().write_all(filled.as_bytes()).map_err(|error| named(Path::new("-"), &error))
         }
-        Some(path) => {
-            // Nobody reads half of it, and who may read it stays as it was.
-            let mut beside = path.clone().into_os_string();
-            beside.push(format!(".{}", std::process::id()));
-            let written = fs::File::create_new(&beside).and_then(|mut file| {
-                if let Ok(before) = fs::metadata(path) {
-                    file.set_permissions(before.permissions())?;
-                }
-                file.write_all(filled.as_bytes())?;
-                fs::rename(&beside, path)
-            });
-            written.map_err(|error| {
-                // It may not be there.
-                let _ = fs::remove_file(&beside);
-                named(path, &error)
-            })
-        }
+        Some(path) => replace(path, filled.as_bytes()).map_err(|error| named(path, &error)),
     }
+}
+
+/// Writes a file so that nobody reads half of it. Whose it is, and who may read it, stays as it was.
+fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut beside = path.to_owned().into_os_string();
+    beside.push(format!(".{:016x}", RandomState::new().hash_one(std::process::id())));
+    let mut file = File::create_new(&beside)?;
+    let mut write = || {
+        if let Ok(before) = fs::metadata(path) {
+            fchown(&file, Some(before.uid()), Some(before.gid()))?;
+            file.set_permissions(before.permissions())?;
+        }
+        file.write_all(content)?;
+        fs::rename(&beside, path)
+    };
+    write().inspect_err(|_| {
+        // It is ours, and of no use.
+        let _ = fs::remove_file(&beside);
+    })
 }
 
 /// What the template may name.
@@ -116,7 +123,7 @@ fn known(asked: &Render) -> Result<Value, RenderError> {
         .map_err(failed)?;
     Ok(json!({
         "id": identity.id.unwrap_or_else(host_name),
-        "namespace": identity.namespace.unwrap_or_else(|| "default".to_owned()),
+        "namespace": asked.namespace.clone().or(identity.namespace).unwrap_or_else(|| "default".to_owned()),
         "ip": identity.ip,
         "labels": identity.labels,
         "annotations": identity.annotations,

@@ -310,8 +310,11 @@ pub fn resolve(
     Ok(Settings { listen, answers, mode, journal: journal.map(|given| PathBuf::from(given.text)) })
 }
 
-/// Who tells who this pod is.
-pub fn sources(raw: RawIdentity, environment: &dyn Environment) -> Result<Sources, UsageError> {
+/// Who tells who this pod is, and whose ensemble it is of.
+pub fn sources(
+    raw: RawIdentity,
+    environment: &dyn Environment,
+) -> Result<(Sources, Option<String>), UsageError> {
     Resolver { personality: Personality::Sexton, environment, terminal: false }.sources(raw)
 }
 

@@ -32,22 +32,24 @@ pub struct Outcome {
     pub stdout: String,
     /// And on standard error.
     pub stderr: String,
-    /// One of them was longer, and is cut.
-    pub cut: bool,
+    /// Standard output was longer, and is cut.
+    pub stdout_cut: bool,
+    /// Standard error was.
+    pub stderr_cut: bool,
 }
 
 impl Outcome {
     /// What it has printed, with a mark behind it where it was cut.
     #[must_use]
     pub fn text(self) -> String {
-        let mark = if self.cut { format!("\n(cut: more than {MOST} bytes)\n") } else { String::new() };
+        let mark = if self.stdout_cut { format!("\n(cut: more than {MOST} bytes)\n") } else { String::new() };
         self.stdout + &mark
     }
 
     /// As JSON.
     #[must_use]
     pub fn json(&self) -> Value {
-        json!({"code": self.code, "stdout": self.stdout, "stderr": self.stderr, "cut": self.cut})
+        json!({"code": self.code, "stdout": self.stdout, "stderr": self.stderr, "cut": self.stdout_cut || self.stderr_cut})
     }
 }
 
@@ -116,7 +118,7 @@ async fn started(program: Program, runner: &Runner) -> Result<Outcome, String> {
         }
     };
     let (out, err) = tokio::join!(read(out), read(err));
-    let cut = out.len() > MOST || err.len() > MOST;
+    let (stdout_cut, stderr_cut) = (out.len() > MOST, err.len() > MOST);
     let text = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(MOST)]).into_owned();
-    Ok(Outcome { code: exit.shell_code(), stdout: text(&out), stderr: text(&err), cut })
+    Ok(Outcome { code: exit.shell_code(), stdout: text(&out), stderr: text(&err), stdout_cut, stderr_cut })
 }

@@ -20,12 +20,14 @@
 //! * [`callback`]: one run of the callback
 //! * [`tenants`]: processes that run by our leadership
 //! * [`commands`]: what others may have us run
+//! * [`counters`]: what is counted
 //! * `reading`: what commands print
 //! * [`routes`]: what is answered
 //! * [`driver`]: all together
 
 pub mod callback;
 pub mod commands;
+pub mod counters;
 pub mod driver;
 pub mod identity;
 pub mod leadership;

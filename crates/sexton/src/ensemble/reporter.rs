@@ -9,9 +9,9 @@ use futures_util::future::join_all;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::counters::Counters;
 use super::payload::Source;
 use super::peers::{Dialer, Peer};
-use super::routes::Counters;
 use crate::lock::client::within;
 
 /// How long a master may take to answer.

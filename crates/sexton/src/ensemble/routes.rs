@@ -12,103 +12,17 @@ use axum::routing::{get, post, put};
 use axum::{Extension, Router, body::Bytes};
 use ensemble::member::{Keepalive, LONGEST};
 use ensemble::registry::Registry;
-use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::registry::Registry as Metrics;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::commands::{self, Outcome};
+use super::counters::Counters;
 use super::proof::{self, Proof, Refusal};
 use super::tenants::{self, Tenants};
 use crate::http::Caller;
 use crate::http::json::{no_browsers, told};
 use crate::http::query::Query;
 use crate::probe::Runner;
-
-/// What is counted, and sent to statsd.
-#[derive(Debug)]
-pub struct Counters {
-    statsd: Option<std::net::UdpSocket>,
-    metrics: Mutex<Metrics>,
-    keepalives_sent: Counter,
-    keepalives_received: Counter,
-    keepalives_refused: Counter,
-    locks: Counter,
-    changes: Counter,
-    callbacks: Counter,
-    faults: Counter,
-}
-
-impl Counters {
-    /// From nothing.
-    #[must_use]
-    pub fn new(statsd: Option<std::net::SocketAddr>) -> Self {
-        let mut metrics = Metrics::with_prefix("sexton_ensemble");
-        let mut counter = |name: &str, help: &str| {
-            let counter = Counter::default();
-            metrics.register(name, help, counter.clone());
-            counter
-        };
-        let socket = statsd.and_then(|to| {
-            let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-            let socket = std::net::UdpSocket::bind(any).ok()?;
-            socket.connect(to).ok()?;
-            socket.set_nonblocking(true).ok()?;
-            Some(socket)
-        });
-        Self {
-            keepalives_sent: counter("keepalives_sent", "Keepalives that were sent, to each master"),
-            keepalives_received: counter("keepalives_received", "Keepalives that were taken"),
-            keepalives_refused: counter("keepalives_refused", "Keepalives that were not taken"),
-            locks: counter("leaderships", "How often this master has begun to lead"),
-            changes: counter("digest_changes", "How often another list was seen"),
-            callbacks: counter("callbacks", "How often the callback was run"),
-            faults: counter("callback_faults", "How often it failed, or printed no JSON"),
-            statsd: socket,
-            metrics: Mutex::new(metrics),
-        }
-    }
-
-    fn emit(&self, name: &str) {
-        if let Some(socket) = &self.statsd {
-            // Nobody listens: nobody counts.
-            let _ = socket.send(format!("{name},tier=kontrol:1|c").as_bytes());
-        }
-    }
-
-    pub(super) fn keepalive_emitted(&self) {
-        self.keepalives_sent.inc();
-        self.emit("keepalive_emitted");
-    }
-
-    pub(super) fn lock_obtained(&self) {
-        self.locks.inc();
-        self.emit("lock_obtained");
-    }
-
-    pub(super) fn md5_changed(&self) {
-        self.changes.inc();
-        self.emit("md5_changed");
-    }
-
-    pub(super) fn callback_invoked(&self) {
-        self.callbacks.inc();
-        self.emit("callback_invoked");
-    }
-
-    pub(super) fn callback_failed(&self) {
-        self.faults.inc();
-    }
-
-    fn text(&self) -> String {
-        let mut text = String::new();
-        let metrics = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
-        // A string takes everything.
-        let _ = encode(&mut text, &metrics);
-        text
-    }
-}
 
 /// What is shown of the leader and of callbacks.
 #[derive(Debug, Clone, Default)]
@@ -194,7 +108,6 @@ pub fn router(table: Table) -> Router {
         .route("/v1/leader", get(leader))
         .route("/v1/digest", get(digest))
         .route("/v1/callbacks", get(callbacks))
-        .route("/v1/ensemble/metrics", get(metrics))
         .merge(tenants::router())
         .layer(DefaultBodyLimit::max(LONGEST))
         .layer(from_fn(no_browsers))
@@ -275,10 +188,6 @@ async fn callbacks(State(table): State<Table>) -> Response {
         return no_master();
     }
     told(StatusCode::OK, &Value::Array(table.shown().callbacks.clone()))
-}
-
-async fn metrics(State(table): State<Table>) -> Response {
-    table.counters.text().into_response()
 }
 
 async fn outcome(

@@ -51,11 +51,7 @@ fn what_is_no_json_leaves_the_state_and_what_is_too_much_too() {
         assert_eq!(master.json("/state"), json!({"first": 1}));
     }
     wait_until("counted", || {
-        master
-            .ask("GET", "/v1/ensemble/metrics", &[], "")
-            .body
-            .contains("callback_faults_total 2")
-            .then_some(())
+        master.ask("GET", "/metrics", &[], "").body.contains("callback_faults_total 2").then_some(())
     });
     never_overlap(directory.path());
 }
@@ -226,6 +222,6 @@ fn others_files_beside_the_payload_are_no_news_and_neither_is_a_master_that_is_a
     });
     std::fs::write(&facts, r#"{"zone": "b"}"#).unwrap_or_default();
     wait_until("the news", || (master.json("/v1/pods")[0]["payload"]["zone"] == "b").then_some(()));
-    let metrics = master.ask("GET", "/v1/ensemble/metrics", &[], "").body;
+    let metrics = master.ask("GET", "/metrics", &[], "").body;
     assert!(metrics.contains("keepalives_received_total 2"), "{metrics}");
 }

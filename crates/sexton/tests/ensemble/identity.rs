@@ -3,6 +3,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -14,7 +15,7 @@ use testkit::wait_until;
 
 use super::{Pod, place, store};
 use crate::cluster::Cluster;
-use crate::harness::{Done, Sexton};
+use crate::harness::{Done, Sexton, is_root};
 
 /// There is our pod, with this change.
 fn has(cluster: &Cluster, change: impl FnOnce(&mut Value)) {
@@ -183,6 +184,24 @@ fn a_template_knows_the_members_and_one_that_is_wrong_writes_nothing() {
     let done = render(Sexton::new(["ensemble", "render", "--pod", &at, &template]));
     assert_eq!(done.stdout, "b:80 a:80 ");
     let output = write(directory.path(), "o", "as it was");
+    let mode = |mode| std::os::unix::fs::PermissionsExt::from_mode(mode);
+    std::fs::set_permissions(&output, mode(0o640)).unwrap_or_else(|error| panic!("{error}"));
+    if is_root() {
+        std::os::unix::fs::chown(&output, Some(65534), Some(65534)).unwrap_or_else(|error| panic!("{error}"));
+    }
+    let before = std::fs::metadata(&output).unwrap_or_else(|error| panic!("{error}"));
+    let named = write(directory.path(), "n", "{{ namespace }}");
+    render(
+        Sexton::new(["ensemble", "render", "--output", &output, &named])
+            .env("SEXTON_ENSEMBLE_NAMESPACE", "shop"),
+    );
+    assert_eq!(std::fs::read_to_string(&output).unwrap_or_default(), "shop");
+    let after = std::fs::metadata(&output).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((after.uid(), after.gid(), after.mode()), (before.uid(), before.gid(), before.mode()));
+    let left = std::fs::read_dir(directory.path())
+        .map(|all| all.flatten().filter(|it| it.file_name().to_string_lossy().starts_with("o.")).count());
+    assert_eq!(left.ok(), Some(0));
+    std::fs::write(&output, "as it was").unwrap_or_else(|error| panic!("{error}"));
     let bad = write(directory.path(), "bad", "{{ labels.none }}");
     for (words, code, part) in [
         (&["--output", &output, &bad][..], 65, "bad:1: undefined value"),

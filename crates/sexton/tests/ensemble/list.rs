@@ -147,7 +147,7 @@ fn keepalives_of_every_kind_are_taken_or_refused() {
     assert!(numbers.len() >= 320 && numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
     // Nobody speaks any more: all are gone in time.
     wait_until("nobody", || master.names().is_empty().then_some(()));
-    let answer = master.ask("GET", "/v1/ensemble/metrics", &[], "");
+    let answer = master.ask("GET", "/metrics", &[], "");
     assert!(answer.body.contains("keepalives_refused_total 6"), "{}", answer.body);
 }
 
@@ -185,7 +185,7 @@ fn what_happens_is_told_as_a_stream_of_events_and_for_people() {
 fn commands_need_the_token() {
     let directory = place();
     let token = directory.path().join("token");
-    std::fs::write(&token, "s3cret token\n").unwrap_or_default();
+    std::fs::write(&token, " s3cret token \n").unwrap_or_default();
     let path = token.display().to_string();
     let guarded = Pod::start(&["--role", "master", "--store", &store(&directory), "--token-file", &path]);
     let bearer = |word: &str| format!("Bearer {word}");
@@ -215,6 +215,9 @@ fn commands_need_the_token() {
     let mark = "x\n(cut: more than 1048576 bytes)\n";
     assert_eq!((answer.code, answer.body.len()), (200, (1 << 20) + mark.len() - 1));
     assert!(answer.body.ends_with(mark));
+    // Standard error that is cut leaves standard output as it is.
+    let answer = run(&[("Authorization", &good)], "echo 42; head -c 3000000 /dev/zero >&2");
+    assert_eq!(answer.body, "42\n");
     for body in ["", "{}", r#"{"cmd": ""}"#, r#"{"cmd": 7}"#, r#"{"cmd": "a\u0000b"}"#] {
         assert_eq!(guarded.ask("PUT", "/script", &[("Authorization", &good)], body).code, 400, "{body}");
     }

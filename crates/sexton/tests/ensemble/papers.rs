@@ -156,5 +156,6 @@ fn what_cannot_be_used_is_refused_before_anything_begins() {
     ] {
         let done = Sexton::new(master.iter().chain(&words(options))).done();
         assert!(done.code == code && done.stderr.contains(part), "{options:?}: {done:?}");
+        assert!(!std::path::Path::new(&store).exists(), "{options:?}");
     }
 }

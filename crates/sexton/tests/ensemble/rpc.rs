@@ -1,6 +1,6 @@
 //! ZeroRPC on the same port: by the client of its reference implementation, by ours, and by whoever speaks it badly.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::Path;
 use std::process::Command;
 
@@ -117,8 +117,10 @@ fn whoever_speaks_it_badly_is_cut_and_nobody_else() {
         let said = [&greeting[..], &ready, bad].concat();
         stream.write_all(&said).unwrap_or_else(|error| panic!("{error}"));
         let mut answer = Vec::new();
-        // Cut off: an end, or a reset.
-        let _ = stream.read_to_end(&mut answer);
+        // Cut off: an end, or a reset, and no patience that is over.
+        let ended = stream.read_to_end(&mut answer);
+        let is_cut = ended.as_ref().map_or_else(|error| error.kind() == ErrorKind::ConnectionReset, |_| true);
+        assert!(is_cut, "{bad:?}: {ended:?}");
         assert_eq!(answer.get(..10), greeting.get(..10), "greeted: {answer:?}");
     }
     assert_eq!(master.ping(&keepalive("a", &json!(1))).code, 200);

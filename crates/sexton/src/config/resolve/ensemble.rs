@@ -140,9 +140,9 @@ impl Resolver<'_> {
             (None, Some(socket)) => Payload::Processes(socket.into()),
             (None, None) => Payload::Nothing,
         };
-        let namespace = word(raw.identity.namespace.clone(), "--namespace", "ENSEMBLE_NAMESPACE")?;
+        let (sources, namespace) = self.sources(raw.identity)?;
         let draft = Draft {
-            sources: self.sources(RawIdentity { namespace: None, ..raw.identity })?,
+            sources,
             namespace,
             needs_role: raw.needs_role,
             app: word(raw.app, "--app", "ENSEMBLE_APP")?,
@@ -170,8 +170,8 @@ impl Resolver<'_> {
         Ok(draft)
     }
 
-    /// Who tells who we are.
-    pub(super) fn sources(&self, raw: RawIdentity) -> Result<Sources, UsageError> {
+    /// Who tells who we are, and whose ensemble it is.
+    pub(super) fn sources(&self, raw: RawIdentity) -> Result<(Sources, Option<String>), UsageError> {
         let word = |given, option: &str, variable: &str| {
             Ok::<_, UsageError>(self.given(given, option, variable)?.map(|given| given.text))
         };
@@ -188,10 +188,12 @@ impl Resolver<'_> {
         let cloud = word(raw.cloud, "--cloud", "ENSEMBLE_CLOUD")?;
         let cloud = cloud
             .map(|name| name.parse::<Which>().map_err(|why| UsageError(format!("--cloud '{name}': {why}"))));
-        Ok(Sources {
+        let namespace = word(raw.namespace, "--namespace", "ENSEMBLE_NAMESPACE")?;
+        let sources = Sources {
             given: Identity {
                 id: word(raw.id, "--id", "ENSEMBLE_ID")?,
-                namespace: raw.namespace,
+                // That of the pod is known to whoever is asked.
+                namespace: None,
                 ip: word(raw.ip, "--ip", "ENSEMBLE_IP")?,
                 labels: pairs(raw.labels, "--labels", "ENSEMBLE_LABELS")?,
                 annotations: pairs(raw.annotations, "--annotations", "ENSEMBLE_ANNOTATIONS")?,
@@ -200,7 +202,8 @@ impl Resolver<'_> {
             kubernetes: raw.from_kubernetes,
             directory: word(raw.pod_info, "--pod-info", "ENSEMBLE_POD_INFO")?.map(PathBuf::from),
             cloud: cloud.transpose()?,
-        })
+        };
+        Ok((sources, namespace))
     }
 }
 

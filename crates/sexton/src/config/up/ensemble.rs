@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::super::environment::Environment;
-use super::super::raw::native::{self, EnsembleRole, File, Lock, Process, RestartPolicy};
+use super::super::raw::ensemble::{Ensemble, EnsembleRole};
+use super::super::raw::native::{File, Lock, Process, RestartPolicy};
 use super::super::raw::words::{OneOrMany, Span, Variables, Words};
 use super::super::tree::Step;
 use super::{Beside, Problems, below};
@@ -69,7 +70,7 @@ pub(super) fn insert(
 }
 
 /// The lease that a process holds while we lead; or why it cannot.
-fn lease(section: &native::Ensemble, draft: &Draft) -> Result<Lock, String> {
+fn lease(section: &Ensemble, draft: &Draft) -> Result<Lock, String> {
     let Some(master) = &draft.master else {
         return Err("this pod is a member of its ensemble, and never leads".to_owned());
     };
@@ -94,11 +95,11 @@ fn lease(section: &native::Ensemble, draft: &Draft) -> Result<Lock, String> {
     Ok(Lock { name: Some(word()), ttl_duration: Some(Span(ttl)), url: Some(format!("http://{host}:{port}")) })
 }
 
-fn port(section: &native::Ensemble) -> String {
+fn port(section: &Ensemble) -> String {
     section.port.as_ref().map_or_else(|| DEFAULT_PORT.to_string(), |port| port.0.clone())
 }
 
-fn interface(section: &native::Ensemble) -> String {
+fn interface(section: &Ensemble) -> String {
     section.interface.clone().unwrap_or_else(|| "0.0.0.0".to_owned())
 }
 
@@ -143,7 +144,7 @@ fn draft(words: &[String], environment: &dyn Environment) -> Result<Draft, Strin
 
 /// The command line of ourselves. None: something is wrong, and told.
 fn words(
-    section: &native::Ensemble,
+    section: &Ensemble,
     file: &File,
     beside: &Beside,
     at: &[Step],

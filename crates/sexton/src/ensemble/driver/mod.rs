@@ -23,12 +23,13 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::callback::{self, Files, Printed};
+use super::counters::Counters;
 use super::payload::Source;
 use super::peers::Dialer;
 use super::plan::{EnsemblePlan, MasterPlan, MemberPlan};
 use super::proof::Proof;
 use super::reporter::{self, Targets};
-use super::routes::{Counters, Shown, Table};
+use super::routes::{Shown, Table};
 use super::tenants::Tenants;
 use crate::hub::{Change, Hub};
 use crate::lock::guard::Guard;
@@ -61,6 +62,8 @@ pub struct Parts {
     pub proof: Proof,
     /// How others are spoken to.
     pub dialer: Dialer,
+    /// What is counted.
+    pub counters: Counters,
     /// What others send us.
     pub signals: SignalStream,
     /// Who is above us.
@@ -144,10 +147,10 @@ impl Driver {
     #[must_use]
     pub fn new(parts: Parts) -> (Self, Table) {
         reap::adopt_orphans();
-        let Parts { plan, store, proof, dialer, signals, notify, hub } = parts;
+        let Parts { plan, store, proof, dialer, counters, signals, notify, hub } = parts;
         let (runner, asked) = mpsc::unbounded_channel();
         let (down_to, down) = mpsc::unbounded_channel();
-        let counters = Arc::new(Counters::new(plan.statsd));
+        let counters = Arc::new(counters);
         let guard = Guard::default();
         let prefix = plan.prefix();
         let master = plan.master.clone().zip(store).map(|(master, store)| {
@@ -235,7 +238,10 @@ impl Driver {
                 happened = happened(&mut self.master) => self.happened(happened),
                 () = ended(&mut self.guard_ended) => {
                     self.guard.fell();
-                    self.stand_guard();
+                    // One that ends again and again is tried again in time.
+                    if self.guard_tried + RETRY <= Instant::now() {
+                        self.stand_guard();
+                    }
                 }
                 Ok(()) = tenants.changed() => self.woke(),
                 () = until(due) => self.woke(),
