@@ -26,7 +26,7 @@ const LONGEST: usize = 4096;
 
 /// What a process has said in one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
+pub struct NotifyDatagram {
     /// Of which run.
     pub run: RunId,
     /// To the engine; each word at most once.
@@ -37,7 +37,7 @@ pub struct Said {
 
 /// Where a process that is about to be started will speak.
 #[derive(Debug)]
-pub enum Ear {
+pub enum NotifyReceiver {
     /// On a socket of its own; only these users are heard.
     Socket(AsyncFd<OwnedFd>, [u32; 3]),
     /// On a pipe.
@@ -51,12 +51,12 @@ pub fn prepare(
     user: Option<u32>,
     watchdog: Option<Duration>,
     start: &mut Start,
-) -> io::Result<Ear> {
+) -> io::Result<NotifyReceiver> {
     match kind {
         NotifyKind::Descriptor(number) => {
             let (reader, writer) = pipe()?;
             start.descriptor = Some((writer, number));
-            Ok(Ear::Pipe(reader))
+            Ok(NotifyReceiver::Pipe(reader))
         }
         NotifyKind::Systemd => {
             // Not to be guessed: the name is seen by all who share our network.
@@ -69,7 +69,7 @@ pub fn prepare(
                 start.variables.push(("WATCHDOG_USEC", OsString::from(limit.as_micros().to_string())));
             }
             let own = rustix::process::getuid().as_raw();
-            Ok(Ear::Socket(readable(socket.into())?, [0, own, user.unwrap_or(own)]))
+            Ok(NotifyReceiver::Socket(readable(socket.into())?, [0, own, user.unwrap_or(own)]))
         }
     }
 }
@@ -81,16 +81,23 @@ fn chance(run: RunId) -> u64 {
 }
 
 /// Listens until it is aborted, or there is nothing more to hear.
-pub fn listen(run: RunId, leader: Pid, ear: Ear, said: mpsc::Sender<Said>) -> AbortHandle {
+pub fn listen(
+    run: RunId,
+    leader: Pid,
+    ear: NotifyReceiver,
+    said: mpsc::Sender<NotifyDatagram>,
+) -> AbortHandle {
     let task = tokio::spawn(async move {
         match ear {
-            Ear::Pipe(pipe) => {
+            NotifyReceiver::Pipe(pipe) => {
                 let mut buffer = [0; 256];
                 while let Ok(mut ready) = pipe.readable().await {
                     match rustix::io::read(pipe.get_ref(), &mut buffer) {
                         Ok(0) => return,
                         Ok(length) if buffer[..length].contains(&b'\n') => {
-                            let _ = said.send(Said { run, words: vec![Word::Ready], status: None }).await;
+                            let _ = said
+                                .send(NotifyDatagram { run, words: vec![Word::Ready], status: None })
+                                .await;
                             return;
                         }
                         Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -99,7 +106,7 @@ pub fn listen(run: RunId, leader: Pid, ear: Ear, said: mpsc::Sender<Said>) -> Ab
                     }
                 }
             }
-            Ear::Socket(socket, users) => {
+            NotifyReceiver::Socket(socket, users) => {
                 while let Ok(mut ready) = socket.readable().await {
                     match receive(socket.get_ref(), users, leader) {
                         Ok(message) => {
@@ -161,9 +168,9 @@ fn belongs(pid: Pid, leader: Pid) -> bool {
 }
 
 /// What of a message we know; see sd_notify(3), "Well-known assignments".
-fn understood(run: RunId, message: &[u8]) -> Said {
+fn understood(run: RunId, message: &[u8]) -> NotifyDatagram {
     let text = String::from_utf8_lossy(message);
-    let mut said = Said { run, words: Vec::new(), status: None };
+    let mut said = NotifyDatagram { run, words: Vec::new(), status: None };
     for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
         let word = match (name, value) {
             ("READY", "1") => Word::Ready,
@@ -195,7 +202,7 @@ mod tests {
     fn words_are_understood_and_others_are_passed_over() {
         let message =
             b"READY=1\nSTATUS=warm\x1bing\nFDSTORE=1\nEXTEND_TIMEOUT_USEC=x\nWATCHDOG=1\nREADY=1\nnonsense";
-        let expected = Said {
+        let expected = NotifyDatagram {
             run: RunId(3),
             words: vec![Word::Ready, Word::Alive],
             status: Some("warm\\u{1b}ing".to_owned()),

@@ -8,7 +8,7 @@ use crate::process::procfs::{self, Stat};
 
 /// How much a tree of processes uses.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Figures {
+pub struct ResourceUsage {
     /// Processor time of those that are there, in seconds.
     pub cpu_seconds: f64,
     /// Resident memory in bytes; what several share counts for each.
@@ -19,8 +19,8 @@ pub struct Figures {
 
 /// Measures the trees of these processes, with one look at the process list.
 #[must_use]
-pub fn measure(roots: &[Pid]) -> BTreeMap<Pid, Figures> {
-    let mut found: BTreeMap<Pid, Figures> = BTreeMap::new();
+pub fn measure(roots: &[Pid]) -> BTreeMap<Pid, ResourceUsage> {
+    let mut found: BTreeMap<Pid, ResourceUsage> = BTreeMap::new();
     if roots.is_empty() {
         return found;
     }

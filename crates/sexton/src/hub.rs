@@ -12,7 +12,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
 use crate::control::Controls;
-use crate::figures::Figures;
+use crate::figures::ResourceUsage;
 use crate::logs::recent as logs;
 use crate::metrics::Metrics;
 use crate::process::Pid;
@@ -24,7 +24,7 @@ const KEPT: usize = 256;
 const KEPT_OF_EACH: usize = 12;
 
 /// How much the processes used, by number, and when that was. Asked for by one at a time.
-pub type Usage = tokio::sync::Mutex<Option<(Instant, Arc<BTreeMap<Pid, Figures>>)>>;
+pub type Usage = tokio::sync::Mutex<Option<(Instant, Arc<BTreeMap<Pid, ResourceUsage>>)>>;
 
 /// Something that has happened, as people and programs are told.
 #[derive(Debug, Clone, Serialize)]

@@ -29,10 +29,10 @@ use crate::ensemble::counters::Counters;
 use crate::ensemble::identity::Identity;
 use crate::ensemble::peers::Dialer;
 use crate::ensemble::plan::Draft;
-use crate::ensemble::proof::Proof;
+use crate::ensemble::proof::AccessPolicy;
 use crate::ensemble::rpc::Rpc;
 use crate::graveyard::{Graveyard, GraveyardError};
-use crate::http::{Beside, Server, control_router, router};
+use crate::http::{Server, ServerOptions, control_router, router};
 use crate::hub::Hub;
 use crate::journal::Journal;
 use crate::listen::{self, Bound, ControlSocket, ListenError};
@@ -46,7 +46,7 @@ use crate::process::terminal::Terminal;
 use crate::store;
 use crate::termination;
 use crate::tls;
-use crate::view::{Constants, Health, View};
+use crate::view::{Health, ProcessInfo, View};
 use crate::watch::Watcher;
 
 /// Why nothing was begun, or why we cannot go on.
@@ -211,7 +211,7 @@ async fn look_after(
     let (seed, journal) = begin_journal(&own.plan, journal)?;
     let clock = Clock::begin();
     let text = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();
-    let constants = Constants {
+    let constants = ProcessInfo {
         name: own.name.as_str().into(),
         command: text(&own.program.command),
         arguments: own.program.arguments.iter().map(text).collect(),
@@ -463,7 +463,7 @@ async fn gather(
     let token: Option<Arc<str>> = access.token.as_deref().map(store::token).transpose()?.map(Into::into);
     let acceptor = access.tls.own.is_some().then(|| tls::Acceptor::new(access.tls.clone()));
     let acceptor = acceptor.transpose().map_err(LifeError::Tls)?.map(Arc::new);
-    let proof = Proof {
+    let proof = AccessPolicy {
         token: token.clone(),
         certificates: acceptor.is_some() && access.tls.ca.is_some(),
         open: access.unauthenticated_invoke,
@@ -488,7 +488,7 @@ async fn gather(
     };
     let (driver, table) = ensemble::Driver::new(parts);
     let rpc = Rpc { table: table.clone(), hub: Arc::clone(&hub) };
-    let beside = Beside { tls: acceptor, other: Some(Arc::new(rpc)) };
+    let beside = ServerOptions { tls: acceptor, other: Some(Arc::new(rpc)) };
     let routes = ensemble::routes::router(table).merge(router(Arc::clone(&hub), answers, Clock::begin()));
     let server = serve_beside(bound, &hub, routes, beside)?;
     let code = driver.run().await.map_err(system("signals"))?;
@@ -556,14 +556,14 @@ impl Apart {
 }
 
 fn serve(bound: Vec<Bound>, hub: &Arc<Hub>, router: Router) -> Result<Option<Server>, LifeError> {
-    serve_beside(bound, hub, router, Beside::default())
+    serve_beside(bound, hub, router, ServerOptions::default())
 }
 
 fn serve_beside(
     bound: Vec<Bound>,
     hub: &Arc<Hub>,
     router: Router,
-    beside: Beside,
+    beside: ServerOptions,
 ) -> Result<Option<Server>, LifeError> {
     if bound.is_empty() {
         return Ok(None);

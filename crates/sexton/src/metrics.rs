@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::figures::Figures;
+use crate::figures::ResourceUsage;
 use crate::process::{Pid, procfs};
 use crate::sink::Sink;
 use crate::tell;
@@ -254,7 +254,7 @@ impl Metrics {
 
     /// The text.
     #[must_use]
-    pub fn text(&self, view: &View, usage: &BTreeMap<Pid, Figures>) -> String {
+    pub fn text(&self, view: &View, usage: &BTreeMap<Pid, ResourceUsage>) -> String {
         for process in &view.processes {
             let labels = OfProcess { process: process.name.to_string() };
             let up = process.status == Status::Running;

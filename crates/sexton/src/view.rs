@@ -31,16 +31,16 @@ pub struct View {
 #[derive(Debug, Clone)]
 pub struct Health {
     /// Is it worth keeping?
-    pub live: Answer,
+    pub live: HealthState,
     /// May it be given work?
-    pub ready: Answer,
+    pub ready: HealthState,
     /// Has it been started?
-    pub started: Answer,
+    pub started: HealthState,
 }
 
 /// Yes, or why not.
 #[derive(Debug, Clone)]
-pub enum Answer {
+pub enum HealthState {
     /// Yes.
     Yes,
     /// No, for this reason.
@@ -49,7 +49,7 @@ pub enum Answer {
     NoBecauseOf(usize),
 }
 
-impl Answer {
+impl HealthState {
     /// Is it yes?
     #[must_use]
     pub const fn is_yes(&self) -> bool {
@@ -85,7 +85,7 @@ pub struct ProcessView {
     /// The second port.
     pub side_port: u16,
     /// What the engine knows beyond that; None for processes of others.
-    pub own: Option<OwnView>,
+    pub own: Option<SupervisedStatus>,
 }
 
 /// In the words of the status socket.
@@ -114,7 +114,7 @@ impl Status {
 
 /// What the engine knows of a process of our own.
 #[derive(Debug, Clone)]
-pub struct OwnView {
+pub struct SupervisedStatus {
     /// The engine's snapshot.
     pub job: JobSnapshot,
     /// Since when it is in its phase.
@@ -129,7 +129,7 @@ pub struct OwnView {
 
 /// What does not change in the life of a process of our own.
 #[derive(Debug, Clone)]
-pub struct Constants {
+pub struct ProcessInfo {
     /// What people call it.
     pub name: Arc<str>,
     /// What is executed.
@@ -162,11 +162,11 @@ impl View {
         };
         let first = |good: &dyn Fn(&JobSnapshot) -> bool| {
             let bad = |process: &Arc<ProcessView>| process.own.as_ref().is_some_and(|own| !good(&own.job));
-            processes.iter().position(bad).map_or(Answer::Yes, Answer::NoBecauseOf)
+            processes.iter().position(bad).map_or(HealthState::Yes, HealthState::NoBecauseOf)
         };
         let health = if many {
             let ready = match &ending {
-                Some((cause, _)) => Answer::No(format!("everything is ending, because {cause}")),
+                Some((cause, _)) => HealthState::No(format!("everything is ending, because {cause}")),
                 None => first(&|job: &JobSnapshot| job.healthy),
             };
             let up = |job: &JobSnapshot| job.started || job.healthy || job.started_at.is_some();
@@ -186,11 +186,11 @@ impl View {
 
     /// Why an answer is no.
     #[must_use]
-    pub fn reason(&self, answer: &Answer) -> Option<String> {
+    pub fn reason(&self, answer: &HealthState) -> Option<String> {
         match answer {
-            Answer::Yes => None,
-            Answer::No(reason) => Some(reason.clone()),
-            Answer::NoBecauseOf(place) => self.processes.get(*place).map(|process| {
+            HealthState::Yes => None,
+            HealthState::No(reason) => Some(reason.clone()),
+            HealthState::NoBecauseOf(place) => self.processes.get(*place).map(|process| {
                 if self.processes.len() == 1 && self.mode != "up" {
                     return process.state.clone();
                 }
@@ -210,7 +210,7 @@ impl ProcessView {
     /// A process of our own, as it is now; `before` is what was shown of it last: what has a time keeps it.
     #[must_use]
     pub fn own(
-        constants: &Constants,
+        constants: &ProcessInfo,
         job: JobSnapshot,
         pod: &PodPhase,
         pid: Option<Pid>,
@@ -244,7 +244,7 @@ impl ProcessView {
         let started_at = job.started_at.and_then(|at| {
             day(at, old.and_then(|old| old.job.started_at).zip(before.map(|before| before.started_at)))
         });
-        let own = OwnView {
+        let own = SupervisedStatus {
             since: day(job.since, old.map(|old| (old.job.since, old.since))),
             next: next.and_then(|(what, at)| Some((what, clock.of_day(at)?))),
             last_at,
@@ -282,8 +282,9 @@ impl Health {
     /// Of processes of others: we know whether they are there.
     #[must_use]
     pub fn watched(present: bool, ever: bool, whom: &str) -> Self {
-        let answer =
-            |yes: bool| if yes { Answer::Yes } else { Answer::No(format!("there is no process {whom}")) };
+        let answer = |yes: bool| {
+            if yes { HealthState::Yes } else { HealthState::No(format!("there is no process {whom}")) }
+        };
         Self { live: answer(present), ready: answer(present), started: answer(ever) }
     }
 }

@@ -39,11 +39,11 @@ use crate::logfmt;
 use crate::logs::lines::Lines;
 use crate::notify::{Notify, OUR_VARIABLES};
 use crate::output;
-use crate::process::group::{Groups, Happened, ToRun};
+use crate::process::group::{ProcessTable, ReapedEvent, RunEvent};
 use crate::process::signals::SignalStream;
 use crate::process::spawn::{Output, Program, Start, spawn};
 use crate::process::{reap, terminal};
-use crate::view::{Answer as Health, Health as Answers, ProcessView, Status, View};
+use crate::view::{Health as Answers, HealthState as Health, ProcessView, Status, View};
 use crate::words::one_line;
 use socket::{Asked, Wanted};
 
@@ -84,7 +84,7 @@ pub struct Parts {
 pub struct Driver {
     parts: Parts,
     machine: Automaton,
-    groups: Groups,
+    groups: ProcessTable,
     asked: (mpsc::Sender<Asked>, mpsc::Receiver<Asked>),
     /// Gone when nothing more is told.
     told: Option<broadcast::Sender<Arc<str>>>,
@@ -134,7 +134,7 @@ impl Driver {
         reap::adopt_orphans();
         Self {
             machine: Automaton::new(parts.plan.chart.clone(), 1),
-            groups: Groups::new(true),
+            groups: ProcessTable::new(true),
             asked: mpsc::channel(socket::QUEUE),
             told: None,
             replies: BTreeMap::new(),
@@ -217,9 +217,9 @@ impl Driver {
     }
 
     fn reap(&mut self) {
-        for Happened { run, what } in self.groups.reap() {
+        for ReapedEvent { run, what } in self.groups.reap() {
             match what {
-                ToRun::Exited { exit, leftovers, .. } => {
+                RunEvent::Exited { exit, leftovers, .. } => {
                     if leftovers {
                         self.left.insert(run);
                     }
@@ -229,8 +229,8 @@ impl Driver {
                     self.over = Some(Over { run, code: exit.shell_code(), look_at: now, until: now + GRACE });
                     self.settle();
                 }
-                ToRun::Cleared => drop(self.left.remove(&run)),
-                ToRun::Suspended(_) | ToRun::Resumed => {}
+                RunEvent::Cleared => drop(self.left.remove(&run)),
+                RunEvent::Suspended(_) | RunEvent::Resumed => {}
             }
         }
     }

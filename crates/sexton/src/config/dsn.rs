@@ -39,7 +39,7 @@ impl fmt::Debug for Secret {
 
 /// Where a server is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum Endpoint {
     /// At a port of a host.
     Tcp {
         /// Name or address.
@@ -51,7 +51,7 @@ pub enum Place {
     Unix(PathBuf),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
@@ -82,9 +82,9 @@ pub enum Tls {
 
 /// Where a server is, and who we are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Login {
+pub struct ConnectionInfo {
     /// Where.
-    pub place: Place,
+    pub place: Endpoint,
     /// Who we are.
     pub user: Option<String>,
     /// What proves it.
@@ -95,7 +95,7 @@ pub struct Login {
     pub tls: Tls,
 }
 
-impl Login {
+impl ConnectionInfo {
     /// What is not said is taken from these variables.
     #[must_use]
     pub fn or_else(
@@ -164,8 +164,8 @@ impl<'a> Url<'a> {
         self.parameters.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    fn place(&self, default: u16) -> Place {
-        Place::Tcp {
+    fn place(&self, default: u16) -> Endpoint {
+        Endpoint::Tcp {
             host: self.host.clone().unwrap_or_else(|| "localhost".to_owned()),
             port: self.port.unwrap_or(default),
         }
@@ -236,7 +236,7 @@ fn decoded(text: &str) -> Result<String, String> {
 /// # Errors
 ///
 /// What is wrong, without what was written.
-pub fn mysql(text: &str) -> Result<Login, String> {
+pub fn mysql(text: &str) -> Result<ConnectionInfo, String> {
     if text.contains("://") {
         return mysql_url(text);
     }
@@ -257,10 +257,10 @@ pub fn mysql(text: &str) -> Result<Login, String> {
     let place = match protocol {
         "tcp" | "" => {
             let (host, port) = host_and_port(inner)?;
-            Place::Tcp { host: host.unwrap_or_else(|| "127.0.0.1".to_owned()), port: port.unwrap_or(3306) }
+            Endpoint::Tcp { host: host.unwrap_or_else(|| "127.0.0.1".to_owned()), port: port.unwrap_or(3306) }
         }
-        "unix" if inner.is_empty() => Place::Unix("/tmp/mysql.sock".into()),
-        "unix" => Place::Unix(inner.into()),
+        "unix" if inner.is_empty() => Endpoint::Unix("/tmp/mysql.sock".into()),
+        "unix" => Endpoint::Unix(inner.into()),
         _ => return Err(FORM.to_owned()),
     };
     let parameters = parameters(query)?;
@@ -277,10 +277,10 @@ pub fn mysql(text: &str) -> Result<Login, String> {
         Some(_) => Tls::Verified { ca, name: true },
     };
     let database = Some(decoded(database)?).filter(|name| !name.is_empty());
-    Ok(Login { place, user: user.filter(|user| !user.is_empty()), password, database, tls })
+    Ok(ConnectionInfo { place, user: user.filter(|user| !user.is_empty()), password, database, tls })
 }
 
-fn mysql_url(text: &str) -> Result<Login, String> {
+fn mysql_url(text: &str) -> Result<ConnectionInfo, String> {
     let url = Url::parse(text)?;
     if !matches!(url.scheme, "mysql" | "mariadb") {
         return Err("expected mysql://".to_owned());
@@ -300,9 +300,9 @@ fn mysql_url(text: &str) -> Result<Login, String> {
             );
         }
     };
-    let place = url.parameter("socket").map_or_else(|| url.place(3306), |path| Place::Unix(path.into()));
+    let place = url.parameter("socket").map_or_else(|| url.place(3306), |path| Endpoint::Unix(path.into()));
     let database = url.name()?;
-    Ok(Login { place, user: url.user, password: url.password, database, tls })
+    Ok(ConnectionInfo { place, user: url.user, password: url.password, database, tls })
 }
 
 /// Of PostgreSQL.
@@ -310,7 +310,7 @@ fn mysql_url(text: &str) -> Result<Login, String> {
 /// # Errors
 ///
 /// What is wrong, without what was written.
-pub fn postgres(text: &str) -> Result<Login, String> {
+pub fn postgres(text: &str) -> Result<ConnectionInfo, String> {
     if !text.contains("://") {
         return postgres_words(text);
     }
@@ -326,11 +326,11 @@ pub fn postgres(text: &str) -> Result<Login, String> {
     let tls = postgres_tls(url.parameter("sslmode"), url.parameter("sslrootcert"))?;
     let user = url.user.clone().or_else(|| url.parameter("user").map(str::to_owned));
     let password = url.password.clone().or_else(|| url.parameter("password").map(|it| Secret(it.to_owned())));
-    Ok(Login { place, user, password, database: url.name()?, tls })
+    Ok(ConnectionInfo { place, user, password, database: url.name()?, tls })
 }
 
-fn postgres_socket(directory: &str, port: u16) -> Place {
-    Place::Unix(PathBuf::from(directory).join(format!(".s.PGSQL.{port}")))
+fn postgres_socket(directory: &str, port: u16) -> Endpoint {
+    Endpoint::Unix(PathBuf::from(directory).join(format!(".s.PGSQL.{port}")))
 }
 
 fn postgres_tls(mode: Option<&str>, ca: Option<&str>) -> Result<Tls, String> {
@@ -352,7 +352,7 @@ fn postgres_tls(mode: Option<&str>, ca: Option<&str>) -> Result<Tls, String> {
 }
 
 /// Words with values, as libpq has them: quotes around what has blanks, a backslash before a quote.
-fn postgres_words(text: &str) -> Result<Login, String> {
+fn postgres_words(text: &str) -> Result<ConnectionInfo, String> {
     const FORM: &str =
         "expected postgres://user:password@host:port/db, or host=… port=… user=… password=… dbname=…";
     let mut words: Vec<(String, String)> = Vec::new();
@@ -392,8 +392,9 @@ fn postgres_words(text: &str) -> Result<Login, String> {
         Some(port) => port.parse().map_err(|_| "its port is no number from 1 to 65535")?,
     };
     let host = find("host").unwrap_or_else(|| "localhost".to_owned());
-    let place = if host.starts_with('/') { postgres_socket(&host, port) } else { Place::Tcp { host, port } };
-    Ok(Login {
+    let place =
+        if host.starts_with('/') { postgres_socket(&host, port) } else { Endpoint::Tcp { host, port } };
+    Ok(ConnectionInfo {
         place,
         user: find("user"),
         password: find("password").map(Secret),
@@ -407,7 +408,7 @@ fn postgres_words(text: &str) -> Result<Login, String> {
 /// # Errors
 ///
 /// What is wrong, without what was written.
-pub fn amqp(template: &str, user: Option<&str>, password: Option<&str>) -> Result<Login, String> {
+pub fn amqp(template: &str, user: Option<&str>, password: Option<&str>) -> Result<ConnectionInfo, String> {
     // The template's verbs are no percent-encoding.
     let with_verbs = template.contains("%v:%v@");
     let text = template.replacen("%v:%v@", "", 1);
@@ -423,7 +424,7 @@ pub fn amqp(template: &str, user: Option<&str>, password: Option<&str>) -> Resul
     }
     let given = |own: Option<String>, other: Option<&str>| own.or_else(|| other.map(str::to_owned));
     let password = url.password.clone().or_else(|| password.map(|it| Secret(it.to_owned())));
-    Ok(Login {
+    Ok(ConnectionInfo {
         place: url.place(port),
         user: Some(given(url.user.clone(), user).unwrap_or_else(|| "guest".to_owned())),
         password: Some(password.unwrap_or_else(|| Secret("guest".to_owned()))),
@@ -437,24 +438,24 @@ pub fn amqp(template: &str, user: Option<&str>, password: Option<&str>) -> Resul
 /// # Errors
 ///
 /// What is wrong, without what was written.
-pub fn redis(text: &str) -> Result<Login, String> {
+pub fn redis(text: &str) -> Result<ConnectionInfo, String> {
     let url = Url::parse(text)?;
     let ca = || url.parameter("cacertfile").map(PathBuf::from);
     let (place, tls) = match url.scheme {
         "redis" => (url.place(6379), Tls::Off),
         "rediss" if url.parameter("verify") == Some("none") => (url.place(6379), Tls::Unverified),
         "rediss" => (url.place(6379), Tls::Verified { ca: ca(), name: true }),
-        "unix" | "redis+unix" => (Place::Unix(format!("/{}", decoded(url.path)?).into()), Tls::Off),
+        "unix" | "redis+unix" => (Endpoint::Unix(format!("/{}", decoded(url.path)?).into()), Tls::Off),
         _ => return Err("expected redis://, rediss:// or unix://".to_owned()),
     };
-    Ok(Login { place, user: url.user.clone(), password: url.password.clone(), database: None, tls })
+    Ok(ConnectionInfo { place, user: url.user.clone(), password: url.password.clone(), database: None, tls })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn shown(login: &Result<Login, String>) -> String {
+    fn shown(login: &Result<ConnectionInfo, String>) -> String {
         match login {
             Ok(login) => {
                 let text = |text: Option<&str>| text.unwrap_or("-").to_owned();

@@ -13,7 +13,7 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-use super::tree::{Node, Place, Step, Value, dotted};
+use super::tree::{Node, Position, Step, Value, dotted};
 
 /// More mistakes than anybody wants to read.
 const MOST_PROBLEMS: usize = 50;
@@ -22,7 +22,7 @@ const MOST_PROBLEMS: usize = 50;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     /// Where.
-    pub place: Place,
+    pub place: Position,
     /// The way to it, dotted.
     pub path: String,
     /// What is wrong, and what was expected.

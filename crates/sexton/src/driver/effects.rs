@@ -10,12 +10,12 @@ use engine::{
 use tokio::time::Instant;
 
 use super::{Driver, RESTARTS_KEPT};
-use crate::announce::{self, Ear};
+use crate::announce::{self, NotifyReceiver};
 use crate::control::ControlError;
 use crate::hub::Change;
 use crate::output::Pipes;
 use crate::probe::{self, Facts};
-use crate::process::group::{Groups, MARK};
+use crate::process::group::{MARK, ProcessTable};
 use crate::process::spawn::{Start, spawn};
 use crate::process::terminal::Terminal;
 use crate::tell;
@@ -77,10 +77,10 @@ impl Driver {
         let pipes = self.outputs.pipes(id).map_err(|error| system("no pipe", &error))?;
         let Pipes { stdout, stderr, ends } = pipes;
         let mut start = Start::with(stdout, stderr);
-        let mut ear: Option<Ear> = None;
+        let mut ear: Option<NotifyReceiver> = None;
         let mut cgroup = None;
         if job.plan.is_some() || job.lock.is_some() {
-            start.variables.push((MARK, Groups::mark(run).into()));
+            start.variables.push((MARK, ProcessTable::mark(run).into()));
         }
         start.variables.extend(self.tenures.variable(run));
         start.not_after = self.tenures.guard.until(run).map(|until| until.0);

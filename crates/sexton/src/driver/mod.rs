@@ -38,7 +38,7 @@ use requests::in_words;
 use tenures::Tenures;
 pub use tenures::{ORDERS, start_guard};
 
-use crate::announce::Said;
+use crate::announce::NotifyDatagram;
 use crate::automaton;
 use crate::clock::Clock;
 use crate::config::environment::Real;
@@ -53,14 +53,14 @@ use crate::journal::Journal;
 use crate::lock::LockPlan;
 use crate::notify::Notify;
 use crate::output::Outputs;
-use crate::probe::{Asked, Kept};
+use crate::probe::{ProbeConnections, SpawnRequest};
 use crate::process::cgroup::Cgroups;
-use crate::process::group::{Groups, Happened, ToRun};
+use crate::process::group::{ProcessTable, ReapedEvent, RunEvent};
 use crate::process::signals::SignalStream;
 use crate::process::spawn::Program;
 use crate::process::terminal::{self, AfterSuspension, Terminal};
 use crate::process::{Pid, reap};
-use crate::view::{Constants, ProcessView, View};
+use crate::view::{ProcessInfo, ProcessView, View};
 
 /// Where something of a run is left and nobody may tell us of its end (it is not our child): how soon we
 /// look again, at first and at most.
@@ -84,7 +84,7 @@ pub struct Driver {
     mode: &'static str,
     clock: Clock,
     signals: SignalStream,
-    groups: Groups,
+    groups: ProcessTable,
     /// Dropped behind the groups, each of which is in it.
     cgroups: Option<Cgroups>,
     jobs: BTreeMap<JobId, Job>,
@@ -128,8 +128,8 @@ pub struct Driver {
 /// What comes in from tasks of our own.
 struct Inbox {
     results: (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
-    asked: (mpsc::UnboundedSender<Asked>, mpsc::UnboundedReceiver<Asked>),
-    said: (mpsc::Sender<Said>, mpsc::Receiver<Said>),
+    asked: (mpsc::UnboundedSender<SpawnRequest>, mpsc::UnboundedReceiver<SpawnRequest>),
+    said: (mpsc::Sender<NotifyDatagram>, mpsc::Receiver<NotifyDatagram>),
     /// Runs that use more memory than they may: how much, and how much they may.
     measured: (mpsc::UnboundedSender<Measured>, mpsc::UnboundedReceiver<Measured>),
     /// Nobody sends, where there is no control socket.
@@ -141,14 +141,14 @@ type Measured = Vec<(RunId, u64, u64)>;
 
 /// What we know of a process beside its place in the plan.
 struct Job {
-    constants: Constants,
+    constants: ProcessInfo,
     program: Program,
     plan: Option<ProcessPlan>,
     lock: Option<LockPlan>,
     checks: [Arc<[Check]>; 3],
     limits: [Duration; 3],
     /// What its probes keep.
-    kept: [Kept; 3],
+    kept: [ProbeConnections; 3],
     hooks: [Option<Arc<Action>>; 2],
     watchdog: Option<Duration>,
     /// When it was restarted.
@@ -207,7 +207,7 @@ pub struct Parts {
 /// A process of the plan.
 pub struct Process {
     /// What is shown of it.
-    pub constants: Constants,
+    pub constants: ProcessInfo,
     /// What is started.
     pub program: Program,
     /// Of one of many.
@@ -252,10 +252,10 @@ impl Job {
 
 /// What is shown of a process of a plan that is one of many.
 #[must_use]
-pub fn constants(plan: &ProcessPlan) -> Constants {
+pub fn constants(plan: &ProcessPlan) -> ProcessInfo {
     // As they stand in the file: what a variable holds may be a secret.
     let mut words = plan.words.iter().cloned();
-    Constants {
+    ProcessInfo {
         name: plan.name.as_str().into(),
         command: words.next().unwrap_or_default(),
         arguments: words.collect(),
@@ -287,7 +287,7 @@ impl Driver {
             .is_some_and(|many| many.plan.processes.iter().any(|it| it.memory_limit.is_some()));
         let (graveyard, first_news) = parts.graveyard.unzip();
         Self {
-            groups: Groups::new(parts.many.is_none()),
+            groups: ProcessTable::new(parts.many.is_none()),
             cgroups: parts.many.as_ref().and_then(|_| Cgroups::find(&Real)),
             pod: Pod::new(parts.seed),
             mode: parts.mode,
@@ -465,9 +465,9 @@ impl Driver {
     }
 
     fn reap(&mut self) {
-        for Happened { run, what } in self.groups.reap() {
+        for ReapedEvent { run, what } in self.groups.reap() {
             match what {
-                ToRun::Exited { exit, leftovers, out_of_memory } => {
+                RunEvent::Exited { exit, leftovers, out_of_memory } => {
                     if let Some(terminal) = &self.terminal {
                         terminal.ended(matches!(exit, Exit::Signal(_)));
                     }
@@ -482,12 +482,12 @@ impl Driver {
                     }
                     self.feed(Event::Exited { run, exit, leftovers, out_of_memory });
                 }
-                ToRun::Cleared => {
+                RunEvent::Cleared => {
                     self.outputs.close(run);
                     self.feed(Event::Cleared(run));
                 }
-                ToRun::Suspended(signal) => self.suspended(run, signal),
-                ToRun::Resumed => self.feed(Event::Resumed(run)),
+                RunEvent::Suspended(signal) => self.suspended(run, signal),
+                RunEvent::Resumed => self.feed(Event::Resumed(run)),
             }
         }
         self.look_again = match self.look_again {
@@ -532,7 +532,7 @@ impl Driver {
         }
     }
 
-    fn said(&mut self, Said { run, words, status }: Said) {
+    fn said(&mut self, NotifyDatagram { run, words, status }: NotifyDatagram) {
         for word in words {
             self.feed(Event::Said(run, word));
         }
@@ -721,7 +721,7 @@ async fn until(at: Option<Instant>) {
 #[must_use]
 pub fn first_view(
     mode: &'static str,
-    constants: &[&Constants],
+    constants: &[&ProcessInfo],
     seed: &Seed,
     many: bool,
     clock: Clock,

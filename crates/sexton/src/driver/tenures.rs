@@ -25,7 +25,7 @@ use crate::lock::client::Claim;
 use crate::lock::guard::Guard;
 use crate::lock::holder::{Remote, Told, Wanted, hold};
 use crate::lock::pace::Boot;
-use crate::process::group::Groups;
+use crate::process::group::ProcessTable;
 use crate::process::ourselves;
 use crate::process::spawn::{Output, Program, Start, spawn};
 use crate::words::describe;
@@ -165,7 +165,7 @@ impl Driver {
 }
 
 /// Starts a guard as a helper, and tells it all that it has to know. Its end is told by what is returned.
-pub fn start_guard(guard: &Guard, groups: &mut Groups) -> Result<oneshot::Receiver<Exit>, String> {
+pub fn start_guard(guard: &Guard, groups: &mut ProcessTable) -> Result<oneshot::Receiver<Exit>, String> {
     let (orders, pipe) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| describe(&error.into()))?;
     nonblocking(&pipe).map_err(|error| describe(&error))?;
     let words = [AS_SEXTON.to_owned(), "lock".to_owned(), "guard".to_owned(), std::process::id().to_string()];

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::reading;
 use crate::output;
-use crate::probe::{Asked, Runner};
+use crate::probe::{SpawnRequest, SpawnSender};
 use crate::process::spawn::{Attributes, Output, Program, Start};
 
 /// The most of an output that is sent back.
@@ -61,7 +61,7 @@ impl Outcome {
 pub async fn run(
     request: &[u8],
     invoke_user: Option<(u32, u32)>,
-    runner: &Runner,
+    runner: &SpawnSender,
 ) -> Result<Outcome, String> {
     if request.len() > LONGEST {
         return Err(format!("the request is longer than {LONGEST} bytes"));
@@ -97,14 +97,14 @@ pub async fn run(
         .unwrap_or_else(|_| Err(format!("it took longer than {LIMIT:?}, and was killed")))
 }
 
-async fn started(program: Program, runner: &Runner) -> Result<Outcome, String> {
+async fn started(program: Program, runner: &SpawnSender) -> Result<Outcome, String> {
     let no_pipe = |error: std::io::Error| format!("no pipe: {error}");
     let (stdout, to_stdout) = output::pipe().map_err(no_pipe)?;
     let (stderr, to_stderr) = output::pipe().map_err(no_pipe)?;
     let start = Start::with(Output::Pipe(to_stdout), Output::Pipe(to_stderr));
     let (started, there) = oneshot::channel();
     let over = || "everything is ending".to_owned();
-    runner.send(Asked { program, start, started }).map_err(|_| over())?;
+    runner.send(SpawnRequest { program, start, started }).map_err(|_| over())?;
     // Its group is killed when nobody has this any more.
     let mut group = there.await.map_err(|_| over())??;
     let out = tokio::spawn(async move { reading::up_to(&stdout, MOST + 1).await });

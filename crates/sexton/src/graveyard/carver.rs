@@ -27,7 +27,7 @@ const LOOKS: usize = 8;
 
 /// Writes one tombstone.
 #[derive(Debug)]
-pub struct Carver {
+pub struct TombstoneWriter {
     path: PathBuf,
     stone: Tombstone,
     /// What was carved last, open, and whether it is locked.
@@ -39,7 +39,7 @@ pub struct Carver {
     mode: u32,
 }
 
-impl Carver {
+impl TombstoneWriter {
     /// Looks at what a life before this one has left, and changes nothing yet.
     #[must_use]
     pub fn begin(directory: &Path, mode: u32, name: &str) -> (Self, Option<Tombstone>) {

@@ -37,9 +37,9 @@ use thiserror::Error;
 
 use crate::clock::{Clock, Moment};
 use crate::words::describe;
-use carver::Carver;
+use carver::TombstoneWriter;
 use name::PeerName;
-use outside::{Outside, Word};
+use outside::{ExternalPeers, PeerReport};
 use tombstone::Tombstone;
 use watch::{Found, Watch};
 
@@ -131,13 +131,13 @@ pub struct Graveyard {
     clock: Clock,
     moment: Moment,
     /// By the name of the tombstone.
-    carvers: BTreeMap<String, Carver>,
+    carvers: BTreeMap<String, TombstoneWriter>,
     /// The tombstone of a process; None: of the whole.
     stones: BTreeMap<Option<JobId>, String>,
     /// Whose word counts: where one process replaces another, the new one's.
     owners: BTreeMap<String, Option<JobId>>,
     watch: Watch,
-    outside: Outside,
+    outside: ExternalPeers,
     /// The lives that were mourned before us: name and identity.
     mourned: BTreeSet<(String, String)>,
     /// The lives that were ours before.
@@ -151,7 +151,7 @@ pub struct Graveyard {
 #[derive(Debug, Clone, Default)]
 struct Known {
     stone: Option<Found>,
-    said: Option<Word>,
+    said: Option<PeerReport>,
     told: Option<Sighting>,
 }
 
@@ -178,7 +178,7 @@ impl Graveyard {
             carvers: BTreeMap::new(),
             stones: BTreeMap::new(),
             owners: BTreeMap::new(),
-            outside: Outside::default(),
+            outside: ExternalPeers::default(),
             mourned: BTreeSet::new(),
             lives: BTreeSet::new(),
             doom: BTreeSet::new(),
@@ -190,7 +190,7 @@ impl Graveyard {
         if let Some(name) = this.plan.name.clone() {
             let (carver, before) = this.open(&name)?;
             this.own(None, name, Some(carver));
-            this.follow_life(before);
+            this.load_previous(before);
         }
         let news = this.recast(cast)?;
         Ok((this, news))
@@ -233,7 +233,7 @@ impl Graveyard {
         for (id, name) in cast.stones {
             let (carver, before) = opened.remove(&name).unzip();
             self.own(Some(id), name, carver);
-            self.follow_life(before.flatten());
+            self.load_previous(before.flatten());
         }
         self.doom = cast.doom;
         self.known.retain(|name, _| cast.awaited.contains(name) || self.doom.contains(name));
@@ -257,16 +257,16 @@ impl Graveyard {
     }
 
     /// A tombstone that is to be carved, and what stands on it.
-    fn open(&self, name: &str) -> Result<(Carver, Option<Tombstone>), GraveyardError> {
+    fn open(&self, name: &str) -> Result<(TombstoneWriter, Option<Tombstone>), GraveyardError> {
         self.make(&self.plan.directory)?;
-        let (carver, before) = Carver::begin(&self.plan.directory, self.plan.mode, name);
+        let (carver, before) = TombstoneWriter::begin(&self.plan.directory, self.plan.mode, name);
         if carver.has_another_keeper() {
             log::warn!(file:% = carver.path().display(); "another process that is alive carves this tombstone: two of the same name");
         }
         Ok((carver, before))
     }
 
-    fn own(&mut self, of: Option<JobId>, name: String, carver: Option<Carver>) {
+    fn own(&mut self, of: Option<JobId>, name: String, carver: Option<TombstoneWriter>) {
         if let Some(carver) = carver {
             self.carvers.insert(name.clone(), carver);
         }
@@ -275,7 +275,7 @@ impl Graveyard {
     }
 
     /// What a life before this one has left.
-    fn follow_life(&mut self, before: Option<Tombstone>) {
+    fn load_previous(&mut self, before: Option<Tombstone>) {
         if let Some(stone) = before {
             self.lives.extend(stone.identity());
             self.mourned.extend(stone.mourns);
@@ -431,7 +431,7 @@ mod tests {
         let mut known = stone(BORN);
         assert_eq!(known.sighting(false, false), Sighting { started: true, ready: true, ended: None });
         assert!(!known.sighting(false, true).ready, "the API has not answered yet");
-        known.said = Some(Word { started: true, ready: true, ..Word::default() });
+        known.said = Some(PeerReport { started: true, ready: true, ..PeerReport::default() });
         assert!(known.sighting(false, true).ready);
         // Ours says it itself.
         assert!(!stone(&format!("{BORN}Incarnation: x\n")).sighting(false, false).ready);
@@ -458,7 +458,7 @@ mod tests {
 
     #[test]
     fn whoever_carves_nothing_is_known_from_outside() {
-        let word = Word { started: false, ready: true, ended: Some(0), identity: Some("0".to_owned()) };
+        let word = PeerReport { started: false, ready: true, ended: Some(0), identity: Some("0".to_owned()) };
         let known = Known { said: Some(word), ..Known::default() };
         let ended = Some(PeerEnd { code: Some(0), old: false });
         assert_eq!(known.sighting(false, false), Sighting { started: false, ready: true, ended });

@@ -24,8 +24,8 @@ use crate::config::Answers;
 use crate::config::raw::native::LogFormat;
 use crate::control::{Command, ControlError, Wish};
 use crate::hub::Hub;
-use crate::logs::recent::{Assembler, Line, Piece};
-use crate::logs::record::{Form, Person, Stamp};
+use crate::logs::recent::{Assembler, Line, OutputChunk};
+use crate::logs::record::{ConsoleStyle, FormattedTime, RecordFormatter};
 use crate::view::View;
 
 /// The most lines that are told of what was written before.
@@ -182,8 +182,8 @@ struct Writer {
 impl Writer {
     fn append(&self, out: &mut Vec<u8>, line: &Line) {
         let colour = self.colours.then(|| line.process.bytes().fold(0_u8, u8::wrapping_add) % 6);
-        let person = Person { width: self.width, colour };
-        let form = Form::new(
+        let person = ConsoleStyle { width: self.width, colour };
+        let form = RecordFormatter::new(
             self.format,
             &line.process,
             line.pid,
@@ -191,10 +191,10 @@ impl Writer {
             &std::collections::BTreeMap::new(),
             person,
         );
-        form.append(out, &Stamp::at(line.time), &line.text, false);
+        form.append(out, &FormattedTime::at(line.time), &line.text, false);
     }
 
-    fn wants(&self, piece: &Piece) -> bool {
+    fn wants(&self, piece: &OutputChunk) -> bool {
         self.of.is_empty() || self.of.iter().any(|name| **name == *piece.process)
     }
 }
@@ -202,7 +202,7 @@ impl Writer {
 /// What was written, and then what is written. A reader that does not keep up misses some, and is told.
 struct Follower {
     recent: Bytes,
-    following: broadcast::Receiver<Piece>,
+    following: broadcast::Receiver<OutputChunk>,
     begun: Assembler,
     views: watch::Receiver<Arc<View>>,
     writer: Writer,

@@ -11,4 +11,4 @@ mod status;
 
 pub use control::control_router;
 pub use routes::router;
-pub use server::{Beside, Busy, Caller, Other, Place, Server, Serving};
+pub use server::{AltProtocol, Busy, Caller, ConnectionHandle, Server, ServerOptions, Serving};

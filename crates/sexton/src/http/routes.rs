@@ -26,7 +26,7 @@ use crate::clock::{Clock, rfc3339};
 use crate::config::Answers;
 use crate::config::duration;
 use crate::control::{Command, ControlError};
-use crate::figures::{self, Figures};
+use crate::figures::{self, ResourceUsage};
 use crate::hub::{Change, Hub};
 use crate::metrics;
 use crate::process::Pid;
@@ -86,7 +86,7 @@ async fn state(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Respo
 }
 
 /// How much the processes use; looked up where it holds up nobody.
-async fn usage(hub: &Hub, view: &View) -> Arc<BTreeMap<Pid, Figures>> {
+async fn usage(hub: &Hub, view: &View) -> Arc<BTreeMap<Pid, ResourceUsage>> {
     let mut last = hub.usage.lock().await;
     if let Some((at, figures)) = &*last
         && at.elapsed() < USAGE_VALID

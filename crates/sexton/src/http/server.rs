@@ -5,7 +5,7 @@
 //! there are more connections than the limit, the one that has been quiet longest is cut. A connection that
 //! has not said anything yet holds no buffer.
 //!
-//! On TCP there may be TLS, and beside HTTP another protocol that is told by its first byte ([`Beside`]).
+//! On TCP there may be TLS, and beside HTTP another protocol that is told by its first byte ([`ServerOptions`]).
 
 use std::collections::BTreeMap;
 use std::io;
@@ -47,19 +47,19 @@ const FIRST: usize = 64;
 
 /// What a server takes beside plain HTTP.
 #[derive(Clone, Default)]
-pub struct Beside {
+pub struct ServerOptions {
     /// Connections by TCP are encrypted.
     pub tls: Option<Arc<Acceptor>>,
     /// Another protocol.
-    pub other: Option<Arc<dyn Other>>,
+    pub other: Option<Arc<dyn AltProtocol>>,
 }
 
 /// Another protocol on the same port.
-pub trait Other: Send + Sync {
+pub trait AltProtocol: Send + Sync {
     /// What each of its connections begins with.
     fn first_byte(&self) -> u8;
     /// Serves a connection, until it is closed or this is dropped.
-    fn serve(&self, stream: Box<dyn Stream>, caller: Caller, place: Place) -> Serving;
+    fn serve(&self, stream: Box<dyn Stream>, caller: Caller, place: ConnectionHandle) -> Serving;
 }
 
 /// A connection that is served.
@@ -82,7 +82,7 @@ pub struct Server {
 struct Shared {
     router: Router,
     hub: Arc<Hub>,
-    beside: Beside,
+    beside: ServerOptions,
     limit: usize,
     open: Mutex<Open>,
     closing: watch::Sender<bool>,
@@ -104,7 +104,12 @@ struct Connection {
 
 impl Server {
     /// Answers on these sockets from now on.
-    pub fn start(listeners: Vec<Bound>, router: Router, hub: Arc<Hub>, beside: Beside) -> io::Result<Self> {
+    pub fn start(
+        listeners: Vec<Bound>,
+        router: Router,
+        hub: Arc<Hub>,
+        beside: ServerOptions,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             router,
             hub,
@@ -307,9 +312,9 @@ impl Entry {
 
 /// The place of a connection that speaks another protocol.
 #[derive(Clone)]
-pub struct Place(Arc<Entry>);
+pub struct ConnectionHandle(Arc<Entry>);
 
-impl Place {
+impl ConnectionHandle {
     /// Something is being answered, as long as this is there.
     #[must_use]
     pub fn busy(&self) -> Busy {
@@ -365,7 +370,7 @@ async fn serve(stream: impl Readable, entry: Entry) {
         _ = closing.wait_for(|closing| *closing) => return,
     }
     let caller = Caller { near: stream.is_near(), certified: false };
-    let Beside { tls, other } = &entry.shared.beside;
+    let ServerOptions { tls, other } = &entry.shared.beside;
     match (tls.as_ref().filter(|_| stream.is_remote()), other) {
         (None, None) => speak(stream, caller, entry, closing).await,
         (None, Some(other)) => tell_apart(Arc::clone(other), Box::new(stream), caller, entry, closing).await,
@@ -389,7 +394,7 @@ async fn serve(stream: impl Readable, entry: Entry) {
 
 /// Looks at the first byte that comes.
 async fn tell_apart(
-    other: Arc<dyn Other>,
+    other: Arc<dyn AltProtocol>,
     stream: Box<dyn Stream>,
     caller: Caller,
     entry: Arc<Entry>,
@@ -403,7 +408,7 @@ async fn tell_apart(
     match first {
         None => {}
         Some(byte) if byte == other.first_byte() => tokio::select! {
-            () = other.serve(Box::new(stream), caller, Place(entry)) => {}
+            () = other.serve(Box::new(stream), caller, ConnectionHandle(entry)) => {}
             _ = closing.wait_for(|closing| *closing) => {}
         },
         Some(_) => speak(stream, caller, entry, closing).await,
@@ -467,7 +472,7 @@ mod tests {
         Arc::new(Shared {
             router: Router::new().route("/", get(async || "hello")),
             hub: Arc::new(Hub::new(view)),
-            beside: Beside::default(),
+            beside: ServerOptions::default(),
             limit: 4,
             open: Mutex::default(),
             closing: watch::Sender::new(false),

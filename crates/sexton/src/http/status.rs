@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::clock::rfc3339;
-use crate::figures::Figures;
+use crate::figures::ResourceUsage;
 use crate::process::Pid;
 use crate::tell::exit_words;
 use crate::view::{ProcessView, View};
@@ -206,7 +206,7 @@ struct LastExit {
 /// `GET /v1/processes`.
 pub(super) fn processes(
     view: &View,
-    usage: &BTreeMap<Pid, Figures>,
+    usage: &BTreeMap<Pid, ResourceUsage>,
     clock: impl Fn(engine::Time) -> Option<Timestamp>,
 ) -> Bytes {
     let health = &view.health;
@@ -231,11 +231,11 @@ pub(super) fn processes(
 }
 
 /// `GET /v1/processes/NAME`.
-pub(super) fn one(it: &ProcessView, usage: &BTreeMap<Pid, Figures>) -> Bytes {
+pub(super) fn one(it: &ProcessView, usage: &BTreeMap<Pid, ResourceUsage>) -> Bytes {
     line(serde_json::to_vec(&process(it, usage)))
 }
 
-fn process<'a>(process: &'a ProcessView, usage: &BTreeMap<Pid, Figures>) -> Process<'a> {
+fn process<'a>(process: &'a ProcessView, usage: &BTreeMap<Pid, ResourceUsage>) -> Process<'a> {
     let own = process.own.as_ref().map(|own| {
         let job = &own.job;
         let (cause, suspended_by, leftovers) = match &job.phase {

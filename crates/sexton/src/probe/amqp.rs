@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::login;
 use super::{Checked, Problem};
-use crate::config::dsn::{Login, Secret};
+use crate::config::dsn::{ConnectionInfo, Secret};
 use crate::tls::Stream;
 use crate::words::describe;
 
@@ -40,7 +40,7 @@ const CLOSE_OK: u16 = 51;
 
 /// A connection that is kept, if there is one.
 #[derive(Debug, Default)]
-pub(super) struct Kept(Mutex<Option<Held>>);
+pub(super) struct AmqpConnections(Mutex<Option<Held>>);
 
 #[derive(Debug)]
 struct Held {
@@ -56,7 +56,7 @@ impl Drop for Held {
 }
 
 /// Whether a connection can be opened; or, if one is kept, whether it is open still.
-pub(super) async fn passes(login: &Login, kept: Option<&Arc<Kept>>) -> Checked {
+pub(super) async fn passes(login: &ConnectionInfo, kept: Option<&Arc<AmqpConnections>>) -> Checked {
     let failed = |what: &str| {
         Problem::Failed(format!(
             "amqp at {}: {}",
@@ -153,7 +153,7 @@ fn closed(arguments: &[u8]) -> Result<String, String> {
 }
 
 impl Connection {
-    async fn open(stream: Box<dyn Stream>, login: &Login) -> Result<Self, String> {
+    async fn open(stream: Box<dyn Stream>, login: &ConnectionInfo) -> Result<Self, String> {
         let mut it = Self { stream, unread: Vec::new(), heartbeat: HEARTBEAT };
         it.write(b"AMQP\0\0\x09\x01").await?;
         let start = it.expect(START, "connection.start").await?;

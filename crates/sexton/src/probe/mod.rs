@@ -28,7 +28,7 @@ use tokio::time::timeout;
 use crate::config::up::{Action, Check};
 use crate::words::describe;
 
-pub use exec::{Asked, Group, Runner};
+pub use exec::{Group, SpawnRequest, SpawnSender};
 pub use guarded::end_on_panic;
 
 /// How much of what is answered is read, as the kubelet has it.
@@ -65,9 +65,9 @@ pub struct Facts {
 
 /// What is kept from probe to probe.
 #[derive(Debug, Clone, Default)]
-pub struct Kept {
-    sql: Arc<sql::Kept>,
-    amqp: Arc<amqp::Kept>,
+pub struct ProbeConnections {
+    sql: Arc<sql::SqlConnections>,
+    amqp: Arc<amqp::AmqpConnections>,
 }
 
 /// Begins a probe. Its result goes into `results`.
@@ -76,8 +76,8 @@ pub fn begin_probe(
     checks: Arc<[Check]>,
     limit: Duration,
     facts: Facts,
-    kept: Kept,
-    runner: Runner,
+    kept: ProbeConnections,
+    runner: SpawnSender,
     results: mpsc::UnboundedSender<Event>,
 ) -> AbortHandle {
     let task = tokio::spawn(async move {
@@ -103,7 +103,7 @@ pub fn begin_probe(
 pub fn begin_hook(
     attempt: AttemptId,
     action: Arc<Action>,
-    runner: Runner,
+    runner: SpawnSender,
     results: mpsc::UnboundedSender<Event>,
 ) -> AbortHandle {
     let task = tokio::spawn(async move {
@@ -123,7 +123,7 @@ pub fn begin_hook(
     task.abort_handle()
 }
 
-async fn one(check: &Check, facts: &Facts, kept: &Kept, runner: &Runner) -> Checked {
+async fn one(check: &Check, facts: &Facts, kept: &ProbeConnections, runner: &SpawnSender) -> Checked {
     match check {
         Check::Http(check) => http::passes(check).await,
         Check::Tcp { host, port } => tcp::connects(host, *port).await,

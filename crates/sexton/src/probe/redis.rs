@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::login;
 use super::{Checked, Problem, told};
-use crate::config::dsn::{Login, Secret};
+use crate::config::dsn::{ConnectionInfo, Secret};
 use crate::tls::Stream;
 use crate::words::describe;
 
@@ -14,7 +14,7 @@ use crate::words::describe;
 const MOST: usize = 4096;
 
 /// Whether the server answers `PONG`.
-pub(super) async fn pings(login: &Login) -> Checked {
+pub(super) async fn pings(login: &ConnectionInfo) -> Checked {
     let failed = |what: String| {
         Problem::Failed(format!(
             "redis at {}: {}",

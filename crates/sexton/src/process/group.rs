@@ -1,7 +1,7 @@
 //! What belongs to a run, and how it is signalled until nothing is left.
 //!
 //! A run's process leads a group; what it starts is in that group unless it leaves it (setsid(2)). Those
-//! who have left, once their own parents are gone, are handed to us as orphans: [strays](Groups::strays).
+//! who have left, once their own parents are gone, are handed to us as orphans: [escaped_orphans](Groups::strays).
 //! Where there is but one process to look after, every stray is of its making and ends with it. Where there are
 //! many, a variable that each run is started with ([`MARK`]) tells whose a stray is; one that has cleared its
 //! environment is nobody's, unless the run has a [control group](super::cgroup).
@@ -25,7 +25,7 @@ pub const MARK: &str = "SEXTON_RUN";
 
 /// The runs that are there, or of which something is left.
 #[derive(Debug)]
-pub struct Groups {
+pub struct ProcessTable {
     runs: BTreeMap<RunId, Group>,
     /// The runs by the number of their process, while it has not ended.
     leaders: BTreeMap<Pid, RunId>,
@@ -61,16 +61,16 @@ struct Group {
 
 /// A change that concerns a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Happened {
+pub struct ReapedEvent {
     /// Which run.
     pub run: RunId,
     /// What.
-    pub what: ToRun,
+    pub what: RunEvent,
 }
 
 /// What may happen to a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ToRun {
+pub enum RunEvent {
     /// Its process has ended.
     Exited {
         /// How.
@@ -88,7 +88,7 @@ pub enum ToRun {
     Resumed,
 }
 
-impl Groups {
+impl ProcessTable {
     /// Books with nothing in them. Children that we have at this moment were somebody else's before an
     /// exec, unless we are PID 1, to whom all belong.
     #[must_use]
@@ -195,13 +195,13 @@ impl Groups {
     /// are sent together: to find the strays takes a look at all our children.
     pub fn signal_strays(&mut self) {
         if self.untold {
-            let strays = self.strays();
-            self.tell(&strays);
+            let escaped_orphans = self.escaped_orphans();
+            self.tell(&escaped_orphans);
         }
     }
 
     /// Takes what has happened to our children. What was condemned and turned up since gets its signal.
-    pub fn reap(&mut self) -> Vec<Happened> {
+    pub fn reap(&mut self) -> Vec<ReapedEvent> {
         let mut happened = Vec::new();
         let mut exited = Vec::new();
         // What a helper leaves behind is killed while its number is still its own.
@@ -225,32 +225,32 @@ impl Groups {
                     exited.push((run, exit));
                 }
                 Change::Suspended(signal) => {
-                    happened.push(Happened { run, what: ToRun::Suspended(signal) });
+                    happened.push(ReapedEvent { run, what: RunEvent::Suspended(signal) });
                 }
-                Change::Resumed => happened.push(Happened { run, what: ToRun::Resumed }),
+                Change::Resumed => happened.push(ReapedEvent { run, what: RunEvent::Resumed }),
             }
         }
-        let strays = if self.ending.is_empty() { Vec::new() } else { self.strays() };
-        self.tell(&strays);
+        let escaped_orphans = if self.ending.is_empty() { Vec::new() } else { self.escaped_orphans() };
+        self.tell(&escaped_orphans);
         // Only now, since the others of its group may have been reaped right behind it.
         for run in self.ending.clone() {
             if self.runs.get(&run).is_none_or(|group| group.exit.is_none()) {
                 continue;
             }
             let out_of_memory = self.is_out_of_memory(run);
-            let leftovers = self.has_leftovers(run, &strays);
+            let leftovers = self.has_leftovers(run, &escaped_orphans);
             if !leftovers {
                 self.runs.remove(&run);
                 self.ending.remove(&run);
             }
             match exited.iter().find(|(of, _)| *of == run) {
                 Some((_, exit)) => {
-                    happened.push(Happened {
+                    happened.push(ReapedEvent {
                         run,
-                        what: ToRun::Exited { exit: *exit, leftovers, out_of_memory },
+                        what: RunEvent::Exited { exit: *exit, leftovers, out_of_memory },
                     });
                 }
-                None if !leftovers => happened.push(Happened { run, what: ToRun::Cleared }),
+                None if !leftovers => happened.push(ReapedEvent { run, what: RunEvent::Cleared }),
                 None => {}
             }
         }
@@ -258,7 +258,7 @@ impl Groups {
     }
 
     /// The run's process has ended: is anything of it left?
-    fn has_leftovers(&mut self, run: RunId, strays: &[(Pid, RunId)]) -> bool {
+    fn has_leftovers(&mut self, run: RunId, escaped_orphans: &[(Pid, RunId)]) -> bool {
         let Some(group) = self.runs.get_mut(&run) else { return false };
         group.empty = group.empty || !group_is_populated(group.pid);
         let beside = group.cgroup.as_ref().is_some_and(RunGroup::is_populated);
@@ -268,7 +268,7 @@ impl Groups {
                 cgroup.signal_beside(group.pid, signal);
             }
         }
-        beside || !group.empty || strays.iter().any(|(_, of)| *of == run)
+        beside || !group.empty || escaped_orphans.iter().any(|(_, of)| *of == run)
     }
 
     fn is_out_of_memory(&self, run: RunId) -> bool {
@@ -295,7 +295,7 @@ impl Groups {
 
     /// Our children that are neither the process of a run nor a helper nor inherited, and whose they are. One that
     /// has just ended may be among them; its end is told soon.
-    fn strays(&mut self) -> Vec<(Pid, RunId)> {
+    fn escaped_orphans(&mut self) -> Vec<(Pid, RunId)> {
         if !reap::any_children() {
             return Vec::new();
         }
@@ -309,23 +309,23 @@ impl Groups {
         let known = |pid: &Pid| {
             self.leaders.contains_key(pid) || self.helpers.contains_key(pid) || self.inherited.contains(pid)
         };
-        let strays: BTreeSet<Pid> = children.into_iter().filter(|pid| !known(pid)).collect();
+        let escaped_orphans: BTreeSet<Pid> = children.into_iter().filter(|pid| !known(pid)).collect();
         if self.sole {
             let only = self.runs.keys().next_back().copied();
-            return strays.into_iter().filter_map(|pid| Some((pid, only?))).collect();
+            return escaped_orphans.into_iter().filter_map(|pid| Some((pid, only?))).collect();
         }
-        self.marks.retain(|pid, _| strays.contains(pid));
+        self.marks.retain(|pid, _| escaped_orphans.contains(pid));
         let own = format!("{}.", std::process::id());
         let of = |pid: Pid| procfs::variable(pid, MARK)?.strip_prefix(&own)?.parse().ok().map(RunId);
         let whose = |pid: Pid| Some((pid, (*self.marks.entry(pid).or_insert_with(|| of(pid)))?));
-        strays.into_iter().filter_map(whose).collect()
+        escaped_orphans.into_iter().filter_map(whose).collect()
     }
 
     /// Those of them who have not had the signal that their run is condemned to get it now. A stray is our
     /// unreaped child: its number is its own.
-    fn tell(&mut self, strays: &[(Pid, RunId)]) {
+    fn tell(&mut self, escaped_orphans: &[(Pid, RunId)]) {
         self.untold = false;
-        for (stray, run) in strays {
+        for (stray, run) in escaped_orphans {
             let Some(group) = self.runs.get_mut(run) else { continue };
             let Some(signal) = group.condemned else { continue };
             if group.told.insert(*stray) {

@@ -141,7 +141,7 @@ enum Step {
     Mask,
     Root,
     Directory,
-    Groups,
+    ProcessTable,
     Group,
     User,
     Verify,
@@ -162,7 +162,7 @@ impl Step {
         Self::Mask,
         Self::Root,
         Self::Directory,
-        Self::Groups,
+        Self::ProcessTable,
         Self::Group,
         Self::User,
         Self::Verify,
@@ -184,7 +184,7 @@ impl Step {
             Self::Mask => "cannot set its umask",
             Self::Root => "cannot change its root directory (chroot)",
             Self::Directory => "cannot go to its working directory",
-            Self::Groups => "cannot set its supplementary groups",
+            Self::ProcessTable => "cannot set its supplementary groups",
             Self::Group => "cannot set its group (runAsGroup)",
             Self::User => "cannot set its user (runAsUser)",
             Self::Verify => "it still has the identity that it was to lose",
@@ -358,7 +358,7 @@ impl Prepared {
             if let Some(groups) = &attributes.groups {
                 ok(
                     libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) as libc::c_int,
-                    Step::Groups,
+                    Step::ProcessTable,
                 )?;
             }
             if let Some(group) = attributes.group {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::words::{Map, OneOrMany, Span, Word};
+use super::words::{HumanDuration, Map, OneOrMany, Text};
 
 /// A pod of an ensemble. Each is the option of `sexton ensemble` of its name.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -43,17 +43,17 @@ pub struct Ensemble {
     /// What a member tells: a file of JSON, or `status`: how the processes of this file are
     pub payload: Option<String>,
     /// A member that is silent for so long is gone [default: 25s]
-    pub member_ttl: Option<Span>,
+    pub member_ttl: Option<HumanDuration>,
     /// A leader that is dead is replaced within this time [default: 60s]
-    pub fail_over: Option<Span>,
+    pub fail_over: Option<HumanDuration>,
     /// From the last change of the list to the callback [default: 10s]
-    pub damper: Option<Span>,
+    pub damper: Option<HumanDuration>,
     /// What the leader runs when the list has changed: a command, split at blanks
     pub callback: Option<String>,
     /// The same, given to sh -c
     pub shell_callback: Option<String>,
     /// How long it may take before it is killed [default: 5m]
-    pub callback_deadline: Option<Span>,
+    pub callback_deadline: Option<HumanDuration>,
     /// The file of the store, where there is no etcd
     pub store: Option<String>,
     /// The nodes of etcd
@@ -87,7 +87,7 @@ pub struct Ensemble {
     /// The address to listen at [default: 0.0.0.0]
     pub interface: Option<String>,
     /// Where it listens [default: 8000]
-    pub port: Option<Word>,
+    pub port: Option<Text>,
 }
 
 /// What a pod of an ensemble is.

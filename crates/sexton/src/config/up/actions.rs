@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::super::dsn::{self, Login};
+use super::super::dsn::{self, ConnectionInfo};
 use super::super::raw::native::{self, Amqp, Exec, Handler, HttpGet, Probe, Redis, Scheme, Sql, TcpSocket};
-use super::super::raw::words::{Port, Word};
+use super::super::raw::words::{Port, Text};
 use super::super::tree::Step;
 use super::environment::expand;
 use super::{Problems, below};
@@ -62,12 +62,12 @@ pub enum Check {
     /// A broker opens a connection.
     Amqp {
         /// Where, and who we are.
-        login: Login,
+        login: ConnectionInfo,
         /// The connection is kept.
         keep: bool,
     },
     /// Redis answers a PING.
-    Redis(Login),
+    Redis(ConnectionInfo),
 }
 
 /// Queries to a database.
@@ -76,7 +76,7 @@ pub struct SqlCheck {
     /// Which.
     pub server: SqlServer,
     /// Where, and who we are.
-    pub login: Login,
+    pub login: ConnectionInfo,
     /// They are carried out one after the other.
     pub queries: Vec<String>,
     /// What their first columns have to hold.
@@ -153,14 +153,14 @@ pub enum Action {
 }
 
 /// What belongs to a process, for the look-ups of its actions.
-pub(super) struct Owner<'a> {
+pub(super) struct ActionResolver<'a> {
     pub(super) ports: Vec<(String, u16)>,
     /// The process's program with other words.
     pub(super) program: &'a dyn Fn(Vec<String>) -> Program,
     pub(super) variable: &'a dyn Fn(&str) -> Option<String>,
 }
 
-impl Owner<'_> {
+impl ActionResolver<'_> {
     fn port(&self, port: Option<&Port>, path: &[Step], problems: &mut Problems<'_>) -> u16 {
         match port {
             Some(Port::Number(number)) => *number,
@@ -296,7 +296,7 @@ impl Owner<'_> {
     }
 
     fn sql(&self, sql: &Sql, path: &[Step], problems: &mut Problems<'_>) -> Option<SqlCheck> {
-        let words = |words: &Option<Vec<Word>>| words.iter().flatten().map(|word| word.0.clone()).collect();
+        let words = |words: &Option<Vec<Text>>| words.iter().flatten().map(|word| word.0.clone()).collect();
         let found = [native::SqlServer::Mysql, native::SqlServer::Postgres]
             .into_iter()
             .filter(|server| sql.server.is_none_or(|wanted| wanted == *server))
@@ -322,7 +322,7 @@ impl Owner<'_> {
         Some(SqlCheck { server, login, queries: words(&sql.queries), contains: words(&sql.contains) })
     }
 
-    fn amqp(&self, amqp: &Amqp, path: &[Step], problems: &mut Problems<'_>) -> Option<Login> {
+    fn amqp(&self, amqp: &Amqp, path: &[Step], problems: &mut Problems<'_>) -> Option<ConnectionInfo> {
         const TEMPLATE: &str = "AMQP_PROBE_RABBITMQ_DSN_TEMPLATE";
         let variable = self.variable;
         let (origin, login) = if let Some(url) = &amqp.url {
@@ -343,7 +343,7 @@ impl Owner<'_> {
         login.map_err(|why| problems.at(path, format!("{origin}: {why}"))).ok()
     }
 
-    fn redis(&self, redis: &Redis, path: &[Step], problems: &mut Problems<'_>) -> Option<Login> {
+    fn redis(&self, redis: &Redis, path: &[Step], problems: &mut Problems<'_>) -> Option<ConnectionInfo> {
         let (origin, url) = match &redis.url {
             Some(url) => ("url", Some(expand(url, self.variable))),
             None => ("REDIS_URL", (self.variable)("REDIS_URL")),

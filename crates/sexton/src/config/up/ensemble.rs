@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::super::environment::Environment;
 use super::super::raw::ensemble::{Ensemble, EnsembleRole};
 use super::super::raw::native::{File, Lock, Process, RestartPolicy};
-use super::super::raw::words::{OneOrMany, Span, Variables, Words};
+use super::super::raw::words::{HumanDuration, OneOrMany, TextList, Variables};
 use super::super::tree::Step;
 use super::{Beside, Problems, below};
 use crate::cli::{self, AS_SEXTON, Invocation};
@@ -92,7 +92,11 @@ fn lease(section: &Ensemble, draft: &Draft) -> Result<Lock, String> {
         "::" => "[::1]".to_owned(),
         address => bracketed(address),
     };
-    Ok(Lock { name: Some(word()), ttl_duration: Some(Span(ttl)), url: Some(format!("http://{host}:{port}")) })
+    Ok(Lock {
+        name: Some(word()),
+        ttl_duration: Some(HumanDuration(ttl)),
+        url: Some(format!("http://{host}:{port}")),
+    })
 }
 
 fn port(section: &Ensemble) -> String {
@@ -115,7 +119,7 @@ fn word() -> String {
 fn process(words: &[String], at: &[Step]) -> Process {
     let mut process = Process {
         // What looks like a variable is none.
-        command: Some(Words(words.iter().map(|word| word.replace('$', "$$")).collect())),
+        command: Some(TextList(words.iter().map(|word| word.replace('$', "$$")).collect())),
         restart_policy: Some(RestartPolicy::Always),
         // It is there before those that run by it, ends after them, and does not keep us from ending.
         sidecar: Some(true),
@@ -170,7 +174,7 @@ fn words(
         // In one word, so that a value may begin with a dash.
         words.extend(value.map(|value| format!("--{name}={value}")));
     };
-    let span = |span: Option<Span>| span.map(|span| format!("{}ms", span.0.as_millis()));
+    let span = |span: Option<HumanDuration>| span.map(|span| format!("{}ms", span.0.as_millis()));
     let list = |list: &Option<OneOrMany<String>>| list.as_ref().map(|list| list.0.join(","));
     let json = |map: &Option<_>| map.as_ref().and_then(|map| serde_json::to_string(map).ok());
     option("role", Some(role.to_owned()));

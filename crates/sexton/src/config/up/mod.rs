@@ -254,7 +254,7 @@ pub fn from_text(
 }
 
 fn problem_at_root(message: &str) -> Problem {
-    let place = tree::Place { line: 1, column: 1 };
+    let place = tree::Position { line: 1, column: 1 };
     Problem { place, path: String::new(), message: message.to_owned() }
 }
 

@@ -13,10 +13,10 @@ use engine::{
 use super::super::duration::parse_span;
 use super::super::environment::Environment;
 use super::super::raw::native::{self, AtLimit, File, LogFormat, Logs, Process, RestartPolicy};
-use super::super::raw::words::{self, Later, Word};
+use super::super::raw::words::{self, Text, Unsupported};
 use super::super::read::hint;
 use super::super::tree::Step;
-use super::actions::Owner;
+use super::actions::ActionResolver;
 use super::environment::{check_name, expand, read_file};
 use super::pod::{self, InPod};
 use super::{Beside, LogPlan, NotifyKind, Problems, ProcessPlan, UpPlan, below};
@@ -40,7 +40,7 @@ const HASTY_GRACE: Duration = Duration::from_secs(2);
 const MOST_REPLICAS: u32 = 10_000;
 
 /// A process of the file, and where it stands.
-struct Named<'a> {
+struct ExpandedProcess<'a> {
     /// The name in the file; its replicas have it with a number.
     base: &'a str,
     name: String,
@@ -145,7 +145,7 @@ pub(super) fn resolve(
 
 fn not_yet<'a>(
     path: &[Step],
-    keys: impl IntoIterator<Item = (&'a str, &'a Option<Later>)>,
+    keys: impl IntoIterator<Item = (&'a str, &'a Option<Unsupported>)>,
     problems: &mut Problems<'_>,
 ) {
     for (key, given) in keys {
@@ -163,8 +163,8 @@ struct Resolver<'a> {
 }
 
 impl<'a> Resolver<'a> {
-    fn named(&self, problems: &mut Problems<'_>) -> Vec<Named<'a>> {
-        let mut all: Vec<Named<'a>> = Vec::new();
+    fn named(&self, problems: &mut Problems<'_>) -> Vec<ExpandedProcess<'a>> {
+        let mut all: Vec<ExpandedProcess<'a>> = Vec::new();
         let mut seen = BTreeSet::new();
         for (index, (name, raw)) in self.file.processes.0.iter().enumerate() {
             let at = if !raw.more.at.is_empty() {
@@ -198,7 +198,13 @@ impl<'a> Resolver<'a> {
                 if !name.is_empty() && !seen.insert(name.clone()) {
                     problems.at(&at, format!("there is a process '{name}' already"));
                 }
-                all.push(Named { base: &self.file.processes.0[index].0, name, raw, at: at.clone(), replica });
+                all.push(ExpandedProcess {
+                    base: &self.file.processes.0[index].0,
+                    name,
+                    raw,
+                    at: at.clone(),
+                    replica,
+                });
             }
         }
         all
@@ -206,7 +212,7 @@ impl<'a> Resolver<'a> {
 
     fn needs(
         &self,
-        named: &[Named<'_>],
+        named: &[ExpandedProcess<'_>],
         places: &BTreeMap<&str, Vec<usize>>,
         jobs: &mut [JobPlan],
         pod: &InPod,
@@ -267,7 +273,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn process(&self, it: &Named<'_>, problems: &mut Problems<'_>) -> (JobPlan, ProcessPlan) {
+    fn process(&self, it: &ExpandedProcess<'_>, problems: &mut Problems<'_>) -> (JobPlan, ProcessPlan) {
         let (raw, at) = (it.raw, it.at.as_slice());
         not_yet(at, [("metrics", &raw.metrics)], problems);
         let variables = self.variables(it, problems);
@@ -287,7 +293,7 @@ impl<'a> Resolver<'a> {
             lookup(&variables, name)
                 .or_else(|| self.environment.get(name).map(|value| value.to_string_lossy().into_owned()))
         };
-        let owner = Owner { ports: ports(raw, at, problems), program: &with_words, variable: &look };
+        let owner = ActionResolver { ports: ports(raw, at, problems), program: &with_words, variable: &look };
         let mut plans = Probes::default();
         let mut checks = [Vec::new(), Vec::new(), Vec::new()];
         for (kind, key, probe) in [
@@ -390,7 +396,12 @@ impl<'a> Resolver<'a> {
 
     // === single parts ===
 
-    fn lock(&self, raw: &native::Lock, it: &Named<'_>, problems: &mut Problems<'_>) -> Option<LockPlan> {
+    fn lock(
+        &self,
+        raw: &native::Lock,
+        it: &ExpandedProcess<'_>,
+        problems: &mut Problems<'_>,
+    ) -> Option<LockPlan> {
         let name = raw.name.as_deref().unwrap_or(it.base);
         let ttl = raw.ttl_duration.map_or(lock::DEFAULT_TTL, |span| span.0);
         let url = raw.url.as_deref().or(self.beside.lock_url.as_deref()).unwrap_or(lock::DEFAULT_URL);
@@ -403,7 +414,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// The variables that the process gets beside those that we were started with; the last of a name counts.
-    fn variables(&self, it: &Named<'_>, problems: &mut Problems<'_>) -> Vec<(String, String)> {
+    fn variables(&self, it: &ExpandedProcess<'_>, problems: &mut Problems<'_>) -> Vec<(String, String)> {
         let (raw, at) = (it.raw, it.at.as_slice());
         let mut all = Vec::new();
         for (index, file) in self.file.env_file.iter().flat_map(|files| &files.0).enumerate() {
@@ -474,7 +485,7 @@ impl<'a> Resolver<'a> {
 
     fn program(
         &self,
-        it: &Named<'_>,
+        it: &ExpandedProcess<'_>,
         variables: &[(String, String)],
         problems: &mut Problems<'_>,
     ) -> Program {
@@ -631,8 +642,9 @@ fn probe_plan(
     restarts: bool,
     problems: &mut Problems<'_>,
 ) -> ProbePlan {
-    let span =
-        |given: Option<words::Span>, default: u64| given.map_or(Duration::from_secs(default), |span| span.0);
+    let span = |given: Option<words::HumanDuration>, default: u64| {
+        given.map_or(Duration::from_secs(default), |span| span.0)
+    };
     let positive = |given: Option<u32>, default: u32, key: &str, problems: &mut Problems<'_>| match given {
         Some(0) => {
             problems.at(&below(path, key), "expected 1 or more, found 0");
@@ -676,7 +688,7 @@ fn notify(word: &str, at: &[Step], problems: &mut Problems<'_>) -> Option<Notify
     }
 }
 
-fn cpu(word: &Word, at: &[Step], problems: &mut Problems<'_>) -> Option<f64> {
+fn cpu(word: &Text, at: &[Step], problems: &mut Problems<'_>) -> Option<f64> {
     let number = match word.0.strip_suffix('m') {
         Some(milli) => milli.parse::<f64>().map(|milli| milli / 1000.0),
         None => word.0.parse::<f64>(),
@@ -699,7 +711,7 @@ fn attributes(raw: &Process, at: &[Step], problems: &mut Problems<'_>) -> Attrib
             None
         }
     });
-    let mut group_of = |word: &Word, key: &str| match accounts::group(&word.0) {
+    let mut group_of = |word: &Text, key: &str| match accounts::group(&word.0) {
         Ok(gid) => Some(gid),
         Err(message) => {
             problems.at(&below(&path, key), message);

@@ -14,7 +14,7 @@ use super::{Driver, LAST_WORDS, News, REMEMBERED, RETRY, Running};
 use crate::clock::rfc3339_millis;
 use crate::ensemble::callback;
 use crate::ensemble::state::save_patiently;
-use crate::process::group::{Groups, MARK, ToRun};
+use crate::process::group::{MARK, ProcessTable, RunEvent};
 use crate::process::spawn::spawn;
 
 impl Driver {
@@ -132,7 +132,7 @@ impl Driver {
         let made = callback::program(words, &told).and_then(|made| Ok((made, callback::start()?)));
         let started = match made {
             Ok(((program, files), (mut start, printed))) => {
-                start.variables.push((MARK, Groups::mark(term_run).into()));
+                start.variables.push((MARK, ProcessTable::mark(term_run).into()));
                 start.not_after = Some(until.0);
                 spawn(&program, start).map(|pid| (pid, files, printed)).map_err(|error| error.message)
             }
@@ -179,7 +179,7 @@ impl Driver {
                 continue;
             };
             match happened.what {
-                ToRun::Exited { exit, leftovers, .. } => {
+                RunEvent::Exited { exit, leftovers, .. } => {
                     running.exit = Some(exit);
                     if leftovers {
                         // What it has left behind goes with it.
@@ -189,8 +189,8 @@ impl Driver {
                         self.cleared();
                     }
                 }
-                ToRun::Cleared => self.cleared(),
-                ToRun::Suspended(_) | ToRun::Resumed => {}
+                RunEvent::Cleared => self.cleared(),
+                RunEvent::Suspended(_) | RunEvent::Resumed => {}
             }
         }
     }
