@@ -15,11 +15,12 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use crate::config::up::NotifyKind;
 use crate::output::pipe;
+use crate::process::procfs;
 use crate::process::spawn::Start;
-use crate::process::{Pid, procfs};
 use crate::readable::readable;
+use spec::notify::NotifyKind;
+use spec::program::Pid;
 
 /// The longest message that is read.
 const LONGEST: usize = 4096;
@@ -182,7 +183,7 @@ fn understood(run: RunId, message: &[u8]) -> NotifyDatagram {
                 Err(_) => continue,
             },
             ("STATUS", status) => {
-                said.status = Some(crate::words::one_line(status));
+                said.status = Some(spec::text::one_line(status));
                 continue;
             }
             _ => continue,

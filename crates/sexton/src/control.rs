@@ -1,5 +1,6 @@
 //! What somebody wants of us while we run: from the control socket to the driver.
 
+use spec::reload::Reloaded;
 use std::fmt;
 
 use engine::{Fulfilled, Refusal, Signal};
@@ -50,19 +51,6 @@ pub enum Wish {
     Restart,
     /// That it gets this signal.
     Signal(Signal),
-}
-
-/// What a reload has changed, by name.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Reloaded {
-    /// New ones.
-    pub added: Vec<String>,
-    /// Those that are started anew, because they are planned otherwise.
-    pub changed: Vec<String>,
-    /// Those that are not planned any more.
-    pub removed: Vec<String>,
-    /// How many stay as they are.
-    pub kept: usize,
 }
 
 /// Why it was not done.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 
-use crate::process::Pid;
 use crate::process::procfs::{self, Stat};
+use spec::program::Pid;
 
 /// How much a tree of processes uses.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

@@ -15,8 +15,8 @@ use crate::control::Controls;
 use crate::figures::ResourceUsage;
 use crate::logs::recent as logs;
 use crate::metrics::Metrics;
-use crate::process::Pid;
 use crate::view::View;
+use spec::program::Pid;
 
 /// How many changes are kept for those who come later, and how far a follower may fall behind.
 const KEPT: usize = 256;

@@ -41,4 +41,3 @@ pub mod termination;
 pub mod tls;
 pub mod view;
 pub mod watch;
-pub mod words;

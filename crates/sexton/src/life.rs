@@ -18,10 +18,8 @@ use crate::automaton;
 use crate::clock::Clock;
 use crate::config;
 use crate::config::automaton::{AutomatonPlan, DEFAULT_SOCKET, DEFAULT_SOCKET_MODE};
-use crate::config::environment::Real;
-use crate::config::raw::native::LogFormat;
-use crate::config::up::{self, ConfigError, LogPlan, UpPlan};
-use crate::config::{Answers, ControlPath, Mode, Own, Settings, Up, Watch};
+use crate::config::up::{self, ConfigError, UpPlan};
+use crate::config::{ControlPath, Mode, Own, Settings, Up};
 use crate::control;
 use crate::driver::{self, Driver, Many, Parts, Process};
 use crate::ensemble;
@@ -48,6 +46,11 @@ use crate::termination;
 use crate::tls;
 use crate::view::{Health, ProcessInfo, View};
 use crate::watch::Watcher;
+use spec::environment::Real;
+use spec::listen::Answers;
+use spec::logs::LogFormat;
+use spec::logs::LogPlan;
+use spec::watch::Watch;
 
 /// Why nothing was begun, or why we cannot go on.
 #[derive(Debug, Error)]

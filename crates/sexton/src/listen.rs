@@ -14,7 +14,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use thiserror::Error;
 
-use crate::config::Listen;
+use spec::listen::Listen;
 
 /// The first descriptor that a service manager hands over; sd_listen_fds(3).
 const FIRST_HANDED: i32 = 3;
@@ -50,7 +50,7 @@ pub struct Listeners {
 #[derive(Debug, Error)]
 pub enum ListenError {
     /// An address cannot be bound.
-    #[error("cannot listen at {address}: {}", crate::words::describe(source))]
+    #[error("cannot listen at {address}: {}", spec::text::describe(source))]
     Bind {
         /// Which.
         address: SocketAddr,
@@ -129,7 +129,7 @@ impl Drop for ControlGuard {
 /// somebody who was killed, and goes.
 pub fn control(path: &Path) -> Result<ControlSocket, ListenError> {
     let wrong = |why: String| ListenError::Control { path: path.to_owned(), why };
-    let io = |error: io::Error| wrong(crate::words::describe(&error));
+    let io = |error: io::Error| wrong(spec::text::describe(&error));
     if path.as_os_str().len() > LONGEST_SOCKET_PATH {
         return Err(wrong(format!("the path is too long for a socket: at most {LONGEST_SOCKET_PATH} bytes")));
     }

@@ -14,10 +14,11 @@ use prometheus_client::registry::{Registry, Unit};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::figures::ResourceUsage;
-use crate::process::{Pid, procfs};
+use crate::process::procfs;
 use crate::sink::Sink;
 use crate::tell;
 use crate::view::{Status, View};
+use spec::program::Pid;
 
 /// The content type of the text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -6,10 +6,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-/// Variables by which a service manager speaks to us, and not to our processes.
-pub const OUR_VARIABLES: [&str; 6] =
-    ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
-
 /// The service manager, if there is one that listens.
 #[derive(Debug)]
 pub struct Notify {

@@ -16,17 +16,17 @@ use engine::{JobId, RunId};
 use tokio::io::unix::AsyncFd;
 use tokio::task::AbortHandle;
 
-use crate::config::raw::native::LogFormat;
-use crate::config::up::LogPlan;
-use crate::config::{OutputPlan, StreamPlan};
 use crate::logs::Stream;
 use crate::logs::lines::{LONGEST, Lines};
 use crate::logs::recent::{LogRing, Recent};
 use crate::logs::record::{ConsoleStyle, FormattedTime, RecordFormatter};
-use crate::process::Pid;
 use crate::process::spawn::Output;
 use crate::readable::readable;
 use crate::sink::Sink;
+use spec::logs::LogFormat;
+use spec::logs::LogPlan;
+use spec::logs::{OutputPlan, StreamPlan};
+use spec::program::Pid;
 
 /// How much is read at once.
 const PIECE: usize = 64 << 10;

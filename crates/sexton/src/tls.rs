@@ -14,7 +14,7 @@ use rustls::{ClientConfig, ConfigBuilder, RootCertStore, ServerConfig, WantsVeri
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::words::describe;
+use spec::text::describe;
 
 /// Something that bytes go through.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}

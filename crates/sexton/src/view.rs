@@ -8,7 +8,7 @@ use engine::{Cause, Exit, JobPhase, JobSnapshot, PodPhase, Time};
 use jiff::Timestamp;
 
 use crate::clock::{Clock, rfc3339_millis};
-use crate::process::Pid;
+use spec::program::Pid;
 
 /// What there is to show at one moment.
 #[derive(Debug, Clone)]

@@ -37,15 +37,17 @@ use crate::config::automaton::AutomatonPlan;
 use crate::hub::{Change, Hub};
 use crate::logfmt;
 use crate::logs::lines::Lines;
-use crate::notify::{Notify, OUR_VARIABLES};
+use crate::notify::Notify;
 use crate::output;
 use crate::process::group::{ProcessTable, ReapedEvent, RunEvent};
 use crate::process::signals::SignalStream;
-use crate::process::spawn::{Output, Program, Start, spawn};
+use crate::process::spawn::{Output, Start, spawn};
 use crate::process::{reap, terminal};
 use crate::view::{Health as Answers, HealthState as Health, ProcessView, Status, View};
-use crate::words::one_line;
 use socket::{Asked, Wanted};
+use spec::notify::OUR_VARIABLES;
+use spec::program::Program;
+use spec::text::one_line;
 
 /// How many transitions a follower may fall behind.
 const FOLLOWED: usize = 256;

@@ -12,7 +12,7 @@ use crate::client::table::{aligned, span};
 use crate::clock::rfc3339;
 use crate::graveyard::carver::look;
 use crate::graveyard::tombstone::Tombstone;
-use crate::words::{describe, one_line};
+use spec::text::{describe, one_line};
 
 /// Why there is nothing to list.
 #[derive(Debug, Error)]

@@ -23,19 +23,20 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use log::LevelFilter;
 
 use crate::client::{Errand, What};
-use crate::config::environment::Environment;
+use crate::config::Settings;
 use crate::config::resolve::{
     DEFAULT_FILE, Personality, RawAutomaton, RawLock, RawMode, RawOptions, RawOwn, RawPod, RawStore,
     RawSupervise, RawUp, RawWatch, UsageError, default_control, resolve, sources, tls_files,
 };
-use crate::config::{Settings, duration};
-use crate::graveyard::DEFAULT_DIRECTORY;
 use crate::lock;
 use crate::logging::{self, LogSettings};
-use crate::process::Pid;
-use crate::words::base_name;
 use args::{Command, Ctl, Debug, EnsembleAsk, LockCommand, Sexton, Shared};
 use process_wrapper::Parsed;
+use spec::duration;
+use spec::environment::Environment;
+use spec::pod::DEFAULT_DIRECTORY;
+use spec::program::Pid;
+use spec::text::base_name;
 
 /// What to do.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use crate::ensemble::identity::{Sources, host_name};
 use crate::ensemble::peers::{Dialer, Peer};
 use crate::lock::client::within;
 use crate::tls::Files;
-use crate::words::describe;
+use spec::text::describe;
 
 /// The longest template.
 const LONGEST: u64 = 1 << 20;

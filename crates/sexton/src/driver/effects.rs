@@ -19,7 +19,7 @@ use crate::process::group::{MARK, ProcessTable};
 use crate::process::spawn::{Start, spawn};
 use crate::process::terminal::Terminal;
 use crate::tell;
-use crate::words::describe;
+use spec::text::describe;
 
 impl Driver {
     pub(super) fn perform(&mut self, effect: Effect) {

@@ -41,9 +41,7 @@ pub use tenures::{ORDERS, start_guard};
 use crate::announce::NotifyDatagram;
 use crate::automaton;
 use crate::clock::Clock;
-use crate::config::environment::Real;
-use crate::config::up::{Action, Beside, Check, ProcessPlan, Source, UpPlan};
-use crate::config::{OutputPlan, StreamPlan};
+use crate::config::up::{Beside, ProcessPlan, Source, UpPlan};
 use crate::control::{Command, ControlError, Reply};
 use crate::figures;
 use crate::graveyard::outside::tell_to_quit;
@@ -56,11 +54,15 @@ use crate::output::Outputs;
 use crate::probe::{ProbeConnections, SpawnRequest};
 use crate::process::cgroup::Cgroups;
 use crate::process::group::{ProcessTable, ReapedEvent, RunEvent};
+use crate::process::reap;
 use crate::process::signals::SignalStream;
-use crate::process::spawn::Program;
 use crate::process::terminal::{self, AfterSuspension, Terminal};
-use crate::process::{Pid, reap};
 use crate::view::{ProcessInfo, ProcessView, View};
+use spec::environment::Real;
+use spec::logs::{OutputPlan, StreamPlan};
+use spec::probe::{Action, Check};
+use spec::program::Pid;
+use spec::program::Program;
 
 /// Where something of a run is left and nobody may tell us of its end (it is not our child): how soon we
 /// look again, at first and at most.
@@ -268,7 +270,7 @@ pub fn constants(plan: &ProcessPlan) -> ProcessInfo {
 /// The streams of a process that is one of many.
 #[must_use]
 pub fn streams(plan: &ProcessPlan) -> OutputPlan {
-    let none = plan.logs.format == crate::config::raw::native::LogFormat::None;
+    let none = plan.logs.format == spec::logs::LogFormat::None;
     let each = if none { StreamPlan::Discard } else { StreamPlan::Records };
     OutputPlan { stdout: each, stderr: each }
 }

@@ -5,12 +5,13 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::{Driver, Job, Process, cast, constants, streams};
-use crate::config::environment::Real;
 use crate::config::up::diff::{Diff, diff};
 use crate::config::up::{self, Source, UpPlan};
-use crate::control::{Command, ControlError, Reloaded, Reply, Wish};
+use crate::control::{Command, ControlError, Reply, Wish};
 use crate::graveyard::Graveyard;
-use crate::words::describe;
+use spec::environment::Real;
+use spec::reload::Reloaded;
+use spec::text::describe;
 
 impl Driver {
     pub(super) fn command(&mut self, command: Command) {
@@ -55,7 +56,7 @@ impl Driver {
         planned.clone().find(named).copied().ok_or_else(|| {
             let names: Vec<_> =
                 planned.filter_map(|id| Some(self.jobs.get(id)?.constants.name.clone())).collect();
-            let hint = crate::config::read::hint(name, names.iter().map(|name| &**name));
+            let hint = spec::suggest::hint(name, names.iter().map(|name| &**name));
             ControlError::Unknown(format!("there is no process '{name}'{hint}"))
         })
     }

@@ -18,17 +18,18 @@ use tokio::time::{sleep, timeout};
 use super::Driver;
 use crate::cli::AS_SEXTON;
 use crate::clock::rfc3339_millis;
-use crate::config::environment::Environment as _;
-use crate::config::environment::Real;
 use crate::lock::FENCE;
 use crate::lock::client::Claim;
 use crate::lock::guard::Guard;
 use crate::lock::holder::{Remote, Told, Wanted, hold};
 use crate::lock::pace::Boot;
 use crate::process::group::ProcessTable;
-use crate::process::ourselves;
-use crate::process::spawn::{Output, Program, Start, spawn};
-use crate::words::describe;
+use crate::process::spawn::{Output, Start, spawn};
+use spec::environment::Environment as _;
+use spec::environment::Real;
+use spec::program::Program;
+use spec::program::ourselves;
+use spec::text::describe;
 
 /// How long giving back locks may hold us up when we end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -172,7 +173,7 @@ pub fn start_guard(guard: &Guard, groups: &mut ProcessTable) -> Result<oneshot::
     let program = Program {
         command: ourselves().into(),
         arguments: words.iter().map(OsString::from).collect(),
-        without_variables: crate::notify::OUR_VARIABLES.to_vec(),
+        without_variables: spec::notify::OUR_VARIABLES.to_vec(),
         ..Program::default()
     };
     let mut start = Start::with(Output::Discard, Output::Inherit);

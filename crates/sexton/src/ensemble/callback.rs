@@ -15,7 +15,8 @@ use tokio::task::JoinHandle;
 use super::reading;
 use super::state::LONGEST;
 use crate::output;
-use crate::process::spawn::{Output, Program, Start};
+use crate::process::spawn::{Output, Start};
+use spec::program::Program;
 
 /// The longest variable: the kernel takes 128 KiB for one (`MAX_ARG_STRLEN` of execve(2)), name and NUL included.
 const LONGEST_VARIABLE: usize = 96 << 10;
@@ -81,7 +82,7 @@ pub fn program(words: &[String], told: &Told) -> io::Result<(Program, Files)> {
     let program = Program {
         command: words.next().unwrap_or_default(),
         arguments: words.collect(),
-        without_variables: crate::notify::OUR_VARIABLES.to_vec(),
+        without_variables: spec::notify::OUR_VARIABLES.to_vec(),
         variables,
         ..Program::default()
     };

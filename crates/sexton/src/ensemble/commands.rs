@@ -10,7 +10,8 @@ use tokio::time::timeout;
 use super::reading;
 use crate::output;
 use crate::probe::{SpawnRequest, SpawnSender};
-use crate::process::spawn::{Attributes, Output, Program, Start};
+use crate::process::spawn::{Output, Start};
+use spec::program::{Attributes, Program};
 
 /// The most of an output that is sent back.
 const MOST: usize = 1 << 20;
@@ -82,7 +83,7 @@ pub async fn run(
     let program = Program {
         command: "sh".into(),
         arguments: vec!["-c".into(), command.into()],
-        without_variables: crate::notify::OUR_VARIABLES.to_vec(),
+        without_variables: spec::notify::OUR_VARIABLES.to_vec(),
         variables: vec![("INPUT".into(), input.into())],
         attributes: Attributes {
             user: invoke_user.map(|(user, _)| user),

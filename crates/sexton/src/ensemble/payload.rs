@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::lock::client::{Answering, Server, exchange, send};
-use crate::words::describe;
+use spec::text::describe;
 
 /// How long whoever looks after processes may take to tell how they are.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);

@@ -15,7 +15,7 @@ use super::rpc;
 use crate::lock::client::{Server, exchange, send, within};
 use crate::probe::connect;
 use crate::tls::{Connector, Files, Stream};
-use crate::words::one_line;
+use spec::text::one_line;
 
 /// How long a pod may take to begin to answer.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -8,9 +8,9 @@ use ensemble::member::LONGEST_ID;
 
 use super::identity::{self, Identity, Sources};
 use super::peers::Peer;
-use crate::config::StorePlan;
 use crate::tls;
-use crate::words::without_login;
+use spec::store::StorePlan;
+use spec::text::without_login;
 
 /// The port of an ensemble.
 pub const DEFAULT_PORT: u16 = 8000;

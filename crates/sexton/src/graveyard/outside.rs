@@ -11,10 +11,11 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use super::{ApiPlan, GraveyardError};
-use crate::config::environment::{Environment as _, Real};
-use crate::config::up::HttpCheck;
+use super::GraveyardError;
 use crate::probe::http;
+use spec::environment::{Environment as _, Real};
+use spec::pod::ApiPlan;
+use spec::probe::HttpCheck;
 
 /// Between requests to a server that is not ready: at first and at most.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
@@ -171,7 +172,7 @@ async fn ask_server(url: String, words: mpsc::UnboundedSender<Vec<(String, PeerR
 }
 
 /// Tells those to end who are to end with us. False: somebody did not hear who has to.
-pub async fn tell_to_quit(whom: &[super::Quit]) -> bool {
+pub async fn tell_to_quit(whom: &[spec::pod::Quit]) -> bool {
     let mut all_well = true;
     for quit in whom {
         let url = &quit.url;

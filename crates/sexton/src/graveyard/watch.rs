@@ -22,7 +22,7 @@ use super::carver::look;
 use super::directory;
 use super::tombstone::Tombstone;
 use crate::readable::readable;
-use crate::words::describe;
+use spec::text::describe;
 
 /// How often we look where changes are not told.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

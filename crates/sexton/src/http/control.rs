@@ -20,13 +20,13 @@ use tokio::sync::{broadcast, oneshot, watch};
 use super::query::Query;
 use super::routes::{JSON, Shared, TEXT, answer, reading, unknown, with_type};
 use crate::clock::Clock;
-use crate::config::Answers;
-use crate::config::raw::native::LogFormat;
 use crate::control::{Command, ControlError, Wish};
 use crate::hub::Hub;
 use crate::logs::recent::{Assembler, Line, OutputChunk};
 use crate::logs::record::{ConsoleStyle, FormattedTime, RecordFormatter};
 use crate::view::View;
+use spec::listen::Answers;
+use spec::logs::LogFormat;
 
 /// The most lines that are told of what was written before.
 const MOST_LINES: usize = 10_000;

@@ -23,14 +23,14 @@ use super::health::{self, Question};
 use super::query::Query;
 use super::status;
 use crate::clock::{Clock, rfc3339};
-use crate::config::Answers;
-use crate::config::duration;
 use crate::control::{Command, ControlError};
 use crate::figures::{self, ResourceUsage};
 use crate::hub::{Change, Hub};
 use crate::metrics;
-use crate::process::Pid;
 use crate::view::View;
+use spec::duration;
+use spec::listen::Answers;
+use spec::program::Pid;
 
 pub(super) const JSON: &str = "application/json";
 pub(super) const JSON_LINES: &str = "application/x-ndjson";
@@ -115,7 +115,7 @@ async fn process(State(shared): State<Shared>, Path(name): Path<String>) -> Resp
 
 /// 404, with the nearest name that there is.
 pub(super) fn unknown(view: &View, name: &str) -> Response {
-    let hint = crate::config::read::hint(name, view.processes.iter().map(|process| &*process.name));
+    let hint = spec::suggest::hint(name, view.processes.iter().map(|process| &*process.name));
     answer(StatusCode::NOT_FOUND, TEXT, format!("there is no process '{name}'{hint}\n").into())
 }
 

@@ -11,9 +11,9 @@ use serde::Serialize;
 
 use crate::clock::rfc3339;
 use crate::figures::ResourceUsage;
-use crate::process::Pid;
 use crate::tell::exit_words;
 use crate::view::{ProcessView, View};
+use spec::program::Pid;
 
 /// What newer kapo writes for a time that is not: Go's zero.
 const GO_ZERO_TIME: &str = "0001-01-01T00:00:00Z";

@@ -21,8 +21,9 @@ use rustix::time::{
 
 use super::pace::Boot;
 use crate::process::group::MARK;
+use crate::process::procfs;
 use crate::process::signals::kill;
-use crate::process::{Pid, procfs};
+use spec::program::Pid;
 
 /// Three numbers of eight bytes each: what, of which run, and a value. A write of so few bytes to a pipe is whole
 /// (`PIPE_BUF` of pipe(7)).

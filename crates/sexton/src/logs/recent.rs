@@ -8,7 +8,7 @@ use tokio::sync::broadcast;
 
 use super::Stream;
 use super::lines::Lines;
-use crate::process::Pid;
+use spec::program::Pid;
 
 /// How much of a process is kept, in bytes.
 const KEPT: usize = 32 << 10;

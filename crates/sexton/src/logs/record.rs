@@ -8,9 +8,9 @@ use super::Stream;
 use super::severity::Severity;
 use super::structured::{self, Structured};
 use crate::clock::rfc3339_millis;
-use crate::config::raw::native::LogFormat;
 use crate::logfmt;
-use crate::process::Pid;
+use spec::logs::LogFormat;
+use spec::program::Pid;
 
 /// How the lines of a stream of a process are written.
 #[derive(Debug)]

@@ -13,9 +13,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::login;
 use super::{Checked, Problem};
-use crate::config::dsn::{ConnectionInfo, Secret};
 use crate::tls::Stream;
-use crate::words::describe;
+use spec::dsn::{ConnectionInfo, Secret};
+use spec::text::describe;
 
 /// The longest frame that we take, and offer to take.
 const LARGEST_FRAME: u32 = 128 << 10;
@@ -61,7 +61,7 @@ pub(super) async fn passes(login: &ConnectionInfo, kept: Option<&Arc<AmqpConnect
         Problem::Failed(format!(
             "amqp at {}: {}",
             login.place,
-            crate::words::one_line(&login.without_password(what))
+            spec::text::one_line(&login.without_password(what))
         ))
     };
     if let Some(kept) = kept {

@@ -10,10 +10,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Checked, MOST_READ, Problem, told};
 use crate::output;
-use crate::process::Pid;
 use crate::process::group::ProcessTable;
 use crate::process::signals::kill;
-use crate::process::spawn::{Output, Program, Start, spawn};
+use crate::process::spawn::{Output, Start, spawn};
+use spec::program::Pid;
+use spec::program::Program;
 
 /// A command that somebody wants to have started.
 #[derive(Debug)]

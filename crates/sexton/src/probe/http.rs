@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
 
 use super::{Checked, MOST_READ, Problem, connect, tls, told};
-use crate::config::up::HttpCheck;
+use spec::probe::HttpCheck;
 
 /// The most redirects that are followed.
 const MOST_REDIRECTS: usize = 10;

@@ -9,9 +9,9 @@ use tokio::net::UnixStream;
 use tokio_rustls::TlsConnector;
 
 use super::{Problem, connect, tls};
-use crate::config::dsn::{ConnectionInfo, Endpoint, Tls};
 use crate::tls::{Stream, add_roots, system_roots, trusting};
-use crate::words::describe;
+use spec::dsn::{ConnectionInfo, Endpoint, Tls};
+use spec::text::describe;
 
 /// Connects to a server.
 pub(super) async fn open(login: &ConnectionInfo) -> Result<Box<dyn Stream>, Problem> {

@@ -25,8 +25,8 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use crate::config::up::{Action, Check};
-use crate::words::describe;
+use spec::probe::{Action, Check};
+use spec::text::describe;
 
 pub use exec::{Group, SpawnRequest, SpawnSender};
 pub use guarded::end_on_panic;

@@ -6,9 +6,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::login;
 use super::{Checked, Problem, told};
-use crate::config::dsn::{ConnectionInfo, Secret};
 use crate::tls::Stream;
-use crate::words::describe;
+use spec::dsn::{ConnectionInfo, Secret};
+use spec::text::describe;
 
 /// The longest answer that is read.
 const MOST: usize = 4096;
@@ -19,7 +19,7 @@ pub(super) async fn pings(login: &ConnectionInfo) -> Checked {
         Problem::Failed(format!(
             "redis at {}: {}",
             login.place,
-            crate::words::one_line(&login.without_password(&what))
+            spec::text::one_line(&login.without_password(&what))
         ))
     };
     let mut stream = login::open(login).await?;

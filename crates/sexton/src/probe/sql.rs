@@ -16,8 +16,8 @@ use tokio::time::timeout;
 
 use super::guarded::guarded;
 use super::{Checked, Problem};
-use crate::config::dsn::{ConnectionInfo, Endpoint, Secret, Tls};
-use crate::config::up::{SqlCheck, SqlServer};
+use spec::dsn::{ConnectionInfo, Endpoint, Secret, Tls};
+use spec::probe::{SqlCheck, SqlServer};
 
 /// How long to say goodbye may take.
 const GOODBYE: std::time::Duration = std::time::Duration::from_millis(500);
@@ -123,7 +123,7 @@ fn problem(check: &SqlCheck, trouble: &Trouble) -> Problem {
     Problem::Failed(format!(
         "{name} at {}: {}",
         login.place,
-        crate::words::one_line(&login.without_password(&what))
+        spec::text::one_line(&login.without_password(&what))
     ))
 }
 
@@ -134,7 +134,7 @@ fn words(error: &sqlx::Error, name: &str) -> String {
             Some(code) => format!("{} ({code})", error.message()),
             None => error.message().to_owned(),
         },
-        sqlx::Error::Io(error) => crate::words::describe(error),
+        sqlx::Error::Io(error) => spec::text::describe(error),
         sqlx::Error::Protocol(what) => format!("that is no answer of {name}: {what}"),
         other => {
             let text = other.to_string();

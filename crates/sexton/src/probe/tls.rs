@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::Problem;
-use crate::words::describe;
+use spec::text::describe;
 
 /// Takes any certificate.
 #[derive(Debug)]

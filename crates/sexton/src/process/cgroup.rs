@@ -22,8 +22,8 @@ use std::path::{Path, PathBuf};
 use engine::{RunId, Signal};
 use rustix::process::{Pid as RustixPid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
-use super::Pid;
-use crate::config::environment::Environment;
+use spec::environment::Environment;
+use spec::program::Pid;
 
 /// The groups that are ours.
 #[derive(Debug)]

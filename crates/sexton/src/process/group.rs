@@ -16,9 +16,10 @@ use engine::{Exit, Reach, RunId, Signal};
 use tokio::sync::oneshot;
 
 use super::cgroup::RunGroup;
+use super::procfs;
 use super::reap::{self, Change};
 use super::signals::kill;
-use super::{Pid, procfs};
+use spec::program::Pid;
 
 /// The variable that tells of which run a process is.
 pub const MARK: &str = "SEXTON_RUN";

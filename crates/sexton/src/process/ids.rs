@@ -5,7 +5,7 @@
 
 use std::os::fd::RawFd;
 
-use super::Pid;
+use spec::program::Pid;
 
 /// Standard input, as the terminal that we may have.
 const STDIN: RawFd = 0;

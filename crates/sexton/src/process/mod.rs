@@ -21,15 +21,3 @@ pub mod reap;
 pub mod signals;
 pub mod spawn;
 pub mod terminal;
-
-use std::path::PathBuf;
-
-/// The program that we are. It may have been replaced since it was started; then it has no name any more.
-#[must_use]
-pub fn ourselves() -> PathBuf {
-    std::env::current_exe().ok().filter(|path| path.exists()).unwrap_or_else(|| "/proc/self/exe".into())
-}
-
-/// The number of a process. Numbers are used again: one is only safe while the process is our unreaped
-/// child, or while it leads a group that is not empty.
-pub type Pid = i32;

@@ -8,8 +8,8 @@ use engine::{Exit, Signal};
 use rustix::process::{Pid as RustixPid, PidfdFlags, pidfd_open};
 use tokio::io::unix::AsyncFd;
 
-use super::Pid;
 use crate::readable::readable;
+use spec::program::Pid;
 
 /// A process by descriptor: it is the same process as long as we hold it, whatever happens to its number.
 pub struct Held(AsyncFd<OwnedFd>);

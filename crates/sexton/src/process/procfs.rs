@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::Pid;
+use spec::program::Pid;
 
 /// A line of `/proc/PID/stat`, as far as we need it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use engine::{Exit, Signal};
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions, WaitOptions, WaitStatus, wait, waitid};
 
-use super::Pid;
+use spec::program::Pid;
 
 /// What became of a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

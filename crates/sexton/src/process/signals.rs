@@ -11,8 +11,8 @@ use std::ptr;
 use engine::Signal;
 use tokio::io::unix::AsyncFd;
 
-use super::Pid;
 use crate::readable::readable;
+use spec::program::Pid;
 
 /// All signals, blocked and waiting to be read. To be made before any thread is: threads inherit the mask.
 pub struct Signals {

@@ -7,64 +7,22 @@
 //! What a process is to be (limits, root, identity) is set between fork and exec, privileges last, and read
 //! back: a process that is not what it is to be is not started.
 
+use spec::program::{Attributes, MOST_GROUPS, Program};
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use engine::{SpawnError, SpawnErrorKind};
 use rustix::io::fcntl_dupfd_cloexec;
 
-use super::{Pid, descriptors, signals, terminal};
-use crate::words::describe;
-
-/// What to start, the same at each attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Program {
-    /// What to execute; without a slash it is searched for in `PATH`.
-    pub command: OsString,
-    /// Its arguments.
-    pub arguments: Vec<OsString>,
-    /// Variables of our environment that are about us and not for it.
-    pub without_variables: Vec<&'static str>,
-    /// Variables beside those of our environment; the last of a name counts.
-    pub variables: Vec<(OsString, OsString)>,
-    /// Where it is started; inside of its root, if that is another.
-    pub directory: Option<PathBuf>,
-    /// What it is to be.
-    pub attributes: Attributes,
-}
-
-/// What a process is to be, where that differs from what we are.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Attributes {
-    /// Its user.
-    pub user: Option<u32>,
-    /// Its group.
-    pub group: Option<u32>,
-    /// Its supplementary groups.
-    pub groups: Option<Vec<u32>>,
-    /// Its root directory.
-    pub chroot: Option<PathBuf>,
-    /// The mask of the modes of its files.
-    pub umask: Option<u32>,
-    /// Limits: resource, soft, hard.
-    pub rlimits: Vec<(i32, u64, u64)>,
-    /// Its priority.
-    pub nice: Option<i32>,
-    /// How willingly the kernel kills it.
-    pub oom_score_adj: Option<i32>,
-    /// It leads a session of its own.
-    pub setsid: bool,
-    /// What it is sent when our thread ends.
-    pub parent_death_signal: Option<i32>,
-    /// No program that it executes gives it more privileges (set-user-ID and its like).
-    pub no_new_privileges: bool,
-}
+use super::{descriptors, signals, terminal};
+use spec::program::Pid;
+use spec::text::describe;
 
 /// Where an output goes.
 #[derive(Debug)]
@@ -124,9 +82,6 @@ impl Start {
         }
     }
 }
-
-/// More supplementary groups than a process of ours may be given.
-pub const MOST_GROUPS: usize = 256;
 
 /// What is done between fork and exec, in this order, so that a failure can be named.
 #[derive(Debug, Clone, Copy)]

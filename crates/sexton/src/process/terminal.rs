@@ -20,7 +20,8 @@ use rustix::stdio::stdin;
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
 
 use super::signals::{self, kill};
-use super::{Pid, ids, procfs};
+use super::{ids, procfs};
+use spec::program::Pid;
 
 /// The terminal that is our standard input.
 #[derive(Debug)]

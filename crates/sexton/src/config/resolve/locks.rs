@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use super::{Resolver, UsageError};
-use crate::config::{LockServer, StorePlan};
+use crate::config::LockServer;
 use crate::lock::{self, LockPlan};
+use spec::store::StorePlan;
 
 /// The lock of `lock hold`, as it was written.
 #[derive(Debug, Clone, Default)]

@@ -6,7 +6,6 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::super::environment::Environment;
 use super::super::raw::ensemble::{Ensemble, EnsembleRole};
 use super::super::raw::native::{File, Lock, Process, RestartPolicy};
 use super::super::raw::words::{HumanDuration, OneOrMany, TextList, Variables};
@@ -18,7 +17,8 @@ use crate::ensemble::leadership;
 use crate::ensemble::plan::{DEFAULT_PORT, Draft, bracketed};
 use crate::ensemble::tenants::longest;
 use crate::lock::TTLS;
-use crate::process::ourselves;
+use spec::environment::Environment;
+use spec::program::ourselves;
 
 /// The section, and the process that it becomes.
 const NAME: &str = "ensemble";

@@ -10,19 +10,22 @@ use engine::{
     Probes, Restart, RestartLimit, RestartRule, Signal, Span, order,
 };
 
-use super::super::duration::parse_span;
-use super::super::environment::Environment;
-use super::super::raw::native::{self, AtLimit, File, LogFormat, Logs, Process, RestartPolicy};
+use super::super::raw::native::{self, AtLimit, File, Logs, Process, RestartPolicy};
 use super::super::raw::words::{self, Text, Unsupported};
-use super::super::read::hint;
 use super::super::tree::Step;
 use super::actions::ActionResolver;
 use super::environment::{check_name, expand, read_file};
 use super::pod::{self, InPod};
-use super::{Beside, LogPlan, NotifyKind, Problems, ProcessPlan, UpPlan, below};
+use super::{Beside, Problems, ProcessPlan, UpPlan, below};
 use crate::config::accounts;
 use crate::lock::{self, LockPlan};
-use crate::process::spawn::{Attributes, MOST_GROUPS, Program};
+use spec::duration::parse_span;
+use spec::environment::Environment;
+use spec::logs::LogFormat;
+use spec::logs::LogPlan;
+use spec::notify::NotifyKind;
+use spec::program::{Attributes, MOST_GROUPS, Program};
+use spec::suggest::hint;
 
 /// How long everything may take to end: what Kubernetes gives a pod.
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
@@ -499,7 +502,7 @@ impl<'a> Resolver<'a> {
         Program {
             command,
             arguments: words.collect(),
-            without_variables: crate::notify::OUR_VARIABLES.to_vec(),
+            without_variables: spec::notify::OUR_VARIABLES.to_vec(),
             variables: variables.iter().map(|(name, value)| (name.into(), value.into())).collect(),
             directory: raw.working_dir.as_ref().map(PathBuf::from),
             attributes: attributes(raw, at, problems),

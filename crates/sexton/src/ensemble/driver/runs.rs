@@ -136,7 +136,7 @@ impl Driver {
                 start.not_after = Some(until.0);
                 spawn(&program, start).map(|pid| (pid, files, printed)).map_err(|error| error.message)
             }
-            Err(error) => Err(crate::words::describe(&error)),
+            Err(error) => Err(spec::text::describe(&error)),
         };
         self.table.counters.callback_invoked();
         match started {
