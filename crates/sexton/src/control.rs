@@ -3,7 +3,7 @@
 use spec::reload::Reloaded;
 use std::fmt;
 
-use engine::{Fulfilled, Refusal, Signal};
+use engine::{Outcome, Refusal, Signal};
 use tokio::sync::{mpsc, oneshot};
 
 /// The way to the driver.
@@ -22,12 +22,12 @@ pub enum Command {
         /// What.
         wish: Wish,
         /// Where the answer goes.
-        reply: Reply<Fulfilled>,
+        reply: Reply<Outcome>,
     },
     /// That the configuration is read again.
     Reload(Reply<Reloaded>),
     /// That everything ends.
-    End(Reply<Fulfilled>),
+    End(Reply<Outcome>),
     /// It says that a process is alive.
     HeartBeat {
         /// Which.
