@@ -12,10 +12,10 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
 use crate::control::Controls;
-use crate::figures::ResourceUsage;
 use crate::logs::recent as logs;
 use crate::metrics::Metrics;
 use crate::view::View;
+use linux::resource_usage::ResourceUsage;
 use spec::program::Pid;
 
 /// How many changes are kept for those who come later, and how far a follower may fall behind.
@@ -114,7 +114,7 @@ impl Hub {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.told += 1;
         change.number = recent.told;
-        change.at = crate::clock::rfc3339(Timestamp::now());
+        change.at = linux::clock::rfc3339(Timestamp::now());
         let change = Arc::new(change);
         if recent.kept.len() == KEPT {
             recent.kept.pop_front();

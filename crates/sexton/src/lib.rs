@@ -8,16 +8,13 @@
 //!                                       hub ─► http
 //! ```
 
-pub mod announce;
 pub mod automaton;
 pub mod cli;
 pub mod client;
-pub mod clock;
 pub mod config;
 pub mod control;
 pub mod driver;
 pub mod ensemble;
-pub mod figures;
 pub mod graveyard;
 pub mod http;
 pub mod hub;
@@ -29,11 +26,8 @@ pub mod logfmt;
 pub mod logging;
 pub mod logs;
 pub mod metrics;
-pub mod notify;
 pub mod output;
 pub mod probe;
-pub mod process;
-pub mod readable;
 pub mod sink;
 pub mod store;
 pub mod tell;

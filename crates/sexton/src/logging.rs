@@ -12,11 +12,11 @@ use log::kv::{self, Key, Value, VisitSource};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::clock::rfc3339_millis;
 use crate::config::resolve::UsageError;
 use crate::logfmt;
 use crate::logs::rotating::Rotating;
 use crate::sink::Sink;
+use linux::clock::rfc3339_millis;
 use spec::environment::Environment;
 use spec::text::one_line;
 

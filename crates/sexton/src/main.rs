@@ -3,10 +3,10 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use linux::terminal::Terminal;
 use sexton::cli::{self, Invocation};
 use sexton::config::up::ConfigError;
 use sexton::life::LifeError;
-use sexton::process::terminal::Terminal;
 use sexton::{automaton, client, config, life, logging};
 use spec::environment::Real;
 use spec::text;

@@ -13,11 +13,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::figures::ResourceUsage;
-use crate::process::procfs;
 use crate::sink::Sink;
 use crate::tell;
 use crate::view::{Status, View};
+use linux::procfs;
+use linux::resource_usage::ResourceUsage;
 use spec::program::Pid;
 
 /// The content type of the text.

@@ -6,6 +6,7 @@
 //! * A line longer than [`LONGEST`] is split, each part but the last marked `partial=true`.
 //! * Reading never waits long for whoever reads us: see [`crate::sink`].
 
+use linux::pipe::pipe;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
@@ -20,9 +21,8 @@ use crate::logs::Stream;
 use crate::logs::lines::{LONGEST, Lines};
 use crate::logs::recent::{LogRing, Recent};
 use crate::logs::record::{ConsoleStyle, FormattedTime, RecordFormatter};
-use crate::process::spawn::Output;
-use crate::readable::readable;
 use crate::sink::Sink;
+use linux::spawn::Output;
 use spec::logs::LogFormat;
 use spec::logs::LogPlan;
 use spec::logs::{OutputPlan, StreamPlan};
@@ -228,13 +228,6 @@ impl Outputs {
         };
         tokio::join!(finish(&self.stdout), finish(&self.stderr));
     }
-}
-
-/// A pipe of which our end does not block and is watched by the event loop.
-pub(crate) fn pipe() -> io::Result<(AsyncFd<OwnedFd>, OwnedFd)> {
-    let (reader, writer) = io::pipe()?;
-    rustix::io::ioctl_fionbio(&reader, true)?;
-    Ok((readable(OwnedFd::from(reader))?, writer.into()))
 }
 
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use engine::snapshot::{LastRun, TerminalReason};
 use engine::{Cause, Exit, JobPhase, JobSnapshot, PodPhase, Time};
 use jiff::Timestamp;
 
-use crate::clock::{Clock, rfc3339_millis};
+use linux::clock::{Clock, rfc3339_millis};
 use spec::program::Pid;
 
 /// What there is to show at one moment.

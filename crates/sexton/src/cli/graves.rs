@@ -9,9 +9,9 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::client::table::{aligned, span};
-use crate::clock::rfc3339;
 use crate::graveyard::carver::look;
 use crate::graveyard::tombstone::Tombstone;
+use linux::clock::rfc3339;
 use spec::text::{describe, one_line};
 
 /// Why there is nothing to list.

@@ -10,15 +10,16 @@ use engine::{
 use tokio::time::Instant;
 
 use super::{Driver, RESTARTS_KEPT};
-use crate::announce::{self, NotifyReceiver};
 use crate::control::ControlError;
 use crate::hub::Change;
 use crate::output::Pipes;
 use crate::probe::{self, Facts};
-use crate::process::group::{MARK, ProcessTable};
-use crate::process::spawn::{Start, spawn};
-use crate::process::terminal::Terminal;
 use crate::tell;
+use linux::notify_listener;
+use linux::notify_listener::NotifyReceiver;
+use linux::process_table::{MARK, ProcessTable};
+use linux::spawn::{Start, spawn};
+use linux::terminal::Terminal;
 use spec::text::describe;
 
 impl Driver {
@@ -93,7 +94,7 @@ impl Driver {
             }
             if let Some(kind) = plan.notify {
                 let user = job.program.attributes.user;
-                let made = announce::prepare(kind, run, user, job.watchdog, &mut start);
+                let made = notify_listener::prepare(kind, run, user, job.watchdog, &mut start);
                 ear = Some(made.map_err(|error| system("nowhere to say that it is ready", &error))?);
             }
         } else {
@@ -106,7 +107,7 @@ impl Driver {
                 self.tenures.guard.group(run, pid);
                 self.outputs.follow(id, run, pid, ends);
                 if let Some(ear) = ear {
-                    self.ears.insert(run, announce::listen(run, pid, ear, self.inbox.said.0.clone()));
+                    self.ears.insert(run, notify_listener::listen(run, pid, ear, self.inbox.said.0.clone()));
                 }
                 let now = Instant::now();
                 if self.pod.job(id).is_some_and(|job| job.starts > 0) {

@@ -38,26 +38,27 @@ use requests::in_words;
 use tenures::Tenures;
 pub use tenures::{ORDERS, start_guard};
 
-use crate::announce::NotifyDatagram;
 use crate::automaton;
-use crate::clock::Clock;
 use crate::config::up::{Beside, ProcessPlan, Source, UpPlan};
 use crate::control::{Command, ControlError, Reply};
-use crate::figures;
 use crate::graveyard::outside::tell_to_quit;
 use crate::graveyard::{Cast, Graveyard};
 use crate::hub::{Change, Hub};
 use crate::journal::Journal;
 use crate::lock::LockPlan;
-use crate::notify::Notify;
 use crate::output::Outputs;
 use crate::probe::{ProbeConnections, SpawnRequest};
-use crate::process::cgroup::Cgroups;
-use crate::process::group::{ProcessTable, ReapedEvent, RunEvent};
-use crate::process::reap;
-use crate::process::signals::SignalStream;
-use crate::process::terminal::{self, AfterSuspension, Terminal};
 use crate::view::{ProcessInfo, ProcessView, View};
+use linux::cgroup::Cgroups;
+use linux::clock::Clock;
+use linux::notify::Notify;
+use linux::notify_listener::NotifyDatagram;
+use linux::process_table::{ProcessTable, ReapedEvent, RunEvent};
+use linux::reap;
+use linux::resource_usage;
+use linux::signals::SignalStream;
+use linux::terminal;
+use linux::terminal::{AfterSuspension, Terminal};
 use spec::environment::Real;
 use spec::logs::{OutputPlan, StreamPlan};
 use spec::probe::{Action, Check};
@@ -597,7 +598,7 @@ impl Driver {
             let limit_of = |pid: Pid| {
                 limited.iter().find(|(_, of, _)| *of == pid).map_or(u64::MAX, |(_, _, limit)| *limit)
             };
-            let over = figures::over(&roots, limit_of);
+            let over = resource_usage::over(&roots, limit_of);
             let told =
                 limited.into_iter().filter_map(|(run, pid, limit)| Some((run, *over.get(&pid)?, limit)));
             let _ = measured.send(told.collect());

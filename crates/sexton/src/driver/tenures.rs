@@ -17,14 +17,14 @@ use tokio::time::{sleep, timeout};
 
 use super::Driver;
 use crate::cli::AS_SEXTON;
-use crate::clock::rfc3339_millis;
 use crate::lock::FENCE;
 use crate::lock::client::Claim;
 use crate::lock::guard::Guard;
 use crate::lock::holder::{Remote, Told, Wanted, hold};
 use crate::lock::pace::Boot;
-use crate::process::group::ProcessTable;
-use crate::process::spawn::{Output, Start, spawn};
+use linux::clock::rfc3339_millis;
+use linux::process_table::ProcessTable;
+use linux::spawn::{Output, Start, spawn};
 use spec::environment::Environment as _;
 use spec::environment::Real;
 use spec::program::Program;

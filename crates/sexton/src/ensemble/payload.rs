@@ -160,7 +160,7 @@ impl Watch {
             let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
             let what = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO;
             inotify::add_watch(&inotify, directory, what)?;
-            Ok::<_, std::io::Error>(Self(crate::readable::readable(inotify)?))
+            Ok::<_, std::io::Error>(Self(linux::readable::readable(inotify)?))
         };
         made().map_err(|error| log::warn!("changes of the payload are seen late: {error}")).ok()
     }

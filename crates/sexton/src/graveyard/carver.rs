@@ -16,7 +16,7 @@ use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, flock};
 
 use super::directory;
 use super::tombstone::{LARGEST, Tombstone};
-use crate::clock::of_day_by;
+use linux::clock::of_day_by;
 
 /// Everybody may read it, whatever our umask is.
 const MODE: u32 = 0o644;

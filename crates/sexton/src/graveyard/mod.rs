@@ -34,8 +34,8 @@ use std::path::{Path, PathBuf};
 use engine::{JobId, LifecycleRecord, PeerExit, PeerStatus};
 use thiserror::Error;
 
-use crate::clock::{Clock, Moment};
 use carver::TombstoneWriter;
+use linux::clock::{Clock, Moment};
 use outside::{ExternalPeers, PeerReport};
 use spec::names::PeerName;
 use spec::text::describe;

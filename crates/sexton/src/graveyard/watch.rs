@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep_until};
 use super::carver::look;
 use super::directory;
 use super::tombstone::Tombstone;
-use crate::readable::readable;
+use linux::readable::readable;
 use spec::text::describe;
 
 /// How often we look where changes are not told.

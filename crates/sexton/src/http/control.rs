@@ -19,12 +19,12 @@ use tokio::sync::{broadcast, oneshot, watch};
 
 use super::query::Query;
 use super::routes::{JSON, Shared, TEXT, answer, reading, unknown, with_type};
-use crate::clock::Clock;
 use crate::control::{Command, ControlError, Wish};
 use crate::hub::Hub;
 use crate::logs::recent::{Assembler, Line, OutputChunk};
 use crate::logs::record::{ConsoleStyle, FormattedTime, RecordFormatter};
 use crate::view::View;
+use linux::clock::Clock;
 use spec::listen::Answers;
 use spec::logs::LogFormat;
 
@@ -113,7 +113,7 @@ async fn why(State(shared): State<Shared>, Path(name): Path<String>) -> Response
     let Some(process) = view.find(&name) else { return unknown(&view, &name) };
     let changes = shared.hub.changes_of(&name);
     let chain: Vec<_> = changes.iter().map(|change| &**change).collect();
-    let since = process.own.as_ref().and_then(|own| own.since).map(crate::clock::rfc3339_millis);
+    let since = process.own.as_ref().and_then(|own| own.since).map(linux::clock::rfc3339_millis);
     let body = json!({ "name": name, "state": process.state, "since": since, "ready": process.own.as_ref().map(|own| own.job.ready), "chain": chain });
     answer(StatusCode::OK, JSON, format!("{body}\n").into())
 }

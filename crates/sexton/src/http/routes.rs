@@ -22,12 +22,13 @@ use tokio::time::Instant;
 use super::health::{self, Question};
 use super::query::Query;
 use super::status;
-use crate::clock::{Clock, rfc3339};
 use crate::control::{Command, ControlError};
-use crate::figures::{self, ResourceUsage};
 use crate::hub::{Change, Hub};
 use crate::metrics;
 use crate::view::View;
+use linux::clock::{Clock, rfc3339};
+use linux::resource_usage;
+use linux::resource_usage::ResourceUsage;
 use spec::duration;
 use spec::listen::Answers;
 use spec::program::Pid;
@@ -94,7 +95,8 @@ async fn usage(hub: &Hub, view: &View) -> Arc<BTreeMap<Pid, ResourceUsage>> {
         return Arc::clone(figures);
     }
     let roots: Vec<Pid> = view.processes.iter().filter_map(|process| process.pid).collect();
-    let figures = tokio::task::spawn_blocking(move || figures::measure(&roots)).await.unwrap_or_default();
+    let figures =
+        tokio::task::spawn_blocking(move || resource_usage::measure(&roots)).await.unwrap_or_default();
     let figures = Arc::new(figures);
     *last = Some((Instant::now(), Arc::clone(&figures)));
     figures

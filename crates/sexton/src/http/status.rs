@@ -9,10 +9,10 @@ use engine::{Exit, JobPhase};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::clock::rfc3339;
-use crate::figures::ResourceUsage;
 use crate::tell::exit_words;
 use crate::view::{ProcessView, View};
+use linux::clock::rfc3339;
+use linux::resource_usage::ResourceUsage;
 use spec::program::Pid;
 
 /// What newer kapo writes for a time that is not: Go's zero.

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use super::Stream;
 use super::severity::Severity;
 use super::structured::{self, Structured};
-use crate::clock::rfc3339_millis;
 use crate::logfmt;
+use linux::clock::rfc3339_millis;
 use spec::logs::LogFormat;
 use spec::program::Pid;
 

@@ -4,15 +4,15 @@
 //! way there. When nobody waits for a command any more, its whole group is killed.
 
 use engine::{Exit, Signal};
+use linux::pipe::pipe;
 use std::os::fd::OwnedFd;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Checked, MOST_READ, Problem, told};
-use crate::output;
-use crate::process::group::ProcessTable;
-use crate::process::signals::kill;
-use crate::process::spawn::{Output, Start, spawn};
+use linux::process_table::ProcessTable;
+use linux::signals::kill;
+use linux::spawn::{Output, Start, spawn};
 use spec::program::Pid;
 use spec::program::Program;
 
@@ -68,7 +68,7 @@ impl Drop for Group {
 /// Runs a command to its end.
 pub(super) async fn run(program: &Program, runner: &SpawnSender) -> Checked {
     let impossible = |what: &str| Problem::Impossible(what.to_owned());
-    let (reader, writer) = output::pipe().map_err(|_| impossible("no pipe"))?;
+    let (reader, writer) = pipe().map_err(|_| impossible("no pipe"))?;
     let both = writer.try_clone().map_err(|_| impossible("no pipe"))?;
     let start = Start::with(Output::Pipe(writer), Output::Pipe(both));
     let (started, there) = oneshot::channel();

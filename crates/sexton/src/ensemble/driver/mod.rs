@@ -35,11 +35,11 @@ use crate::hub::{Change, Hub};
 use crate::lock::guard::Guard;
 use crate::lock::holder::Told;
 use crate::lock::pace::Boot;
-use crate::notify::Notify;
 use crate::probe::SpawnRequest;
-use crate::process::group::ProcessTable;
-use crate::process::reap;
-use crate::process::signals::SignalStream;
+use linux::notify::Notify;
+use linux::process_table::ProcessTable;
+use linux::reap;
+use linux::signals::SignalStream;
 
 /// How many runs of the callback are remembered.
 const REMEMBERED: usize = 20;

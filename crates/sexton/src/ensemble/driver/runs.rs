@@ -11,11 +11,11 @@ use serde_json::json;
 use tokio::time::{Instant, timeout};
 
 use super::{Driver, LAST_WORDS, News, REMEMBERED, RETRY, Running};
-use crate::clock::rfc3339_millis;
 use crate::ensemble::callback;
 use crate::ensemble::state::save_patiently;
-use crate::process::group::{MARK, ProcessTable, RunEvent};
-use crate::process::spawn::spawn;
+use linux::clock::rfc3339_millis;
+use linux::process_table::{MARK, ProcessTable, RunEvent};
+use linux::spawn::spawn;
 
 impl Driver {
     pub(super) fn woke(&mut self) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 
-use crate::process::procfs::{self, Stat};
+use crate::procfs::{self, Stat};
 use spec::program::Pid;
 
 /// How much a tree of processes uses.

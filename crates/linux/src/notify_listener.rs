@@ -15,10 +15,10 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use crate::output::pipe;
-use crate::process::procfs;
-use crate::process::spawn::Start;
+use crate::pipe::pipe;
+use crate::procfs;
 use crate::readable::readable;
+use crate::spawn::Start;
 use spec::notify::NotifyKind;
 use spec::program::Pid;
 
