@@ -29,4 +29,5 @@ pub mod reap;
 pub mod resource_usage;
 pub mod signals;
 pub mod spawn;
+pub mod sys;
 pub mod terminal;

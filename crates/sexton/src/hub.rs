@@ -3,6 +3,7 @@
 //! One writes (the driver, after each step of the engine); the others read, never wait for the writer, and
 //! never ask the engine.
 
+use net::server::ConnectionMetrics;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -75,6 +76,21 @@ struct Recent {
     of: BTreeMap<String, VecDeque<Arc<Change>>>,
     /// When each was last said to be alive.
     heard: BTreeMap<String, Timestamp>,
+}
+
+impl ConnectionMetrics for Hub {
+    fn opened(&self) {
+        self.metrics.connections.inc();
+    }
+
+    fn closed(&self) {
+        self.metrics.connections.dec();
+    }
+
+    fn cut(&self) {
+        self.metrics.connections.dec();
+        self.metrics.connections_cut.inc();
+    }
 }
 
 impl Hub {

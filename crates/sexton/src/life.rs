@@ -29,16 +29,14 @@ use crate::ensemble::plan::Draft;
 use crate::ensemble::proof::AccessPolicy;
 use crate::ensemble::rpc::Rpc;
 use crate::graveyard::{Graveyard, GraveyardError};
-use crate::http::{Server, ServerOptions, control_router, router};
+use crate::http::{control_router, router};
 use crate::hub::Hub;
 use crate::journal::Journal;
-use crate::listen::{self, Bound, ControlSocket, ListenError};
 use crate::lock;
 use crate::logging;
 use crate::output::Outputs;
 use crate::store;
 use crate::termination;
-use crate::tls;
 use crate::view::{Health, ProcessInfo, View};
 use crate::watch::Watcher;
 use linux::clock::Clock;
@@ -46,6 +44,10 @@ use linux::descriptors;
 use linux::notify::Notify;
 use linux::signals::{SignalStream, Signals};
 use linux::terminal::Terminal;
+use net::listen;
+use net::listen::{Bound, ControlSocket, ListenError};
+use net::server::{Server, ServerOptions};
+use net::tls;
 use spec::environment::Real;
 use spec::listen::Answers;
 use spec::logs::LogFormat;
@@ -578,6 +580,6 @@ fn serve_beside(
             log::info!(address:% = address; "listening");
         }
     }
-    let server = Server::start(bound, router, Arc::clone(hub), beside);
+    let server = Server::start(bound, router, Arc::<Hub>::clone(hub), beside);
     server.map(Some).map_err(system("the listening socket"))
 }

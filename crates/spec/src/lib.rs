@@ -17,4 +17,5 @@ pub mod reload;
 pub mod store;
 pub mod suggest;
 pub mod text;
+pub mod tls;
 pub mod watch;

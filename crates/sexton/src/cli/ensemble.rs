@@ -13,8 +13,8 @@ use crate::ensemble::commands::LIMIT;
 use crate::ensemble::peers::{Dialer, Peer};
 use crate::lock::client::{shown, within};
 use crate::store;
-use crate::tls::Files;
 use spec::text;
+use spec::tls::Files;
 
 /// What to ask a pod.
 #[derive(Debug)]

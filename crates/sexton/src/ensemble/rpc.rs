@@ -12,9 +12,9 @@ use zerorpc::{Answer, Answering, Call, FIRST_BYTE, Fault, Method, Service, Value
 use super::commands;
 use super::proof::{Credentials, Refusal};
 use super::routes::{ApiState, Refused};
-use crate::http::{AltProtocol, Busy, Caller, ConnectionHandle, Serving};
 use crate::hub::Hub;
-use crate::tls::Stream;
+use net::server::{AltProtocol, Busy, Caller, ConnectionHandle, Serving};
+use net::tls::Stream;
 
 /// The longest message: a keepalive, and what is around it.
 pub const LONGEST: usize = member::LONGEST + (64 << 10);

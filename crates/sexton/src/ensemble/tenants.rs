@@ -25,12 +25,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::routes::ApiState;
-use crate::http::Caller;
-use crate::http::json::told;
 use crate::lock::client::{TTL_HEADER, WAIT_HEADER};
 use crate::lock::guard::Guard;
 use crate::lock::pace::{Boot, Pace};
 use crate::lock::server::span;
+use net::json::told;
+use net::server::Caller;
 
 /// The longest that somebody may have us wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);

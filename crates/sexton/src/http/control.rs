@@ -17,7 +17,6 @@ use hyper::body::Frame;
 use serde_json::json;
 use tokio::sync::{broadcast, oneshot, watch};
 
-use super::query::Query;
 use super::routes::{JSON, Shared, TEXT, answer, reading, unknown, with_type};
 use crate::control::{Command, ControlError, Wish};
 use crate::hub::Hub;
@@ -25,6 +24,7 @@ use crate::logs::recent::{Assembler, Line, OutputChunk};
 use crate::logs::record::{ConsoleStyle, FormattedTime, RecordFormatter};
 use crate::view::View;
 use linux::clock::Clock;
+use net::query::Query;
 use spec::listen::Answers;
 use spec::logs::LogFormat;
 

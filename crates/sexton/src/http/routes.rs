@@ -20,7 +20,6 @@ use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::Instant;
 
 use super::health::{self, Question};
-use super::query::Query;
 use super::status;
 use crate::control::{Command, ControlError};
 use crate::hub::{Change, Hub};
@@ -29,6 +28,7 @@ use crate::view::View;
 use linux::clock::{Clock, rfc3339};
 use linux::resource_usage;
 use linux::resource_usage::ResourceUsage;
+use net::query::Query;
 use spec::duration;
 use spec::listen::Answers;
 use spec::program::Pid;

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use crate::probe::connect;
 use crate::probe::http::Driven;
-use crate::tls::Stream;
+use net::tls::Stream;
 use spec::probe::HttpCheck;
 
 /// How long the lock is to last.

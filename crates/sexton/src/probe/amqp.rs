@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::login;
 use super::{Checked, Problem};
-use crate::tls::Stream;
+use net::tls::Stream;
 use spec::dsn::{ConnectionInfo, Secret};
 use spec::text::describe;
 

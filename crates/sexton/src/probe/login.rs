@@ -8,8 +8,8 @@ use rustls::pki_types::ServerName;
 use tokio::net::UnixStream;
 use tokio_rustls::TlsConnector;
 
-use super::{Problem, connect, tls};
-use crate::tls::{Stream, add_roots, system_roots, trusting};
+use super::{Problem, connect};
+use net::tls::{Stream, add_roots, system_roots, trusting};
 use spec::dsn::{ConnectionInfo, Endpoint, Tls};
 use spec::text::describe;
 
@@ -26,7 +26,7 @@ pub(super) async fn open(login: &ConnectionInfo) -> Result<Box<dyn Stream>, Prob
             let stream = connect(host, *port).await?;
             match &login.tls {
                 Tls::Off | Tls::IfOffered => Ok(Box::new(stream)),
-                Tls::Unverified => Ok(Box::new(tls::encrypt(stream, host).await?)),
+                Tls::Unverified => Ok(Box::new(super::encrypt(stream, host).await?)),
                 Tls::Verified { ca, .. } => {
                     let config = verifying(ca.as_deref())?;
                     let name = ServerName::try_from(host.clone())

@@ -12,7 +12,6 @@ mod login;
 mod redis;
 mod sql;
 mod tcp;
-mod tls;
 
 use std::fmt;
 use std::io;
@@ -20,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::{AttemptId, Event, ProbeResult};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -167,21 +166,19 @@ async fn one(check: &Check, facts: &Facts, kept: &ProbeConnections, runner: &Spa
 /// A connection to a host, by name or address.
 pub(crate) async fn connect(host: &str, port: u16) -> Result<TcpStream, Problem> {
     let failed = |error: &io::Error| Problem::Failed(format!("{host}:{port}: {}", describe(error)));
-    let connected = match host.parse::<std::net::IpAddr>() {
-        Ok(address) => TcpStream::connect((address, port)).await,
-        Err(_) => {
-            let addresses: Vec<_> =
-                lookup_host((host, port)).await.map_err(|error| failed(&error))?.collect();
-            TcpStream::connect(addresses.as_slice()).await
-        }
-    };
-    connected.map_err(|error| match error.raw_os_error() {
+    net::connect::connect(host, port).await.map_err(|error| match error.raw_os_error() {
         // The system is short of something: that is not the process's fault.
         Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EADDRNOTAVAIL) => {
             Problem::Impossible(describe(&error))
         }
         _ => failed(&error),
     })
+}
+
+/// TLS on a connection, without verification of the certificate.
+async fn encrypt(stream: TcpStream, host: &str) -> Result<impl net::tls::Stream + use<>, Problem> {
+    let encrypted = net::tls_unverified::encrypt(stream, host).await;
+    encrypted.map_err(|error| Problem::Failed(format!("TLS: {}", describe(&error))))
 }
 
 /// What somebody has answered, cut to what is worth telling.

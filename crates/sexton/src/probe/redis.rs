@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::login;
 use super::{Checked, Problem, told};
-use crate::tls::Stream;
+use net::tls::Stream;
 use spec::dsn::{ConnectionInfo, Secret};
 use spec::text::describe;
 

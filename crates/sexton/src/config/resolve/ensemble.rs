@@ -15,7 +15,7 @@ use crate::ensemble::plan::{
     Access, DEFAULT_CALLBACK_DEADLINE, DEFAULT_DAMPER, DEFAULT_FAIL_OVER, DEFAULT_STATSD, DEFAULT_TTL, Draft,
     MasterPlan, Payload,
 };
-use crate::tls::Files;
+use spec::tls::Files;
 
 /// The options of `ensemble`, as they were written.
 #[derive(Debug, Clone, Default)]

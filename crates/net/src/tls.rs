@@ -15,19 +15,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use spec::text::describe;
+use spec::tls::Files;
 
 /// Something that bytes go through.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
-
-/// Files in PEM.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Files {
-    /// Our certificate and its key.
-    pub own: Option<(PathBuf, PathBuf)>,
-    /// Who may have signed those of others; None: whom the system knows.
-    pub ca: Option<PathBuf>,
-}
 
 /// The certificates of those whom the system knows.
 pub fn system_roots() -> &'static RootCertStore {

@@ -1,6 +1,7 @@
 //! TLS without a check of the certificate, as the kubelet's probes have it: they ask whether somebody is there, not
 //! who it is.
 
+use std::io;
 use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -10,9 +11,6 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-
-use super::Problem;
-use spec::text::describe;
 
 /// Takes any certificate.
 #[derive(Debug)]
@@ -67,10 +65,10 @@ fn config() -> Result<Arc<ClientConfig>, Error> {
 }
 
 /// Speaks TLS on a connection.
-pub(super) async fn encrypt(stream: TcpStream, host: &str) -> Result<TlsStream<TcpStream>, Problem> {
-    let config = config().map_err(|error| Problem::Impossible(error.to_string()))?;
-    let name = ServerName::try_from(host.to_owned())
-        .map_err(|_| Problem::Failed(format!("'{host}' is no name of a host")))?;
-    let connected = TlsConnector::from(config).connect(name, stream).await;
-    connected.map_err(|error| Problem::Failed(format!("TLS: {}", describe(&error))))
+pub async fn encrypt(stream: TcpStream, host: &str) -> io::Result<TlsStream<TcpStream>> {
+    let config = config().map_err(io::Error::other)?;
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+        io::Error::new(io::ErrorKind::InvalidInput, format!("'{host}' is not a valid host name"))
+    })?;
+    TlsConnector::from(config).connect(name, stream).await
 }

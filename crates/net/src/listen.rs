@@ -4,7 +4,7 @@ use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
-use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
@@ -193,9 +193,9 @@ fn handed_over() -> Result<Bound, ListenError> {
         Some(count) => return wrong(format!("LISTEN_FDS is {count}, expected 1")),
         None => return wrong("LISTEN_FDS is not set".to_owned()),
     }
-    // SAFETY: the protocol of sd_listen_fds(3), which we have just checked to be in force for us, gives us
-    // this descriptor; nothing of ours was opened on it, since it was open before us.
-    let socket = unsafe { OwnedFd::from_raw_fd(FIRST_HANDED) };
+    // The protocol of sd_listen_fds(3), checked above, gives this descriptor to this process.
+    let socket = linux::sys::inherited_descriptor(FIRST_HANDED)
+        .map_err(|error| ListenError::NotActivated(format!("descriptor 3: {error}")))?;
     let described = |error: rustix::io::Errno| ListenError::NotActivated(format!("descriptor 3: {error}"));
     fcntl_setfd(&socket, FdFlags::CLOEXEC).map_err(described)?;
     let stream = sockopt::socket_type(socket.as_fd()).map_err(described)? == SocketType::STREAM;

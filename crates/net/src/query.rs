@@ -1,7 +1,7 @@
 //! The words behind the question mark.
 
 /// What was asked beside the path.
-pub(crate) struct Query<'a>(pub(crate) Option<&'a str>);
+pub struct Query<'a>(pub Option<&'a str>);
 
 impl<'a> Query<'a> {
     fn words(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
@@ -10,23 +10,23 @@ impl<'a> Query<'a> {
     }
 
     /// The value of a word; empty if it has none.
-    pub(crate) fn get(&self, name: &str) -> Option<&'a str> {
+    pub fn get(&self, name: &str) -> Option<&'a str> {
         self.words().find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
     /// All values of a word.
-    pub(crate) fn all(&self, name: &str) -> Vec<String> {
+    pub fn all(&self, name: &str) -> Vec<String> {
         self.words().filter(|(key, _)| *key == name).map(|(_, value)| decoded(value)).collect()
     }
 
     /// Is it there, and not said to be off?
-    pub(crate) fn has(&self, name: &str) -> bool {
+    pub fn has(&self, name: &str) -> bool {
         self.get(name).is_some_and(|value| !matches!(value, "0" | "false"))
     }
 }
 
 /// `%20` and its like.
-pub(crate) fn decoded(text: &str) -> String {
+pub fn decoded(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

@@ -27,7 +27,6 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::hub::Hub;
 use crate::listen::Bound;
 use crate::tls::{Acceptor, Stream};
 
@@ -74,6 +73,23 @@ pub struct Caller {
     pub certified: bool,
 }
 
+/// Counts connections.
+pub trait ConnectionMetrics: Send + Sync {
+    /// A connection was accepted.
+    fn opened(&self);
+    /// A connection was closed.
+    fn closed(&self);
+    /// A connection was closed to make room for another.
+    fn cut(&self);
+}
+
+/// Counts nothing.
+impl ConnectionMetrics for () {
+    fn opened(&self) {}
+    fn closed(&self) {}
+    fn cut(&self) {}
+}
+
 /// A running server.
 pub struct Server {
     shared: Arc<Shared>,
@@ -81,7 +97,7 @@ pub struct Server {
 
 struct Shared {
     router: Router,
-    hub: Arc<Hub>,
+    metrics: Arc<dyn ConnectionMetrics>,
     beside: ServerOptions,
     limit: usize,
     open: Mutex<Open>,
@@ -107,12 +123,12 @@ impl Server {
     pub fn start(
         listeners: Vec<Bound>,
         router: Router,
-        hub: Arc<Hub>,
+        metrics: Arc<dyn ConnectionMetrics>,
         beside: ServerOptions,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             router,
-            hub,
+            metrics,
             beside,
             limit: connection_limit(),
             open: Mutex::default(),
@@ -267,7 +283,7 @@ impl Shared {
         let tick = open.tick();
         let task = tokio::spawn(serve(stream, Entry { shared: Arc::clone(self), tick: Mutex::new(tick) }));
         open.connections.insert(tick, Connection { busy: 0, task: task.abort_handle() });
-        self.hub.metrics.connections.inc();
+        self.metrics.opened();
     }
 
     /// Cuts a connection on which nothing is being answered; if there is none, the one that asked first.
@@ -277,8 +293,7 @@ impl Shared {
         let quietest = idle.or_else(|| open.connections.keys().next().copied());
         if let Some(connection) = quietest.and_then(|tick| open.connections.remove(&tick)) {
             connection.task.abort();
-            self.hub.metrics.connections.dec();
-            self.hub.metrics.connections_cut.inc();
+            self.metrics.cut();
         }
     }
 }
@@ -353,7 +368,7 @@ impl Drop for Entry {
     fn drop(&mut self) {
         let own = *self.tick.get_mut().unwrap_or_else(PoisonError::into_inner);
         if self.shared.lock().connections.remove(&own).is_some() {
-            self.shared.hub.metrics.connections.dec();
+            self.shared.metrics.closed();
         }
     }
 }
@@ -453,7 +468,6 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::view::{Health, View};
 
     impl Readable for DuplexStream {
         async fn spoken_to(&self) -> io::Result<()> {
@@ -466,12 +480,9 @@ mod tests {
     }
 
     fn shared() -> Arc<Shared> {
-        let health = Health::watched(false, false, "x");
-        let view =
-            View { generation: 0, mode: "watch", processes: Vec::new(), health, ending: None, over: false };
         Arc::new(Shared {
             router: Router::new().route("/", get(async || "hello")),
-            hub: Arc::new(Hub::new(view)),
+            metrics: Arc::new(()),
             beside: ServerOptions::default(),
             limit: 4,
             open: Mutex::default(),
