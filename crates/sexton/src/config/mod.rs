@@ -23,7 +23,7 @@ use std::time::Duration;
 use engine::{DurationRange, Plan};
 
 use crate::ensemble::plan::Draft;
-use crate::lock::LockPlan;
+use crate::locks::LockPlan;
 use spec::pod::PodPlan;
 use spec::program::Program;
 

@@ -27,7 +27,6 @@ pub use locks::{RawLock, RawStore};
 use super::up::{Beside, Source};
 use super::{Automaton, ControlPath, Mode, Own, Settings, Up, Words};
 use crate::ensemble::identity::Sources;
-use crate::lock;
 use spec::duration::{parse as parse_duration, parse_span};
 use spec::environment::Environment;
 use spec::listen::{Answers, Listen};
@@ -290,7 +289,7 @@ pub fn resolve(
     let answers = resolver.answers(options.status_format.clone())?;
     let journal = resolver.given(options.debug_journal.clone(), "--debug-journal", "DEBUG_JOURNAL")?;
     let port = match mode {
-        RawMode::LockServer(_) => lock::DEFAULT_PORT,
+        RawMode::LockServer(_) => crate::locks::DEFAULT_PORT,
         RawMode::Ensemble(_) => crate::ensemble::plan::DEFAULT_PORT,
         _ => DEFAULT_PORT,
     };

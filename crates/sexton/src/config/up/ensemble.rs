@@ -16,7 +16,7 @@ use crate::config::Mode;
 use crate::ensemble::leadership;
 use crate::ensemble::plan::{DEFAULT_PORT, Draft, bracketed};
 use crate::ensemble::tenants::longest;
-use crate::lock::TTLS;
+use crate::locks::TTLS;
 use spec::environment::Environment;
 use spec::program::ourselves;
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 use futures_util::future::select_ok;
 use hyper::{Method, StatusCode};
 
-use crate::lock::client::{Server, exchange, within};
-use crate::probe::connect;
+use crate::locks::client::{Server, exchange, within};
+use crate::probes::connect;
 use spec::text::one_line;
 
 /// How long one may take: it is on the same machine, or next to it.
