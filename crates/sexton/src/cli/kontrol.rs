@@ -1,6 +1,6 @@
 //! The environment of `kontrol`, which has no command line.
 
-use kube::Pairs;
+use k8s::Pairs;
 use serde_json::Value;
 
 use crate::config::resolve::{RawEnsemble, RawIdentity, RawMode, RawOptions, RawStore, UsageError};

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kube::Pairs;
+use k8s::Pairs;
 
 use super::super::accounts;
 use super::locks::RawStore;
