@@ -53,7 +53,7 @@ impl fmt::Display for Rounded {
         match millis {
             0 => f.write_str("0s"),
             1..1000 => write!(f, "{millis}ms"),
-            1000..9950 if tenths % 10 != 0 => write!(f, "{}.{}s", tenths / 10, tenths % 10),
+            1000..9950 if !tenths.is_multiple_of(10) => write!(f, "{}.{}s", tenths / 10, tenths % 10),
             1000..119_500 => write!(f, "{seconds}s"),
             119_500..3_599_500 => with_rest(f, seconds / 60, 'm', seconds % 60, 's'),
             _ => with_rest(f, seconds / 3600, 'h', seconds % 3600 / 60, 'm'),
