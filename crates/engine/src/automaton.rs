@@ -9,9 +9,9 @@
 //! ```
 //!
 //! * It starts in a hidden state, from which it enters the initial state.
-//! * A transition begins when it is first in the queue and allowed from the current state: then the client gets its `OK`.
-//!   The new state is entered when the script of the current state has exited. The next transition in the queue is
-//!   checked against the new state.
+//! * A transition begins when it is first in the queue and allowed from the current state: then the client gets its
+//!   `OK`. The new state is entered when the script of the current state has exited. The next transition in the queue
+//!   is checked against the new state.
 //! * The script of a state that is left has a second to exit on its own, so that it can request the next state as its
 //!   last action; then SIGTERM, then SIGKILL. `force` gives it unlimited time, except in a shutdown.
 //! * A failure that leads to another state does so at once, the next ones in a row after a growing delay, so that there

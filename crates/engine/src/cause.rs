@@ -62,7 +62,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// Whether somebody or something wanted it: not a failure of the process.
+    /// Whether the stop was intended, as opposed to a failure of the process.
     #[must_use]
     pub const fn is_intentional(&self) -> bool {
         matches!(

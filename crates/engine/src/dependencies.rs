@@ -45,8 +45,8 @@ pub fn cycle(jobs: &[JobPlan]) -> Option<Vec<JobId>> {
     None
 }
 
-/// Returns, for each job, the number of shutdown stages from its stop on: its own, and the longest chain of jobs that it
-/// needs, which are stopped after it. The jobs of a cycle count as one.
+/// Returns, for each job, the number of shutdown stages from its stop on: its own, and the longest chain of jobs that
+/// it needs, which are stopped after it. The jobs of a cycle count as one.
 pub(crate) fn stages<'a>(count: usize, needs: impl Fn(usize) -> &'a [crate::Need]) -> Vec<u32> {
     let mut stages: Vec<u32> = vec![0; count];
     for begin in 0..count {

@@ -71,7 +71,7 @@ pub enum Refusal {
     Unknown,
     ShuttingDown,
     NotRunning,
-    /// A later request asked for the opposite.
+    /// A later request has replaced it.
     Superseded,
     /// The process did not start, for this reason.
     Failed(String),

@@ -29,12 +29,13 @@
 //! * Failures: a process that cannot be started counts as exited with 127 or 126; if the plan says that the first start
 //!   must succeed, the job is Done at once.
 //! * A job that needs a lease is Campaigning between Waiting and Starting; see [`lock`].
-//! * A process that is still alive after SIGKILL (uninterruptible sleep) is waited for as long as it would be restarted,
-//!   since there must never be two; in a permanent stop it is abandoned after a while.
+//! * A process that is still alive after SIGKILL (uninterruptible sleep) is waited for as long as it would be
+//!   restarted, since there must never be two; in a permanent stop it is abandoned after a while.
 //!
 //! * `phases`: intent, phase and result types; `context`: inputs and outputs of a step
 //! * `running`: probes, hooks and notifications of a running process
-//! * `run`: start, and the events of a run; `stop`: from the stop request to SIGKILL; `restart`: decisions after an exit
+//! * `run`: start, and the events of a run; `stop`: from the stop request to SIGKILL; `restart`: decisions after an
+//!   exit
 //! * `requests`, [`lock`], `peers`: client requests, leases, start dependencies and tombstones
 //! * `view`: conditions, exit code and snapshot for others
 

@@ -1,8 +1,8 @@
 //! The decisions of sexton, without clocks, files or system calls.
 //!
-//! [`Pod`] is a state machine: [`Event`]s go in, each with its time, and [`Effect`]s come out, in order. The caller (the
-//! driver) carries out the effects and reports their results as further events; a failed effect is an event too. Between
-//! events the driver sleeps until [`Pod::deadline`].
+//! [`Pod`] is a state machine: [`Event`]s go in, each with its time, and [`Effect`]s come out, in order. The caller
+//! (the driver) carries out the effects and reports their results as further events; a failed effect is an event too.
+//! Between events the driver sleeps until [`Pod::deadline`].
 //!
 //! ```text
 //!            Event, now                    Effect

@@ -6,8 +6,8 @@
 //!                       └─────► stale ──────────┘ not restarted within the rebirth period
 //! ```
 //!
-//! * The driver reports the [status](PeerStatus) of a peer at each change; the newest one counts, so that none is missed
-//!   by being early.
+//! * The driver reports the [status](PeerStatus) of a peer at each change; the newest one counts, so that none is
+//!   missed by being early.
 //! * A *start dependency* is an [expression](Expression) over peers that must hold before a process is started.
 //! * A *death dependency* is one that stops a process, or the pod, when it holds.
 //! * An exit is stale if this pod already stopped because of it in a previous incarnation. It fires no death dependency
@@ -171,8 +171,8 @@ impl Peer {
 }
 
 impl Peers {
-    /// Records a status; returns false if nothing has changed. A stale exit counts again after `rebirth`, if the peer has
-    /// not restarted by then.
+    /// Records a status; returns false if nothing has changed. A stale exit counts again after `rebirth`, if the peer
+    /// has not restarted by then.
     pub(crate) fn update(&mut self, name: String, status: PeerStatus, rebirth: Duration, now: Time) -> bool {
         let peer = self.0.entry(name).or_default();
         if peer.status == status {

@@ -1,7 +1,8 @@
 //! The plan of a pod: complete and validated settings, without defaults.
 //!
-//! The configuration (command line, environment, files) is resolved into a [`Plan`]. How a process is started (arguments,
-//! environment, streams) is up to the driver; the engine identifies a job only by its index in [`Plan::jobs`].
+//! The configuration (command line, environment, files) is resolved into a [`Plan`]. How a process is started
+//! (arguments, environment, streams) is up to the driver; the engine identifies a job only by its index in
+//! [`Plan::jobs`].
 
 use std::fmt;
 use std::time::Duration;
@@ -114,8 +115,8 @@ pub struct JobPlan {
     pub grace: Duration,
     /// From SIGKILL until a process that is still alive (in uninterruptible sleep) is abandoned.
     pub abandon_after: Duration,
-    /// It is in the foreground of a terminal, whose keys signal it directly: termination by a SIGINT or SIGQUIT that was
-    /// not forwarded is a stop by the user, not a failure that leads to a restart.
+    /// It is in the foreground of a terminal, whose keys signal it directly: termination by a SIGINT or SIGQUIT that
+    /// was not forwarded is a stop by the user, not a failure that leads to a restart.
     pub terminal: bool,
     /// If the first exec fails with ENOENT or EACCES, it is not retried.
     #[serde(default)]

@@ -9,13 +9,14 @@
 //!                      └─────────────────────────────────────────────────────┘
 //! ```
 //!
-//! * Normal run: Up until all jobs are done, Lingering so that the status can be queried, Ended. Shutdown: Up, Stopping,
-//!   Ended. `Stopping` is a latch: nothing leads back to `Up`.
+//! * Normal run: Up until all jobs are done, Lingering so that the status can be queried, Ended. Shutdown: Up,
+//!   Stopping, Ended. `Stopping` is a latch: nothing leads back to `Up`.
 //! * Start order: a job is started when all its needs are met, the first time and each time after.
-//! * Stop order is the reverse: a job is sent its stop signal when all its dependents have exited. A shutdown has one time
-//!   limit; the remaining time is divided among the remaining stages, and a job gets no more than its own grace period.
-//! * A change of a job marks it and its neighbours in the dependency graph as dirty; only dirty jobs are re-evaluated, so
-//!   that the cost of a step does not depend on the number of jobs.
+//! * Stop order is the reverse: a job is sent its stop signal when all its dependents have exited. A shutdown has one
+//!   time limit; the remaining time is divided among the remaining stages, and a job gets no more than its own grace
+//!   period.
+//! * A change of a job marks it and its neighbours in the dependency graph as dirty; only dirty jobs are re-evaluated,
+//!   so that the cost of a step does not depend on the number of jobs.
 //!
 //! * `indexes`: the only way to change a job, and the indexes that follow; `scheduler`: start and stop order
 //! * `shutdown`: signals, the end of the pod and its exit code; `requests`: client requests; `reload`: new plans

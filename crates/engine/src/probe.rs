@@ -13,12 +13,12 @@
 //! | liveness | must it be restarted? | it passes | the process is restarted |
 //! | readiness | can it receive traffic? | no | it receives none |
 //!
-//! * A probe is carried out at once (or after its initial delay) and then at each tick of its period. A slow probe skips
-//!   ticks; a probe never overlaps itself.
+//! * A probe is carried out at once (or after its initial delay) and then at each tick of its period. A slow probe
+//!   skips ticks; a probe never overlaps itself.
 //! * Only consecutive results count. A verdict changes when a threshold is reached.
 //! * Until the startup probe has passed, the other two wait; afterwards it is not carried out any more.
-//! * A probe that could not be carried out (which says nothing about the process) is tried [`TRIES`] times in a row, then
-//!   the tick is skipped.
+//! * A probe that could not be carried out (which says nothing about the process) is tried [`TRIES`] times in a row,
+//!   then the tick is skipped.
 //! * Counts are reset when the process restarts. (The kubelet carries them over to the next container.)
 //!
 //! Source: `pkg/kubelet/prober/worker.go` of Kubernetes 1.32, and the API's `Probe` type.

@@ -59,8 +59,8 @@ impl ProcessWatchSet {
         self.last.as_ref()
     }
 
-    /// Takes the processes found in the process list and returns the changes, exits first. An exec changes the arguments,
-    /// not the identity.
+    /// Takes the processes found in the process list and returns the changes, exits first. An exec changes the
+    /// arguments, not the identity.
     pub fn update(&mut self, now: Time, mut found: Vec<ObservedProcess>) -> Vec<Change> {
         found.sort_by_key(|seen| seen.pid);
         found.dedup_by_key(|seen| seen.pid);
@@ -75,8 +75,8 @@ impl ProcessWatchSet {
         exits.into_iter().map(Change::Exited).chain(came.map(Change::Appeared)).collect()
     }
 
-    /// Handles the exit of a process that was watched through its pidfd. Returns None if the process is unknown or its exit
-    /// was already reported; its status is recorded even then.
+    /// Handles the exit of a process that was watched through its pidfd. Returns None if the process is unknown or its
+    /// exit was already reported; its status is recorded even then.
     pub fn exited(&mut self, now: Time, pid: u32, start_ticks: u64, exit: Option<Exit>) -> Option<Change> {
         let same = |seen: &ObservedProcess| seen.pid == pid && seen.start_ticks == start_ticks;
         let Some(index) = self.present.iter().position(same) else {

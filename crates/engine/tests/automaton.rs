@@ -147,7 +147,7 @@ impl World {
                 self.entered_terminal = transition.to == self.spec.terminal;
             }
             Effect::ScriptExited { .. } => {
-                check(self.script.is_none(), || "exit of a running script".to_owned())?
+                check(self.script.is_none(), || "exit of a running script".to_owned())?;
             }
             Effect::End(code) => {
                 let scripts = u32::from(self.spec.states[self.spec.terminal.0].has_script);

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! * After the lease is won all conditions are checked again: the campaign may have taken days.
-//! * The lease is released when no process of the run is left, and not before, whatever stopped it: the next holder finds
-//!   no process. A process that is still alive after SIGKILL keeps it.
+//! * The lease is released when no process of the run is left, and not before, whatever stopped it: the next holder
+//!   finds no process. A process that is still alive after SIGKILL keeps it.
 //! * When the lease is lost, the grace period is cut so that the process is gone before another holder can acquire it.
 
 use super::phases::Phase;

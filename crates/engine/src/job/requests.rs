@@ -77,6 +77,14 @@ impl Job {
         self.requests.push((request, pending));
     }
 
+    /// Refuses the requests that wait for this run, which could not be started.
+    pub(super) fn refuse_starts(&mut self, run: RunId, why: &str, cx: &mut Context<'_>) {
+        let waits = |pending: &PendingRequest| matches!(pending, PendingRequest::Up(from) if *from <= run);
+        for (request, _) in self.requests.extract_if(.., |(_, pending)| waits(pending)) {
+            cx.respond(request, Err(Refusal::Failed(why.to_owned())));
+        }
+    }
+
     /// Answers the requests that are fulfilled or cannot be fulfilled.
     pub(super) fn answer_requests(&mut self, cx: &mut Context<'_>) {
         if self.requests.is_empty() {
@@ -124,7 +132,7 @@ impl Job {
         });
     }
 
-    /// Whether a start request waits for a run that has not begun.
+    /// Whether a start request waits for a run that has not started.
     pub(crate) fn has_pending_start(&self) -> bool {
         self.requests
             .iter()

@@ -3,17 +3,16 @@
 use std::time::Duration;
 
 use super::phases::{Phase, RunResult};
-use super::requests::PendingRequest;
 use super::running::{RunningState, probe_plan};
 use super::{Context, Intent, Job, lock};
 use crate::cause::{Cause, SpawnError, SpawnErrorKind, TerminalReason};
 use crate::condition::Condition;
-use crate::effect::{Effect, Refusal, SignalScope};
+use crate::effect::{Effect, SignalScope};
 use crate::event::NotifyMessage;
 use crate::job_event::JobEventKind;
 use crate::plan::HookKind;
 use crate::probe::ProbeResult;
-use crate::{AttemptId, Exit, RequestId, RunId, Signal};
+use crate::{AttemptId, Exit, RunId, Signal};
 
 /// The maximum extension of the stop timeout per notification.
 const MAX_EXTENSION: Duration = Duration::from_secs(3600);
@@ -79,10 +78,7 @@ impl Job {
             _ => return,
         }
         let kind = error.kind;
-        let refused = |(_, pending): &mut (RequestId, PendingRequest)| matches!(pending, PendingRequest::Up(from) if *from <= run);
-        for (request, _) in self.requests.extract_if(.., refused) {
-            cx.respond(request, Err(Refusal::Failed(error.message.clone())));
-        }
+        self.refuse_starts(run, &error.message, cx);
         self.publish(Some(run), JobEventKind::StartFailed(error.clone()), cx);
         self.last = Some((RunResult::SpawnFailed(error.clone()), cx.now));
         let hopeless = self.plan.must_start && self.starts == 0 && kind != SpawnErrorKind::System;

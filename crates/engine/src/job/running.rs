@@ -308,8 +308,8 @@ impl RunningState {
         let gated = probed || plan.notifies || plan.post_start.is_some();
         if gated && self.published_ready != reason.is_none() {
             self.published_ready = reason.is_none();
-            let what = reason.map_or(JobEventKind::Ready, |reason| JobEventKind::Unready { reason });
-            cx.publish(job, Some(self.run), what);
+            let kind = reason.map_or(JobEventKind::Ready, |reason| JobEventKind::Unready { reason });
+            cx.publish(job, Some(self.run), kind);
         }
     }
 

@@ -163,7 +163,8 @@ impl Job {
                 let abandoned = !self.is_wanted() || runs_once;
                 self.publish(Some(state.run), JobEventKind::Stuck { abandoned }, cx);
                 if abandoned {
-                    // The process may never exit, and nobody else may hold the lease meanwhile: it is not released.
+                    // The process may never exit, and no other holder may acquire the lease meanwhile: it is not
+                    // released.
                     self.lease = None;
                     if exit.is_none() {
                         self.last = Some((RunResult::Abandoned, cx.now));
@@ -196,8 +197,8 @@ impl Job {
         }
     }
 
-    /// Runs the preStop hook, if there is one, or sends the stop signal. `extensible`: if the grace period is too short for
-    /// both, it is extended for the signal.
+    /// Runs the preStop hook, if there is one, or sends the stop signal. `extensible`: if the grace period is too short
+    /// for both, it is extended for the signal.
     pub(super) fn begin_stop(
         &mut self,
         mut state: Box<RunningState>,

@@ -9,7 +9,8 @@ use crate::probe::ProbeKind;
 use crate::snapshot::{JobPhase, JobSnapshot, LastRun, ProbeSnapshot};
 
 impl Job {
-    /// Whether it is done and does not keep the pod from completing. Jobs that are stopped or held can be started again.
+    /// Whether it is done and does not keep the pod from completing. Jobs that are stopped or held can be started
+    /// again.
     pub(crate) const fn is_over(&self) -> bool {
         matches!(
             self.phase,

@@ -58,8 +58,8 @@ impl Pod {
         expressions.iter().find_map(|expression| self.peers.fired_death_dependency(expression))
     }
 
-    /// Writes the tombstones that have changed: before all other effects of this step, which start at `at`. One that only
-    /// withdraws readiness comes last, so that it does not delay stops caused by the same event.
+    /// Writes the tombstones that have changed: before all other effects of this step, which start at `at`. One that
+    /// only withdraws readiness comes last, so that it does not delay stops caused by the same event.
     pub(super) fn write_tombstones(&mut self, at: usize, now: Time, out: &mut Vec<Effect>) {
         let mut first = Vec::new();
         for id in std::mem::take(&mut self.to_record) {

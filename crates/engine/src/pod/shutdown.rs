@@ -78,8 +78,8 @@ impl Pod {
         let forward = self.settings.forward;
         self.each(now, out, |job, cx| {
             let signal = match *cause {
-                // SIGTERM is the general stop request and is translated to the stop signal of the process. If signals are
-                // not forwarded, so are all others.
+                // SIGTERM is the general stop request and is translated to the stop signal of the process. If signals
+                // are not forwarded, so are all others.
                 Cause::Signal(signal) if signal != Signal::TERM && forward => signal,
                 _ => job.plan.stop_signal,
             };
