@@ -1,7 +1,7 @@
 //! Births and deaths across the containers of a pod, told by files in a directory that they share.
 //!
 //! ```text
-//! engine ─Effect::WriteTombstone─► carver ─► <graveyard>/<name> ─► watch ─Event::PeerChanged─► engine of another container
+//! engine ─Effect::Carve─► carver ─► <graveyard>/<name> ─► watch ─Event::Seen─► engine of another container
 //! ```
 //!
 //! * [`tombstone`]: what stands in the file
