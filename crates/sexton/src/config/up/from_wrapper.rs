@@ -84,7 +84,7 @@ fn process(entry: Entry, at: &[Step], problems: &mut Problems<'_>) -> Process {
     // Whatever setpgid says: each process leads a group of its own.
     let _ = attributes.setpgid;
     let lock = entry.readiness.as_ref().and_then(|readiness| readiness.lock.clone());
-    let (probe, start_deadline) = match entry.readiness.filter(|readiness| !readiness.is_lock_alone()) {
+    let (probe, start_deadline) = match entry.readiness.filter(|readiness| !readiness.is_lock_only()) {
         Some(readiness) => {
             (Some(probe(&readiness, &below(at, "readiness"), problems)), readiness.startup_deadline)
         }
