@@ -1,4 +1,4 @@
-//! process-wrapper's list in our words.
+//! Converts the list of process-wrapper to the native format.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::{Beside, Problems, below};
 use spec::logs::LogFormat;
 use spec::suggest::hint;
 
-/// Makes our form of it.
+/// Converts a list, and returns its problems.
 pub(super) fn file(root: &Node, beside: &Beside) -> (File, Vec<Problem>) {
     let (entries, found): (Vec<Entry>, _) = read(root, Keys::AnyCase);
     let mut problems = Problems { root, found };
@@ -39,7 +39,7 @@ pub(super) fn file(root: &Node, beside: &Beside) -> (File, Vec<Problem>) {
 fn process(entry: Entry, at: &[Step], problems: &mut Problems<'_>) -> Process {
     let not_yet = |given: bool, key: &str, problems: &mut Problems<'_>| {
         if given {
-            problems.at(&below(at, key), "not yet: this sexton does not know how");
+            problems.at(&below(at, key), "not supported");
         }
     };
     not_yet(entry.prom_target.is_some(), "promTarget", problems);
@@ -80,8 +80,8 @@ fn process(entry: Entry, at: &[Step], problems: &mut Problems<'_>) -> Process {
         problems,
     );
     let other_group = attributes.pgid.is_some_and(|pgid| pgid != 0);
-    own(other_group, "pgid", "not supported: each process leads a group of its own", problems);
-    // Whatever setpgid says: each process leads a group of its own.
+    own(other_group, "pgid", "not supported: each process leads its own process group", problems);
+    // Independent of setpgid, each process leads its own process group.
     let _ = attributes.setpgid;
     let lock = entry.readiness.as_ref().and_then(|readiness| readiness.lock.clone());
     let (probe, start_deadline) = match entry.readiness.filter(|readiness| !readiness.is_lock_only()) {
@@ -144,7 +144,7 @@ fn keep_groups(attributes: &SysProcAttr) -> bool {
 fn identity(credential: &Credential) -> SecurityContext {
     let word = |number: u32| Text(number.to_string());
     SecurityContext {
-        // Go's zero values: an identity that is given without a number is root's.
+        // Go's zero values: a credential without a number is root.
         run_as_user: Some(word(credential.uid.unwrap_or(0))),
         run_as_group: Some(word(credential.gid.unwrap_or(0))),
         supplemental_groups: Some(credential.groups.iter().flatten().copied().map(word).collect()),
