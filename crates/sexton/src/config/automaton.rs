@@ -37,7 +37,8 @@ pub struct AutomatonPlan {
     pub socket_mode: Option<u32>,
 }
 
-/// Reads the file of an automaton that another file refers to. It cannot refer to a further file, which rules out cycles.
+/// Reads the file of an automaton that another file refers to. It cannot refer to a further file, which rules out
+/// cycles.
 pub fn load_referred(path: &Path) -> Result<AutomatonPlan, ConfigError> {
     load_from(path, None, false)
 }

@@ -77,17 +77,20 @@ pub struct Graveyard {
     pub directory: Option<String>,
     /// The mode of the directory if sexton creates it, in octal [default: "1777"]
     pub mode: Option<Text>,
-    /// Poll interval for file systems without change notifications (network volumes) [default: 1s on those, else no polling]
+    /// Poll interval for file systems without change notifications (network volumes) [default: 1s on those, else no
+    /// polling]
     pub poll: Option<HumanDuration>,
     /// Dependencies that must all be met before any process is started; the default condition is ready
     pub birth_deps: Option<OneOrMany<String>>,
-    /// Timeout of each birth dependency; the waiting process then fails with exit code 1; 0 disables the timeout [default: 30s]
+    /// Timeout of each birth dependency; the waiting process then fails with exit code 1; 0 disables the timeout
+    /// [default: 30s]
     pub birth_timeout: Option<HumanDuration>,
     /// Shut everything down when any of these is met; the default condition is exited
     pub death_deps: Option<OneOrMany<String>>,
     /// How long to wait for a stopped peer to restart before its earlier exit counts again [default: 10m]
     pub rebirth_timeout: Option<HumanDuration>,
-    /// The name of this pod: container status is then also read from the Kubernetes API; $(NAME) is replaced by sexton's environment variable NAME
+    /// The name of this pod: container status is then also read from the Kubernetes API; $(NAME) is replaced by
+    /// sexton's environment variable NAME
     pub pod_name: Option<String>,
     /// The namespace of this pod [default: that of the service account]
     pub namespace: Option<String>,
@@ -185,7 +188,8 @@ pub struct Process {
     pub death_deps: Option<OneOrMany<String>>,
     /// The name of the tombstone that is written for this process
     pub tombstone: Option<String>,
-    /// A sidecar is started before the other processes, stopped after them, and does not keep sexton running [default: false]
+    /// A sidecar is started before the other processes, stopped after them, and does not keep sexton running [default:
+    /// false]
     pub sidecar: Option<bool>,
     /// The number of replicas, named name_0, name_1, …, up to 10000 [default: one, without a number]
     pub replicas: Option<u32>,
@@ -203,15 +207,19 @@ pub struct Process {
     pub liveness_probe: Option<Probe>,
     /// Whether the process can receive traffic
     pub readiness_probe: Option<Probe>,
-    /// The distributed lock under which the process runs: acquired before each start; the process is stopped before another holder can acquire it
+    /// The distributed lock under which the process runs: acquired before each start; the process is stopped before
+    /// another holder can acquire it
     pub lock: Option<Lock>,
     /// Hooks and the stop signal
     pub lifecycle: Option<Lifecycle>,
-    /// Time from the start of preStop, or the stop signal, to SIGKILL, in seconds [default: that of the file's top level]
+    /// Time from the start of preStop, or the stop signal, to SIGKILL, in seconds [default: that of the file's top
+    /// level]
     pub termination_grace_period_seconds: Option<HumanDuration>,
-    /// Maximum run time, after which the process is stopped; from a range such as 1h..2h a random value is chosen at each start [default: unlimited]
+    /// Maximum run time, after which the process is stopped; from a range such as 1h..2h a random value is chosen at
+    /// each start [default: unlimited]
     pub ttl: Option<String>,
-    /// How the process reports that it has started: `systemd` (READY=1 to $NOTIFY_SOCKET), or `fd:N` (a line on descriptor N)
+    /// How the process reports that it has started: `systemd` (READY=1 to $NOTIFY_SOCKET), or `fd:N` (a line on
+    /// descriptor N)
     pub notify: Option<String>,
     /// Watchdog timeout: with notify systemd, the process must send WATCHDOG=1 at least this often
     pub watchdog: Option<HumanDuration>,
@@ -386,7 +394,8 @@ pub struct Probe {
     pub period_seconds: Option<HumanDuration>,
     /// Seconds after which a probe times out; more than 0 [default: 1]
     pub timeout_seconds: Option<HumanDuration>,
-    /// Consecutive successes after which the probe counts as successful; must be 1 for startup and liveness [default: 1]
+    /// Consecutive successes after which the probe counts as successful; must be 1 for startup and liveness [default:
+    /// 1]
     pub success_threshold: Option<u32>,
     /// Consecutive failures after which the probe counts as failed; at least 1 [default: 3]
     pub failure_threshold: Option<u32>,
@@ -606,7 +615,8 @@ pub struct HeartBeat {
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct Lifecycle {
-    /// Runs after the process is created; start-up is complete when it finishes, and the process is restarted if it fails
+    /// Runs after the process is created; start-up is complete when it finishes, and the process is restarted if it
+    /// fails
     pub post_start: Option<Handler>,
     /// Runs before the stop signal, within the grace period; a failure is only logged
     pub pre_stop: Option<Handler>,
@@ -680,7 +690,8 @@ pub struct SecurityContext {
     pub supplemental_groups: Option<Vec<Text>>,
     /// Reject the configuration if the process would run as root [default: false]
     pub run_as_non_root: Option<bool>,
-    /// Whether the process can gain more privileges than its parent, for example through set-user-ID programs [default: true]
+    /// Whether the process can gain more privileges than its parent, for example through set-user-ID programs [default:
+    /// true]
     pub allow_privilege_escalation: Option<bool>,
 }
 

@@ -37,17 +37,17 @@ pub(super) fn file(root: &Node, beside: &Beside) -> (File, Vec<Problem>) {
 }
 
 fn process(entry: Entry, at: &[Step], problems: &mut Problems<'_>) -> Process {
-    let not_yet = |given: bool, key: &str, problems: &mut Problems<'_>| {
+    let reject_unsupported = |given: bool, key: &str, problems: &mut Problems<'_>| {
         if given {
             problems.at(&below(at, key), "not supported");
         }
     };
-    not_yet(entry.prom_target.is_some(), "promTarget", problems);
+    reject_unsupported(entry.prom_target.is_some(), "promTarget", problems);
     if entry.entrypoint.as_deref().unwrap_or_default().is_empty() {
-        problems.at(at, "entrypoint is missing: what to execute?");
+        problems.at(at, "entrypoint is missing");
     }
     let attributes = entry.sys_proc_attr.unwrap_or_default();
-    let own = |given: bool, key: &str, why: &str, problems: &mut Problems<'_>| {
+    let reject_attribute = |given: bool, key: &str, why: &str, problems: &mut Problems<'_>| {
         if given {
             problems.at(&below(&below(at, "sysProcAttr"), key), why);
         }
@@ -66,21 +66,26 @@ fn process(entry: Entry, at: &[Step], problems: &mut Problems<'_>) -> Process {
         (attributes.usecgroupfd.is_some(), "usecgroupfd"),
         (attributes.cgroupfd.is_some(), "cgroupfd"),
     ] {
-        own(
+        reject_attribute(
             given,
             key,
             "not supported: namespaces, terminals and capabilities are the container runtime's",
             problems,
         );
     }
-    own(
+    reject_attribute(
         attributes.foreground == Some(true),
         "foreground",
         "not supported: several processes cannot share a terminal",
         problems,
     );
     let other_group = attributes.pgid.is_some_and(|pgid| pgid != 0);
-    own(other_group, "pgid", "not supported: each process leads its own process group", problems);
+    reject_attribute(
+        other_group,
+        "pgid",
+        "not supported: each process leads its own process group",
+        problems,
+    );
     // Independent of setpgid, each process leads its own process group.
     let _ = attributes.setpgid;
     let lock = entry.readiness.as_ref().and_then(|readiness| readiness.lock.clone());

@@ -29,9 +29,10 @@ use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use engine::Plan;
+use engine::{Plan, ProbeKind, ProbePlan, Probes};
 
 use super::read::{Keys, Problem, read};
 use super::tree::{self, Node, Step, Value};
@@ -65,8 +66,7 @@ pub struct ProcessPlan {
     /// Command and arguments before expansion, for display: values of variables may be secrets.
     pub words: Vec<String>,
     pub logs: LogPlan,
-    /// How it is probed: startup, liveness, readiness; all checks of one have to pass.
-    pub probes: [Vec<Check>; 3],
+    pub probes: ProbeSet,
     pub post_start: Option<Action>,
     pub pre_stop: Option<Action>,
     /// In bytes.
@@ -79,6 +79,40 @@ pub struct ProcessPlan {
     pub tombstone: Option<String>,
     /// Whether it is an automaton, which reports its state.
     pub automaton: bool,
+}
+
+/// A resolved probe: its checks, all of which must succeed, and its timing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResolvedProbe {
+    pub checks: Arc<[Check]>,
+    pub timing: ProbePlan,
+}
+
+/// The probes of a process, at most one of each kind.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ProbeSet([Option<ResolvedProbe>; 3]);
+
+impl ProbeSet {
+    /// Returns the probe of a kind.
+    #[must_use]
+    pub const fn get(&self, kind: ProbeKind) -> Option<&ResolvedProbe> {
+        self.0[kind as usize].as_ref()
+    }
+
+    fn insert(&mut self, kind: ProbeKind, probe: ResolvedProbe) {
+        self.0[kind as usize] = Some(probe);
+    }
+
+    /// Returns the engine's part of the probes: their timing.
+    #[must_use]
+    pub fn timings(&self) -> Probes {
+        let timing = |kind| self.get(kind).map(|probe| probe.timing.clone());
+        Probes {
+            startup: timing(ProbeKind::Startup),
+            liveness: timing(ProbeKind::Liveness),
+            readiness: timing(ProbeKind::Readiness),
+        }
+    }
 }
 
 /// The source of a configuration.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use engine::{
     Condition, DurationRange, ExitRule, JobId, JobPlan, Need, Plan, PodSettings, Policy, PostStart,
-    ProbeKind, ProbePlan, Probes, Restart, RestartDelay, RestartLimit, RestartRule, Signal, dependencies,
+    ProbeKind, ProbePlan, Restart, RestartDelay, RestartLimit, RestartRule, Signal, dependencies,
 };
 
 use super::super::raw::native::{self, AtLimit, File, Logs, Process, RestartPolicy};
@@ -16,7 +16,7 @@ use super::super::tree::Step;
 use super::actions::ActionResolver;
 use super::environment::{check_name, expand, read_file};
 use super::pod::{self, PodDependencies};
-use super::{Beside, Problems, ProcessPlan, UpPlan, below};
+use super::{Beside, ProbeSet, Problems, ProcessPlan, ResolvedProbe, UpPlan, below};
 use crate::config::accounts;
 use crate::locks;
 use crate::locks::LockPlan;
@@ -304,8 +304,7 @@ impl<'a> Resolver<'a> {
         };
         let actions =
             ActionResolver { ports: ports(raw, at, problems), program: &with_command, variable: &variable };
-        let mut plans = Probes::default();
-        let mut checks = [Vec::new(), Vec::new(), Vec::new()];
+        let mut probes = ProbeSet::default();
         for (kind, key, probe) in [
             (ProbeKind::Startup, "startupProbe", &raw.startup_probe),
             (ProbeKind::Liveness, "livenessProbe", &raw.liveness_probe),
@@ -314,13 +313,9 @@ impl<'a> Resolver<'a> {
             let Some(probe) = probe else { continue };
             let key = if raw.more.readiness_restarts { "readiness" } else { key };
             let path = below(at, key);
-            checks[kind as usize] = actions.checks(probe, &path, problems);
-            let plan = probe_plan(kind, probe, &path, raw.more.readiness_restarts, problems);
-            *match kind {
-                ProbeKind::Startup => &mut plans.startup,
-                ProbeKind::Liveness => &mut plans.liveness,
-                ProbeKind::Readiness => &mut plans.readiness,
-            } = Some(plan);
+            let checks = actions.checks(probe, &path, problems).into();
+            let timing = probe_timing(kind, probe, &path, raw.more.readiness_restarts, problems);
+            probes.insert(kind, ResolvedProbe { checks, timing });
         }
         let path = below(at, "lifecycle");
         let hook_path =
@@ -376,7 +371,7 @@ impl<'a> Resolver<'a> {
             abandon_after: ABANDON_AFTER,
             terminal: false,
             must_start: false,
-            probes: plans,
+            probes: probes.timings(),
             notifies: notify.is_some(),
             start_deadline: raw.start_deadline.map(|span| span.0),
             watchdog: raw.watchdog.map(|span| span.0),
@@ -389,7 +384,7 @@ impl<'a> Resolver<'a> {
             program,
             words: raw.command.iter().chain(&raw.args).flat_map(|words| words.0.clone()).collect(),
             logs: self.logs(raw.logs.as_ref(), at, problems),
-            probes: checks,
+            probes,
             post_start,
             pre_stop,
             memory_limit: limits.and_then(|limits| limits.memory).map(|bytes| bytes.0),
@@ -643,7 +638,7 @@ fn ports(raw: &Process, at: &[Step], problems: &mut Problems<'_>) -> Vec<(String
     all
 }
 
-fn probe_plan(
+fn probe_timing(
     kind: ProbeKind,
     probe: &native::Probe,
     path: &[Step],

@@ -178,7 +178,7 @@ fn reads_a_process_wrapper_list_case_insensitively() {
         readiness.restarts && readiness.period == Duration::from_secs(5) && readiness.failure_threshold == 3
     );
     assert_eq!(job.start_deadline, Some(Duration::from_secs(60)));
-    assert_eq!(process.probes[2].len(), 3);
+    assert_eq!(process.probes.get(ProbeKind::Readiness).map(|probe| probe.checks.len()), Some(3));
     assert_eq!(process.memory_limit, Some(64 << 20));
     assert_eq!(process.program.attributes.groups, Some(vec![4]));
     assert_eq!(
