@@ -244,7 +244,7 @@ mod tests {
             ("../a", "expected a tombstone name"),
             ("a@soon", "'soon': expected seconds"),
             ("a+", "'' is not a valid tombstone name: it is empty"),
-            ("a||b", "empty file"),
+            ("a||b", "it is empty"),
         ] {
             let error = births(text, DEFAULTS).err().unwrap_or_default();
             assert!(error.contains(part), "{text}: {error}");
