@@ -9,7 +9,7 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-use engine::{RunId, Word};
+use engine::{NotifyMessage, RunId};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg, sockopt};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
@@ -30,7 +30,7 @@ pub struct NotifyDatagram {
     /// Of which run.
     pub run: RunId,
     /// To the engine; each word at most once.
-    pub words: Vec<Word>,
+    pub words: Vec<NotifyMessage>,
     /// To people.
     pub status: Option<String>,
 }
@@ -96,7 +96,7 @@ pub fn listen(
                         Ok(0) => return,
                         Ok(length) if buffer[..length].contains(&b'\n') => {
                             let _ = said
-                                .send(NotifyDatagram { run, words: vec![Word::Ready], status: None })
+                                .send(NotifyDatagram { run, words: vec![NotifyMessage::Ready], status: None })
                                 .await;
                             return;
                         }
@@ -173,12 +173,12 @@ fn understood(run: RunId, message: &[u8]) -> NotifyDatagram {
     let mut said = NotifyDatagram { run, words: Vec::new(), status: None };
     for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
         let word = match (name, value) {
-            ("READY", "1") => Word::Ready,
-            ("STOPPING", "1") => Word::Stopping,
-            ("WATCHDOG", "1") => Word::Alive,
-            ("WATCHDOG", "trigger") => Word::Trouble,
+            ("READY", "1") => NotifyMessage::Ready,
+            ("STOPPING", "1") => NotifyMessage::Stopping,
+            ("WATCHDOG", "1") => NotifyMessage::Watchdog,
+            ("WATCHDOG", "trigger") => NotifyMessage::WatchdogTrigger,
             ("EXTEND_TIMEOUT_USEC", micros) => match micros.parse() {
-                Ok(micros) => Word::MoreTime(Duration::from_micros(micros)),
+                Ok(micros) => NotifyMessage::ExtendTimeout(Duration::from_micros(micros)),
                 Err(_) => continue,
             },
             ("STATUS", status) => {
@@ -204,7 +204,7 @@ mod tests {
             b"READY=1\nSTATUS=warm\x1bing\nFDSTORE=1\nEXTEND_TIMEOUT_USEC=x\nWATCHDOG=1\nREADY=1\nnonsense";
         let expected = NotifyDatagram {
             run: RunId(3),
-            words: vec![Word::Ready, Word::Alive],
+            words: vec![NotifyMessage::Ready, NotifyMessage::Watchdog],
             status: Some("warm\\u{1b}ing".to_owned()),
         };
         assert_eq!(understood(RunId(3), message), expected);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use engine::{Fulfilled, Refusal, Signal};
+use engine::{Outcome, Refusal, Signal};
 use tokio::sync::{mpsc, oneshot};
 
 /// The way to the driver.
@@ -21,12 +21,12 @@ pub enum Command {
         /// What.
         wish: Wish,
         /// Where the answer goes.
-        reply: Reply<Fulfilled>,
+        reply: Reply<Outcome>,
     },
     /// That the configuration is read again.
     Reload(Reply<Reloaded>),
     /// That everything ends.
-    End(Reply<Fulfilled>),
+    End(Reply<Outcome>),
     /// It says that a process is alive.
     HeartBeat {
         /// Which.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 
-use engine::What;
+use engine::JobEventKind;
 use jiff::Timestamp;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -211,25 +211,25 @@ impl Metrics {
     }
 
     /// Counts what the engine has told.
-    pub fn count(&self, name: &str, what: &What) {
+    pub fn count(&self, name: &str, what: &JobEventKind) {
         let process = || OfProcess { process: name.to_owned() };
         match what {
-            What::Started { .. } => {
+            JobEventKind::Started { .. } => {
                 self.starts.get_or_create(&process()).inc();
             }
-            What::Exited { exit, .. } => {
+            JobEventKind::Exited { exit, .. } => {
                 let (code, signal) = tell::exit_words(*exit);
                 self.exits.get_or_create(&OfExit { process: name.to_owned(), code, signal }).inc();
             }
-            What::Restarting { cause, .. } => {
+            JobEventKind::Restarting { cause, .. } => {
                 let labels = OfRestart { process: name.to_owned(), reason: cause.label() };
                 self.restarts.get_or_create(&labels).inc();
             }
-            What::ProbeFailed { kind, .. } => {
+            JobEventKind::ProbeFailed { kind, .. } => {
                 let labels = OfProbe { process: name.to_owned(), probe: kind.label() };
                 self.probe_failures.get_or_create(&labels).inc();
             }
-            What::Killing { .. } => {
+            JobEventKind::Killing { .. } => {
                 self.kills.get_or_create(&process()).inc();
             }
             _ => {}

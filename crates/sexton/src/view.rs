@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::snapshot::{LastEnd, Resting};
+use engine::snapshot::{LastRun, TerminalReason};
 use engine::{Cause, Exit, JobPhase, JobSnapshot, PodPhase, Time};
 use jiff::Timestamp;
 
@@ -170,7 +170,7 @@ impl View {
                 None => first(&|job: &JobSnapshot| job.healthy),
             };
             let up = |job: &JobSnapshot| job.started || job.healthy || job.started_at.is_some();
-            Health { live: first(&|job| !job.has_failed_for_good()), ready, started: first(&up) }
+            Health { live: first(&|job| !job.has_failed_permanently()), ready, started: first(&up) }
         } else {
             let up = *phase == PodPhase::Up;
             let runs = |job: &JobSnapshot| matches!(job.phase, JobPhase::Running { suspended: None, .. });
@@ -220,8 +220,8 @@ impl ProcessView {
     ) -> Self {
         let status = match &job.last {
             _ if job.is_alive() => Status::Running,
-            Some(LastEnd { exit: Some(Exit::Signal(_)), .. }) => Status::Killed,
-            Some(LastEnd { exit: Some(_), by: Some(by), .. }) if ended_by_us(by) => Status::Killed,
+            Some(LastRun { exit: Some(Exit::Signal(_)), .. }) => Status::Killed,
+            Some(LastRun { exit: Some(_), by: Some(by), .. }) if ended_by_us(by) => Status::Killed,
             _ => Status::Stopped,
         };
         let (ttl, next) = match &job.phase {
@@ -274,7 +274,11 @@ impl ProcessView {
 const fn ended_by_us(by: &Cause) -> bool {
     matches!(
         by,
-        Cause::Signal(_) | Cause::SecondSignal(_) | Cause::Ttl(_) | Cause::GraceOver(_) | Cause::Request
+        Cause::Signal(_)
+            | Cause::SecondSignal(_)
+            | Cause::Ttl(_)
+            | Cause::GracePeriodOver(_)
+            | Cause::Request
     )
 }
 
@@ -297,13 +301,13 @@ fn describe(pod: &PodPhase, job: &JobSnapshot, clock: Clock) -> String {
     };
     let how_it_ended = || match &job.last {
         None => "never started".to_owned(),
-        Some(LastEnd { exit: Some(_), out_of_memory: true, .. }) => {
+        Some(LastRun { exit: Some(_), out_of_memory: true, .. }) => {
             "killed, because it used too much memory".to_owned()
         }
-        Some(LastEnd { exit: Some(exit), by: None, .. }) => format!("ended with {exit}"),
-        Some(LastEnd { exit: Some(exit), by: Some(by), .. }) => format!("ended with {exit}, because {by}"),
-        Some(LastEnd { exit: None, by: Some(by), .. }) => by.to_string(),
-        Some(LastEnd { exit: None, by: None, .. }) => "KILL did not end it".to_owned(),
+        Some(LastRun { exit: Some(exit), by: None, .. }) => format!("ended with {exit}"),
+        Some(LastRun { exit: Some(exit), by: Some(by), .. }) => format!("ended with {exit}, because {by}"),
+        Some(LastRun { exit: None, by: Some(by), .. }) => by.to_string(),
+        Some(LastRun { exit: None, by: None, .. }) => "KILL did not end it".to_owned(),
     };
     match &job.phase {
         JobPhase::Waiting { need: None } => "not started yet".to_owned(),
@@ -326,14 +330,14 @@ fn describe(pod: &PodPhase, job: &JobSnapshot, clock: Clock) -> String {
         JobPhase::Pausing { retry_at, cause } => {
             format!("restarted {}, because {cause}", when(*retry_at))
         }
-        JobPhase::Done(Resting::NeedFailed { need, condition }) => {
+        JobPhase::Done(TerminalReason::NeedFailed { need, condition }) => {
             format!("not started: {need} cannot be {} any more", condition.label())
         }
-        JobPhase::Done(Resting::GaveUp(_)) => {
+        JobPhase::Done(TerminalReason::RestartLimit(_)) => {
             format!("given up after too many restarts; it {}", how_it_ended())
         }
-        JobPhase::Done(Resting::Stopped) => format!("stopped on request; it {}", how_it_ended()),
-        JobPhase::Done(Resting::Over) => {
+        JobPhase::Done(TerminalReason::Stopped) => format!("stopped on request; it {}", how_it_ended()),
+        JobPhase::Done(TerminalReason::Exited) => {
             let how = how_it_ended();
             match pod {
                 PodPhase::Lingering { until } => format!("{how}; we leave {}", when(*until)),

@@ -25,8 +25,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::automaton::{Answer, Automaton, Effect, Event, StateId, Transition};
-use engine::{Reach, RequestId, RunId, Signal};
+use engine::automaton::{Automaton, Effect, Event, Response, StateId, Transition};
+use engine::{RequestId, RunId, Signal, SignalScope};
 use jiff::Timestamp;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -88,7 +88,7 @@ pub struct Driver {
     asked: (mpsc::Sender<Asked>, mpsc::Receiver<Asked>),
     /// Gone when nothing more is told.
     told: Option<broadcast::Sender<Arc<str>>>,
-    replies: BTreeMap<RequestId, oneshot::Sender<Answer>>,
+    replies: BTreeMap<RequestId, oneshot::Sender<Response>>,
     requests: u64,
     /// Runs that have left something behind.
     left: BTreeSet<RunId>,
@@ -159,7 +159,7 @@ impl Driver {
         self.told = Some(told);
         let watchdog = self.parts.notify.watchdog();
         let mut alive_at = watchdog.map(|every| Instant::now() + every);
-        self.feed(Event::Began);
+        self.feed(Event::Started);
         let code = loop {
             self.publish();
             if let Some(code) = self.end {
@@ -177,7 +177,7 @@ impl Driver {
                     self.parts.notify.alive();
                     alive_at = watchdog.map(|every| Instant::now() + every);
                 }
-                () = until(due) => self.feed(Event::Woke),
+                () = until(due) => self.feed(Event::TimerFired),
                 () = until(self.over.as_ref().map(|over| over.look_at)) => self.settle(),
                 Some(asked) = self.asked.1.recv() => self.ask(asked),
             }
@@ -210,7 +210,7 @@ impl Driver {
                 let ending = self.ending.is_some() || self.machine.is_ending();
                 let again = ending && matches!(signal, Signal::INT | Signal::QUIT);
                 self.ending.get_or_insert("we were told to");
-                self.feed(Event::Told { now: again });
+                self.feed(Event::StopRequested { now: again });
             }
             _ => {}
         }
@@ -248,7 +248,7 @@ impl Driver {
             return;
         }
         if let Some(Over { run, code, .. }) = self.over.take() {
-            self.feed(Event::Ended(run, code));
+            self.feed(Event::ScriptExited(run, code));
         }
     }
 
@@ -261,7 +261,7 @@ impl Driver {
                         others.map(|(known, value)| known.len() + value.len() + EACH_VARIABLE).sum();
                     if size + key.len() + value.len() + EACH_VARIABLE > MOST_VARIABLES {
                         log::warn!(variable:% = key; "not set: all variables together hold at most 1 MiB");
-                        let _ = reply.send(Answer::No);
+                        let _ = reply.send(Response::No);
                         return;
                     }
                 }
@@ -271,11 +271,11 @@ impl Driver {
                 self.requests += 1;
                 let id = RequestId(self.requests);
                 self.replies.insert(id, reply);
-                self.feed(Event::Asked(id, request));
+                self.feed(Event::Requested(id, request));
             }
             Wanted::History => {
                 let lines: Vec<_> = self.machine.history().map(|it| self.line(it)).collect();
-                let _ = reply.send(Answer::Tag(lines.join("\n")));
+                let _ = reply.send(Response::Tag(lines.join("\n")));
             }
         }
     }
@@ -301,16 +301,16 @@ impl Driver {
                     if let Some(over) = &mut self.over {
                         over.until = Instant::now() + GRACE;
                     }
-                    self.groups.signal(run, signal, Reach::Group);
+                    self.groups.signal(run, signal, SignalScope::Group);
                 }
-                Effect::Answer(request, answer) => {
+                Effect::Respond(request, answer) => {
                     if let Some(reply) = self.replies.remove(&request) {
                         // Whoever asked may have gone.
                         let _ = reply.send(answer);
                     }
                 }
                 Effect::Entered(transition) => self.entered(&transition),
-                Effect::Left { state, code, timed_out } => {
+                Effect::ScriptExited { state, code, timed_out } => {
                     let late = if timed_out { ", since it took too long" } else { "" };
                     let message = format!("the script of {} has ended with {code}{late}", self.tag(state));
                     self.tell("left", &message);
@@ -460,7 +460,7 @@ impl Driver {
         let mut kill_at = Instant::now() + GRACE;
         self.reap();
         for run in self.left.clone() {
-            self.groups.signal(run, signal, Reach::Everything);
+            self.groups.signal(run, signal, SignalScope::Everything);
         }
         self.groups.signal_strays();
         while !self.left.is_empty() {
@@ -482,7 +482,7 @@ impl Driver {
                 signal = Signal::KILL;
                 kill_at = Instant::now() + GRACE;
                 for run in self.left.clone() {
-                    self.groups.signal(run, signal, Reach::Everything);
+                    self.groups.signal(run, signal, SignalScope::Everything);
                 }
                 self.groups.signal_strays();
             }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
-use engine::{AtLimit, ExitRule, JobPlan, Pause, Policy, ProbePlan};
+use engine::{ExitRule, JobPlan, Policy, ProbePlan, RestartDelay, StartLimitAction};
 use serde_json::json;
 
 use crate::config::environment::Environment;
@@ -82,7 +82,7 @@ fn words(plan: &UpPlan, file: &str, environment: &dyn Environment) -> String {
             line("memory", format!("at most {:.1} MiB", megabytes(bytes)));
         }
     }
-    let frame = &plan.plan.frame;
+    let frame = &plan.plan.pod;
     if let Some(deadline) = frame.deadline {
         let _ = writeln!(text, "everything ends within {deadline:?}");
     }
@@ -128,19 +128,19 @@ fn restart(job: &JobPlan) -> String {
         Policy::OnFailure => "on failure",
         Policy::Always => "always",
     };
-    let pause = match &restart.pause {
-        Pause::Fixed(pause) => format!("after {pause:?}"),
-        Pause::Growing { span, reset_after, first_at_once } => {
+    let pause = match &restart.delay {
+        RestartDelay::Fixed(pause) => format!("after {pause:?}"),
+        RestartDelay::Exponential { range: span, reset_after, first_at_once } => {
             let first = if *first_at_once { "at once, then " } else { "" };
             format!("{first}after {:?} to {:?}, anew after a run of {reset_after:?}", span.from, span.to)
         }
     };
     let limit = restart.limit.map(|limit| {
-        let then = match restart.at_limit {
-            AtLimit::End => "it ends",
-            AtLimit::Exit => "everything ends",
-            AtLimit::Hold => "it is held",
-            AtLimit::Ignore => "it is given up",
+        let then = match restart.limit_action {
+            StartLimitAction::End => "it ends",
+            StartLimitAction::Exit => "everything ends",
+            StartLimitAction::Hold => "it is held",
+            StartLimitAction::Ignore => "it is given up",
         };
         format!("; more than {} within {:?}: {then}", limit.restarts, limit.window)
     });

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use engine::automaton::{Chart, State, StateId};
+use engine::automaton::{State, StateId, StateMachineSpec};
 use engine::glob;
 
 use super::raw::automaton as raw;
@@ -28,7 +28,7 @@ pub const DEFAULT_SOCKET_MODE: u32 = 0o600;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AutomatonPlan {
     /// Its states.
-    pub chart: Chart,
+    pub chart: StateMachineSpec,
     /// Their scripts, by place.
     pub scripts: Vec<Option<String>>,
     /// Where it is asked, if the file says so.
@@ -175,11 +175,11 @@ impl Resolver<'_, '_> {
             self.told.tell(&[Step::from("socketMode")], format!("'{}': {message}", word.0));
         }
         AutomatonPlan {
-            chart: Chart {
+            chart: StateMachineSpec {
                 initial: initial.unwrap_or(StateId(0)),
                 terminal: terminal.unwrap_or(StateId(0)),
                 states,
-                patience: PATIENCE,
+                exit_timeout: PATIENCE,
                 grace: GRACE,
             },
             scripts: raw_states.iter().map(|raw| raw.shell.clone().map(|word| word.0)).collect(),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use engine::Span;
+use engine::DurationRange;
 use thiserror::Error;
 
 /// A hundred years: anything longer is a slip of the finger.
@@ -54,9 +54,9 @@ pub fn parse(word: &str) -> Result<Duration, DurationError> {
 }
 
 /// Reads a duration, or two with `..` between.
-pub fn parse_span(word: &str) -> Result<Span, DurationError> {
-    let Some((from, to)) = word.split_once("..") else { return parse(word).map(Span::exactly) };
-    let span = Span { from: parse(from)?, to: parse(to)? };
+pub fn parse_span(word: &str) -> Result<DurationRange, DurationError> {
+    let Some((from, to)) = word.split_once("..") else { return parse(word).map(DurationRange::exactly) };
+    let span = DurationRange { from: parse(from)?, to: parse(to)? };
     if span.from > span.to { Err(DurationError::Backwards) } else { Ok(span) }
 }
 
@@ -128,7 +128,8 @@ mod tests {
 
     #[test]
     fn ranges() {
-        let seconds = |from, to| Span { from: Duration::from_secs(from), to: Duration::from_secs(to) };
+        let seconds =
+            |from, to| DurationRange { from: Duration::from_secs(from), to: Duration::from_secs(to) };
         assert_eq!(parse_span("10s..40s"), Ok(seconds(10, 40)));
         assert_eq!(parse_span("10..1m"), Ok(seconds(10, 60)));
         assert_eq!(parse_span("7"), Ok(seconds(7, 7)));

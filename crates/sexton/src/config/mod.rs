@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use engine::{Plan, Span};
+use engine::{DurationRange, Plan};
 
 use crate::ensemble::plan::Draft;
 use crate::graveyard::PodPlan;
@@ -169,7 +169,7 @@ pub struct Own {
     /// When and how often.
     pub plan: Plan,
     /// The lifetime as the user gave it, for the answers.
-    pub ttl: Option<Span>,
+    pub ttl: Option<DurationRange>,
     /// The pause or linger as the user gave it, for the answers.
     pub wait: Duration,
     /// What there is beside it in its pod.

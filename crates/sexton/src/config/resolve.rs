@@ -14,7 +14,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use engine::{ExitRule, Frame, JobPlan, Pause, Plan, Probes, Restart, RestartLimit, Signal, Span};
+use engine::{
+    DurationRange, ExitRule, JobPlan, Plan, PodSettings, Probes, Restart, RestartDelay, RestartLimit, Signal,
+};
 use thiserror::Error;
 
 pub use ensemble::{RawEnsemble, RawIdentity, tls_files};
@@ -430,13 +432,13 @@ impl Resolver<'_> {
         let wait = wait.map(|given| given.parse(parse_duration)).transpose()?;
         let reset_after = self.duration(more.backoff_reset, "--backoff-reset", "BACKOFF_RESET")?;
         let pause = match (wait, self.personality) {
-            (Some(wait), _) => Pause::Fixed(wait),
-            (None, Personality::Kapo) => Pause::Fixed(DEFAULT_WAIT),
+            (Some(wait), _) => RestartDelay::Fixed(wait),
+            (None, Personality::Kapo) => RestartDelay::Fixed(DEFAULT_WAIT),
             (None, _) => {
-                let default = Span { from: DEFAULT_WAIT, to: DEFAULT_LONGEST_PAUSE };
+                let default = DurationRange { from: DEFAULT_WAIT, to: DEFAULT_LONGEST_PAUSE };
                 let span = backoff.map(|given| given.parse(parse_backoff)).transpose()?.unwrap_or(default);
-                Pause::Growing {
-                    span,
+                RestartDelay::Exponential {
+                    range: span,
                     reset_after: reset_after.unwrap_or(DEFAULT_BACKOFF_RESET),
                     first_at_once: false,
                 }
@@ -452,8 +454,8 @@ impl Resolver<'_> {
         let limit = restarts
             .map(|restarts| RestartLimit { restarts, window: window.unwrap_or(DEFAULT_RESTART_WINDOW) });
         let wait = match &pause {
-            Pause::Fixed(wait) => *wait,
-            Pause::Growing { span, .. } => span.from,
+            RestartDelay::Fixed(wait) => *wait,
+            RestartDelay::Exponential { range: span, .. } => span.from,
         };
         let restart = Restart::always(pause, limit);
         let stop_on = vec![Signal::TERM, Signal::INT, Signal::QUIT];
@@ -495,10 +497,10 @@ impl Resolver<'_> {
         let lock = raw.lock.map(|lock| self.lock(lock)).transpose()?;
         let job = JobPlan {
             name: name.clone(),
-            awaits,
-            tenure: lock.is_some(),
-            dies_with: Vec::new(),
-            grave: false,
+            start_dependencies: awaits,
+            needs_lease: lock.is_some(),
+            death_dependencies: Vec::new(),
+            tombstone: false,
             restart,
             ttl,
             stop_signal,
@@ -509,25 +511,25 @@ impl Resolver<'_> {
             needs: Vec::new(),
             sidecar: false,
             probes: Probes::default(),
-            announces: false,
+            notifies: false,
             start_deadline: None,
             watchdog: None,
             post_start: None,
             pre_stop: false,
         };
-        let frame = Frame {
+        let frame = PodSettings {
             stop_on,
-            hasty: None,
+            fast_shutdown: None,
             forward: true,
             linger,
             deadline: None,
             exit: ExitRule::FirstInPlan,
             codes,
-            dies_with,
+            death_dependencies: dies_with,
             rebirth,
-            grave: pod.as_ref().is_some_and(|pod| pod.name.is_some()),
+            tombstone: pod.as_ref().is_some_and(|pod| pod.name.is_some()),
         };
-        let plan = Plan { jobs: vec![job], frame };
+        let plan = Plan { jobs: vec![job], pod: frame };
         let program = Program {
             command,
             arguments: words.collect(),
@@ -659,7 +661,7 @@ fn parse_interface(text: &str) -> Result<IpAddr, &'static str> {
     IpAddr::from_str(bare).map_err(|_| "expected an IP address such as 127.0.0.1 or ::1, or localhost")
 }
 
-fn parse_backoff(text: &str) -> Result<Span, String> {
+fn parse_backoff(text: &str) -> Result<DurationRange, String> {
     let span = parse_span(text).map_err(|error| error.to_string())?;
     if span.from.is_zero() && !span.to.is_zero() {
         return Err("a pause of nothing does not grow: begin with at least 1ms, or use --wait 0".to_owned());
@@ -790,8 +792,8 @@ mod tests {
     #[test]
     fn the_pause_grows_unless_it_is_fixed() {
         let seconds = Duration::from_secs;
-        let growing = Pause::Growing {
-            span: Span { from: seconds(5), to: seconds(300) },
+        let growing = RestartDelay::Exponential {
+            range: DurationRange { from: seconds(5), to: seconds(300) },
             reset_after: seconds(60),
             first_at_once: false,
         };
@@ -800,7 +802,7 @@ mod tests {
             supervise(words("x"), none.clone(), Personality::Sexton),
             Ok(Restart::always(growing, None))
         );
-        let fixed = |n| Ok(Restart::always(Pause::Fixed(seconds(n)), None));
+        let fixed = |n| Ok(Restart::always(RestartDelay::Fixed(seconds(n)), None));
         assert_eq!(supervise(words("x"), none.clone(), Personality::Kapo), fixed(5));
         let wait = RawOwn { wait: Some("30".to_owned()), ..words("x") };
         assert_eq!(supervise(wait.clone(), none, Personality::Sexton), fixed(30));
@@ -813,8 +815,8 @@ mod tests {
         let variables = Variables::from([("KAPO_WAIT", "3")]);
         let mode = RawMode::Supervise(words("x"), backoff);
         let settings = resolve(Personality::Sexton, &RawOptions::default(), mode, &variables, false);
-        let span = Span { from: seconds(1), to: seconds(2) };
-        let pause = Pause::Growing { span, reset_after: seconds(60), first_at_once: false };
+        let span = DurationRange { from: seconds(1), to: seconds(2) };
+        let pause = RestartDelay::Exponential { range: span, reset_after: seconds(60), first_at_once: false };
         let restart = own(settings.map_err(|error| error.0)).plan.jobs[0].restart.clone();
         assert_eq!(restart, Restart::always(pause, None), "what was typed counts before a variable");
         let from_nothing = RawSupervise { backoff: Some("0..2s".to_owned()), ..RawSupervise::default() };
@@ -855,6 +857,6 @@ mod tests {
         assert_eq!(ttl("0"), None);
         assert_eq!(ttl("0..0"), None);
         let seconds = Duration::from_secs;
-        assert_eq!(ttl("10s..40s"), Some(Span { from: seconds(10), to: seconds(40) }));
+        assert_eq!(ttl("10s..40s"), Some(DurationRange { from: seconds(10), to: seconds(40) }));
     }
 }

@@ -27,8 +27,8 @@ use std::time::Duration;
 
 use engine::pod::Seed;
 use engine::{
-    AttemptId, Effect, Event, Exit, Fulfilled, JobId, Pod, PodPhase, ProbeKind, Reach, RequestId, RunId,
-    Signal,
+    AttemptId, Effect, Event, Exit, JobId, Outcome, Pod, PodPhase, ProbeKind, RequestId, RunId, Signal,
+    SignalScope,
 };
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -96,7 +96,7 @@ pub struct Driver {
     many: Option<Many>,
     graveyard: Option<Graveyard>,
     /// What is known of peers before we begin.
-    first_news: Vec<(String, engine::Sighting)>,
+    first_news: Vec<(String, engine::PeerStatus)>,
     /// Events that the effects of an event have made.
     events: VecDeque<Event>,
     views: BTreeMap<JobId, Arc<ProcessView>>,
@@ -114,9 +114,9 @@ pub struct Driver {
     tenures: Tenures,
     ears: BTreeMap<RunId, AbortHandle>,
     inbox: Inbox,
-    requests: BTreeMap<RequestId, Reply<Fulfilled>>,
+    requests: BTreeMap<RequestId, Reply<Outcome>>,
     /// Answers that go out when what they tell of has been published.
-    replies: Vec<(Reply<Fulfilled>, Result<Fulfilled, ControlError>)>,
+    replies: Vec<(Reply<Outcome>, Result<Outcome, ControlError>)>,
     next_request: u64,
     look_again: Option<(Instant, Duration)>,
     look_at_memory: Option<Instant>,
@@ -201,7 +201,7 @@ pub struct Parts {
     /// Of many processes.
     pub many: Option<Many>,
     /// Others in our pod, and what is known of them.
-    pub graveyard: Option<(Graveyard, Vec<(String, engine::Sighting)>)>,
+    pub graveyard: Option<(Graveyard, Vec<(String, engine::PeerStatus)>)>,
 }
 
 /// A process of the plan.
@@ -338,7 +338,7 @@ impl Driver {
         // What came before us counts too.
         let news = std::mem::take(&mut self.first_news);
         self.seen(news);
-        self.feed(Event::Began);
+        self.feed(Event::Started);
         self.publish();
         while self.end.is_none() {
             if !self.starts.is_empty() {
@@ -351,7 +351,7 @@ impl Driver {
             let more = (!self.starts.is_empty()).then(Instant::now);
             let due = self.pod.deadline().map(|at| self.clock.instant(at)).into_iter().chain(more).min();
             if due.is_some_and(|due| due <= Instant::now()) {
-                self.feed(Event::Woke);
+                self.feed(Event::TimerFired);
                 self.publish();
                 // Others have their turn: signals, children, those who ask.
                 tokio::task::yield_now().await;
@@ -384,7 +384,7 @@ impl Driver {
                 },
                 Some(said) = self.inbox.said.1.recv() => self.said(said),
                 Some(measured) = self.inbox.measured.1.recv() => self.measured(measured),
-                () = until(due) => self.feed(Event::Woke),
+                () = until(due) => self.feed(Event::TimerFired),
                 Some(command) = self.inbox.commands.recv() => self.command(command),
                 () = until(look_again) => self.reap(),
                 () = until(look_at_memory) => self.look_at_memory(),
@@ -511,7 +511,7 @@ impl Driver {
             None => AfterSuspension::Wait,
         };
         if after == AfterSuspension::Continue {
-            self.groups.signal(run, Signal::CONT, Reach::Group);
+            self.groups.signal(run, Signal::CONT, SignalScope::Group);
         }
     }
 
@@ -525,7 +525,7 @@ impl Driver {
     }
 
     fn result(&mut self, event: Event) {
-        if let Event::Probed { attempt, .. } | Event::Hooked { attempt, .. } = &event
+        if let Event::Probed { attempt, .. } | Event::HookFinished { attempt, .. } = &event
             && self.tasks.remove(attempt).is_some()
         {
             self.feed(event);
@@ -534,7 +534,7 @@ impl Driver {
 
     fn said(&mut self, NotifyDatagram { run, words, status }: NotifyDatagram) {
         for word in words {
-            self.feed(Event::Said(run, word));
+            self.feed(Event::Notified(run, word));
         }
         let is_automaton = self.is_automaton(run);
         if let (Some(status), Some(id)) = (status, self.pod.job_of(run))
@@ -610,9 +610,9 @@ impl Driver {
     }
 
     /// What is known of peers is another.
-    pub(super) fn seen(&mut self, news: Vec<(String, engine::Sighting)>) {
+    pub(super) fn seen(&mut self, news: Vec<(String, engine::PeerStatus)>) {
         for (peer, sighting) in news {
-            self.feed(Event::Seen { peer, sighting });
+            self.feed(Event::PeerChanged { peer, status: sighting });
         }
     }
 
@@ -651,7 +651,7 @@ impl Driver {
             self.pod.step(now, event, &mut effects);
             // What is to be done comes first, and is told then.
             let told = |effect: &mut Effect| {
-                matches!(effect, Effect::Tell(_) | Effect::Forget(_) | Effect::End { .. })
+                matches!(effect, Effect::Publish(_) | Effect::JobRemoved(_) | Effect::End { .. })
             };
             let last: Vec<Effect> = effects.extract_if(.., told).collect();
             for effect in effects.drain(..).chain(last) {
@@ -687,7 +687,7 @@ impl Driver {
 }
 
 /// Waits for news of peers; for ever, if there are none.
-async fn news_of_peers(graveyard: &mut Option<Graveyard>) -> Vec<(String, engine::Sighting)> {
+async fn news_of_peers(graveyard: &mut Option<Graveyard>) -> Vec<(String, engine::PeerStatus)> {
     match graveyard {
         Some(graveyard) => graveyard.changes().await,
         None => std::future::pending().await,
@@ -700,9 +700,9 @@ pub fn cast(plan: &engine::Plan, places: &[JobId], processes: &[ProcessPlan]) ->
     let own = |expressions: &[engine::Expression]| {
         expressions.iter().flat_map(engine::Expression::peers).map(str::to_owned).collect::<Vec<_>>()
     };
-    let dooms = plan.jobs.iter().map(|job| &job.dies_with).chain([&plan.frame.dies_with]);
+    let dooms = plan.jobs.iter().map(|job| &job.death_dependencies).chain([&plan.pod.death_dependencies]);
     let doom: BTreeSet<String> = dooms.flat_map(|expressions| own(expressions)).collect();
-    let awaited = plan.jobs.iter().flat_map(|job| &job.awaits);
+    let awaited = plan.jobs.iter().flat_map(|job| &job.start_dependencies);
     let awaited = awaited.flat_map(|it| own(std::slice::from_ref(&it.expression)));
     let stones = processes.iter().zip(places);
     let stones = stones.filter_map(|(process, id)| Some((*id, process.tombstone.clone()?)));

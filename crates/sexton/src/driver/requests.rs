@@ -1,6 +1,6 @@
 //! What somebody wants of us while we run.
 
-use engine::{Event, Fulfilled, JobId, Plan, PodPhase, Refusal, Request, RequestId};
+use engine::{Event, JobId, Outcome, Plan, PodPhase, Refusal, Request, RequestId};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -60,11 +60,11 @@ impl Driver {
         })
     }
 
-    pub(super) fn request(&mut self, what: Request, reply: Reply<Fulfilled>) {
+    pub(super) fn request(&mut self, what: Request, reply: Reply<Outcome>) {
         self.next_request += 1;
         let request = RequestId(self.next_request);
         self.requests.insert(request, reply);
-        self.feed(Event::Asked { request, what });
+        self.feed(Event::Requested { request, action: what });
     }
 
     /// Reads the configuration again. All or nothing: a file that is not all right changes nothing.
@@ -75,7 +75,7 @@ impl Driver {
             ));
         };
         if *self.pod.phase() != PodPhase::Up {
-            return Err(ControlError::Refused(Refusal::Ending));
+            return Err(ControlError::Refused(Refusal::ShuttingDown));
         }
         if let Source::File(path) = &many.source
             && !path.is_file()
@@ -85,7 +85,7 @@ impl Driver {
         }
         let new = up::load(&many.source, &many.beside, &Real)
             .map_err(|error| ControlError::Configuration(error.to_string()))?;
-        let first_new = self.pod.places();
+        let first_new = self.pod.job_count();
         let Diff { places, told } = diff(&many.plan, &many.places, &new, first_new);
         let fresh = || (0..new.processes.len()).filter(|place| places[*place].0 >= first_new);
         for place in fresh() {
@@ -111,7 +111,7 @@ impl Driver {
             };
             self.jobs.insert(places[place], Job::new(made, &new.plan.jobs[place]));
         }
-        let Plan { jobs, mut frame } = new.plan.clone();
+        let Plan { jobs, mut pod } = new.plan.clone();
         let placed = jobs.into_iter().zip(&places).map(|(mut job, place)| {
             for need in &mut job.needs {
                 need.job = places[need.job.0];
@@ -119,7 +119,7 @@ impl Driver {
             (*place, job)
         });
         let jobs = placed.collect();
-        if let engine::ExitRule::From(id) = &mut frame.exit {
+        if let engine::ExitRule::From(id) = &mut pod.exit {
             *id = places[id.0];
         }
         if new.processes.iter().any(|process| process.memory_limit.is_some()) && self.look_at_memory.is_none()
@@ -134,7 +134,7 @@ impl Driver {
         self.next_request += 1;
         let request = RequestId(self.next_request);
         self.requests.insert(request, reply);
-        self.feed(Event::Reloaded { request, jobs, frame });
+        self.feed(Event::Reloaded { request, jobs, pod });
         self.publish();
         match answer.try_recv() {
             Ok(Err(refused)) => Err(refused),
@@ -149,7 +149,7 @@ impl Driver {
         &mut self,
         new: &UpPlan,
         places: &[JobId],
-    ) -> Result<Vec<(String, engine::Sighting)>, ControlError> {
+    ) -> Result<Vec<(String, engine::PeerStatus)>, ControlError> {
         let refused = |message: String| Err(ControlError::Configuration(message));
         let cast = cast(&new.plan, places, &new.processes);
         let begun = match (&mut self.graveyard, &new.pod) {

@@ -10,7 +10,7 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use engine::Stone;
+use engine::LifecycleRecord;
 use jiff::Timestamp;
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, flock};
 
@@ -79,7 +79,7 @@ impl TombstoneWriter {
     /// Carves what is so now.
     pub fn carve(
         &mut self,
-        stone: &Stone,
+        stone: &LifecycleRecord,
         mourns: BTreeSet<(String, String)>,
         moment: (engine::Time, Timestamp),
     ) -> io::Result<()> {

@@ -32,7 +32,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use engine::{JobId, PeerEnd, Sighting, Stone};
+use engine::{JobId, LifecycleRecord, PeerExit, PeerStatus};
 use thiserror::Error;
 
 use crate::clock::{Clock, Moment};
@@ -152,7 +152,7 @@ pub struct Graveyard {
 struct Known {
     stone: Option<Found>,
     said: Option<PeerReport>,
-    told: Option<Sighting>,
+    told: Option<PeerStatus>,
 }
 
 /// Whom to look at, and whose tombstones to carve.
@@ -172,7 +172,7 @@ impl Graveyard {
         plan: PodPlan,
         cast: Cast,
         clock: Clock,
-    ) -> Result<(Self, Vec<(String, Sighting)>), GraveyardError> {
+    ) -> Result<(Self, Vec<(String, PeerStatus)>), GraveyardError> {
         let mut this = Self {
             watch: Watch::new(plan.mode, plan.poll),
             carvers: BTreeMap::new(),
@@ -203,7 +203,7 @@ impl Graveyard {
     }
 
     /// Others are to be looked at, other tombstones to be carved. An error changes nothing.
-    pub fn recast(&mut self, cast: Cast) -> Result<Vec<(String, Sighting)>, GraveyardError> {
+    pub fn recast(&mut self, cast: Cast) -> Result<Vec<(String, PeerStatus)>, GraveyardError> {
         let mut opened = BTreeMap::new();
         for (_, name) in &cast.stones {
             if !self.carvers.contains_key(name) && !opened.contains_key(name) {
@@ -283,7 +283,7 @@ impl Graveyard {
     }
 
     /// Carves. What cannot be carved is tried again with the next change.
-    pub fn carve(&mut self, of: Option<JobId>, stone: &Stone) -> Result<(), GraveyardError> {
+    pub fn carve(&mut self, of: Option<JobId>, stone: &LifecycleRecord) -> Result<(), GraveyardError> {
         let Some(name) = self.stones.get(&of).filter(|name| self.owners.get(*name) == Some(&of)) else {
             // Another has taken its place.
             return Ok(());
@@ -328,7 +328,7 @@ impl Graveyard {
     }
 
     /// Waits for news of peers.
-    pub async fn changes(&mut self) -> Vec<(String, Sighting)> {
+    pub async fn changes(&mut self) -> Vec<(String, PeerStatus)> {
         let mut news = Vec::new();
         tokio::select! {
             changed = self.watch.changes() => {
@@ -352,7 +352,7 @@ impl Graveyard {
     }
 
     /// What is known of a peer, if that is news.
-    fn news_of(&mut self, peer: &str) -> Option<(String, Sighting)> {
+    fn news_of(&mut self, peer: &str) -> Option<(String, PeerStatus)> {
         let known = self.known.get_mut(peer)?;
         let mourned = known.identity().is_some_and(|life| self.mourned.contains(&(peer.to_owned(), life)))
             || known
@@ -379,8 +379,8 @@ impl Known {
     }
 
     /// The end of its newest life, if that has ended.
-    fn ended(&self, mourned: bool) -> Option<PeerEnd> {
-        let end = |code| Some(PeerEnd { code, old: mourned });
+    fn ended(&self, mourned: bool) -> Option<PeerExit> {
+        let end = |code| Some(PeerExit { code, stale: mourned });
         match (&self.stone, &self.said) {
             (Some(Found { stone: Some(stone), .. }), _) if stone.died.is_some() => end(stone.exit_code),
             (Some(Found { stone: Some(_), abandoned: true }), _) => end(None),
@@ -398,14 +398,14 @@ impl Known {
     }
 
     /// `api`: the Kubernetes API is asked who is ready.
-    fn sighting(&self, mourned: bool, api: bool) -> Sighting {
+    fn sighting(&self, mourned: bool, api: bool) -> PeerStatus {
         let ended = self.ended(mourned);
         let alive = self.stone().is_some_and(|stone| stone.born.is_some()) && ended.is_none();
         // kubexit cannot say that it is ready: where nobody else can either, its birth has to do.
         let by_stone =
             self.stone().is_some_and(|stone| stone.ready.is_some() || (stone.incarnation.is_none() && !api));
         let said = self.said.as_ref();
-        Sighting {
+        PeerStatus {
             started: alive || said.is_some_and(|word| word.started && ended.is_none()),
             // The API is told later than others see.
             ready: (alive && by_stone)
@@ -429,7 +429,7 @@ mod tests {
     #[test]
     fn of_kubexit_birth_is_readiness_unless_the_api_knows_better() {
         let mut known = stone(BORN);
-        assert_eq!(known.sighting(false, false), Sighting { started: true, ready: true, ended: None });
+        assert_eq!(known.sighting(false, false), PeerStatus { started: true, ready: true, ended: None });
         assert!(!known.sighting(false, true).ready, "the API has not answered yet");
         known.said = Some(PeerReport { started: true, ready: true, ..PeerReport::default() });
         assert!(known.sighting(false, true).ready);
@@ -447,21 +447,24 @@ mod tests {
         let dead = stone(&format!(
             "{BORN}Ready: 2026-11-21T06:41:23Z\nDied: 2026-11-21T06:42:22Z\nExitCode: 3\nIncarnation: x\n"
         ));
-        let end = |old| Some(PeerEnd { code: Some(3), old });
-        assert_eq!(dead.sighting(false, false), Sighting { started: false, ready: false, ended: end(false) });
-        assert_eq!(dead.sighting(true, false), Sighting { started: false, ready: false, ended: end(true) });
+        let end = |old| Some(PeerExit { code: Some(3), stale: old });
+        assert_eq!(
+            dead.sighting(false, false),
+            PeerStatus { started: false, ready: false, ended: end(false) }
+        );
+        assert_eq!(dead.sighting(true, false), PeerStatus { started: false, ready: false, ended: end(true) });
         let mut gone = stone(&format!("{BORN}Ready: 2026-11-21T06:41:23Z\nIncarnation: x\n"));
         gone.stone.as_mut().unwrap_or_else(|| unreachable!()).abandoned = true;
-        let ended = Some(PeerEnd { code: None, old: false });
-        assert_eq!(gone.sighting(false, false), Sighting { started: false, ready: false, ended });
+        let ended = Some(PeerExit { code: None, stale: false });
+        assert_eq!(gone.sighting(false, false), PeerStatus { started: false, ready: false, ended });
     }
 
     #[test]
     fn whoever_carves_nothing_is_known_from_outside() {
         let word = PeerReport { started: false, ready: true, ended: Some(0), identity: Some("0".to_owned()) };
         let known = Known { said: Some(word), ..Known::default() };
-        let ended = Some(PeerEnd { code: Some(0), old: false });
-        assert_eq!(known.sighting(false, false), Sighting { started: false, ready: true, ended });
-        assert_eq!(Known::default().sighting(false, false), Sighting::default());
+        let ended = Some(PeerExit { code: Some(0), stale: false });
+        assert_eq!(known.sighting(false, false), PeerStatus { started: false, ready: true, ended });
+        assert_eq!(Known::default().sighting(false, false), PeerStatus::default());
     }
 }

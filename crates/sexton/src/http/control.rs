@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
 use bytes::Bytes;
-use engine::{Fulfilled, Signal};
+use engine::{Outcome, Signal};
 use futures_util::stream;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
@@ -55,7 +55,7 @@ async fn asked<T>(
     hub: &Hub,
     make: impl FnOnce(crate::control::Reply<T>) -> Command,
 ) -> Result<T, ControlError> {
-    let ended = || ControlError::Refused(engine::Refusal::Ending);
+    let ended = || ControlError::Refused(engine::Refusal::ShuttingDown);
     let controls = hub.controls.as_ref().ok_or_else(ended)?;
     let (reply, told) = oneshot::channel();
     controls.send(make(reply)).await.map_err(|_| ended())?;
@@ -75,10 +75,10 @@ async fn wish(State(shared): State<Shared>, Path(name): Path<String>, wish: Wish
     fulfilled(asked(&shared.hub, |reply| Command::Process { name, wish, reply }).await)
 }
 
-fn fulfilled(result: Result<Fulfilled, ControlError>) -> Response {
+fn fulfilled(result: Result<Outcome, ControlError>) -> Response {
     match result {
         Ok(how) => {
-            let already = how == Fulfilled::AlreadySo;
+            let already = how == Outcome::Unchanged;
             answer(StatusCode::OK, JSON, format!("{}\n", json!({ "alreadySo": already })).into())
         }
         Err(error) => refused(&error),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use engine::snapshot::LastEnd;
+use engine::snapshot::LastRun;
 use engine::{Exit, JobPhase};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -289,7 +289,7 @@ fn process<'a>(process: &'a ProcessView, usage: &BTreeMap<Pid, ResourceUsage>) -
     }
 }
 
-fn last_exit(last: &LastEnd, at: Option<Timestamp>) -> LastExit {
+fn last_exit(last: &LastRun, at: Option<Timestamp>) -> LastExit {
     LastExit {
         at: at.map(rfc3339),
         exit_code: last.code,

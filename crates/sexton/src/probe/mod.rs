@@ -118,7 +118,7 @@ pub fn begin_hook(
             Action::Sql(check) => sql::carried_out(check).await,
         };
         let failed = result.err().map(|problem| problem.to_string());
-        let _ = results.send(Event::Hooked { attempt, failed });
+        let _ = results.send(Event::HookFinished { attempt, failed });
     });
     task.abort_handle()
 }

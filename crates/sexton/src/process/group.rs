@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Once;
 
-use engine::{Exit, Reach, RunId, Signal};
+use engine::{Exit, RunId, Signal, SignalScope};
 use tokio::sync::oneshot;
 
 use super::cgroup::RunGroup;
@@ -167,7 +167,7 @@ impl ProcessTable {
     }
 
     /// Sends a signal; to those who have left the group, with [`signal_strays`](Self::signal_strays).
-    pub fn signal(&mut self, run: RunId, signal: Signal, reach: Reach) {
+    pub fn signal(&mut self, run: RunId, signal: Signal, scope: SignalScope) {
         let Some(group) = self.runs.get_mut(&run) else { return };
         if !group.empty {
             match kill(-group.pid, signal.0) {
@@ -180,7 +180,7 @@ impl ProcessTable {
             }
         }
         // Strays are continued together with what else they are told.
-        if reach == Reach::Everything && signal != Signal::CONT {
+        if scope == SignalScope::Everything && signal != Signal::CONT {
             if let Some(cgroup) = &group.cgroup {
                 cgroup.signal_beside(group.pid, signal);
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::{AtTimeout, Await, CodeMap, Condition, Expression};
+use engine::{CodeMap, Condition, Expression, StartDependency, TimeoutAction};
 
 use super::{Personality, Resolver, UsageError, parse_mode};
 use crate::config::pod;
@@ -43,7 +43,7 @@ pub struct RawPod {
 /// What is said of the others of a pod, resolved.
 pub(super) struct InPod {
     pub(super) plan: Option<PodPlan>,
-    pub(super) awaits: Vec<Await>,
+    pub(super) awaits: Vec<StartDependency>,
     pub(super) dies_with: Vec<Expression>,
     pub(super) rebirth: Duration,
     pub(super) codes: CodeMap,
@@ -75,14 +75,14 @@ impl Resolver<'_> {
 
         let defaults = pod::Defaults {
             timeout: timeout.map_or(Some(pod::DEFAULT_BIRTH_TIMEOUT), pod::or_for_ever),
-            at_timeout: AtTimeout::Fail,
+            at_timeout: TimeoutAction::Fail,
         };
         let plainly = self.personality == Personality::Kubexit;
         let awaits_of = |text: &str| match plainly {
             false => pod::births(text, defaults),
             true => Ok(pod::plain_names(text, Condition::Ready)?
                 .into_iter()
-                .map(|expression| Await {
+                .map(|expression| StartDependency {
                     expression,
                     timeout: defaults.timeout,
                     at_timeout: defaults.at_timeout,

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use engine::{
-    Condition, ExitRule, Frame, JobId, JobPlan, Need, Pause, Plan, Policy, PostStart, ProbeKind, ProbePlan,
-    Probes, Restart, RestartLimit, RestartRule, Signal, Span, order,
+    Condition, DurationRange, ExitRule, JobId, JobPlan, Need, Plan, PodSettings, Policy, PostStart,
+    ProbeKind, ProbePlan, Probes, Restart, RestartDelay, RestartLimit, RestartRule, Signal, dependencies,
 };
 
 use super::super::duration::parse_span;
@@ -84,7 +84,7 @@ pub(super) fn resolve(
         }
     }
     resolver.needs(&named, &places, &mut jobs, &pod, problems);
-    if let Some(cycle) = order::cycle(&jobs) {
+    if let Some(cycle) = dependencies::cycle(&jobs) {
         let names: Vec<_> = cycle.iter().chain(cycle.first()).map(|id| named[id.0].base).collect();
         let at = below(&named[cycle[0].0].at, "dependsOn");
         problems.at(&at, format!("a cycle: {}", names.join(" needs ")));
@@ -109,32 +109,35 @@ pub(super) fn resolve(
         }
     };
     let grace = file.termination_grace_period_seconds.map_or(DEFAULT_GRACE, |span| span.0);
-    let frame = Frame {
+    let frame = PodSettings {
         stop_on: vec![Signal::TERM, Signal::QUIT, Signal::INT],
-        hasty: Some((vec![Signal::INT], HASTY_GRACE)),
+        fast_shutdown: Some((vec![Signal::INT], HASTY_GRACE)),
         forward: false,
         linger: Duration::ZERO,
         deadline: Some(beside.deadline.unwrap_or_else(|| grace.saturating_sub(MARGIN.min(grace / 10)))),
         exit,
         codes: pod.codes,
-        dies_with: pod.dies_with,
+        death_dependencies: pod.dies_with,
         rebirth: pod.rebirth,
-        grave: pod.plan.name.is_some(),
+        tombstone: pod.plan.name.is_some(),
     };
-    let speaks = frame.grave
-        || !frame.dies_with.is_empty()
+    let speaks = frame.tombstone
+        || !frame.death_dependencies.is_empty()
         || pod.plan.api.is_some()
         || !pod.plan.quit.is_empty()
-        || jobs.iter().any(|job| job.grave || !job.awaits.is_empty() || !job.dies_with.is_empty());
-    let doomed = !frame.dies_with.is_empty() || jobs.iter().any(|job| !job.dies_with.is_empty());
-    let nameless = (doomed && !frame.grave && jobs.iter().all(|job| !job.grave)).then(|| {
+        || jobs.iter().any(|job| {
+            job.tombstone || !job.start_dependencies.is_empty() || !job.death_dependencies.is_empty()
+        });
+    let doomed =
+        !frame.death_dependencies.is_empty() || jobs.iter().any(|job| !job.death_dependencies.is_empty());
+    let nameless = (doomed && !frame.tombstone && jobs.iter().all(|job| !job.tombstone)).then(|| {
         " graveyard.name is missing: without a tombstone of our own an old death ends us again when we are started again"
             .to_owned()
     });
     let readiness_file =
         beside.readiness_file.clone().or_else(|| file.readiness_file.as_ref().map(PathBuf::from));
     Some(UpPlan {
-        plan: Plan { jobs, frame },
+        plan: Plan { jobs, pod: frame },
         processes,
         readiness_file,
         pod: speaks.then_some(pod.plan),
@@ -220,8 +223,8 @@ impl<'a> Resolver<'a> {
     ) {
         for (place, it) in named.iter().enumerate() {
             let at = below(&it.at, "dependsOn");
-            jobs[place].awaits = pod.awaits_of(it.raw, &it.at, problems);
-            jobs[place].dies_with = pod::deaths(it.raw.death_deps.as_ref(), &it.at, problems);
+            jobs[place].start_dependencies = pod.awaits_of(it.raw, &it.at, problems);
+            jobs[place].death_dependencies = pod::deaths(it.raw.death_deps.as_ref(), &it.at, problems);
             for (name, condition) in it.raw.depends_on.iter().flat_map(|needs| &needs.0) {
                 if name.starts_with(pod::PREFIX) {
                     continue;
@@ -356,10 +359,10 @@ impl<'a> Resolver<'a> {
         let job = JobPlan {
             name: it.name.clone(),
             needs: Vec::new(),
-            awaits: Vec::new(),
-            tenure: lock.is_some(),
-            dies_with: Vec::new(),
-            grave: tombstone.is_some(),
+            start_dependencies: Vec::new(),
+            needs_lease: lock.is_some(),
+            death_dependencies: Vec::new(),
+            tombstone: tombstone.is_some(),
             sidecar,
             restart: self.restart(raw, at, problems),
             ttl,
@@ -369,7 +372,7 @@ impl<'a> Resolver<'a> {
             terminal: false,
             must_start: false,
             probes: plans,
-            announces: notify.is_some(),
+            notifies: notify.is_some(),
             start_deadline: raw.start_deadline.map(|span| span.0),
             watchdog: raw.watchdog.map(|span| span.0),
             post_start: post_start_plan,
@@ -534,10 +537,10 @@ impl<'a> Resolver<'a> {
             problems.at(&path, "initial is longer than max");
         }
         let pause = if longest.is_zero() || initial.is_zero() {
-            Pause::Fixed(Duration::ZERO)
+            RestartDelay::Fixed(Duration::ZERO)
         } else {
-            Pause::Growing {
-                span: Span { from: initial.min(longest), to: longest.max(initial) },
+            RestartDelay::Exponential {
+                range: DurationRange { from: initial.min(longest), to: longest.max(initial) },
                 reset_after: own.reset.or(shared.reset).map_or(Duration::from_secs(60), |span| span.0),
                 first_at_once: own.first_at_once.or(shared.first_at_once).unwrap_or(true),
             }
@@ -547,9 +550,9 @@ impl<'a> Resolver<'a> {
             problems.at(&below(at, "restartLimit"), "restarts is missing: how many?");
         }
         let at_limit = match limit.and_then(|limit| limit.then).unwrap_or(AtLimit::Exit) {
-            AtLimit::Exit => engine::AtLimit::Exit,
-            AtLimit::Hold => engine::AtLimit::Hold,
-            AtLimit::Ignore => engine::AtLimit::Ignore,
+            AtLimit::Exit => engine::StartLimitAction::Exit,
+            AtLimit::Hold => engine::StartLimitAction::Hold,
+            AtLimit::Ignore => engine::StartLimitAction::Ignore,
         };
         let limit = limit.and_then(|limit| {
             let window = limit.within.map_or(DEFAULT_WINDOW, |span| span.0);
@@ -560,7 +563,7 @@ impl<'a> Resolver<'a> {
             RestartPolicy::OnFailure => Policy::OnFailure,
             RestartPolicy::Never => Policy::Never,
         };
-        Restart { policy, rules, pause, limit, at_limit }
+        Restart { policy, rules, delay: pause, limit, limit_action: at_limit }
     }
 
     fn logs(&self, own: Option<&Logs>, at: &[Step], problems: &mut Problems<'_>) -> LogPlan {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::{Reach, Signal};
+use engine::{Signal, SignalScope};
 use ensemble::callbacks::Run;
 use ensemble::leader::{self, Effect, Seen};
 use ensemble::state::State;
@@ -33,7 +33,7 @@ impl Driver {
             // It is looked at again when it has ended.
             running.until = instant + LAST_WORDS;
             log::warn!("the callback took longer than {:?}, and is killed", master.plan.callback_deadline);
-            self.groups.signal(running.term, Signal::KILL, Reach::Everything);
+            self.groups.signal(running.term, Signal::KILL, SignalScope::Everything);
             self.groups.signal_strays();
             return;
         }
@@ -167,7 +167,7 @@ impl Driver {
 
     pub(super) fn kill(&mut self) {
         if let Some(running) = self.master.as_ref().and_then(|master| master.running.as_ref()) {
-            self.groups.signal(running.term, Signal::KILL, Reach::Everything);
+            self.groups.signal(running.term, Signal::KILL, SignalScope::Everything);
             self.groups.signal_strays();
         }
     }
@@ -183,7 +183,7 @@ impl Driver {
                     running.exit = Some(exit);
                     if leftovers {
                         // What it has left behind goes with it.
-                        self.groups.signal(happened.run, Signal::KILL, Reach::Everything);
+                        self.groups.signal(happened.run, Signal::KILL, SignalScope::Everything);
                         self.groups.signal_strays();
                     } else {
                         self.cleared();

@@ -8,15 +8,15 @@
 
 use std::time::Duration;
 
-use crate::event::{Cause, Effect, HookKind, What, Word};
-use crate::job::{Context, Teller};
+use crate::event::{Cause, Effect, HookKind, JobEventKind, NotifyMessage};
+use crate::job::{Context, EventEmitter};
 use crate::plan::{JobPlan, ProbePlan};
 use crate::probe::{Probe, ProbeKind, ProbeResult, Verdict};
 use crate::{AttemptId, RunId, Signal, Time};
 
 /// A process that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Life {
+pub(crate) struct RunningState {
     pub(crate) run: RunId,
     /// When its time to live is over, and how long that is.
     pub(crate) ttl: Option<(Time, Duration)>,
@@ -52,9 +52,9 @@ pub(crate) enum Probing {
     Ending,
 }
 
-impl Life {
+impl RunningState {
     pub(crate) fn new(run: RunId, plan: &JobPlan, cx: &mut Context<'_>) -> Self {
-        let ttl = plan.ttl.map(|span| span.at(cx.dice.unit()));
+        let ttl = plan.ttl.map(|span| span.at(cx.rng.unit()));
         let probe = |kind| probe_plan(plan, kind).map(|plan| Probe::new(kind, plan, cx.now));
         Self {
             run,
@@ -81,7 +81,7 @@ impl Life {
 
     /// It is far enough that the startup probe, which rests from then on, has nothing more to say.
     fn is_up(&self, plan: &JobPlan) -> bool {
-        (self.announced || !plan.announces) && self.passes(ProbeKind::Startup)
+        (self.announced || !plan.notifies) && self.passes(ProbeKind::Startup)
     }
 
     pub(crate) fn has_started(&self, plan: &JobPlan) -> bool {
@@ -104,7 +104,7 @@ impl Life {
         };
         if let Some(signal) = self.suspended {
             Some(format!("suspended by {signal}"))
-        } else if plan.announces && !self.announced {
+        } else if plan.notifies && !self.announced {
             Some("it has not said yet that it is ready".to_owned())
         } else if !self.passes(ProbeKind::Startup) {
             Some(failed(ProbeKind::Startup))
@@ -153,7 +153,7 @@ impl Life {
     /// Carries out the probes that are due.
     pub(crate) fn probe_due(
         &mut self,
-        teller: Teller,
+        teller: EventEmitter,
         plan: &JobPlan,
         probing: Probing,
         cx: &mut Context<'_>,
@@ -170,7 +170,7 @@ impl Life {
                 // When we have just begun ourselves everything begins at once: from the second round on the
                 // probes of a period are spread over it. (The kubelet delays the first one for that.)
                 let young = cx.now.since(Time::ZERO) < probe_plan.period;
-                let part = if young { 1.0 - cx.dice.unit() } else { 1.0 };
+                let part = if young { 1.0 - cx.rng.unit() } else { 1.0 };
                 probe.ask(attempt, probe_plan, cx.now, part);
                 cx.out.push(Effect::Probe { job: teller.job, run, kind, attempt });
             }
@@ -178,7 +178,12 @@ impl Life {
     }
 
     /// What has become due beside probes, as a reason to end it.
-    pub(crate) fn overdue(&mut self, teller: Teller, plan: &JobPlan, cx: &mut Context<'_>) -> Option<Cause> {
+    pub(crate) fn overdue(
+        &mut self,
+        teller: EventEmitter,
+        plan: &JobPlan,
+        cx: &mut Context<'_>,
+    ) -> Option<Cause> {
         let over = |at: Option<Time>| at.is_some_and(|at| at <= cx.now);
         if let Some((at, ttl)) = self.ttl
             && at <= cx.now
@@ -201,17 +206,17 @@ impl Life {
         }
     }
 
-    fn hook_failed(&mut self, teller: Teller, reason: String, cx: &mut Context<'_>) -> Cause {
+    fn hook_failed(&mut self, teller: EventEmitter, reason: String, cx: &mut Context<'_>) -> Cause {
         self.post_start = Hook::Ahead;
         let kind = HookKind::PostStart;
-        teller.tell(Some(self.run), What::HookFailed { kind, reason: reason.clone() }, cx);
+        teller.tell(Some(self.run), JobEventKind::HookFailed { kind, reason: reason.clone() }, cx);
         Cause::Hook(kind, reason)
     }
 
     /// Takes what came of an attempt. A reason to end it, if that is one.
     pub(crate) fn probed(
         &mut self,
-        teller: Teller,
+        teller: EventEmitter,
         attempt: AttemptId,
         result: ProbeResult,
         plan: &JobPlan,
@@ -235,7 +240,7 @@ impl Life {
         }
         let (failures, threshold) = (probe.failures(), probe_plan.failure_threshold);
         if let Some(reason) = failed.clone() {
-            teller.tell(Some(self.run), What::ProbeFailed { kind, reason, failures, threshold }, cx);
+            teller.tell(Some(self.run), JobEventKind::ProbeFailed { kind, reason, failures, threshold }, cx);
         }
         // A failure before it was ever ready is the deadline's matter, where there is one.
         let young = kind == ProbeKind::Readiness && self.ready_by.is_some() && !self.was_ready;
@@ -246,7 +251,7 @@ impl Life {
     /// Takes what came of its hook. A reason to end it, if that is one.
     pub(crate) fn hooked(
         &mut self,
-        teller: Teller,
+        teller: EventEmitter,
         attempt: AttemptId,
         failed: Option<String>,
         cx: &mut Context<'_>,
@@ -264,33 +269,38 @@ impl Life {
     }
 
     /// Takes what the process says about itself. A reason to end it, if that is one.
-    pub(crate) fn said(&mut self, word: Word, plan: &JobPlan, cx: &mut Context<'_>) -> Option<Cause> {
+    pub(crate) fn said(
+        &mut self,
+        word: NotifyMessage,
+        plan: &JobPlan,
+        cx: &mut Context<'_>,
+    ) -> Option<Cause> {
         let now = cx.now;
         match word {
-            Word::Ready => {
+            NotifyMessage::Ready => {
                 cx.touched |= !self.announced;
                 self.announced = true;
             }
-            Word::Alive => self.sign_of_life_by = plan.watchdog.map(|limit| now + limit),
-            Word::Trouble => return Some(Cause::Watchdog(None)),
-            Word::MoreTime(more) => {
+            NotifyMessage::Watchdog => self.sign_of_life_by = plan.watchdog.map(|limit| now + limit),
+            NotifyMessage::WatchdogTrigger => return Some(Cause::Watchdog(None)),
+            NotifyMessage::ExtendTimeout(more) => {
                 let later = |at: Time| at.max(now + more);
                 self.ready_by = self.ready_by.map(later);
                 self.sign_of_life_by = self.sign_of_life_by.map(later);
             }
-            Word::Stopping => {}
+            NotifyMessage::Stopping => {}
         }
         None
     }
 
     /// Draws the conclusions of what has changed: begins what is to begin, and tells of what is news.
-    pub(crate) fn review(&mut self, teller: Teller, plan: &JobPlan, cx: &mut Context<'_>) {
+    pub(crate) fn review(&mut self, teller: EventEmitter, plan: &JobPlan, cx: &mut Context<'_>) {
         if let (Hook::Ahead, Some(hook)) = (self.post_start, &plan.post_start)
             && (!hook.when_ready || (self.is_up(plan) && self.passes(ProbeKind::Readiness)))
         {
             let attempt = cx.attempt(teller.job);
             self.post_start = Hook::Running(attempt, cx.now + hook.deadline);
-            teller.tell(Some(self.run), What::Hooking(HookKind::PostStart), cx);
+            teller.tell(Some(self.run), JobEventKind::HookStarted(HookKind::PostStart), cx);
             cx.out.push(Effect::Hook { job: teller.job, run: self.run, kind: HookKind::PostStart, attempt });
         }
         if plan.watchdog.is_some() && self.sign_of_life_by.is_none() && self.has_started(plan) {
@@ -303,10 +313,10 @@ impl Life {
         }
         // Of a process that is ready as soon as it is there, that is no news.
         let probed = plan.probes.startup.is_some() || plan.probes.readiness.is_some();
-        let is_news = probed || plan.announces || plan.post_start.is_some();
+        let is_news = probed || plan.notifies || plan.post_start.is_some();
         if is_news && self.told_ready != reason.is_none() {
             self.told_ready = reason.is_none();
-            let what = reason.map_or(What::Ready, |reason| What::Unready { reason });
+            let what = reason.map_or(JobEventKind::Ready, |reason| JobEventKind::Unready { reason });
             teller.tell(Some(self.run), what, cx);
         }
     }

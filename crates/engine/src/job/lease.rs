@@ -20,7 +20,7 @@ use crate::{RunId, Time};
 
 /// What only one can hold: we campaign for it, or hold it, or have lost it and something of the run is still there.
 #[derive(Debug, Clone)]
-pub(super) struct Tenure {
+pub(super) struct LeaseHold {
     /// For which run.
     run: RunId,
     /// Why it is not ours any more, and when nothing of the run may be there any more.
@@ -28,8 +28,8 @@ pub(super) struct Tenure {
 }
 
 /// Not later than what was lost allows.
-pub(super) fn within(tenure: Option<&Tenure>, at: Time) -> Time {
-    tenure.and_then(|tenure| tenure.lost.as_ref()).map_or(at, |(_, gone_by)| at.min(*gone_by))
+pub(super) fn within(lease: Option<&LeaseHold>, at: Time) -> Time {
+    lease.and_then(|lease| lease.lost.as_ref()).map_or(at, |(_, gone_by)| at.min(*gone_by))
 }
 
 impl Job {
@@ -42,9 +42,9 @@ impl Job {
     pub(super) fn proceed_since(&mut self, since: Option<Time>, cx: &mut Context<'_>) {
         match self.phase {
             Phase::Campaigning { run, won: true, .. } => self.start(run, cx),
-            Phase::Waiting { .. } if self.plan.tenure => {
+            Phase::Waiting { .. } if self.plan.needs_lease => {
                 let run = self.next_run(cx);
-                self.tenure = Some(Tenure { run, lost: None });
+                self.lease = Some(LeaseHold { run, lost: None });
                 // As far as others see, it goes on waiting.
                 self.phase = Phase::Campaigning { run, since, won: false };
                 cx.touched = true;
@@ -76,17 +76,17 @@ impl Job {
 
     /// It is not ours any more.
     pub(crate) fn lost(&mut self, of: RunId, why: String, gone_by: Time, cx: &mut Context<'_>) {
-        if let Some(tenure) = &mut self.tenure
-            && tenure.run == of
+        if let Some(lease) = &mut self.lease
+            && lease.run == of
         {
-            tenure.lost = Some((why, gone_by));
-            self.heed_loss(cx);
+            lease.lost = Some((why, gone_by));
+            self.apply_lease_loss(cx);
         }
     }
 
     /// Ends what runs and must not any more.
-    pub(super) fn heed_loss(&mut self, cx: &mut Context<'_>) {
-        let Some((why, gone_by)) = self.tenure.as_ref().and_then(|tenure| tenure.lost.clone()) else {
+    pub(super) fn apply_lease_loss(&mut self, cx: &mut Context<'_>) {
+        let Some((why, gone_by)) = self.lease.as_ref().and_then(|lease| lease.lost.clone()) else {
             return;
         };
         let left = gone_by.since(cx.now);
@@ -95,7 +95,7 @@ impl Job {
             Phase::Running(life) => {
                 let life = life.clone();
                 let (grace, signal) = (self.plan.grace.min(left), self.plan.stop_signal);
-                self.begin_stop(life, Cause::Tenure(why), signal, grace, false, cx);
+                self.begin_stop(life, Cause::LeaseLost(why), signal, grace, false, cx);
             }
             Phase::Draining { .. } | Phase::Stopping { .. } => self.limit(left, cx),
             // One that starts ends as soon as it is there.
@@ -110,9 +110,9 @@ impl Job {
     /// Gives it up when nothing of the run is left.
     pub(super) fn resign_if_over(&mut self, cx: &mut Context<'_>) {
         if matches!(self.phase, Phase::Waiting { .. } | Phase::Pausing { .. } | Phase::Done(_))
-            && let Some(tenure) = self.tenure.take()
+            && let Some(lease) = self.lease.take()
         {
-            cx.out.push(Effect::Resign(tenure.run));
+            cx.out.push(Effect::Resign(lease.run));
         }
     }
 }
