@@ -19,6 +19,7 @@ use crate::config::up::NotifyKind;
 use crate::output::pipe;
 use crate::process::spawn::Start;
 use crate::process::{Pid, procfs};
+use crate::random::random_seed;
 use crate::readable::readable;
 
 /// The longest message that is read.
@@ -60,7 +61,7 @@ pub fn prepare(
         }
         NotifyKind::Systemd => {
             // Not to be guessed: the name is seen by all who share our network.
-            let name = format!("sexton/{}/{:016x}{:016x}", run.0, chance(run), chance(run));
+            let name = format!("sexton/{}/{:016x}{:016x}", run.0, random_seed(), random_seed());
             let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
             socket.set_nonblocking(true)?;
             sockopt::set_socket_passcred(&socket, true)?;
@@ -72,12 +73,6 @@ pub fn prepare(
             Ok(NotifyReceiver::Socket(readable(socket.into())?, [0, own, user.unwrap_or(own)]))
         }
     }
-}
-
-/// Something that nobody can guess: the standard library seeds its hash tables from the system's source of chance.
-fn chance(run: RunId) -> u64 {
-    use std::hash::{BuildHasher as _, RandomState};
-    RandomState::new().hash_one(run.0)
 }
 
 /// Listens until it is aborted, or there is nothing more to hear.

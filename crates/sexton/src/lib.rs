@@ -1,28 +1,27 @@
-//! sexton looks after the life of processes.
+//! A process supervisor and container init.
 //!
 //! ```text
-//! words, environment ─► cli ─► config::resolve ─► Settings
-//!                                                    │
-//!   listen (binds first) ─► signals ─► driver or watch ─► exit code
-//!                                        │
-//!                                       hub ─► http
+//! arguments, environment ─► cli ─► config::resolve ─► Settings
+//!                                                        │
+//! app: open files and listeners ─► block signals ─► supervisor, watch, automaton, … ─► exit code
+//!                                                        │
+//!                                                       hub ─► http
 //! ```
 
 pub mod announce;
+pub mod app;
 pub mod automaton;
 pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
 pub mod control;
-pub mod driver;
 pub mod ensemble;
 pub mod figures;
 pub mod graveyard;
 pub mod http;
 pub mod hub;
 pub mod journal;
-pub mod life;
 pub mod listen;
 pub mod lock;
 pub mod logfmt;
@@ -33,9 +32,12 @@ pub mod notify;
 pub mod output;
 pub mod probe;
 pub mod process;
+pub mod random;
 pub mod readable;
 pub mod sink;
 pub mod store;
+pub mod supervisor;
+pub mod sysexits;
 pub mod tell;
 pub mod termination;
 pub mod tls;

@@ -105,8 +105,7 @@ fn bind(address: SocketAddr) -> Result<StdTcpListener, ListenError> {
 /// The control socket, for as long as it is ours.
 #[derive(Debug)]
 pub struct ControlSocket {
-    /// To answer on.
-    pub bound: Bound,
+    pub listener: StdUnixListener,
     /// Removes the socket, and gives up the lock, when all is over.
     pub guard: ControlGuard,
 }
@@ -162,9 +161,9 @@ pub fn control(path: &Path) -> Result<ControlSocket, ListenError> {
     let before = rustix::process::umask(Mode::from_raw_mode(0o177));
     let bound = StdUnixListener::bind(path);
     rustix::process::umask(before);
-    let bound = bound.map_err(io)?;
+    let listener = bound.map_err(io)?;
     let guard = ControlGuard { path: path.to_owned(), _lock: lock };
-    Ok(ControlSocket { bound: Bound::Control(bound), guard })
+    Ok(ControlSocket { listener, guard })
 }
 
 /// The next port above that is free.

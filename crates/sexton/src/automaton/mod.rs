@@ -37,7 +37,7 @@ use crate::config::automaton::AutomatonPlan;
 use crate::hub::{Change, Hub};
 use crate::logfmt;
 use crate::logs::lines::Lines;
-use crate::notify::{Notify, OUR_VARIABLES};
+use crate::notify::{Notify, SERVICE_MANAGER_VARIABLES};
 use crate::output;
 use crate::process::group::{ProcessTable, ReapedEvent, RunEvent};
 use crate::process::signals::SignalStream;
@@ -331,7 +331,7 @@ impl Driver {
         let program = Program {
             command: "sh".into(),
             arguments: vec!["-c".into(), script.into()],
-            without_variables: OUR_VARIABLES.to_vec(),
+            without_variables: SERVICE_MANAGER_VARIABLES.to_vec(),
             variables: set.map(|(key, value)| (key.into(), OsString::from_vec(value.clone()))).collect(),
             ..Program::default()
         };

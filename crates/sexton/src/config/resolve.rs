@@ -533,7 +533,7 @@ impl Resolver<'_> {
         let program = Program {
             command,
             arguments: words.collect(),
-            without_variables: crate::notify::OUR_VARIABLES.to_vec(),
+            without_variables: crate::notify::SERVICE_MANAGER_VARIABLES.to_vec(),
             ..Program::default()
         };
         Ok(Own { word, name, program, output, plan, ttl, wait, pod, lock })

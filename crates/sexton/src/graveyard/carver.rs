@@ -17,6 +17,7 @@ use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, flock};
 use super::directory;
 use super::tombstone::{LARGEST, Tombstone};
 use crate::clock::of_day_by;
+use crate::random::random_seed;
 
 /// Everybody may read it, whatever our umask is.
 const MODE: u32 = 0o644;
@@ -200,10 +201,7 @@ impl TombstoneWriter {
 
 /// A name that no other life has.
 fn new_life() -> String {
-    use std::hash::{BuildHasher as _, RandomState};
-    // The standard library seeds its hash tables from the system's source of chance.
-    let word = || RandomState::new().hash_one(std::process::id());
-    format!("{:016x}{:016x}", word(), word())
+    format!("{:016x}{:016x}", random_seed(), random_seed())
 }
 
 /// Reads a tombstone. True: its keeper is gone without a word.

@@ -155,9 +155,9 @@ struct Known {
     told: Option<PeerStatus>,
 }
 
-/// Whom to look at, and whose tombstones to carve.
+/// The peers to watch, and the tombstones to write.
 #[derive(Debug, Clone, Default)]
-pub struct Cast {
+pub struct TombstoneTargets {
     /// Those who are waited for.
     pub awaited: BTreeSet<String>,
     /// Those whose death ends something here.
@@ -170,7 +170,7 @@ impl Graveyard {
     /// Makes the directory, if something of it is ours or watched, and looks at all that is watched.
     pub fn begin(
         plan: PodPlan,
-        cast: Cast,
+        targets: TombstoneTargets,
         clock: Clock,
     ) -> Result<(Self, Vec<(String, PeerStatus)>), GraveyardError> {
         let mut this = Self {
@@ -192,7 +192,7 @@ impl Graveyard {
             this.own(None, name, Some(carver));
             this.load_previous(before);
         }
-        let news = this.recast(cast)?;
+        let news = this.set_targets(targets)?;
         Ok((this, news))
     }
 
@@ -203,16 +203,19 @@ impl Graveyard {
     }
 
     /// Others are to be looked at, other tombstones to be carved. An error changes nothing.
-    pub fn recast(&mut self, cast: Cast) -> Result<Vec<(String, PeerStatus)>, GraveyardError> {
+    pub fn set_targets(
+        &mut self,
+        targets: TombstoneTargets,
+    ) -> Result<Vec<(String, PeerStatus)>, GraveyardError> {
         let mut opened = BTreeMap::new();
-        for (_, name) in &cast.stones {
+        for (_, name) in &targets.stones {
             if !self.carvers.contains_key(name) && !opened.contains_key(name) {
                 opened.insert(name.clone(), self.open(name)?);
             }
         }
         let mut files = BTreeSet::new();
         let mut urls = BTreeSet::new();
-        for peer in cast.awaited.union(&cast.doom) {
+        for peer in targets.awaited.union(&targets.doom) {
             match PeerName::of(peer) {
                 PeerName::Url => drop(urls.insert(peer.clone())),
                 name => drop(files.insert((name.path(&self.plan.directory), peer.clone()))),
@@ -222,7 +225,7 @@ impl Graveyard {
             self.make(directory)?;
         }
         if let Some(api) = self.plan.api.as_ref().filter(|_| !files.is_empty()) {
-            let needed = cast.awaited.iter().any(|peer| PeerName::of(peer) != PeerName::Url);
+            let needed = targets.awaited.iter().any(|peer| PeerName::of(peer) != PeerName::Url);
             match self.outside.ask_api(api) {
                 Err(error) if needed => return Err(error),
                 Err(error) => log::warn!("{error}; tombstones alone tell of deaths"),
@@ -230,13 +233,13 @@ impl Graveyard {
             }
         }
         // From here on nothing is refused.
-        for (id, name) in cast.stones {
+        for (id, name) in targets.stones {
             let (carver, before) = opened.remove(&name).unzip();
             self.own(Some(id), name, carver);
             self.load_previous(before.flatten());
         }
-        self.doom = cast.doom;
-        self.known.retain(|name, _| cast.awaited.contains(name) || self.doom.contains(name));
+        self.doom = targets.doom;
+        self.known.retain(|name, _| targets.awaited.contains(name) || self.doom.contains(name));
         let mut peers = Vec::new();
         for (peer, found) in self.watch.look_for(files) {
             let known = Known { stone: Some(found), ..self.known.remove(&peer).unwrap_or_default() };

@@ -2,7 +2,6 @@
 //! while it leads (`when: leader`) hold leases of its leadership.
 
 use std::ffi::OsString;
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use crate::ensemble::plan::{DEFAULT_PORT, Draft, bracketed};
 use crate::ensemble::tenants::longest;
 use crate::lock::TTLS;
 use crate::process::ourselves;
+use crate::random::random_seed;
 
 /// The section, and the process that it becomes.
 const NAME: &str = "ensemble";
@@ -111,8 +111,7 @@ fn interface(section: &Ensemble) -> String {
 /// left behind.
 fn word() -> String {
     static WORD: OnceLock<String> = OnceLock::new();
-    let word =
-        WORD.get_or_init(|| format!("{LEADER}-{:016x}", RandomState::new().hash_one(std::process::id())));
+    let word = WORD.get_or_init(|| format!("{LEADER}-{:016x}", random_seed()));
     word.clone()
 }
 
