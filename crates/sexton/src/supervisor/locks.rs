@@ -72,7 +72,7 @@ impl<S: System> Supervisor<S> {
 pub(super) struct RunLocks {
     pub(super) guard: Guard,
     guard_exit: Option<oneshot::Receiver<Exit>>,
-    /// Senders that tell the task of a run to release its lock.
+    /// Each makes the task of a run release its lock.
     held: BTreeMap<RunId, oneshot::Sender<()>>,
     fences: BTreeMap<RunId, u64>,
     tasks: JoinSet<()>,
@@ -111,8 +111,8 @@ impl RunLocks {
             }
         };
         tokio::select! {
-            Some((run, told)) = self.changes.1.recv() => {
-                let change = match told {
+            Some((run, change)) = self.changes.1.recv() => {
+                let change = match change {
                     Told::Waits(why) => LockChange::Waiting(why),
                     Told::Won(fence) => LockChange::Acquired { fence },
                     Told::Lost { why, gone_by } => {
