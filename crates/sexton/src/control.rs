@@ -3,6 +3,7 @@
 use std::fmt;
 
 use engine::{Outcome, Refusal, Signal};
+use spec::reload::Reloaded;
 use tokio::sync::{mpsc, oneshot};
 
 /// The sender of requests to the supervisor.
@@ -34,17 +35,6 @@ pub enum ProcessAction {
     Stop,
     Restart,
     Signal(Signal),
-}
-
-/// What a reload has changed, by name.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Reloaded {
-    pub added: Vec<String>,
-    /// Processes that are restarted because their settings have changed.
-    pub changed: Vec<String>,
-    pub removed: Vec<String>,
-    /// The number of processes that are unchanged.
-    pub kept: usize,
 }
 
 /// Why a request failed.

@@ -4,24 +4,25 @@ use std::fmt::Display;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use linux::terminal::Terminal;
 use sexton::app::{self, StartupError};
 use sexton::cli::{self, Invocation};
-use sexton::config::environment::Real;
 use sexton::config::up::ConfigError;
-use sexton::process::terminal::Terminal;
 use sexton::sysexits::{CANTCREAT, CONFIG, DATAERR, NOINPUT, OSERR, UNAVAILABLE, USAGE};
-use sexton::{automaton, client, config, logging, words};
+use sexton::{automaton, client, config};
+use spec::environment::Real;
+use spec::text::{describe, one_line};
 
 fn main() -> ExitCode {
-    sexton::probe::end_on_panic();
+    sexton::probes::end_on_panic();
     let arguments: Vec<_> = std::env::args_os().collect();
     let is_foreground = Terminal::on_stdin().is_some_and(|terminal| terminal.is_ours());
     let (invocation, log) = match cli::parse(arguments, &Real, is_foreground) {
         Ok(parsed) => parsed,
         Err(error) => return fail(&error, USAGE),
     };
-    if let Err(error) = logging::begin(&log) {
-        return fail(&format!("cannot write the log: {}", words::describe(&error)), CANTCREAT);
+    if let Err(error) = sexton::logs::own_log::begin(&log) {
+        return fail(&format!("cannot write the log: {}", describe(&error)), CANTCREAT);
     }
     match invocation {
         Invocation::Live(settings) => match app::run(*settings) {
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
             Err(error) => fail_config(&error),
         },
         Invocation::Guard(pid) => {
-            finish(cli::locks::stand_guard(pid).map_err(|error| words::describe(&error)), |_| OSERR)
+            finish(cli::locks::stand_guard(pid).map_err(|error| describe(&error)), |_| OSERR)
         }
         Invocation::Render(asked) => finish(cli::render::render(&asked), cli::render::RenderError::exit_code),
         Invocation::AskPod(asked) => finish(cli::ensemble::ask(asked), |_| UNAVAILABLE),
@@ -82,7 +83,7 @@ fn print(text: &str) -> ExitCode {
 /// Prints an error on one line.
 fn fail(error: &dyn Display, code: u8) -> ExitCode {
     // If it cannot be written, there is still the exit code.
-    let _ = writeln!(std::io::stderr(), "sexton: {}", words::one_line(&error.to_string()));
+    let _ = writeln!(std::io::stderr(), "sexton: {}", one_line(&error.to_string()));
     ExitCode::from(code)
 }
 

@@ -15,15 +15,17 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::clock::Clock;
-use crate::config::{Watch, Whom};
-use crate::hub::{Change, Hub};
-use crate::notify::Notify;
-use crate::process::pidfd::Held;
-use crate::process::procfs::{self, Stat};
-use crate::process::signals::SignalStream;
-use crate::process::{Pid, reap, terminal};
-use crate::view::{Health, ProcessView, Status, View};
+use crate::status::hub::{Change, Hub};
+use crate::status::{Health, ProcessView, Status, View};
+use linux::clock::Clock;
+use linux::notify::Notify;
+use linux::pidfd::Held;
+use linux::procfs;
+use linux::procfs::Stat;
+use linux::signals::SignalStream;
+use linux::{reap, terminal};
+use spec::program::Pid;
+use spec::watch::{Watch, Whom};
 
 /// How long the parent of a process may take to reap it before its end is told without how it ended; that
 /// follows when it is known.

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::{App, BoundServer, READ_SIGNALS, ServerSettings, StartupError, cannot};
 use crate::automaton;
-use crate::clock::Clock;
 use crate::config;
 use crate::config::automaton::{AutomatonPlan, DEFAULT_SOCKET, DEFAULT_SOCKET_MODE};
-use crate::hub::Hub;
-use crate::listen::{self, ControlSocket};
-use crate::notify::Notify;
-use crate::process::descriptors;
-use crate::process::signals::SignalStream;
+use crate::status::hub::Hub;
+use linux::clock::Clock;
+use linux::descriptors;
+use linux::notify::Notify;
+use linux::signals::SignalStream;
+use net::listen::{self, ControlSocket};
 
 pub(super) struct AutomatonApp {
     plan: AutomatonPlan,

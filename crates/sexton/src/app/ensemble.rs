@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 
 use super::{App, BoundServer, READ_SIGNALS, ServerSettings, StartupError, cannot};
-use crate::clock::Clock;
 use crate::ensemble;
 use crate::ensemble::counters::Counters;
 use crate::ensemble::identity::Identity;
@@ -12,12 +11,13 @@ use crate::ensemble::peers::Dialer;
 use crate::ensemble::plan::Draft;
 use crate::ensemble::proof::AccessPolicy;
 use crate::ensemble::rpc::Rpc;
-use crate::http::ServerOptions;
-use crate::hub::Hub;
-use crate::notify::Notify;
-use crate::process::signals::SignalStream;
+use crate::status::hub::Hub;
 use crate::store;
-use crate::tls;
+use linux::clock::Clock;
+use linux::notify::Notify;
+use linux::signals::SignalStream;
+use net::server::ServerOptions;
+use net::tls;
 
 pub(super) struct EnsembleApp {
     settings: Draft,

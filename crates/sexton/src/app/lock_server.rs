@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use super::{App, BoundServer, READ_SIGNALS, ServerSettings, StartupError, cannot, first_view};
-use crate::clock::Clock;
 use crate::config::LockServer;
-use crate::http::ServerOptions;
-use crate::hub::Hub;
-use crate::lock;
-use crate::notify::Notify;
-use crate::process::signals::SignalStream;
+use crate::status::Health;
+use crate::status::hub::Hub;
 use crate::store;
-use crate::view::Health;
+use linux::clock::Clock;
+use linux::notify::Notify;
+use linux::signals::SignalStream;
+use net::server::ServerOptions;
 
 pub(super) struct LockServerApp {
     settings: LockServer,
@@ -28,11 +27,11 @@ impl App for LockServerApp {
     async fn run(self, signals: SignalStream) -> Result<i32, StartupError> {
         let Self { settings, server } = self;
         let (store, made) = store::open(&settings.store)?;
-        let locks = ::ensemble::lock::Locks::new(store, lock::PREFIX);
+        let locks = ::ensemble::lock::Locks::new(store, crate::locks::PREFIX);
         let locks = if made { locks.of_new_store() } else { locks };
         let hub = Arc::new(Hub::new(first_view("lock", Health::watched(true, true, ""))));
         let (clock, notify) = (Clock::begin(), Notify::from_environment());
-        let routes = lock::server::router(locks).merge(server.routes(&hub, clock));
+        let routes = crate::locks::server::router(locks).merge(server.routes(&hub, clock));
         let server = server.start_with(&hub, routes, ServerOptions::default())?;
         notify.ready("serving locks");
         loop {

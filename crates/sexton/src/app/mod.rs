@@ -24,16 +24,16 @@ use thiserror::Error;
 
 use crate::config::up::ConfigError;
 use crate::config::{Mode, Settings};
-use crate::graveyard::GraveyardError;
 use crate::journal::Journal;
-use crate::listen::ListenError;
-use crate::logging;
-use crate::process::signals::{SignalStream, Signals};
-use crate::random::random_seed;
+use crate::logs::own_log;
+use crate::status::{Health, View};
 use crate::store::StoreFailed;
 use crate::sysexits::{CANTCREAT, CONFIG, OSERR, UNAVAILABLE};
-use crate::view::{Health, View};
-use crate::words::describe;
+use crate::tombstones::GraveyardError;
+use linux::random::random_seed;
+use linux::signals::{SignalStream, Signals};
+use net::listen::ListenError;
+use spec::text::describe;
 
 use automaton::AutomatonApp;
 use ensemble::EnsembleApp;
@@ -121,7 +121,7 @@ fn start(app: impl App) -> Result<i32, StartupError> {
     let code = runtime.block_on(async {
         let signals = signals.into_stream().map_err(cannot(READ_SIGNALS))?;
         let code = app.run(signals).await;
-        logging::flush().await;
+        own_log::flush().await;
         code
     });
     // Tasks that are still running are dropped.

@@ -9,11 +9,12 @@ use axum::Router;
 use tokio::sync::oneshot;
 
 use super::{StartupError, cannot};
-use crate::clock::Clock;
-use crate::config::{Answers, Listen};
-use crate::http::{Server, ServerOptions, router};
-use crate::hub::Hub;
-use crate::listen::{self, Bound, Listeners};
+use crate::status::api::router;
+use crate::status::hub::Hub;
+use linux::clock::Clock;
+use net::listen::{self, Bound, Listeners};
+use net::server::{Server, ServerOptions};
+use spec::listen::{Answers, Listen};
 
 /// The stack of the server thread. No recursion in it is deep.
 const SERVER_STACK: usize = 512 << 10;
@@ -139,6 +140,6 @@ fn serve(
             log::info!(address:% = address; "listening");
         }
     }
-    let server = Server::start(bound, routes, Arc::clone(hub), options);
+    let server = Server::start(bound, routes, Arc::<Hub>::clone(hub), options);
     server.map(Some).map_err(cannot("serve HTTP on a listener"))
 }

@@ -10,19 +10,19 @@ use engine::JobId;
 use engine::pod::Seed;
 
 use super::{App, BoundServer, READ_SIGNALS, ServerSettings, StartupError, begin_journal, cannot};
-use crate::clock::Clock;
 use crate::config::Own;
-use crate::config::raw::native::LogFormat;
-use crate::config::up::LogPlan;
-use crate::graveyard::Graveyard;
-use crate::hub::Hub;
 use crate::journal::Journal;
-use crate::notify::Notify;
-use crate::output::Outputs;
-use crate::process::signals::SignalStream;
-use crate::process::terminal::Terminal;
+use crate::logs::capture::Outputs;
+use crate::status::ProcessInfo;
+use crate::status::hub::Hub;
 use crate::supervisor::{self, SupervisedProcess, SupervisorDeps};
-use crate::view::ProcessInfo;
+use crate::tombstones::Graveyard;
+use linux::clock::Clock;
+use linux::notify::Notify;
+use linux::signals::SignalStream;
+use linux::terminal::Terminal;
+use spec::logs::LogFormat;
+use spec::logs::LogPlan;
 
 pub(super) struct SingleApp {
     settings: Own,

@@ -9,22 +9,22 @@ use tokio::sync::mpsc;
 
 use super::server::ServerThread;
 use super::{App, BoundServer, READ_SIGNALS, ServerSettings, StartupError, begin_journal, cannot};
-use crate::clock::Clock;
-use crate::config::environment::Real;
 use crate::config::up::{self, UpPlan};
 use crate::config::{ControlPath, Up};
 use crate::control;
-use crate::graveyard::Graveyard;
-use crate::http::control_router;
-use crate::hub::Hub;
 use crate::journal::Journal;
-use crate::listen::{self, Bound, ControlSocket};
-use crate::notify::Notify;
-use crate::output::Outputs;
-use crate::process::descriptors;
-use crate::process::signals::SignalStream;
+use crate::logs::capture::Outputs;
+use crate::status::api::control_router;
+use crate::status::hub::Hub;
+use crate::status::termination;
 use crate::supervisor::{self, SupervisedProcess, SupervisorDeps, UpState};
-use crate::termination;
+use crate::tombstones::Graveyard;
+use linux::clock::Clock;
+use linux::descriptors;
+use linux::notify::Notify;
+use linux::signals::SignalStream;
+use net::listen::{self, Bound, ControlSocket};
+use spec::environment::Real;
 
 pub(super) struct UpApp {
     settings: Up,

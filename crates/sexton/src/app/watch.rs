@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::{App, BoundServer, READ_SIGNALS, ServerSettings, StartupError, cannot, first_view};
-use crate::clock::Clock;
-use crate::config::Watch;
-use crate::hub::Hub;
-use crate::notify::Notify;
-use crate::process::signals::SignalStream;
-use crate::view::Health;
+use crate::status::Health;
+use crate::status::hub::Hub;
 use crate::watch::Watcher;
+use linux::clock::Clock;
+use linux::notify::Notify;
+use linux::signals::SignalStream;
+use spec::watch::Watch;
 
 pub(super) struct WatchApp {
     settings: Watch,

@@ -17,6 +17,7 @@ pub mod protocol;
 pub mod socket;
 pub mod status;
 
+use linux::pipe::pipe;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
@@ -32,20 +33,21 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::clock::{Clock, rfc3339};
 use crate::config::automaton::AutomatonPlan;
-use crate::hub::{Change, Hub};
-use crate::logfmt;
 use crate::logs::lines::Lines;
-use crate::notify::{Notify, SERVICE_MANAGER_VARIABLES};
-use crate::output;
-use crate::process::group::{ProcessTable, ReapedEvent, RunEvent};
-use crate::process::signals::SignalStream;
-use crate::process::spawn::{Output, Program, Start, spawn};
-use crate::process::{reap, terminal};
-use crate::view::{Health as Answers, HealthState as Health, ProcessView, Status, View};
-use crate::words::one_line;
+use crate::logs::logfmt;
+use crate::status::hub::{Change, Hub};
+use crate::status::{Health as Answers, HealthState as Health, ProcessView, Status, View};
+use linux::clock::{Clock, rfc3339};
+use linux::notify::Notify;
+use linux::process_table::{ProcessTable, ReapedEvent, RunEvent};
+use linux::signals::SignalStream;
+use linux::spawn::{Output, Start, spawn};
+use linux::{reap, terminal};
 use socket::{Asked, Wanted};
+use spec::notify::SERVICE_MANAGER_VARIABLES;
+use spec::program::Program;
+use spec::text::one_line;
 
 /// How many transitions a follower may fall behind.
 const FOLLOWED: usize = 256;
@@ -342,7 +344,7 @@ impl Driver {
                 kind: engine::SpawnErrorKind::System,
                 message: format!("no pipe for a script: {error}"),
             };
-            let (end, writer) = output::pipe().map_err(system)?;
+            let (end, writer) = pipe().map_err(system)?;
             start.stdout = Output::Pipe(writer.try_clone().map_err(system)?);
             start.stderr = Output::Pipe(writer);
             reader = Some(end);

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::config::automaton::DEFAULT_SOCKET;
 use crate::config::resolve::{RawAutomaton, RawMode, RawOptions};
-use crate::words::describe;
+use spec::text::describe;
 
 /// The name by which this personality is called.
 pub const NAME: &str = "automaton";

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use engine::{ExitRule, JobPlan, Policy, ProbePlan, RestartDelay, StartLimitAction};
 use serde_json::json;
 
-use crate::config::environment::Environment;
 use crate::config::raw::native;
 use crate::config::resolve::default_control;
-use crate::config::up::{Beside, Check, ConfigError, ProcessPlan, Source, UpPlan, load};
+use crate::config::up::{Beside, ConfigError, ProcessPlan, Source, UpPlan, load};
+use spec::environment::Environment;
+use spec::probe::Check;
 
 /// The JSON Schema of our own form.
 #[must_use]

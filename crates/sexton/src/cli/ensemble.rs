@@ -11,9 +11,10 @@ use crate::client::table::aligned;
 use crate::config::resolve::{UsageError, tls_files};
 use crate::ensemble::commands::LIMIT;
 use crate::ensemble::peers::{Dialer, Peer};
-use crate::lock::client::{shown, within};
-use crate::tls::Files;
-use crate::{store, words};
+use crate::locks::client::{shown, within};
+use crate::store;
+use spec::text;
+use spec::tls::Files;
 
 /// What to ask a pod.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ pub fn asked(ask: EnsembleAsk) -> Result<AskPod, UsageError> {
     };
     let EnsembleClient { pod, tls_ca, tls_cert, tls_key } = client;
     let at = pod.parse();
-    let pod = at.map_err(|why| UsageError(format!("--pod '{}': {why}", words::without_login(&pod))))?;
+    let pod = at.map_err(|why| UsageError(format!("--pod '{}': {why}", text::without_login(&pod))))?;
     Ok(AskPod { pod, tls: tls_files(tls_cert, tls_key, tls_ca)?, what })
 }
 
@@ -86,13 +87,13 @@ pub fn ask(asked: AskPod) -> Result<(), AskError> {
                 };
                 let told = dialer.events(&pod, follow, line).await;
                 match failed.filter(|error| error.kind() != io::ErrorKind::BrokenPipe) {
-                    Some(error) => Err(words::describe(&error)),
+                    Some(error) => Err(text::describe(&error)),
                     None => told.map(|()| String::new()),
                 }
             }
         }
     });
-    print(told.map_err(AskError)?.as_bytes()).map_err(|error| AskError(words::describe(&error)))
+    print(told.map_err(AskError)?.as_bytes()).map_err(|error| AskError(text::describe(&error)))
 }
 
 fn write(text: &[u8]) -> io::Result<()> {

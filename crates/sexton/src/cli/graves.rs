@@ -9,10 +9,10 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::client::table::{aligned, span};
-use crate::clock::rfc3339;
-use crate::graveyard::carver::look;
-use crate::graveyard::tombstone::Tombstone;
-use crate::words::{describe, one_line};
+use crate::tombstones::tombstone::Tombstone;
+use crate::tombstones::writer::look;
+use linux::clock::rfc3339;
+use spec::text::{describe, one_line};
 
 /// Why there is nothing to list.
 #[derive(Debug, Error)]

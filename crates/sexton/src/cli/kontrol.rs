@@ -1,11 +1,11 @@
 //! The environment of `kontrol`, which has no command line.
 
-use kube::Pairs;
+use k8s::Pairs;
 use serde_json::Value;
 
-use crate::config::environment::Environment;
 use crate::config::resolve::{RawEnsemble, RawIdentity, RawMode, RawOptions, RawStore, UsageError};
 use crate::ensemble::plan::{MASTERS, bracketed};
+use spec::environment::Environment;
 
 /// The name by which this personality is called.
 pub const NAME: &str = "kontrol";

@@ -7,10 +7,10 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::client::table::aligned;
-use crate::lock::client::{Server, shown, within};
-use crate::lock::guard;
-use crate::process::Pid;
+use crate::locks::client::{Server, shown, within};
+use crate::locks::guard;
 use crate::supervisor::ORDERS;
+use spec::program::Pid;
 
 /// How long an answer is waited for.
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(10);

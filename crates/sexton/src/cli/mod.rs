@@ -23,19 +23,20 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use log::LevelFilter;
 
 use crate::client::{Errand, What};
-use crate::config::environment::Environment;
+use crate::config::Settings;
 use crate::config::resolve::{
     DEFAULT_FILE, Personality, RawAutomaton, RawLock, RawMode, RawOptions, RawOwn, RawPod, RawStore,
     RawSupervise, RawUp, RawWatch, UsageError, default_control, resolve, sources, tls_files,
 };
-use crate::config::{Settings, duration};
-use crate::graveyard::DEFAULT_DIRECTORY;
-use crate::lock;
-use crate::logging::{self, LogSettings};
-use crate::process::Pid;
-use crate::words::base_name;
+use crate::logs::own_log;
+use crate::logs::own_log::LogSettings;
 use args::{Command, Ctl, Debug, EnsembleAsk, LockCommand, Sexton, Shared};
 use process_wrapper::Parsed;
+use spec::duration;
+use spec::environment::Environment;
+use spec::pod::DEFAULT_DIRECTORY;
+use spec::program::Pid;
+use spec::text::base_name;
 
 /// What to do.
 #[derive(Debug)]
@@ -73,7 +74,7 @@ pub enum Invocation {
     /// List locks.
     Locks {
         /// Where.
-        server: lock::client::Server,
+        server: crate::locks::client::Server,
         /// For programs.
         json: bool,
     },
@@ -112,7 +113,7 @@ pub fn parse(
             Err(error) => return printed(&error, kapo::NAME).map(|it| (it, LogSettings::default())),
         };
         let settings = resolve(Personality::Kapo, &options, mode, environment, terminal)?;
-        let log = logging::settings(LevelFilter::Warn, 0, None, environment)?;
+        let log = own_log::settings(LevelFilter::Warn, 0, None, environment)?;
         return Ok((Invocation::Live(Box::new(settings)), log));
     }
     if called == kubexit::NAME {
@@ -120,13 +121,13 @@ pub fn parse(
             return Ok((Invocation::Print(kubexit::help()), LogSettings::default()));
         };
         let settings = resolve(Personality::Kubexit, &options, mode, environment, terminal)?;
-        let log = logging::settings(LevelFilter::Info, 0, None, environment)?;
+        let log = own_log::settings(LevelFilter::Info, 0, None, environment)?;
         return Ok((Invocation::Live(Box::new(settings)), log));
     }
     if called == kontrol::NAME {
         let (options, mode, verbose) = kontrol::parse(environment)?;
         let settings = resolve(Personality::Kontrol, &options, mode, environment, false)?;
-        let log = logging::settings(LevelFilter::Info, u8::from(verbose) * 2, None, environment)?;
+        let log = own_log::settings(LevelFilter::Info, u8::from(verbose) * 2, None, environment)?;
         return Ok((Invocation::Live(Box::new(settings)), log));
     }
     if called == automaton::NAME {
@@ -135,7 +136,7 @@ pub fn parse(
             Err(error) => return printed(&error, automaton::NAME).map(|it| (it, LogSettings::default())),
         };
         let settings = resolve(Personality::Automaton, &options, mode, environment, false)?;
-        let to = logging::settings(LevelFilter::Info, 0, None, environment)?.into_file(Some(log));
+        let to = own_log::settings(LevelFilter::Info, 0, None, environment)?.into_file(Some(log));
         return Ok((Invocation::Live(Box::new(settings)), to));
     }
     if called == process_wrapper::NAME {
@@ -145,7 +146,7 @@ pub fn parse(
             Parsed::Live(live, debug) => {
                 let (options, mode) = *live;
                 let settings = resolve(Personality::ProcessWrapper, &options, mode, environment, false)?;
-                let log = logging::settings(LevelFilter::Info, u8::from(debug) * 2, None, environment)?;
+                let log = own_log::settings(LevelFilter::Info, u8::from(debug) * 2, None, environment)?;
                 Ok((Invocation::Live(Box::new(settings)), log))
             }
         };
@@ -247,7 +248,7 @@ pub fn parse(
         Command::Lock { command: LockCommand::List { url, output } } => {
             let url =
                 url.or_else(|| Some(environment.get("SEXTON_LOCK_URL")?.to_string_lossy().into_owned()));
-            let server = url.as_deref().unwrap_or(lock::DEFAULT_URL).parse().map_err(UsageError)?;
+            let server = url.as_deref().unwrap_or(crate::locks::DEFAULT_URL).parse().map_err(UsageError)?;
             let json = output == "json";
             return Ok((Invocation::Locks { server, json }, LogSettings::default()));
         }
@@ -294,7 +295,7 @@ pub fn parse(
         }
     };
     let (behind, behind_verbose, behind_format) = behind;
-    let log = logging::settings(quiet, verbose + behind_verbose, behind_format.or(log_format), environment)?;
+    let log = own_log::settings(quiet, verbose + behind_verbose, behind_format.or(log_format), environment)?;
     let log = log.into_file(log_file);
     let settings = resolve(Personality::Sexton, &behind.or(front), mode, environment, terminal)?;
     Ok((Invocation::Live(Box::new(settings)), log))

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::client::{Errand, What};
-use crate::config::duration;
-use crate::config::environment::Environment;
 use crate::config::resolve::{RawMode, RawOptions, RawUp, UsageError, default_control};
+use spec::duration;
+use spec::environment::Environment;
 
 /// The name by which this personality is called.
 pub const NAME: &str = "process-wrapper";
@@ -91,7 +91,7 @@ pub fn parse(words: &[OsString], environment: &dyn Environment) -> Result<Parsed
             FLAGS.iter().find(|(known, _, _)| *known == name).map(|(known, takes, _)| (*known, *takes));
         let Some((name, takes_value)) = known.or(merging) else {
             let names = FLAGS.iter().map(|(name, _, _)| *name).chain(MERGING);
-            let hint = crate::config::read::hint(name, names);
+            let hint = spec::suggest::hint(name, names);
             return Err(UsageError(format!("unknown flag '-{name}'{hint} (see '{NAME} -help')")));
         };
         let value = match (value, takes_value) {

@@ -11,9 +11,9 @@ use thiserror::Error;
 
 use crate::ensemble::identity::{Sources, host_name};
 use crate::ensemble::peers::{Dialer, Peer};
-use crate::lock::client::within;
-use crate::tls::Files;
-use crate::words::describe;
+use crate::locks::client::within;
+use spec::text::describe;
+use spec::tls::Files;
 
 /// The longest template.
 const LONGEST: u64 = 1 << 20;
@@ -84,7 +84,7 @@ pub fn render(asked: &Render) -> Result<(), RenderError> {
 /// Writes a file so that nobody reads half of it. Whose it is, and who may read it, stays as it was.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut beside = path.to_owned().into_os_string();
-    beside.push(format!(".{:016x}", crate::random::random_seed()));
+    beside.push(format!(".{:016x}", linux::random::random_seed()));
     let mut file = File::create_new(&beside)?;
     let mut write = || {
         if let Ok(before) = fs::metadata(path) {

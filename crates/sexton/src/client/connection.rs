@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
 use super::ErrandError;
-use crate::words::describe;
+use spec::text::describe;
 
 /// The way to a socket; each question has a connection of its own.
 #[derive(Debug, Clone, Copy)]

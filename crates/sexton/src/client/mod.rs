@@ -252,7 +252,7 @@ async fn status(ask: &Connection<'_>, names: &[String], watch: bool, json: bool)
                 .flatten()
                 .filter_map(|it| it["name"].as_str())
                 .collect();
-            let hint = crate::config::read::hint(missing, known);
+            let hint = spec::suggest::hint(missing, known);
             return Err(ErrandError::Refused(format!("there is no process '{missing}'{hint}")));
         }
         if let (false, Some(all)) = (names.is_empty(), told["processes"].as_array_mut()) {

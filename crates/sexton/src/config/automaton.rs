@@ -8,10 +8,11 @@ use engine::automaton::{State, StateId, StateMachineSpec};
 use engine::glob;
 
 use super::raw::automaton as raw;
-use super::read::{Keys, Problem, hint, read};
+use super::read::{Keys, Problem, read};
 use super::resolve::parse_mode;
 use super::tree::{self, Node, Step, Value};
 use super::up::{ConfigError, Source, text_of};
+use spec::suggest::hint;
 
 /// How long a script may take to end by itself when its state is left.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -5,9 +5,6 @@
 
 pub(crate) mod accounts;
 pub mod automaton;
-pub mod dsn;
-pub mod duration;
-pub mod environment;
 pub mod pod;
 pub mod raw;
 pub mod read;
@@ -15,18 +12,20 @@ pub mod resolve;
 pub mod tree;
 pub mod up;
 
+use spec::listen::{Answers, Listen};
+use spec::logs::OutputPlan;
+use spec::store::StorePlan;
+use spec::watch::Watch;
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use engine::{DurationRange, Plan};
 
 use crate::ensemble::plan::Draft;
-use crate::graveyard::PodPlan;
-use crate::lock::LockPlan;
-use crate::process::Pid;
-use crate::process::spawn::Program;
+use crate::locks::LockPlan;
+use spec::pod::PodPlan;
+use spec::program::Program;
 
 /// All that one of our three modes needs to know.
 #[derive(Debug)]
@@ -39,35 +38,6 @@ pub struct Settings {
     pub mode: Mode,
     /// Where the event journal goes.
     pub journal: Option<PathBuf>,
-}
-
-/// Where to answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Listen {
-    /// Nowhere.
-    Nowhere,
-    /// At this address, and with `side` at the next free port above too.
-    At {
-        /// The address.
-        address: SocketAddr,
-        /// Also bind the next free port above.
-        side: bool,
-    },
-    /// On the listener that the service manager hands us.
-    Activated,
-}
-
-/// In whose manner to answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Answers {
-    /// A list, as newer kapo has it, rather than the bare object.
-    pub list: bool,
-    /// The state at any path that means nothing else.
-    pub any_path: bool,
-    /// There are many processes: more may be asked.
-    pub many: bool,
-    /// Liveness asks what readiness asks, as in process-wrapper's files.
-    pub liveness_is_readiness: bool,
 }
 
 /// What to do.
@@ -92,32 +62,6 @@ pub enum Mode {
 pub struct LockServer {
     /// Where they are kept.
     pub store: StorePlan,
-}
-
-/// A store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StorePlan {
-    /// In this file, for us alone.
-    Embedded(PathBuf),
-    /// In etcd.
-    Etcd {
-        /// Its nodes.
-        endpoints: Vec<String>,
-        /// Who may have signed their certificates.
-        ca: Option<PathBuf>,
-        /// Our certificate and its key.
-        identity: Option<(PathBuf, PathBuf)>,
-        /// Our name there, and the file with the password.
-        user: Option<(String, PathBuf)>,
-    },
-}
-
-impl StorePlan {
-    /// Is it of the kind that may end leases that are alive?
-    #[must_use]
-    pub const fn may_lapse_early(&self) -> bool {
-        matches!(self, Self::Etcd { .. })
-    }
 }
 
 /// A state machine of scripts.
@@ -178,51 +122,5 @@ pub struct Own {
     pub lock: Option<LockPlan>,
 }
 
-/// What becomes of the output of a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OutputPlan {
-    /// Of its standard output.
-    pub stdout: StreamPlan,
-    /// Of its standard error.
-    pub stderr: StreamPlan,
-}
-
-/// What becomes of one stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StreamPlan {
-    /// It goes where ours goes, untouched.
-    Inherit,
-    /// It goes nowhere.
-    Discard,
-    /// It becomes log records.
-    Records,
-}
-
-/// Processes of others.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Watch {
-    /// Which.
-    pub whom: Whom,
-    /// The pause between looks at the process list.
-    pub every: Duration,
-}
-
-/// Which processes of others.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Whom {
-    /// Those who execute something of this name.
-    Named(String),
-    /// This one.
-    Numbered(Pid),
-}
-
 /// The words of a command: what to execute and its arguments.
 pub type Words = Vec<OsString>;
-
-impl OutputPlan {
-    /// Nothing is passed on.
-    #[must_use]
-    pub const fn discard() -> Self {
-        Self { stdout: StreamPlan::Discard, stderr: StreamPlan::Discard }
-    }
-}

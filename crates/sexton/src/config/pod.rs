@@ -15,11 +15,11 @@ use std::time::Duration;
 
 use engine::{CodeMap, Condition, DependencyTerm, Expression, StartDependency, TimeoutAction};
 
-use super::duration;
-use super::read::hint;
-use super::up::HttpCheck;
-use crate::graveyard::Quit;
-use crate::graveyard::name::{check, check_peer, is_url};
+use spec::duration;
+use spec::names::{check, check_peer, is_url};
+use spec::pod::Quit;
+use spec::probe::HttpCheck;
+use spec::suggest::hint;
 
 /// How long a birth is waited for, unless somebody says otherwise: what kubexit has.
 pub const DEFAULT_BIRTH_TIMEOUT: Duration = Duration::from_secs(30);

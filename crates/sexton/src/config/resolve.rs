@@ -24,19 +24,18 @@ use in_pod::InPod;
 pub use in_pod::RawPod;
 pub use locks::{RawLock, RawStore};
 
-use super::duration::{parse as parse_duration, parse_span};
-use super::environment::Environment;
-use super::raw::native::LogFormat;
 use super::up::{Beside, Source};
-use super::{
-    Answers, Automaton, ControlPath, Listen, Mode, OutputPlan, Own, Settings, StreamPlan, Up, Watch, Whom,
-    Words,
-};
+use super::{Automaton, ControlPath, Mode, Own, Settings, Up, Words};
 use crate::ensemble::identity::Sources;
-use crate::lock;
-use crate::process::Pid;
-use crate::process::spawn::Program;
-use crate::words::base_name;
+use spec::duration::{parse as parse_duration, parse_span};
+use spec::environment::Environment;
+use spec::listen::{Answers, Listen};
+use spec::logs::LogFormat;
+use spec::logs::{OutputPlan, StreamPlan};
+use spec::program::Pid;
+use spec::program::Program;
+use spec::text::base_name;
+use spec::watch::{Watch, Whom};
 
 /// The file that `up` reads, unless somebody says otherwise.
 pub const DEFAULT_FILE: &str = "sexton.yaml";
@@ -290,7 +289,7 @@ pub fn resolve(
     let answers = resolver.answers(options.status_format.clone())?;
     let journal = resolver.given(options.debug_journal.clone(), "--debug-journal", "DEBUG_JOURNAL")?;
     let port = match mode {
-        RawMode::LockServer(_) => lock::DEFAULT_PORT,
+        RawMode::LockServer(_) => crate::locks::DEFAULT_PORT,
         RawMode::Ensemble(_) => crate::ensemble::plan::DEFAULT_PORT,
         _ => DEFAULT_PORT,
     };
@@ -533,7 +532,7 @@ impl Resolver<'_> {
         let program = Program {
             command,
             arguments: words.collect(),
-            without_variables: crate::notify::SERVICE_MANAGER_VARIABLES.to_vec(),
+            without_variables: spec::notify::SERVICE_MANAGER_VARIABLES.to_vec(),
             ..Program::default()
         };
         Ok(Own { word, name, program, output, plan, ttl, wait, pod, lock })

@@ -1,5 +1,6 @@
 //! What others may have us run: `sh -c` with the whole request in `INPUT`, and what it prints back.
 
+use linux::pipe::pipe;
 use std::time::Duration;
 
 use engine::Exit;
@@ -8,9 +9,9 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::reading;
-use crate::output;
-use crate::probe::{SpawnRequest, SpawnSender};
-use crate::process::spawn::{Attributes, Output, Program, Start};
+use crate::probes::{SpawnRequest, SpawnSender};
+use linux::spawn::{Output, Start};
+use spec::program::{Attributes, Program};
 
 /// The most of an output that is sent back.
 const MOST: usize = 1 << 20;
@@ -82,7 +83,7 @@ pub async fn run(
     let program = Program {
         command: "sh".into(),
         arguments: vec!["-c".into(), command.into()],
-        without_variables: crate::notify::SERVICE_MANAGER_VARIABLES.to_vec(),
+        without_variables: spec::notify::SERVICE_MANAGER_VARIABLES.to_vec(),
         variables: vec![("INPUT".into(), input.into())],
         attributes: Attributes {
             user: invoke_user.map(|(user, _)| user),
@@ -99,8 +100,8 @@ pub async fn run(
 
 async fn started(program: Program, runner: &SpawnSender) -> Result<Outcome, String> {
     let no_pipe = |error: std::io::Error| format!("no pipe: {error}");
-    let (stdout, to_stdout) = output::pipe().map_err(no_pipe)?;
-    let (stderr, to_stderr) = output::pipe().map_err(no_pipe)?;
+    let (stdout, to_stdout) = pipe().map_err(no_pipe)?;
+    let (stderr, to_stderr) = pipe().map_err(no_pipe)?;
     let start = Start::with(Output::Pipe(to_stdout), Output::Pipe(to_stderr));
     let (started, there) = oneshot::channel();
     let over = || "everything is ending".to_owned();

@@ -12,10 +12,11 @@ use zerorpc::{CallError, Client, Value};
 
 use super::plan::DEFAULT_PORT;
 use super::rpc;
-use crate::lock::client::{Server, exchange, send, within};
-use crate::probe::connect;
-use crate::tls::{Connector, Files, Stream};
-use crate::words::one_line;
+use crate::locks::client::{Server, exchange, send, within};
+use crate::probes::connect;
+use net::tls::{Connector, Stream};
+use spec::text::one_line;
+use spec::tls::Files;
 
 /// How long a pod may take to begin to answer.
 const PATIENCE: Duration = Duration::from_secs(30);

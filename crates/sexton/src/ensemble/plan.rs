@@ -8,9 +8,8 @@ use ensemble::member::LONGEST_ID;
 
 use super::identity::{self, Identity, Sources};
 use super::peers::Peer;
-use crate::config::StorePlan;
-use crate::tls;
-use crate::words::without_login;
+use spec::store::StorePlan;
+use spec::text::without_login;
 
 /// The port of an ensemble.
 pub const DEFAULT_PORT: u16 = 8000;
@@ -73,7 +72,7 @@ pub struct Access {
     /// Keepalives need it too, and ours show it.
     pub authenticated_keepalives: bool,
     /// Our certificate, without which nothing is encrypted, and who may have signed those of others.
-    pub tls: tls::Files,
+    pub tls: spec::tls::Files,
 }
 
 /// What a member tells.

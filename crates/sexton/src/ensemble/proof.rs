@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 
-use crate::http::Caller;
+use net::server::Caller;
 
 /// What somebody shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

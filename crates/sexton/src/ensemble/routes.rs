@@ -19,10 +19,10 @@ use super::commands::{self, Outcome};
 use super::counters::Counters;
 use super::proof::{self, AccessPolicy, Refusal};
 use super::tenants::{self, Tenants};
-use crate::http::Caller;
-use crate::http::json::{no_browsers, told};
-use crate::http::query::Query;
-use crate::probe::SpawnSender;
+use crate::probes::SpawnSender;
+use net::json::{no_browsers, told};
+use net::query::Query;
+use net::server::Caller;
 
 /// What is shown of the leader and of callbacks.
 #[derive(Debug, Clone, Default)]

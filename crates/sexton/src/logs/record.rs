@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use super::Stream;
 use super::severity::Severity;
 use super::structured::{self, Structured};
-use crate::clock::rfc3339_millis;
-use crate::config::raw::native::LogFormat;
-use crate::logfmt;
-use crate::process::Pid;
+use crate::logs::logfmt;
+use linux::clock::rfc3339_millis;
+use spec::logs::LogFormat;
+use spec::program::Pid;
 
 /// How the lines of a stream of a process are written.
 #[derive(Debug)]

@@ -10,8 +10,8 @@ use engine::{
 
 use super::Supervisor;
 use super::system::{ProbeStart, ProcessStart, ServiceState, System};
-use crate::hub::Change;
-use crate::tell;
+use crate::status::event_text;
+use crate::status::hub::Change;
 
 /// How long spawning may take before signals, results and clients get their turn.
 const SPAWN_SLICE: Duration = Duration::from_millis(2);
@@ -98,7 +98,7 @@ impl<S: System> Supervisor<S> {
     fn report(&mut self, event: &JobEvent) {
         let Some(job) = self.jobs.get(&event.job) else { return };
         let name = Arc::clone(&job.info.name);
-        let (level, message) = tell::words(event);
+        let (level, message) = event_text::words(event);
         let pid = event.run.and_then(|run| self.system.pid(run));
         match (event.run, pid) {
             (Some(run), Some(pid)) => log::log!(level, process:% = name, run = run.0, pid = pid; "{message}"),
@@ -127,7 +127,7 @@ impl<S: System> Supervisor<S> {
             run: event.run.map(|run| run.0),
             pid,
             event: event.kind.label(),
-            cause: tell::cause(&event.kind),
+            cause: event_text::cause(&event.kind),
             message,
         });
     }

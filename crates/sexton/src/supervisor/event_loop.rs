@@ -9,19 +9,19 @@ use engine::{Event, Time};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::linux::{Linux, Senders};
+use super::linux_system::{LinuxSystem, Senders};
 use super::locks::RunLocks;
 use super::{MemoryUse, PeerChanges, Supervisor, SupervisorDeps, SupervisorEvent};
-use crate::announce::NotifyDatagram;
-use crate::config::environment::Real;
 use crate::control::Command;
-use crate::graveyard::Graveyard;
-use crate::graveyard::outside::tell_to_quit;
-use crate::probe::SpawnRequest;
-use crate::process::cgroup::Cgroups;
-use crate::process::group::ProcessTable;
-use crate::process::reap;
-use crate::process::signals::SignalStream;
+use crate::probes::SpawnRequest;
+use crate::tombstones::Graveyard;
+use crate::tombstones::external_peers::tell_to_quit;
+use linux::cgroup::Cgroups;
+use linux::notify_listener::NotifyDatagram;
+use linux::process_table::ProcessTable;
+use linux::reap;
+use linux::signals::SignalStream;
+use spec::environment::Real;
 
 /// The length of the queue of notifications from processes; senders wait while it is full.
 const NOTIFICATIONS: usize = 64;
@@ -59,7 +59,7 @@ pub async fn run(deps: SupervisorDeps) -> io::Result<i32> {
     shut_down(supervisor, inbox).await
 }
 
-fn open(deps: SupervisorDeps) -> (Supervisor<Linux>, Inbox, PeerChanges) {
+fn open(deps: SupervisorDeps) -> (Supervisor<LinuxSystem>, Inbox, PeerChanges) {
     reap::adopt_orphans();
     let (results, results_receiver) = mpsc::unbounded_channel();
     let (helpers, helpers_receiver) = mpsc::unbounded_channel();
@@ -67,7 +67,7 @@ fn open(deps: SupervisorDeps) -> (Supervisor<Linux>, Inbox, PeerChanges) {
     let (measured, measured_receiver) = mpsc::unbounded_channel();
     let keepalive = deps.notify.watchdog().map(|interval| (interval, Instant::now() + interval));
     let (graveyard, peers) = deps.graveyard.unzip();
-    let system = Linux {
+    let system = LinuxSystem {
         clock: deps.clock,
         processes: ProcessTable::new(deps.up.is_none()),
         cgroups: deps.up.as_ref().and_then(|_| Cgroups::find(&Real)),
@@ -96,14 +96,17 @@ fn open(deps: SupervisorDeps) -> (Supervisor<Linux>, Inbox, PeerChanges) {
 }
 
 /// Waits for the next event, and adds the results and notifications that have arrived by then.
-async fn next_event(supervisor: &mut Supervisor<Linux>, inbox: &mut Inbox) -> io::Result<SupervisorEvent> {
+async fn next_event(
+    supervisor: &mut Supervisor<LinuxSystem>,
+    inbox: &mut Inbox,
+) -> io::Result<SupervisorEvent> {
     let clock = supervisor.clock;
     let until = |at: Option<Time>| sleep_until_some(at.map(|at| clock.instant(at)));
     let timer = until(supervisor.deadline());
     let leftovers = until(supervisor.leftovers_check.map(|(at, _)| at));
     let memory = until(supervisor.memory_check);
     let keepalive = sleep_until_some(inbox.keepalive.map(|(_, at)| at));
-    let Linux { graveyard, locks, .. } = &mut supervisor.system;
+    let LinuxSystem { graveyard, locks, .. } = &mut supervisor.system;
     let event = tokio::select! {
         biased;
         signals = inbox.signals.next() => SupervisorEvent::Signals(signals?),
@@ -153,7 +156,7 @@ impl Inbox {
 }
 
 /// All processes have exited: sends the quit requests, releases locks and writes the remaining output.
-async fn shut_down(mut supervisor: Supervisor<Linux>, mut inbox: Inbox) -> io::Result<i32> {
+async fn shut_down(mut supervisor: Supervisor<LinuxSystem>, mut inbox: Inbox) -> io::Result<i32> {
     if let Some(commands) = &mut inbox.commands {
         commands.close();
         while let Ok(command) = commands.try_recv() {
@@ -165,7 +168,7 @@ async fn shut_down(mut supervisor: Supervisor<Linux>, mut inbox: Inbox) -> io::R
     let code = exit.map_or(0, |(code, _)| code);
     let code = send_quit_requests(system.graveyard.as_ref(), &signals, code).await?;
     system.locks.finish().await;
-    let Linux { outputs, attempts, .. } = system;
+    let LinuxSystem { outputs, attempts, .. } = system;
     for task in attempts.values() {
         task.abort();
     }

@@ -7,12 +7,12 @@ use engine::{Effect, Event, JobId, PodPhase, RunId, Signal, SignalScope};
 
 use super::system::{ServiceState, System};
 use super::{MemoryUse, PeerChanges, Supervisor, SupervisorEvent};
-use crate::announce::NotifyDatagram;
 use crate::automaton;
-use crate::hub::Change;
-use crate::process::Pid;
-use crate::process::group::{ReapedEvent, RunEvent};
-use crate::process::terminal::AfterSuspension;
+use crate::status::hub::Change;
+use linux::notify_listener::NotifyDatagram;
+use linux::process_table::{ReapedEvent, RunEvent};
+use linux::terminal::AfterSuspension;
+use spec::program::Pid;
 
 /// The pause, at first and at most, between looks for the remaining processes of a run. The supervisor is not
 /// notified of their exits if they are not its children.

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use engine::{JobId, ProbeKind, Time};
 
-use crate::config::raw::native::LogFormat;
-use crate::config::up::{Action, Check, ProcessPlan};
-use crate::config::{OutputPlan, StreamPlan};
-use crate::graveyard::TombstoneTargets;
-use crate::lock::LockPlan;
-use crate::probe::{Facts, ProbeConnections};
-use crate::process::spawn::Program;
-use crate::view::ProcessInfo;
+use crate::config::up::ProcessPlan;
+use crate::locks::LockPlan;
+use crate::probes::{Facts, ProbeConnections};
+use crate::status::ProcessInfo;
+use crate::tombstones::TombstoneTargets;
+use spec::logs::LogFormat;
+use spec::logs::{OutputPlan, StreamPlan};
+use spec::probe::{Action, Check};
+use spec::program::Program;
 
 /// The number of restarts of a process that are remembered, for probes.
 const RESTARTS_KEPT: usize = 256;

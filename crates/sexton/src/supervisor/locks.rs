@@ -1,5 +1,5 @@
 //! Locks that runs depend on: one task for each run that holds or wants a lock, and the
-//! [lock guard](crate::lock::guard) of those that hold one.
+//! [lock guard](crate::locks::guard) of those that hold one.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -16,22 +16,22 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::linux::Linux;
+use super::linux_system::LinuxSystem;
 use super::system::{Locks, System};
 use super::{LockChange, Supervisor, SupervisorEvent};
 use crate::cli::AS_SEXTON;
-use crate::clock::{Clock, rfc3339_millis};
-use crate::config::environment::Environment as _;
-use crate::config::environment::Real;
-use crate::lock::client::Claim;
-use crate::lock::guard::Guard;
-use crate::lock::holder::{Remote, Told, Wanted, hold};
-use crate::lock::pace::Boot;
-use crate::lock::{FENCE, LockPlan};
-use crate::process::group::ProcessTable;
-use crate::process::ourselves;
-use crate::process::spawn::{Output, Program, Start, spawn};
-use crate::words::describe;
+use crate::locks::client::Claim;
+use crate::locks::guard::Guard;
+use crate::locks::holder::{Remote, Told, Wanted, hold};
+use crate::locks::pace::Boot;
+use crate::locks::{FENCE, LockPlan};
+use linux::clock::{Clock, rfc3339_millis};
+use linux::process_table::ProcessTable;
+use linux::spawn::{Output, Start, spawn};
+use spec::environment::Environment as _;
+use spec::environment::Real;
+use spec::program::{Program, ourselves};
+use spec::text::describe;
 
 /// The time limit for releasing locks at shutdown.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -140,7 +140,7 @@ impl RunLocks {
     }
 }
 
-impl Locks for Linux {
+impl Locks for LinuxSystem {
     fn campaign(&mut self, run: RunId, process: &str, lock: &LockPlan) {
         self.ensure_guard();
         let claim = Claim { key: lock.name.clone(), holder: holder(process) };
@@ -189,7 +189,7 @@ pub fn start_guard(guard: &Guard, processes: &mut ProcessTable) -> Result<onesho
     let program = Program {
         command: ourselves().into(),
         arguments: words.iter().map(OsString::from).collect(),
-        without_variables: crate::notify::SERVICE_MANAGER_VARIABLES.to_vec(),
+        without_variables: spec::notify::SERVICE_MANAGER_VARIABLES.to_vec(),
         ..Program::default()
     };
     let mut start = Start::with(Output::Discard, Output::Inherit);

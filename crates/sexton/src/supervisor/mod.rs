@@ -12,7 +12,7 @@
 //! * [`handle`]: does all the work for an event, without waiting for anything
 //! * [`effects`], [`locks`], [`requests`], [`publish`]: the parts of it
 //! * [`job`]: what is known of each process beside the engine
-//! * [`system`]: the interfaces to everything outside, which [`linux`] implements
+//! * [`system`]: the interfaces to everything outside, which [`linux_system`] implements
 //!
 //! A child is entered in the process table before another one is reaped, and its output is read before its exit is
 //! reported.
@@ -21,7 +21,7 @@ mod effects;
 mod event_loop;
 mod handle;
 mod job;
-mod linux;
+mod linux_system;
 mod locks;
 mod publish;
 mod requests;
@@ -46,18 +46,18 @@ pub use job::{SupervisedProcess, output_plan, process_info, tombstone_targets};
 pub use locks::{ORDERS, start_guard};
 pub use publish::first_view;
 
-use crate::announce::NotifyDatagram;
-use crate::clock::Clock;
 use crate::config::up::{Beside, Source, UpPlan};
 use crate::control::Command;
-use crate::graveyard::Graveyard;
-use crate::hub::Hub;
 use crate::journal::Journal;
-use crate::notify::Notify;
-use crate::output::Outputs;
-use crate::probe::SpawnRequest;
-use crate::process::signals::SignalStream;
-use crate::process::terminal::Terminal;
+use crate::logs::capture::Outputs;
+use crate::probes::SpawnRequest;
+use crate::status::hub::Hub;
+use crate::tombstones::Graveyard;
+use linux::clock::Clock;
+use linux::notify::Notify;
+use linux::notify_listener::NotifyDatagram;
+use linux::signals::SignalStream;
+use linux::terminal::Terminal;
 
 /// The parts that a supervisor is made of.
 pub struct SupervisorDeps {

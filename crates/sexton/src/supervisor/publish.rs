@@ -9,9 +9,9 @@ use engine::{JobId, Pod, PodPhase};
 
 use super::Supervisor;
 use super::system::{ServiceState, System};
-use crate::clock::Clock;
-use crate::termination;
-use crate::view::{ProcessInfo, ProcessView, View};
+use crate::status::termination;
+use crate::status::{ProcessInfo, ProcessView, View};
+use linux::clock::Clock;
 
 /// The number of lines of output in the termination message.
 const TERMINATION_LINES: usize = 40;

@@ -9,8 +9,9 @@ use super::system::System;
 use super::{SupervisedProcess, Supervisor, has_memory_limits, tombstone_targets};
 use crate::config::up::diff::{Diff, diff};
 use crate::config::up::{Source, UpPlan};
-use crate::control::{Command, ControlError, ProcessAction, Reloaded, Reply};
-use crate::words::describe;
+use crate::control::{Command, ControlError, ProcessAction, Reply};
+use spec::reload::Reloaded;
+use spec::text::describe;
 
 /// Requests that the engine has not answered, and answers that are sent when what they report has been published.
 #[derive(Default)]
@@ -98,7 +99,7 @@ impl<S: System> Supervisor<S> {
         let named = |id: &&JobId| self.jobs.get(id).is_some_and(|job| &*job.info.name == name);
         planned.clone().find(named).copied().ok_or_else(|| {
             let names: Vec<_> = planned.filter_map(|id| Some(self.jobs.get(id)?.info.name.clone())).collect();
-            let hint = crate::config::read::hint(name, names.iter().map(|name| &**name));
+            let hint = spec::suggest::hint(name, names.iter().map(|name| &**name));
             ControlError::Unknown(format!("there is no process '{name}'{hint}"))
         })
     }

@@ -1,6 +1,6 @@
 //! The interfaces of the supervisor to everything outside of it, one trait for each kind of effect.
 //!
-//! [`Linux`](super::linux::Linux) implements them for the program. The unit tests implement them with a recorder, so
+//! [`LinuxSystem`](super::linux_system::LinuxSystem) implements them for the program. The unit tests implement them with a recorder, so
 //! that the order of the effects is tested without processes, files and clocks.
 
 use std::io;
@@ -11,14 +11,16 @@ use std::time::Duration;
 use engine::{AttemptId, Event, Exit, JobId, LifecycleRecord, RunId, Signal, SignalScope, SpawnError, Time};
 
 use super::{PeerChanges, UpState};
-use crate::config::up::{Action, Check, ConfigError, ProcessPlan, UpPlan};
-use crate::graveyard::{PodPlan, TombstoneTargets};
-use crate::lock::LockPlan;
-use crate::probe::{Facts, ProbeConnections, SpawnRequest};
-use crate::process::Pid;
-use crate::process::group::ReapedEvent;
-use crate::process::spawn::Program;
-use crate::process::terminal::AfterSuspension;
+use crate::config::up::{ConfigError, ProcessPlan, UpPlan};
+use crate::locks::LockPlan;
+use crate::probes::{Facts, ProbeConnections, SpawnRequest};
+use crate::tombstones::TombstoneTargets;
+use linux::process_table::ReapedEvent;
+use linux::terminal::AfterSuspension;
+use spec::pod::PodPlan;
+use spec::probe::{Action, Check};
+use spec::program::Pid;
+use spec::program::Program;
 
 /// Everything that the supervisor needs from outside.
 pub(super) trait System:

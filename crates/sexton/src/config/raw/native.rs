@@ -4,6 +4,7 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use spec::logs::LogFormat;
 
 use super::automaton::Section;
 use super::ensemble::Ensemble;
@@ -709,22 +710,4 @@ pub struct Logs {
     pub format: Option<LogFormat>,
     /// Added to each record
     pub labels: Option<Map<Text>>,
-}
-
-/// The form of records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// key=value; a line that is itself logfmt or JSON keeps its level and message
-    Logfmt,
-    /// The same as JSON
-    Json,
-    /// As logfmt, and the level of any line is found in its words
-    Auto,
-    /// Time, name and line, with colours on a terminal
-    Pretty,
-    /// Untouched
-    Raw,
-    /// Thrown away
-    None,
 }

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::config::duration;
+use spec::duration;
 
 /// A duration: a number of seconds, or a word such as `500ms` or `1h30m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

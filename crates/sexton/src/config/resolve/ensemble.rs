@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kube::Pairs;
+use k8s::Pairs;
 
 use super::super::accounts;
 use super::locks::RawStore;
@@ -15,7 +15,7 @@ use crate::ensemble::plan::{
     Access, DEFAULT_CALLBACK_DEADLINE, DEFAULT_DAMPER, DEFAULT_FAIL_OVER, DEFAULT_STATSD, DEFAULT_TTL, Draft,
     MasterPlan, Payload,
 };
-use crate::tls::Files;
+use spec::tls::Files;
 
 /// The options of `ensemble`, as they were written.
 #[derive(Debug, Clone, Default)]
@@ -77,7 +77,7 @@ impl Resolver<'_> {
         let ttl = span(raw.member_ttl, "--member-ttl", "ENSEMBLE_MEMBER_TTL", DEFAULT_TTL)?;
         let fail_over = span(raw.fail_over, "--fail-over", "ENSEMBLE_FAIL_OVER", DEFAULT_FAIL_OVER)?;
         for (option, time) in [("--member-ttl", ttl), ("--fail-over", fail_over)] {
-            crate::lock::check_ttl(time).map_err(|why| UsageError(format!("{option}: {why}")))?;
+            crate::locks::check_ttl(time).map_err(|why| UsageError(format!("{option}: {why}")))?;
         }
         let callback = match (raw.callback, raw.shell_callback) {
             (Some(line), _) => Some(line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()),

@@ -6,8 +6,8 @@ use engine::{CodeMap, Condition, Expression, StartDependency, TimeoutAction};
 
 use super::{Personality, Resolver, UsageError, parse_mode};
 use crate::config::pod;
-use crate::graveyard::name::check as check_tombstone_name;
-use crate::graveyard::{ApiPlan, DEFAULT_DIRECTORY, DEFAULT_MODE, PodPlan};
+use spec::names::check as check_tombstone_name;
+use spec::pod::{ApiPlan, DEFAULT_DIRECTORY, DEFAULT_MODE, PodPlan};
 
 /// What is said of the others of a pod, as it was written.
 #[derive(Debug, Clone, Default)]

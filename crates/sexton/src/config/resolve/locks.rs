@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use super::{Resolver, UsageError};
-use crate::config::{LockServer, StorePlan};
-use crate::lock::{self, LockPlan};
+use crate::config::LockServer;
+use crate::locks;
+use crate::locks::LockPlan;
+use spec::store::StorePlan;
 
 /// The lock of `lock hold`, as it was written.
 #[derive(Debug, Clone, Default)]
@@ -38,9 +40,9 @@ pub struct RawStore {
 
 impl Resolver<'_> {
     pub(super) fn lock(&self, raw: RawLock) -> Result<LockPlan, UsageError> {
-        let ttl = self.duration(raw.ttl, "--lock-ttl", "LOCK_TTL")?.unwrap_or(lock::DEFAULT_TTL);
+        let ttl = self.duration(raw.ttl, "--lock-ttl", "LOCK_TTL")?.unwrap_or(locks::DEFAULT_TTL);
         let url = self.given(raw.url, "--url", "LOCK_URL")?;
-        let url = url.map_or_else(|| lock::DEFAULT_URL.to_owned(), |given| given.text);
+        let url = url.map_or_else(|| locks::DEFAULT_URL.to_owned(), |given| given.text);
         LockPlan::new(&raw.name, ttl, &url).map_err(UsageError)
     }
 

@@ -10,7 +10,7 @@ use super::super::raw::words::{TextList, Variables};
 use super::super::read::Problem;
 use super::super::tree::{Node, Step, Value, dotted};
 use crate::cli::AS_SEXTON;
-use crate::process::ourselves;
+use spec::program::ourselves;
 
 /// The name of the section of the whole, and of the process that it becomes.
 const SECTION: &str = "automaton";

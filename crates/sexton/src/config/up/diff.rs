@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use engine::{JobId, JobPlan};
 
 use super::UpPlan;
-use crate::control::Reloaded;
+use spec::reload::Reloaded;
 
 /// Where each process of the new plan goes: the place where it runs, or one that is new.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,10 +2,10 @@
 //! while it leads (`when: leader`) hold leases of its leadership.
 
 use std::ffi::OsString;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::super::environment::Environment;
 use super::super::raw::ensemble::{Ensemble, EnsembleRole};
 use super::super::raw::native::{File, Lock, Process, RestartPolicy};
 use super::super::raw::words::{HumanDuration, OneOrMany, TextList, Variables};
@@ -16,9 +16,9 @@ use crate::config::Mode;
 use crate::ensemble::leadership;
 use crate::ensemble::plan::{DEFAULT_PORT, Draft, bracketed};
 use crate::ensemble::tenants::longest;
-use crate::lock::TTLS;
-use crate::process::ourselves;
-use crate::random::random_seed;
+use crate::locks::TTLS;
+use spec::environment::Environment;
+use spec::program::ourselves;
 
 /// The section, and the process that it becomes.
 const NAME: &str = "ensemble";
@@ -111,7 +111,8 @@ fn interface(section: &Ensemble) -> String {
 /// left behind.
 fn word() -> String {
     static WORD: OnceLock<String> = OnceLock::new();
-    let word = WORD.get_or_init(|| format!("{LEADER}-{:016x}", random_seed()));
+    let word =
+        WORD.get_or_init(|| format!("{LEADER}-{:016x}", RandomState::new().hash_one(std::process::id())));
     word.clone()
 }
 

@@ -11,9 +11,10 @@ use super::super::raw::native::{
     SecurityContext,
 };
 use super::super::raw::words::{Condition, DependsOn, HumanDuration};
-use super::super::read::{Keys, Problem, hint, read};
+use super::super::read::{Keys, Problem, read};
 use super::super::tree::{Node, Step, Value};
 use super::{Problems, problem_at_root};
+use spec::suggest::hint;
 
 /// Kinds that have a pod in them, and the way to it.
 const KINDS: [(&str, &[&str]); 9] = [

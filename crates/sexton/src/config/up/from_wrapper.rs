@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use super::super::raw::native::{
-    Exec, File, ForeignSemantics, Handler, HttpGet, Lifecycle, Limits, LogFormat, Logs, Probe, Process,
-    ProcessMap, Resources, RestartPolicy, SecurityContext, TcpSocket,
+    Exec, File, ForeignSemantics, Handler, HttpGet, Lifecycle, Limits, Logs, Probe, Process, ProcessMap,
+    Resources, RestartPolicy, SecurityContext, TcpSocket,
 };
 use super::super::raw::words::{Bytes, HumanDuration, Map, OneOrMany, Port, Text, TextList, Variables};
 use super::super::raw::wrapper::{Command, Credential, Entry, Format, Policy, Readiness, SysProcAttr};
-use super::super::read::{Keys, Problem, hint, read};
+use super::super::read::{Keys, Problem, read};
 use super::super::tree::{Node, Step};
 use super::{Beside, Problems, below};
+use spec::logs::LogFormat;
+use spec::suggest::hint;
 
 /// Makes our form of it.
 pub(super) fn file(root: &Node, beside: &Beside) -> (File, Vec<Problem>) {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use engine::{CodeMap, Condition, Expression, StartDependency, TimeoutAction};
 
-use super::super::environment::Environment;
 use super::super::pod::{self, Defaults};
 use super::super::raw::native::{File, Graveyard, Process, QuitWhen};
 use super::super::raw::words::{self, OneOrMany};
@@ -13,8 +12,9 @@ use super::super::resolve::parse_mode;
 use super::super::tree::Step;
 use super::environment::expand;
 use super::{Problems, below};
-use crate::graveyard::name::{check, check_peer};
-use crate::graveyard::{ApiPlan, DEFAULT_MODE, PodPlan};
+use spec::environment::Environment;
+use spec::names::{check, check_peer};
+use spec::pod::{ApiPlan, DEFAULT_MODE, PodPlan};
 
 /// What tells a tombstone from a process of the file, in `dependsOn`.
 pub(super) const PREFIX: &str = "pod/";

@@ -10,19 +10,23 @@ use engine::{
     ProbeKind, ProbePlan, Probes, Restart, RestartDelay, RestartLimit, RestartRule, Signal, dependencies,
 };
 
-use super::super::duration::parse_span;
-use super::super::environment::Environment;
-use super::super::raw::native::{self, AtLimit, File, LogFormat, Logs, Process, RestartPolicy};
+use super::super::raw::native::{self, AtLimit, File, Logs, Process, RestartPolicy};
 use super::super::raw::words::{self, Text, Unsupported};
-use super::super::read::hint;
 use super::super::tree::Step;
 use super::actions::ActionResolver;
 use super::environment::{check_name, expand, read_file};
 use super::pod::{self, InPod};
-use super::{Beside, LogPlan, NotifyKind, Problems, ProcessPlan, UpPlan, below};
+use super::{Beside, Problems, ProcessPlan, UpPlan, below};
 use crate::config::accounts;
-use crate::lock::{self, LockPlan};
-use crate::process::spawn::{Attributes, MOST_GROUPS, Program};
+use crate::locks;
+use crate::locks::LockPlan;
+use spec::duration::parse_span;
+use spec::environment::Environment;
+use spec::logs::LogFormat;
+use spec::logs::LogPlan;
+use spec::notify::NotifyKind;
+use spec::program::{Attributes, MOST_GROUPS, Program};
+use spec::suggest::hint;
 
 /// How long everything may take to end: what Kubernetes gives a pod.
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
@@ -406,8 +410,8 @@ impl<'a> Resolver<'a> {
         problems: &mut Problems<'_>,
     ) -> Option<LockPlan> {
         let name = raw.name.as_deref().unwrap_or(it.base);
-        let ttl = raw.ttl_duration.map_or(lock::DEFAULT_TTL, |span| span.0);
-        let url = raw.url.as_deref().or(self.beside.lock_url.as_deref()).unwrap_or(lock::DEFAULT_URL);
+        let ttl = raw.ttl_duration.map_or(locks::DEFAULT_TTL, |span| span.0);
+        let url = raw.url.as_deref().or(self.beside.lock_url.as_deref()).unwrap_or(locks::DEFAULT_URL);
         let path = if it.raw.more.readiness_restarts || it.raw.more.ignores_sidecars {
             below(&below(&it.at, "readiness"), "lock")
         } else {
@@ -502,7 +506,7 @@ impl<'a> Resolver<'a> {
         Program {
             command,
             arguments: words.collect(),
-            without_variables: crate::notify::SERVICE_MANAGER_VARIABLES.to_vec(),
+            without_variables: spec::notify::SERVICE_MANAGER_VARIABLES.to_vec(),
             variables: variables.iter().map(|(name, value)| (name.into(), value.into())).collect(),
             directory: raw.working_dir.as_ref().map(PathBuf::from),
             attributes: attributes(raw, at, problems),

@@ -6,7 +6,7 @@ use super::super::raw::native::{File, Handler, Lifecycle, Process, Sleep};
 use super::super::raw::words::{Condition, DependsOn, HumanDuration, TextList};
 use super::Beside;
 use crate::cli::AS_SEXTON;
-use crate::process::ourselves;
+use spec::program::ourselves;
 
 /// What it is called.
 const NAME: &str = "shared-lock";

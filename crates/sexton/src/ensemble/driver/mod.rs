@@ -31,15 +31,15 @@ use super::proof::AccessPolicy;
 use super::reporter::{self, Targets};
 use super::routes::{ApiState, LeaderStatus};
 use super::tenants::Tenants;
-use crate::hub::{Change, Hub};
-use crate::lock::guard::Guard;
-use crate::lock::holder::Told;
-use crate::lock::pace::Boot;
-use crate::notify::Notify;
-use crate::probe::SpawnRequest;
-use crate::process::group::ProcessTable;
-use crate::process::reap;
-use crate::process::signals::SignalStream;
+use crate::locks::guard::Guard;
+use crate::locks::holder::Told;
+use crate::locks::pace::Boot;
+use crate::probes::SpawnRequest;
+use crate::status::hub::{Change, Hub};
+use linux::notify::Notify;
+use linux::process_table::ProcessTable;
+use linux::reap;
+use linux::signals::SignalStream;
 
 /// How many runs of the callback are remembered.
 const REMEMBERED: usize = 20;
@@ -398,14 +398,14 @@ async fn until(at: Option<Instant>) {
 
 /// Eight bytes of chance in hexadecimal.
 fn nonce() -> String {
-    format!("{:016x}", crate::random::random_seed())
+    format!("{:016x}", linux::random::random_seed())
 }
 
 /// What is shown before anything has happened.
 #[must_use]
-pub fn first_view() -> crate::view::View {
-    let health = crate::view::Health::watched(true, true, "in the ensemble");
-    crate::view::View {
+pub fn first_view() -> crate::status::View {
+    let health = crate::status::Health::watched(true, true, "in the ensemble");
+    crate::status::View {
         generation: 0,
         mode: "ensemble",
         processes: Vec::new(),

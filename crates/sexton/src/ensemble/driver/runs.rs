@@ -11,11 +11,11 @@ use serde_json::json;
 use tokio::time::{Instant, timeout};
 
 use super::{Driver, LAST_WORDS, News, REMEMBERED, RETRY, Running};
-use crate::clock::rfc3339_millis;
 use crate::ensemble::callback;
 use crate::ensemble::state::save_patiently;
-use crate::process::group::{MARK, ProcessTable, RunEvent};
-use crate::process::spawn::spawn;
+use linux::clock::rfc3339_millis;
+use linux::process_table::{MARK, ProcessTable, RunEvent};
+use linux::spawn::spawn;
 
 impl Driver {
     pub(super) fn woke(&mut self) {
@@ -136,7 +136,7 @@ impl Driver {
                 start.not_after = Some(until.0);
                 spawn(&program, start).map(|pid| (pid, files, printed)).map_err(|error| error.message)
             }
-            Err(error) => Err(crate::words::describe(&error)),
+            Err(error) => Err(spec::text::describe(&error)),
         };
         self.table.counters.callback_invoked();
         match started {

@@ -10,9 +10,9 @@ use std::time::Duration;
 use futures_util::future::select_ok;
 use hyper::{Method, StatusCode};
 
-use crate::lock::client::{Server, exchange, within};
-use crate::probe::connect;
-use crate::words::one_line;
+use crate::locks::client::{Server, exchange, within};
+use crate::probes::connect;
+use spec::text::one_line;
 
 /// How long one may take: it is on the same machine, or next to it.
 const LIMIT: Duration = Duration::from_secs(3);

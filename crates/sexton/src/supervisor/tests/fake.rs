@@ -17,16 +17,18 @@ use super::super::system::{
     Attempts, Host, JobControl, Locks, Outputs, ProbeStart, ProcessStart, Processes, ServiceState, Tombstones,
 };
 use super::super::{PeerChanges, SupervisedProcess, Supervisor, SupervisorEvent, UpState, first_view};
-use crate::clock::Clock;
-use crate::config::up::{self, Action, Beside, ConfigError, ProcessPlan, Source, UpPlan};
+use crate::config::up::{self, Beside, ConfigError, ProcessPlan, Source, UpPlan};
 use crate::control::{Command, ControlError};
-use crate::graveyard::{PodPlan, TombstoneTargets};
-use crate::hub::Hub;
-use crate::lock::LockPlan;
-use crate::probe::SpawnRequest;
-use crate::process::Pid;
-use crate::process::group::{ReapedEvent, RunEvent};
-use crate::process::terminal::AfterSuspension;
+use crate::locks::LockPlan;
+use crate::probes::SpawnRequest;
+use crate::status::hub::Hub;
+use crate::tombstones::TombstoneTargets;
+use linux::clock::Clock;
+use linux::process_table::{ReapedEvent, RunEvent};
+use linux::terminal::AfterSuspension;
+use spec::pod::PodPlan;
+use spec::probe::Action;
+use spec::program::Pid;
 
 /// Records calls, in words, and lets tests decide what comes of them.
 #[derive(Default)]

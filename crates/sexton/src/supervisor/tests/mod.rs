@@ -7,9 +7,10 @@ use std::time::Duration;
 use engine::{Event, Exit, Outcome, PodPhase, ProbeResult, Refusal, RunId, Signal};
 
 use super::{LockChange, MemoryUse, SupervisorEvent};
-use crate::control::{Command, ControlError, ProcessAction, Reloaded};
-use crate::process::group::RunEvent;
+use crate::control::{Command, ControlError, ProcessAction};
 use fake::started;
+use linux::process_table::RunEvent;
+use spec::reload::Reloaded;
 
 const SECOND: Duration = Duration::from_secs(1);
 const TERM: Exit = Exit::Signal(Signal::TERM);
