@@ -56,6 +56,9 @@ pub fn ourselves() -> PathBuf {
     std::env::current_exe().ok().filter(|path| path.exists()).unwrap_or_else(|| "/proc/self/exe".into())
 }
 
+/// The first argument that makes the program act as `sexton`, whatever name it was started by.
+pub const AS_SEXTON: &str = "--as-sexton";
+
 /// The number of a process. Numbers are used again: one is only safe while the process is our unreaped
 /// child, or while it leads a group that is not empty.
 pub type Pid = i32;

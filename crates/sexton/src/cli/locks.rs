@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::client::table::aligned;
 use crate::locks::client::{Server, shown, within};
 use crate::locks::guard;
-use crate::supervisor::ORDERS;
+use crate::locks::guard_start::ORDERS;
 use spec::program::Pid;
 
 /// How long an answer is waited for.

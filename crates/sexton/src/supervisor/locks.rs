@@ -3,15 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io;
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use engine::{Event, Exit, JobId, RunId};
 use ensemble::lock::Holder;
 use jiff::Timestamp;
-use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -19,26 +15,20 @@ use tokio::time::{sleep, timeout};
 use super::linux_system::LinuxSystem;
 use super::system::{Locks, System};
 use super::{LockChange, Supervisor, SupervisorEvent};
-use crate::cli::AS_SEXTON;
 use crate::locks::client::Claim;
 use crate::locks::guard::Guard;
+use crate::locks::guard_start::start_guard;
 use crate::locks::holder::{Remote, Told, Wanted, hold};
 use crate::locks::pace::Boot;
 use crate::locks::{FENCE, LockPlan};
 use linux::clock::{Clock, rfc3339_millis};
-use linux::process_table::ProcessTable;
-use linux::spawn::{Output, Start, spawn};
 use spec::environment::Environment as _;
 use spec::environment::Real;
-use spec::program::{Program, ourselves};
-use spec::text::describe;
 
 /// The time limit for releasing locks at shutdown.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause after which a lock guard that could not be started is tried again.
 const GUARD_RETRY: Duration = Duration::from_secs(1);
-/// The descriptor from which the lock guard reads its orders.
-pub const ORDERS: i32 = 3;
 
 impl<S: System> Supervisor<S> {
     /// Starts to acquire the lock of a process, for one of its runs.
@@ -179,31 +169,6 @@ impl Locks for LinuxSystem {
             Err(why) => log::error!("cannot start the lock guard: {why}"),
         }
     }
-}
-
-/// Starts a lock guard as a helper, and sends it the present state. Returns the receiver of its exit.
-pub fn start_guard(guard: &Guard, processes: &mut ProcessTable) -> Result<oneshot::Receiver<Exit>, String> {
-    let (orders, pipe) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| describe(&error.into()))?;
-    nonblocking(&pipe).map_err(|error| describe(&error))?;
-    let words = [AS_SEXTON.to_owned(), "lock".to_owned(), "guard".to_owned(), std::process::id().to_string()];
-    let program = Program {
-        command: ourselves().into(),
-        arguments: words.iter().map(OsString::from).collect(),
-        without_variables: spec::notify::SERVICE_MANAGER_VARIABLES.to_vec(),
-        ..Program::default()
-    };
-    let mut start = Start::with(Output::Discard, Output::Inherit);
-    start.descriptor = Some((orders, ORDERS));
-    let pid = spawn(&program, start).map_err(|error| error.message)?;
-    let (exited, exit) = oneshot::channel();
-    processes.enter_helper(pid, exited);
-    guard.stands(File::from(pipe));
-    Ok(exit)
-}
-
-fn nonblocking(pipe: &OwnedFd) -> io::Result<()> {
-    let flags = rustix::fs::fcntl_getfl(pipe)?;
-    Ok(rustix::fs::fcntl_setfl(pipe, flags | rustix::fs::OFlags::NONBLOCK)?)
 }
 
 /// The identity of this supervisor and process, for those that wait for the lock.

@@ -43,7 +43,6 @@ use requests::Requests;
 
 pub use event_loop::run;
 pub use job::{SupervisedProcess, output_plan, process_info, tombstone_targets};
-pub use locks::{ORDERS, start_guard};
 pub use publish::first_view;
 
 use crate::config::up::{Beside, Source, UpPlan};

@@ -13,9 +13,9 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{Driver, LAST_WORDS, LOOK_AGAIN, News, Term};
 use crate::ensemble::leadership::{self, Leadership};
 use crate::ensemble::state::PAUSE;
+use crate::locks::guard_start::start_guard;
 use crate::locks::holder::{Told, Wanted, hold};
 use crate::locks::pace::Boot;
-use crate::supervisor::start_guard;
 use linux::clock::rfc3339_millis;
 
 impl Driver {
