@@ -14,14 +14,14 @@ use spec::environment::Real;
 use spec::text::{describe, one_line};
 
 fn main() -> ExitCode {
-    sexton::probes::end_on_panic();
+    sexton::probes::abort_on_panic();
     let arguments: Vec<_> = std::env::args_os().collect();
-    let is_foreground = Terminal::on_stdin().is_some_and(|terminal| terminal.is_ours());
+    let is_foreground = Terminal::on_stdin().is_some_and(|terminal| terminal.is_foreground());
     let (invocation, log) = match cli::parse(arguments, &Real, is_foreground) {
         Ok(parsed) => parsed,
         Err(error) => return fail(&error, USAGE),
     };
-    if let Err(error) = sexton::logs::own_log::begin(&log) {
+    if let Err(error) = sexton::logs::own_log::init(&log) {
         return fail(&format!("cannot write the log: {}", describe(&error)), CANTCREAT);
     }
     match invocation {
