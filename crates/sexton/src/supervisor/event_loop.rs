@@ -179,7 +179,7 @@ async fn shut_down(mut supervisor: Supervisor<LinuxSystem>, mut inbox: Inbox) ->
             () = &mut finished => break,
             // A slow reader of the output does not delay the exit after another stop signal.
             signals = signals.next() => if signals?.iter().any(|signal| signal.ends_a_program()) {
-                log::warn!("stop signal received again: not waiting until the last lines of output are written");
+                log::warn!("received a stop signal: not waiting until the last lines of output are written");
                 break;
             }
         }
@@ -201,7 +201,7 @@ async fn send_quit_requests(
         tokio::select! {
             sent = &mut sent => break !sent,
             signals = signals.next() => if signals?.iter().any(|signal| signal.ends_a_program()) {
-                log::warn!("stop signal received again: skipping the remaining quit requests");
+                log::warn!("received a stop signal: skipping the remaining quit requests");
                 break requests.iter().any(|request| request.fatal);
             }
         }

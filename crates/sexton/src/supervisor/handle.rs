@@ -78,7 +78,7 @@ impl<S: System> Supervisor<S> {
             let now = self.system.now();
             self.system.write_journal(now, &event);
             self.pod.step(now, event, &mut effects);
-            // What is published has been done, and is durable.
+            // Publications come last: what they report has been done, and peers can read it.
             let last = |effect: &mut Effect| {
                 matches!(effect, Effect::Publish(_) | Effect::JobRemoved(_) | Effect::End { .. })
             };

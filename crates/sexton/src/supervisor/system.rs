@@ -157,7 +157,7 @@ pub(super) trait Locks {
 
 /// Tombstones, and the peers that are watched.
 pub(super) trait Tombstones {
-    /// Writes the tombstone of a process, or of the pod. It is on disk on return, unless an error was logged.
+    /// Writes the tombstone of a process, or of the pod. On return peers can read it, unless an error was logged.
     fn write_tombstone(&mut self, of: Option<JobId>, record: &LifecycleRecord);
     /// Changes which peers are watched and which tombstones are written, and returns the present state of new
     /// peers. An error changes nothing.
