@@ -10,7 +10,7 @@
 //!
 //! * [`server`]: what `sexton lock serve` answers
 //! * [`client`]: the same from the other side
-//! * [`pace`]: when to keep a lock alive, when to let go, by the clock that goes on when the machine sleeps
+
 //! * [`holder`]: one lock for one run
 //! * [`guard`]: what kills the process in time when we cannot, because we were stopped or killed ourselves
 //!
@@ -26,7 +26,7 @@ pub mod client;
 pub mod guard;
 pub mod guard_start;
 pub mod holder;
-pub mod pace;
+
 pub mod server;
 
 use std::time::Duration;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::time::Duration;
 
+use engine::lease::LeaseNotice;
 use engine::{Event, Exit, JobId, RunId};
 use ensemble::lock::Holder;
 use jiff::Timestamp;
@@ -18,10 +19,9 @@ use super::{LockChange, Supervisor, SupervisorEvent};
 use crate::locks::client::Claim;
 use crate::locks::guard::Guard;
 use crate::locks::guard_start::start_guard;
-use crate::locks::holder::{Remote, Told, Wanted, hold};
-use crate::locks::pace::Boot;
+use crate::locks::holder::{LeaseRequest, Remote, hold};
 use crate::locks::{FENCE, LockPlan};
-use linux::clock::{Clock, rfc3339_millis};
+use linux::clock::{Clock, boot_now, rfc3339_millis};
 use spec::environment::Environment as _;
 use spec::environment::Real;
 
@@ -70,7 +70,7 @@ pub(super) struct RunLocks {
 }
 
 /// A change of the lock of a run, as its task reports it.
-type RunChange = (RunId, Told);
+type RunChange = (RunId, LeaseNotice);
 
 impl Default for RunLocks {
     fn default() -> Self {
@@ -93,7 +93,7 @@ impl RunLocks {
 
     /// Waits for a change of a lock, or for the exit of the lock guard.
     pub(super) async fn next(&mut self, clock: Clock) -> SupervisorEvent {
-        let unguarded = !self.guard.is_standing() && !self.held.is_empty();
+        let unguarded = !self.guard.is_running() && !self.held.is_empty();
         let guard_exited = async {
             match &mut self.guard_exit {
                 Some(exit) => drop(exit.await),
@@ -103,10 +103,10 @@ impl RunLocks {
         tokio::select! {
             Some((run, change)) = self.changes.1.recv() => {
                 let change = match change {
-                    Told::Waits(why) => LockChange::Waiting(why),
-                    Told::Won(fence) => LockChange::Acquired { fence },
-                    Told::Lost { why, gone_by } => {
-                        LockChange::Lost { why, gone_by: clock.now() + Boot::now().until(gone_by) }
+                    LeaseNotice::Waiting(why) => LockChange::Waiting(why),
+                    LeaseNotice::Held(fence) => LockChange::Acquired { fence },
+                    LeaseNotice::Lost { why, kill_by } => {
+                        LockChange::Lost { why, gone_by: clock.now() + boot_now().until(kill_by) }
                     }
                 };
                 return SupervisorEvent::LockChanged(run, change);
@@ -117,7 +117,7 @@ impl RunLocks {
         }
         log::warn!("lock guard exited; restarting it");
         self.guard_exit = None;
-        self.guard.fell();
+        self.guard.exited();
         SupervisorEvent::LockGuardMissing
     }
 
@@ -139,7 +139,7 @@ impl Locks for LinuxSystem {
         self.locks.held.insert(run, resign);
         // Tasks that have finished are removed.
         while self.locks.tasks.try_join_next().is_some() {}
-        let wanted = Wanted { name: format!("the lock '{}'", lock.name), ttl: lock.ttl };
+        let wanted = LeaseRequest { name: format!("the lock '{}'", lock.name), ttl: lock.ttl };
         let grantor = Remote { server: lock.server.clone(), claim };
         self.locks.tasks.spawn(hold(run, wanted, grantor, guard, changes, resigned));
     }
@@ -161,7 +161,7 @@ impl Locks for LinuxSystem {
     }
 
     fn ensure_guard(&mut self) {
-        if self.locks.guard.is_standing() {
+        if self.locks.guard.is_running() {
             return;
         }
         match start_guard(&self.locks.guard, &mut self.processes) {
