@@ -21,14 +21,14 @@ use crate::config::automaton::{AutomatonPlan, DEFAULT_SOCKET, DEFAULT_SOCKET_MOD
 use crate::config::environment::Real;
 use crate::config::raw::native::LogFormat;
 use crate::config::up::{self, ConfigError, LogPlan, UpPlan};
-use crate::config::{Answers, ControlPath, Mode, Own, Settings, Up, Watch};
+use crate::config::{ControlPath, HttpCompat, Mode, Settings, SingleProcessSettings, Up, Watch};
 use crate::control;
 use crate::driver::{self, Driver, Many, Parts, Process};
 use crate::ensemble;
 use crate::ensemble::counters::Counters;
 use crate::ensemble::identity::Identity;
 use crate::ensemble::peers::Dialer;
-use crate::ensemble::plan::Draft;
+use crate::ensemble::plan::UnresolvedPlan;
 use crate::ensemble::proof::Proof;
 use crate::ensemble::rpc::Rpc;
 use crate::graveyard::{Graveyard, GraveyardError};
@@ -201,12 +201,12 @@ fn throw() -> u64 {
 }
 
 async fn look_after(
-    own: Own,
+    own: SingleProcessSettings,
     journal: Option<&std::path::Path>,
     signals: SignalStream,
     bound: Vec<Bound>,
     side_port: u16,
-    answers: Answers,
+    answers: HttpCompat,
 ) -> Result<i32, LifeError> {
     let (seed, journal) = begin_journal(&own.plan, journal)?;
     let clock = Clock::begin();
@@ -262,7 +262,7 @@ async fn look_after_many(
     signals: SignalStream,
     bound: Vec<Bound>,
     control: Option<ControlSocket>,
-    answers: Answers,
+    answers: HttpCompat,
 ) -> Result<i32, LifeError> {
     for warning in &plan.warnings {
         log::warn!("{}:{warning}", up.source);
@@ -354,7 +354,7 @@ impl Machine {
         debug: bool,
         signals: SignalStream,
         bound: Vec<Bound>,
-        answers: Answers,
+        answers: HttpCompat,
     ) -> Result<i32, LifeError> {
         let Self { plan, name, path, socket: ControlSocket { bound: listener, guard } } = self;
         let clock = Clock::begin();
@@ -391,7 +391,7 @@ async fn look_at(
     signals: SignalStream,
     bound: Vec<Bound>,
     side_port: u16,
-    answers: Answers,
+    answers: HttpCompat,
 ) -> Result<i32, LifeError> {
     let clock = Clock::begin();
     let health = Health::watched(false, false, "yet");
@@ -419,7 +419,7 @@ async fn serve_locks(
     plan: &config::LockServer,
     signals: SignalStream,
     bound: Vec<Bound>,
-    answers: Answers,
+    answers: HttpCompat,
 ) -> Result<i32, LifeError> {
     let (store, made) = store::open(&plan.store)?;
     let locks = ::ensemble::lock::Locks::new(store, lock::PREFIX);
@@ -447,10 +447,10 @@ async fn serve_locks(
 
 /// Is a pod of an ensemble until it is told to end.
 async fn gather(
-    draft: Draft,
+    draft: UnresolvedPlan,
     signals: SignalStream,
     bound: Vec<Bound>,
-    answers: Answers,
+    answers: HttpCompat,
 ) -> Result<i32, LifeError> {
     let known = if draft.sources.any() {
         let Some(known) = told_before_the_end(&draft, &signals).await? else { return Ok(0) };
@@ -499,7 +499,10 @@ async fn gather(
 }
 
 /// Who we are; None: we are to end before it is known.
-async fn told_before_the_end(draft: &Draft, signals: &SignalStream) -> Result<Option<Identity>, LifeError> {
+async fn told_before_the_end(
+    draft: &UnresolvedPlan,
+    signals: &SignalStream,
+) -> Result<Option<Identity>, LifeError> {
     let ended = async {
         loop {
             if signals.next().await?.iter().any(|signal| signal.ends_a_program()) {

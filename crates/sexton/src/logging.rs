@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::clock::rfc3339_millis;
 use crate::config::environment::Environment;
-use crate::config::resolve::UsageError;
+use crate::config::options::UsageError;
 use crate::logfmt;
 use crate::logs::rotating::Rotating;
 use crate::sink::Sink;

@@ -48,19 +48,17 @@ fn main() -> ExitCode {
             Ok(told) => printed(&told),
             Err(error) => refused(&error, CANNOT_CREATE),
         },
-        Invocation::Ask(errand) => match client::run(errand) {
+        Invocation::Ask(command) => match client::run(command) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => refused(&error, error.exit_code()),
         },
-        Invocation::Say(say) => match cli::automaton::say(&say) {
+        Invocation::Ctl(request) => match cli::ctl::run(&request) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => refused(&error, error.exit_code()),
         },
-        Invocation::Chart { file, dot } => match config::automaton::load(&file, None) {
+        Invocation::CheckAutomaton { file, dot } => match config::automaton::load(&file, None) {
             Ok(plan) if dot => printed(&automaton::graph::dot(&plan)),
-            Ok(plan) => {
-                printed(&format!("{}: {} states, all is well\n", file.display(), plan.chart.states.len()))
-            }
+            Ok(plan) => printed(&format!("{}: valid ({} states)\n", file.display(), plan.chart.states.len())),
             Err(error) => refused_file(&error),
         },
         Invocation::Guard(pid) => match cli::locks::stand_guard(pid) {
@@ -71,7 +69,7 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => refused(&error, error.exit_code()),
         },
-        Invocation::AskPod(asked) => match cli::ensemble::ask(asked) {
+        Invocation::AskPod(asked) => match cli::ensemble::run(asked) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => refused(&error, UNAVAILABLE),
         },

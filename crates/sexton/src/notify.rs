@@ -7,8 +7,17 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 /// Variables by which a service manager speaks to us, and not to our processes.
-pub const OUR_VARIABLES: [&str; 6] =
-    ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+///
+/// And the one by which `up` passes its plan to an ensemble, which may hold secrets.
+pub const OUR_VARIABLES: [&str; 7] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    crate::ensemble::plan::PLAN_VARIABLE,
+];
 
 /// The service manager, if there is one that listens.
 #[derive(Debug)]

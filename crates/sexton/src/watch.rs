@@ -16,7 +16,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::clock::Clock;
-use crate::config::{Watch, Whom};
+use crate::config::{ProcessSelector, Watch};
 use crate::hub::{Change, Hub};
 use crate::notify::Notify;
 use crate::process::pidfd::Held;
@@ -140,7 +140,7 @@ impl Watcher {
 
     fn look(&mut self) -> io::Result<()> {
         let mut found: Vec<Sighting> = match self.watch.whom.clone() {
-            Whom::Named(name) => {
+            ProcessSelector::Named(name) => {
                 let own = std::process::id();
                 let all = procfs::processes()?.into_iter();
                 let living = all.filter(|stat| !stat.is_zombie() && u32::try_from(stat.pid) != Ok(own));
@@ -148,7 +148,7 @@ impl Watcher {
                     .filter_map(|stat| sighting_if(&stat, |arguments| is_called(&stat, arguments, &name)))
                     .collect()
             }
-            Whom::Numbered(pid) => match procfs::stat(pid) {
+            ProcessSelector::Numbered(pid) => match procfs::stat(pid) {
                 Ok(stat)
                     if !stat.is_zombie()
                         && *self.numbered.get_or_insert(stat.start_ticks) == stat.start_ticks =>
@@ -238,8 +238,8 @@ impl Watcher {
 
     fn whom(&self) -> String {
         match &self.watch.whom {
-            Whom::Named(name) => format!("called '{name}'"),
-            Whom::Numbered(pid) => format!("with number {pid}"),
+            ProcessSelector::Named(name) => format!("called '{name}'"),
+            ProcessSelector::Numbered(pid) => format!("with number {pid}"),
         }
     }
 
@@ -286,8 +286,8 @@ impl Watcher {
             .map_or_else(Default::default, |(first, rest)| (first.clone(), rest.to_vec()));
         ProcessView {
             name: match &self.watch.whom {
-                Whom::Named(name) => name.as_str().into(),
-                Whom::Numbered(_) => command.as_str().into(),
+                ProcessSelector::Named(name) => name.as_str().into(),
+                ProcessSelector::Numbered(_) => command.as_str().into(),
             },
             command,
             arguments,
@@ -305,8 +305,8 @@ impl Watcher {
     fn absent(&self) -> ProcessView {
         let Some(last) = self.roster.last() else {
             let name = match &self.watch.whom {
-                Whom::Named(name) => name.clone(),
-                Whom::Numbered(pid) => pid.to_string(),
+                ProcessSelector::Named(name) => name.clone(),
+                ProcessSelector::Numbered(pid) => pid.to_string(),
             };
             return ProcessView {
                 name: name.as_str().into(),

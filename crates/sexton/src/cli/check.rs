@@ -1,4 +1,4 @@
-//! `sexton check FILE`: what a file would do. `sexton schema`: what may stand in it.
+//! `sexton check FILE`: the plan of a file. `sexton schema`: the JSON Schema of sexton.yaml.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
@@ -8,11 +8,11 @@ use engine::{AtLimit, ExitRule, JobPlan, Pause, Policy, ProbePlan};
 use serde_json::json;
 
 use crate::config::environment::Environment;
+use crate::config::options::default_control;
 use crate::config::raw::native;
-use crate::config::resolve::default_control;
-use crate::config::up::{Beside, Check, ConfigError, ProcessPlan, Source, UpPlan, load};
+use crate::config::up::{Check, CliOverrides, ConfigError, ProcessPlan, Source, UpPlan, load};
 
-/// The JSON Schema of our own form.
+/// The JSON Schema of sexton.yaml.
 #[must_use]
 pub fn schema() -> String {
     let mut schema = schemars::schema_for!(native::File);
@@ -22,21 +22,21 @@ pub fn schema() -> String {
     text
 }
 
-/// Checks a file, and tells what it would do.
+/// Checks a file and describes its plan.
 pub fn check(file: &Path, json: bool, environment: &dyn Environment) -> Result<String, ConfigError> {
-    let beside = Beside {
+    let beside = CliOverrides {
         terminal: std::io::stdout().is_terminal(),
         control: Some(default_control(environment)),
-        ..Beside::default()
+        ..CliOverrides::default()
     };
     let plan = load(&Source::File(file.to_owned()), &beside, environment)?;
     if json {
         return Ok(format!("{}\n", json!({ "plan": plan.plan, "warnings": plan.warnings })));
     }
-    Ok(words(&plan, &file.display().to_string(), environment))
+    Ok(text(&plan, &file.display().to_string(), environment))
 }
 
-fn words(plan: &UpPlan, file: &str, environment: &dyn Environment) -> String {
+fn text(plan: &UpPlan, file: &str, environment: &dyn Environment) -> String {
     let mut text = String::new();
     for warning in &plan.warnings {
         let _ = writeln!(text, "warning: {file}:{warning}");
@@ -49,7 +49,7 @@ fn words(plan: &UpPlan, file: &str, environment: &dyn Environment) -> String {
         };
         line("command", command(process));
         if !found(process, environment) {
-            line("warning", "there is no such program in PATH here".to_owned());
+            line("warning", "not found in PATH on this machine".to_owned());
         }
         let needs: Vec<_> = job
             .needs
@@ -73,23 +73,23 @@ fn words(plan: &UpPlan, file: &str, environment: &dyn Environment) -> String {
             }
         }
         if let Some(hook) = &job.post_start {
-            let when = if hook.when_ready { "when it is ready" } else { "when it is there" };
-            line("postStart", format!("{when}, within {:?}", hook.deadline));
+            let when = if hook.when_ready { "when ready" } else { "after the start" };
+            line("postStart", format!("{when}, time limit {:?}", hook.deadline));
         }
         let before = if job.pre_stop { "preStop, then " } else { "" };
-        line("stop", format!("{before}{}, KILL after {:?}", job.stop_signal, job.grace));
+        line("stop", format!("{before}SIG{}, SIGKILL after {:?}", job.stop_signal, job.grace));
         if let Some(bytes) = process.memory_limit {
             line("memory", format!("at most {:.1} MiB", megabytes(bytes)));
         }
     }
     let frame = &plan.plan.frame;
     if let Some(deadline) = frame.deadline {
-        let _ = writeln!(text, "everything ends within {deadline:?}");
+        let _ = writeln!(text, "shutdown deadline: {deadline:?}");
     }
     let code = match frame.exit {
         ExitRule::From(id) => format!("that of {}", names[id.0]),
         ExitRule::FirstToFail | ExitRule::FirstInPlan => {
-            "that of the first that fails for good, else 0".to_owned()
+            "that of the first process that fails and is not restarted, else 0".to_owned()
         }
     };
     let _ = writeln!(text, "exit code: {code}");
@@ -131,18 +131,18 @@ fn restart(job: &JobPlan) -> String {
     let pause = match &restart.pause {
         Pause::Fixed(pause) => format!("after {pause:?}"),
         Pause::Growing { span, reset_after, first_at_once } => {
-            let first = if *first_at_once { "at once, then " } else { "" };
-            format!("{first}after {:?} to {:?}, anew after a run of {reset_after:?}", span.from, span.to)
+            let first = if *first_at_once { "immediately, then " } else { "" };
+            format!("{first}after {:?} to {:?}, reset after a run of {reset_after:?}", span.from, span.to)
         }
     };
     let limit = restart.limit.map(|limit| {
         let then = match restart.at_limit {
-            AtLimit::End => "it ends",
-            AtLimit::Exit => "everything ends",
-            AtLimit::Hold => "it is held",
-            AtLimit::Ignore => "it is given up",
+            AtLimit::End => "stop it",
+            AtLimit::Exit => "shut down",
+            AtLimit::Hold => "hold it",
+            AtLimit::Ignore => "ignore it",
         };
-        format!("; more than {} within {:?}: {then}", limit.restarts, limit.window)
+        format!("; after more than {} restarts within {:?}: {then}", limit.restarts, limit.window)
     });
     format!("{policy}, {pause}{}", limit.unwrap_or_default())
 }
@@ -163,13 +163,13 @@ fn probed(probe: &ProbePlan, checks: &[Check]) -> String {
             Check::FloatingPid { period, threshold } => {
                 format!("at most {threshold} restarts within {period:?}")
             }
-            Check::HeartBeat(period) => format!("a heartbeat every {period:?}"),
+            Check::HeartBeat(period) => format!("heartbeat every {period:?}"),
             Check::Sql(sql) => {
-                format!("{} queries to {} at {}", sql.queries.len(), sql.server.name(), sql.login.place)
+                format!("{} queries on {} at {}", sql.queries.len(), sql.server.name(), sql.login.place)
             }
             Check::Amqp { login, keep } => {
-                let kept = if *keep { "a kept" } else { "a" };
-                format!("{kept} connection to AMQP at {}", login.place)
+                let kept = if *keep { "persistent " } else { "" };
+                format!("{kept}AMQP connection to {}", login.place)
             }
             Check::Redis(login) => format!("PING redis at {}", login.place),
         })
@@ -180,7 +180,7 @@ fn probed(probe: &ProbePlan, checks: &[Check]) -> String {
         format!("after {:?}, ", probe.initial_delay)
     };
     format!(
-        "{}; {delay}every {:?}, within {:?}, {} failures",
+        "{}; {delay}every {:?}, timeout {:?}, {} failures",
         how.join(" and "),
         probe.period,
         probe.timeout,

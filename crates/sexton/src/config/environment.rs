@@ -1,15 +1,15 @@
-//! The environment, behind a trait: no test ever sets a real variable.
+//! The environment, behind a trait, so that no test sets a real variable.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-/// Where variables come from.
+/// A set of environment variables.
 pub trait Environment {
-    /// The value of a variable. One that is empty counts as not set.
+    /// Returns the value of a variable. An empty variable counts as unset.
     fn get(&self, name: &str) -> Option<OsString>;
 }
 
-/// The real one.
+/// The environment of the process.
 #[derive(Debug, Clone, Copy)]
 pub struct Real;
 

@@ -1,119 +1,108 @@
-//! From words to a plan.
+//! From text to plans.
 //!
-//! What the user wrote ([`crate::cli`] reads it, and nothing else) becomes [`Settings`]: complete, validated,
-//! with every default filled in. Nothing is bound, started or written while that is done.
+//! Options and files become [`Settings`]: complete, validated, with every default filled in. Nothing is bound, started or
+//! written here.
 
 pub(crate) mod accounts;
 pub mod automaton;
 pub mod dsn;
 pub mod duration;
 pub mod environment;
+pub mod options;
 pub mod pod;
 pub mod raw;
 pub mod read;
-pub mod resolve;
 pub mod tree;
 pub mod up;
 
-use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use engine::{Plan, Span};
+use serde::{Deserialize, Serialize};
 
-use crate::ensemble::plan::Draft;
+use crate::ensemble::plan::UnresolvedPlan;
 use crate::graveyard::PodPlan;
 use crate::lock::LockPlan;
 use crate::process::Pid;
 use crate::process::spawn::Program;
 
-/// All that one of our three modes needs to know.
+/// The settings of a mode that runs until it is stopped.
 #[derive(Debug)]
 pub struct Settings {
-    /// Where to answer.
     pub listen: Listen,
-    /// How to answer.
-    pub answers: Answers,
-    /// What to do.
+    pub answers: HttpCompat,
     pub mode: Mode,
-    /// Where the event journal goes.
+    /// File of the event journal.
     pub journal: Option<PathBuf>,
 }
 
-/// Where to answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Address of the HTTP server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Listen {
-    /// Nowhere.
+    /// No server.
     Nowhere,
-    /// At this address, and with `side` at the next free port above too.
     At {
-        /// The address.
         address: SocketAddr,
-        /// Also bind the next free port above.
+        /// Also listen on the next free port above.
         side: bool,
     },
-    /// On the listener that the service manager hands us.
+    /// The listening socket passed by the service manager.
     Activated,
 }
 
-/// In whose manner to answer.
+/// Compatibility switches of HTTP responses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Answers {
-    /// A list, as newer kapo has it, rather than the bare object.
+pub struct HttpCompat {
+    /// The status is a list with one object, as in newer versions of kapo.
     pub list: bool,
-    /// The state at any path that means nothing else.
+    /// Unknown paths return the status.
     pub any_path: bool,
-    /// There are many processes: more may be asked.
+    /// There are many processes; the routes for them exist.
     pub many: bool,
-    /// Liveness asks what readiness asks, as in process-wrapper's files.
+    /// /liveness returns the same as /readiness, as with process-wrapper's files.
     pub liveness_is_readiness: bool,
 }
 
-/// What to do.
+/// A mode that runs until it is stopped.
 #[derive(Debug)]
 pub enum Mode {
-    /// Look after a process of our own.
-    Own(Box<Own>),
-    /// Look at processes of others.
+    /// One supervised process.
+    Own(Box<SingleProcessSettings>),
+    /// Processes that were started by others.
     Watch(Watch),
-    /// Look after many processes of our own.
+    /// Many supervised processes.
     Up(Box<Up>),
-    /// Run scripts by a state machine.
     Automaton(Automaton),
-    /// Serve locks.
     LockServer(LockServer),
-    /// Be a pod of an ensemble.
-    Ensemble(Box<Draft>),
+    Ensemble(Box<UnresolvedPlan>),
 }
 
 /// A lock server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockServer {
-    /// Where they are kept.
     pub store: StorePlan,
 }
 
-/// A store.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The storage of locks and ensembles.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StorePlan {
-    /// In this file, for us alone.
+    /// A local file, used by one process.
     Embedded(PathBuf),
-    /// In etcd.
     Etcd {
-        /// Its nodes.
         endpoints: Vec<String>,
-        /// Who may have signed their certificates.
+        /// CA bundle for the certificates of the nodes.
         ca: Option<PathBuf>,
-        /// Our certificate and its key.
+        /// Client certificate and its key.
         identity: Option<(PathBuf, PathBuf)>,
-        /// Our name there, and the file with the password.
+        /// User name and password file.
         user: Option<(String, PathBuf)>,
     },
 }
 
 impl StorePlan {
-    /// Is it of the kind that may end leases that are alive?
+    /// Whether the store may expire a lease before its time to live has passed.
     #[must_use]
     pub const fn may_lapse_early(&self) -> bool {
         matches!(self, Self::Etcd { .. })
@@ -123,104 +112,88 @@ impl StorePlan {
 /// A state machine of scripts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Automaton {
-    /// Where it is described.
     pub file: PathBuf,
-    /// The way to its section there, with `/` between.
+    /// Path of its section in the file, with `/` between keys.
     pub section: Option<String>,
-    /// Where it is asked; None: where the file says, or at the usual place.
+    /// None: the path in the file, or the default.
     pub socket: Option<PathBuf>,
-    /// Who may ask it; None: whom the file says, or us alone.
+    /// None: the mode in the file, or 600.
     pub socket_mode: Option<u32>,
-    /// What the scripts print is logged.
+    /// The output of the scripts is logged.
     pub debug: bool,
 }
 
-/// Many processes of our own.
+/// Many supervised processes.
 #[derive(Debug)]
 pub struct Up {
-    /// Where the plan comes from.
     pub source: up::Source,
-    /// What is said beside it.
-    pub beside: up::Beside,
-    /// Where the control socket is; None: there is none.
+    pub beside: up::CliOverrides,
+    /// None: no control socket.
     pub control: Option<ControlPath>,
 }
 
-/// Where the control socket is.
+/// The path of the control socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlPath {
-    /// The path.
     pub path: PathBuf,
-    /// Somebody has said so: without it nothing is begun.
+    /// It was set explicitly: if it cannot be bound, nothing is started.
     pub asked_for: bool,
 }
 
-/// A process of our own.
+/// A supervised process, as `run` and `supervise` have it.
 #[derive(Debug)]
-pub struct Own {
-    /// What it is called in the answers: `run` or `supervise`.
+pub struct SingleProcessSettings {
+    /// The mode in the status: `run` or `supervise`.
     pub word: &'static str,
-    /// What people call the process.
     pub name: String,
-    /// What to start.
     pub program: Program,
-    /// What becomes of its output.
     pub output: OutputPlan,
-    /// When and how often.
     pub plan: Plan,
-    /// The lifetime as the user gave it, for the answers.
+    /// The lifetime as configured, for the status.
     pub ttl: Option<Span>,
-    /// The pause or linger as the user gave it, for the answers.
+    /// The restart delay or linger time as configured, for the status.
     pub wait: Duration,
-    /// What there is beside it in its pod.
     pub pod: Option<PodPlan>,
-    /// It runs only while we hold this.
+    /// The process runs only while this lock is held.
     pub lock: Option<LockPlan>,
 }
 
-/// What becomes of the output of a process.
+/// What is done with the output of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutputPlan {
-    /// Of its standard output.
     pub stdout: StreamPlan,
-    /// Of its standard error.
     pub stderr: StreamPlan,
 }
 
-/// What becomes of one stream.
+/// What is done with one output stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamPlan {
-    /// It goes where ours goes, untouched.
+    /// The process writes to sexton's own stream.
     Inherit,
-    /// It goes nowhere.
     Discard,
-    /// It becomes log records.
+    /// Each line becomes a log record.
     Records,
 }
 
-/// Processes of others.
+/// Processes that were started by others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watch {
-    /// Which.
-    pub whom: Whom,
-    /// The pause between looks at the process list.
+    pub whom: ProcessSelector,
+    /// Interval between scans of the process list.
     pub every: Duration,
 }
 
-/// Which processes of others.
+/// Selects the processes to watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Whom {
-    /// Those who execute something of this name.
+pub enum ProcessSelector {
+    /// All with this executable name.
     Named(String),
-    /// This one.
+    /// The one with this process ID.
     Numbered(Pid),
 }
 
-/// The words of a command: what to execute and its arguments.
-pub type Words = Vec<OsString>;
-
 impl OutputPlan {
-    /// Nothing is passed on.
+    /// Discards both streams.
     #[must_use]
     pub const fn discard() -> Self {
         Self { stdout: StreamPlan::Discard, stderr: StreamPlan::Discard }

@@ -42,7 +42,7 @@ use crate::announce::Said;
 use crate::automaton;
 use crate::clock::Clock;
 use crate::config::environment::Real;
-use crate::config::up::{Action, Beside, Check, ProcessPlan, Source, UpPlan};
+use crate::config::up::{Action, Check, CliOverrides, ProcessPlan, Source, UpPlan};
 use crate::config::{OutputPlan, StreamPlan};
 use crate::control::{Command, ControlError, Reply};
 use crate::figures;
@@ -165,7 +165,7 @@ pub struct Many {
     /// Where the plan comes from.
     pub source: Source,
     /// What is said beside it.
-    pub beside: Beside,
+    pub beside: CliOverrides,
     /// The plan as it is now; its engine part is in the order of the file.
     pub plan: UpPlan,
     /// Where its processes are in the engine, in the same order.

@@ -16,7 +16,6 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::Driver;
-use crate::cli::AS_SEXTON;
 use crate::clock::rfc3339_millis;
 use crate::config::environment::Environment as _;
 use crate::config::environment::Real;
@@ -26,8 +25,8 @@ use crate::lock::guard::Guard;
 use crate::lock::holder::{Remote, Told, Wanted, hold};
 use crate::lock::pace::Boot;
 use crate::process::group::Groups;
-use crate::process::ourselves;
 use crate::process::spawn::{Output, Program, Start, spawn};
+use crate::process::{AS_SEXTON, ourselves};
 use crate::words::describe;
 
 /// How long giving back locks may hold us up when we end.

@@ -20,7 +20,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 use super::query::Query;
 use super::routes::{JSON, Shared, TEXT, answer, reading, unknown, with_type};
 use crate::clock::Clock;
-use crate::config::Answers;
+use crate::config::HttpCompat;
 use crate::config::raw::native::LogFormat;
 use crate::control::{Command, ControlError, Wish};
 use crate::hub::Hub;
@@ -32,7 +32,7 @@ use crate::view::View;
 const MOST_LINES: usize = 10_000;
 
 /// The routes of the control socket.
-pub fn control_router(hub: Arc<Hub>, answers: Answers, clock: Clock) -> Router {
+pub fn control_router(hub: Arc<Hub>, answers: HttpCompat, clock: Clock) -> Router {
     reading()
         .route("/v1/processes/{name}/why", get(why))
         .route("/v1/processes/{name}/start", post(|shared, name| wish(shared, name, Wish::Start)))

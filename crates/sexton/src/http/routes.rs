@@ -23,7 +23,7 @@ use super::health::{self, Question};
 use super::query::Query;
 use super::status;
 use crate::clock::{Clock, rfc3339};
-use crate::config::Answers;
+use crate::config::HttpCompat;
 use crate::config::duration;
 use crate::control::{Command, ControlError};
 use crate::figures::{self, Figures};
@@ -45,12 +45,12 @@ const USAGE_VALID: Duration = Duration::from_millis(250);
 #[derive(Debug, Clone)]
 pub(super) struct Shared {
     pub(super) hub: Arc<Hub>,
-    pub(super) answers: Answers,
+    pub(super) answers: HttpCompat,
     pub(super) clock: Clock,
 }
 
 /// The routes over what this hub knows. Of many processes there is more to be asked.
-pub fn router(hub: Arc<Hub>, answers: Answers, clock: Clock) -> Router {
+pub fn router(hub: Arc<Hub>, answers: HttpCompat, clock: Clock) -> Router {
     let router = reading();
     let router = if answers.many {
         router

@@ -24,6 +24,9 @@ pub mod terminal;
 
 use std::path::PathBuf;
 
+/// First argument by which the executable acts as sexton, whatever name it is run under.
+pub const AS_SEXTON: &str = "--as-sexton";
+
 /// The program that we are. It may have been replaced since it was started; then it has no name any more.
 #[must_use]
 pub fn ourselves() -> PathBuf {

@@ -54,8 +54,8 @@ fn check_prints_the_plan() {
     for part in [
         "starts after   init succeeded",
         "GET http://127.0.0.1:80/",
-        "warning        there is no such program in PATH here",
-        "everything ends within 29s",
+        "warning        not found in PATH on this machine",
+        "shutdown deadline: 29s",
     ] {
         assert!(done.stdout.contains(part), "{part}: {}", done.stdout);
     }

@@ -1,7 +1,6 @@
 //! What may stand in a file, exactly as it may stand there.
 //!
 //! * [`automaton`]: a state machine of scripts
-//! * [`ensemble`]: a pod of an ensemble beside the processes
 //! * [`native`]: our own form, in Kubernetes' words wherever Kubernetes has one
 //! * [`kubernetes`]: a manifest
 //! * [`wrapper`]: the list of the tool process-wrapper
@@ -10,7 +9,6 @@
 //! Every field may be missing: [`super::read`] leaves out what it could not read.
 
 pub mod automaton;
-pub mod ensemble;
 pub mod kubernetes;
 pub mod native;
 #[cfg(test)]

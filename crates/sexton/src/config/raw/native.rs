@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::automaton::Section;
-use super::ensemble::Ensemble;
 use super::words::{Bytes, DependsOn, Later, Map, OneOrMany, Port, Span, Variables, Word, Words};
+use crate::config::options::EnsembleOptions;
 
 /// Many processes of one container, started in order, looked after, and stopped in the reverse order.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -51,7 +51,7 @@ pub struct File {
     pub quit_when: Option<QuitWhen>,
     /// A pod of an ensemble beside the processes, which is shown as the process 'ensemble': the options of `sexton
     /// ensemble`
-    pub ensemble: Option<Ensemble>,
+    pub ensemble: Option<EnsembleOptions>,
     /// A state machine of shell scripts beside the processes: its file, or what would stand there. It is shown as the
     /// process 'automaton'
     pub automaton: Option<Section>,

@@ -9,8 +9,7 @@ use super::super::raw::native::{File, Process, RestartPolicy};
 use super::super::raw::words::{Variables, Words};
 use super::super::read::Problem;
 use super::super::tree::{Node, Step, Value, dotted};
-use crate::cli::AS_SEXTON;
-use crate::process::ourselves;
+use crate::process::{AS_SEXTON, ourselves};
 
 /// The name of the section of the whole, and of the process that it becomes.
 const SECTION: &str = "automaton";

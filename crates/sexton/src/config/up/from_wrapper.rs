@@ -10,10 +10,10 @@ use super::super::raw::words::{Bytes, Map, OneOrMany, Port, Span, Variables, Wor
 use super::super::raw::wrapper::{Command, Credential, Entry, Format, Policy, Readiness, SysProcAttr};
 use super::super::read::{Keys, Problem, hint, read};
 use super::super::tree::{Node, Step};
-use super::{Beside, Problems, below};
+use super::{CliOverrides, Problems, below};
 
 /// Makes our form of it.
-pub(super) fn file(root: &Node, beside: &Beside) -> (File, Vec<Problem>) {
+pub(super) fn file(root: &Node, beside: &CliOverrides) -> (File, Vec<Problem>) {
     let (entries, found): (Vec<Entry>, _) = read(root, Keys::AnyCase);
     let mut problems = Problems { root, found };
     let names: Vec<String> = entries.iter().filter_map(|entry| entry.name.clone()).collect();

@@ -127,7 +127,7 @@ impl fmt::Display for Source {
 
 /// What is said beside the file: on the command line and in the environment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Beside {
+pub struct CliOverrides {
     /// The form of records where the file does not say.
     pub log_format: Option<LogFormat>,
     /// Standard output is a terminal.
@@ -175,7 +175,11 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 /// Reads, checks and resolves a configuration.
-pub fn load(source: &Source, beside: &Beside, environment: &dyn Environment) -> Result<UpPlan, ConfigError> {
+pub fn load(
+    source: &Source,
+    beside: &CliOverrides,
+    environment: &dyn Environment,
+) -> Result<UpPlan, ConfigError> {
     let wrong = |problem: String| ConfigError { source: source.to_string(), problems: vec![problem] };
     let (text, path) = match source {
         Source::File(path) => {
@@ -205,7 +209,7 @@ pub(super) fn text_of(path: &Path) -> Result<String, String> {
 pub fn from_text(
     text: &str,
     path: Option<&Path>,
-    beside: &Beside,
+    beside: &CliOverrides,
     environment: &dyn Environment,
 ) -> Result<UpPlan, Vec<Problem>> {
     let documents = tree::parse(text)

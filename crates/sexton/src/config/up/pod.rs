@@ -6,10 +6,10 @@ use std::time::Duration;
 use engine::{AtTimeout, Await, CodeMap, Condition, Expression};
 
 use super::super::environment::Environment;
+use super::super::options::parse_mode;
 use super::super::pod::{self, Defaults};
 use super::super::raw::native::{File, Graveyard, Process, QuitWhen};
 use super::super::raw::words::{self, OneOrMany};
-use super::super::resolve::parse_mode;
 use super::super::tree::Step;
 use super::environment::expand;
 use super::{Problems, below};

@@ -19,7 +19,7 @@ use super::super::tree::Step;
 use super::actions::Owner;
 use super::environment::{check_name, expand, read_file};
 use super::pod::{self, InPod};
-use super::{Beside, LogPlan, NotifyKind, Problems, ProcessPlan, UpPlan, below};
+use super::{CliOverrides, LogPlan, NotifyKind, Problems, ProcessPlan, UpPlan, below};
 use crate::config::accounts;
 use crate::lock::{self, LockPlan};
 use crate::process::spawn::{Attributes, MOST_GROUPS, Program};
@@ -53,7 +53,7 @@ struct Named<'a> {
 pub(super) fn resolve(
     file: &File,
     directory: Option<&Path>,
-    beside: &Beside,
+    beside: &CliOverrides,
     environment: &dyn Environment,
     problems: &mut Problems<'_>,
 ) -> Option<UpPlan> {
@@ -158,7 +158,7 @@ fn not_yet<'a>(
 struct Resolver<'a> {
     file: &'a File,
     directory: Option<&'a Path>,
-    beside: &'a Beside,
+    beside: &'a CliOverrides,
     environment: &'a dyn Environment,
 }
 
@@ -321,7 +321,7 @@ impl<'a> Resolver<'a> {
         let post_start = post_start.and_then(|handler| owner.action(handler, &hook_path, problems));
         let pre_stop = lifecycle.pre_stop.as_ref();
         let pre_stop = pre_stop.and_then(|handler| owner.action(handler, &below(&path, "preStop"), problems));
-        let stop_signal = match lifecycle.stop_signal.as_deref().map(super::super::resolve::parse_stop_signal)
+        let stop_signal = match lifecycle.stop_signal.as_deref().map(super::super::options::parse_stop_signal)
         {
             None => Signal::TERM,
             Some(Ok(signal)) => signal,

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use super::super::raw::native::{File, Handler, Lifecycle, Process, Sleep};
 use super::super::raw::words::{Condition, DependsOn, Span, Words};
-use super::Beside;
-use crate::cli::AS_SEXTON;
-use crate::process::ourselves;
+use super::CliOverrides;
+use crate::process::{AS_SEXTON, ourselves};
 
 /// What it is called.
 const NAME: &str = "shared-lock";
@@ -14,7 +13,7 @@ const NAME: &str = "shared-lock";
 const STAYS: Duration = Duration::from_millis(300);
 
 /// Adds it, if it is wanted.
-pub(super) fn insert(beside: &Beside, file: &mut File) {
+pub(super) fn insert(beside: &CliOverrides, file: &mut File) {
     let Some(more) = &beside.lock_server else { return };
     let own = [
         ourselves().to_string_lossy().into_owned(),
