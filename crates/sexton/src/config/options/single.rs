@@ -16,15 +16,15 @@ use crate::process::spawn::Program;
 use crate::words::base_name;
 
 /// The default time between the stop signal and SIGKILL, as in Kubernetes.
-pub const DEFAULT_GRACE: Duration = Duration::from_secs(30);
+const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 /// The default of the first back-off delay, and of the interval between scans of the process list.
-pub const DEFAULT_WAIT: Duration = Duration::from_secs(5);
+pub(super) const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 /// The default of the longest back-off delay.
-pub const DEFAULT_LONGEST_PAUSE: Duration = Duration::from_secs(300);
+const DEFAULT_LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// The default run time after which the back-off delay resets.
-pub const DEFAULT_BACKOFF_RESET: Duration = Duration::from_secs(60);
+const DEFAULT_BACKOFF_RESET: Duration = Duration::from_secs(60);
 /// The default window in which restarts are counted.
-pub const DEFAULT_RESTART_WINDOW: Duration = Duration::from_secs(600);
+const DEFAULT_RESTART_WINDOW: Duration = Duration::from_secs(600);
 /// How long to wait for a process after SIGKILL.
 const ABANDON_AFTER: Duration = Duration::from_secs(10);
 
