@@ -12,8 +12,8 @@ fuzz_target!(|text: &str| {
         let Ok(plan) = automaton::resolve(&node, &[]) else { continue };
         let mut machine = Automaton::new(plan.chart, 1);
         let mut out = Vec::new();
-        machine.step(Time::ZERO, Event::Began, &mut out);
-        machine.step(Time::ZERO, Event::Told { now: false }, &mut out);
+        machine.step(Time::ZERO, Event::Started, &mut out);
+        machine.step(Time::ZERO, Event::StopRequested { now: false }, &mut out);
         for _ in 0..4 {
             let runs = out.iter().filter_map(|effect| match effect {
                 Effect::Run { run, .. } => Some(*run),

@@ -33,7 +33,7 @@ const REMEMBERED_INPUT: usize = 256;
 
 /// The states and how they follow each other; complete and validated.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chart {
+pub struct StateMachineSpec {
     /// The first.
     pub initial: StateId,
     /// The last.
@@ -41,12 +41,12 @@ pub struct Chart {
     /// All.
     pub states: Vec<State>,
     /// How long a script may take to end by itself when its state is left.
-    pub patience: Duration,
+    pub exit_timeout: Duration,
     /// From TERM to KILL.
     pub grace: Duration,
 }
 
-/// Which state: its place in [`Chart::states`].
+/// Which state: its place in [`StateMachineSpec::states`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StateId(pub usize);
 
@@ -67,7 +67,7 @@ pub struct State {
     pub on_failure: Option<StateId>,
 }
 
-impl Chart {
+impl StateMachineSpec {
     /// The state of this name.
     #[must_use]
     pub fn find(&self, tag: &str) -> Option<StateId> {
@@ -92,15 +92,15 @@ impl Chart {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// Everything is prepared. The first event.
-    Began,
+    Started,
     /// Time has passed.
-    Woke,
-    /// Somebody wants something; exactly one [`Effect::Answer`] will come.
-    Asked(RequestId, Request),
+    TimerFired,
+    /// Somebody wants something; exactly one [`Effect::Respond`] will come.
+    Requested(RequestId, Request),
     /// The script of this run has ended, with this code as a shell has it; or could not be started.
-    Ended(RunId, i32),
+    ScriptExited(RunId, i32),
     /// We are told to end. `now`: without further patience, if we are ending already.
-    Told {
+    StopRequested {
         /// Whoever asks again does not want to wait.
         now: bool,
     },
@@ -133,7 +133,7 @@ pub enum Request {
 
 /// What came of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum Response {
     /// It is so, or has begun.
     Ok,
     /// It is not allowed, or came to nothing.
@@ -159,11 +159,11 @@ pub enum Effect {
     /// Send a signal to the group of a run.
     Signal(RunId, Signal),
     /// Answer a request.
-    Answer(RequestId, Answer),
+    Respond(RequestId, Response),
     /// A state was entered.
     Entered(Transition),
     /// The script of the present state has ended.
-    Left {
+    ScriptExited {
         /// Which state.
         state: StateId,
         /// With this code.
@@ -227,7 +227,7 @@ enum Cut {
 /// The machine.
 #[derive(Debug, Clone)]
 pub struct Automaton {
-    chart: Chart,
+    spec: StateMachineSpec,
     current: Option<StateId>,
     script: Option<Script>,
     /// What has begun and waits for the end of the script.
@@ -247,11 +247,11 @@ pub struct Automaton {
 }
 
 impl Automaton {
-    /// A machine that waits for [`Event::Began`]. Runs get numbers from `first_run` on.
+    /// A machine that waits for [`Event::Started`]. Runs get numbers from `first_run` on.
     #[must_use]
-    pub fn new(chart: Chart, first_run: u64) -> Self {
+    pub fn new(spec: StateMachineSpec, first_run: u64) -> Self {
         Self {
-            chart,
+            spec,
             current: None,
             script: None,
             begun: None,
@@ -270,26 +270,26 @@ impl Automaton {
     /// Takes a fact and appends what is to be done about it. Total: any event is legal at any time.
     pub fn step(&mut self, now: Time, event: Event, out: &mut Vec<Effect>) {
         if self.ended {
-            if let Event::Asked(request, _) = event {
-                out.push(Effect::Answer(request, Answer::No));
+            if let Event::Requested(request, _) = event {
+                out.push(Effect::Respond(request, Response::No));
             }
             return;
         }
         match event {
-            Event::Began => {
+            Event::Started => {
                 if self.current.is_none() && self.begun.is_none() {
-                    self.begin(Wanted { to: self.chart.initial, input: Vec::new(), waiter: None }, now);
+                    self.begin(Wanted { to: self.spec.initial, input: Vec::new(), waiter: None }, now);
                 }
             }
-            Event::Woke => self.woke(now, out),
-            Event::Asked(request, what) => self.asked(request, what, now, out),
-            Event::Ended(run, code) => self.script_ended(run, code, now, out),
-            Event::Told { now: at_once } => self.told(at_once, now, out),
+            Event::TimerFired => self.woke(now, out),
+            Event::Requested(request, what) => self.asked(request, what, now, out),
+            Event::ScriptExited(run, code) => self.script_ended(run, code, now, out),
+            Event::StopRequested { now: at_once } => self.told(at_once, now, out),
         }
         self.advance(now, out);
     }
 
-    /// When to send [`Event::Woke`] at the latest.
+    /// When to send [`Event::TimerFired`] at the latest.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         let Some(script) = &self.script else { return self.retry.map(|(at, _)| at) };
@@ -302,8 +302,8 @@ impl Automaton {
 
     /// The states.
     #[must_use]
-    pub const fn chart(&self) -> &Chart {
-        &self.chart
+    pub const fn spec(&self) -> &StateMachineSpec {
+        &self.spec
     }
 
     /// The present state; None: before the first.
@@ -315,7 +315,7 @@ impl Automaton {
     /// The tag of the present state; empty before the first.
     #[must_use]
     pub fn tag(&self) -> &str {
-        self.current.map_or("", |state| &self.chart.states[state.0].tag)
+        self.current.map_or("", |state| &self.spec.states[state.0].tag)
     }
 
     /// Its script runs.
@@ -345,31 +345,31 @@ impl Automaton {
 
     fn asked(&mut self, request: RequestId, what: Request, now: Time, out: &mut Vec<Effect>) {
         let answer = match what {
-            Request::State => Answer::Tag(self.tag().to_owned()),
+            Request::State => Response::Tag(self.tag().to_owned()),
             Request::Set { key, value } => {
                 self.variables.insert(key, value);
-                Answer::Ok
+                Response::Ok
             }
             Request::Die => {
                 self.told(false, now, out);
-                Answer::Ok
+                Response::Ok
             }
-            Request::Goto { tag, .. } if self.chart.find(&tag).is_none() => Answer::No,
+            Request::Goto { tag, .. } if self.spec.find(&tag).is_none() => Response::No,
             Request::Goto { tag, input, wait } => {
                 self.queue.push_back((request, tag, input, wait));
                 return;
             }
         };
-        out.push(Effect::Answer(request, answer));
+        out.push(Effect::Respond(request, answer));
     }
 
     fn told(&mut self, at_once: bool, now: Time, out: &mut Vec<Effect>) {
         if !self.ending {
             // What has begun and not been entered gives way; whoever waits for it waits in vain.
             if let Some(waiter) = self.begun.take().and_then(|wanted| wanted.waiter) {
-                out.push(Effect::Answer(waiter, Answer::No));
+                out.push(Effect::Respond(waiter, Response::No));
             }
-            self.begin(Wanted { to: self.chart.terminal, input: Vec::new(), waiter: None }, now);
+            self.begin(Wanted { to: self.spec.terminal, input: Vec::new(), waiter: None }, now);
         } else if at_once && let Some(script) = &mut self.script {
             // It has had its time, or the one who asks has none.
             match script.cut {
@@ -382,17 +382,17 @@ impl Automaton {
 
     /// A transition has begun: the present script is to end.
     fn begin(&mut self, wanted: Wanted, now: Time) {
-        let forced = self.current.is_some_and(|state| self.chart.states[state.0].force);
-        self.ending |= wanted.to == self.chart.terminal;
+        let forced = self.current.is_some_and(|state| self.spec.states[state.0].force);
+        self.ending |= wanted.to == self.spec.terminal;
         self.retry = None;
         if let Some(script) = &mut self.script
             && script.cut == Cut::Not
         {
             script.cut = match (forced, self.ending) {
-                (false, _) => Cut::Term(now + self.chart.patience),
+                (false, _) => Cut::Term(now + self.spec.exit_timeout),
                 (true, false) => Cut::Not,
                 // Nobody keeps us from ending for ever.
-                (true, true) => Cut::Term(now + self.chart.patience + self.chart.grace),
+                (true, true) => Cut::Term(now + self.spec.exit_timeout + self.spec.grace),
             };
         }
         self.begun = Some(wanted);
@@ -406,13 +406,13 @@ impl Automaton {
         }
         let failed = code != 0 || script.timed_out;
         self.failures = if failed { self.failures.saturating_add(1) } else { 0 };
-        out.push(Effect::Left { state, code, timed_out: script.timed_out });
+        out.push(Effect::ScriptExited { state, code, timed_out: script.timed_out });
         if let Some(waiter) = script.waiter {
             let code = if script.timed_out && code == 0 { TIMED_OUT } else { code };
-            out.push(Effect::Answer(waiter, if failed { Answer::Failed(code) } else { Answer::Ok }));
+            out.push(Effect::Respond(waiter, if failed { Response::Failed(code) } else { Response::Ok }));
         }
         if let (true, Some(to), true, false) =
-            (failed, self.chart.states[state.0].on_failure, self.begun.is_none(), self.ending)
+            (failed, self.spec.states[state.0].on_failure, self.begun.is_none(), self.ending)
         {
             let pause = match self.failures {
                 0 | 1 => Duration::ZERO,
@@ -440,7 +440,7 @@ impl Automaton {
 
     fn term(&mut self, now: Time, out: &mut Vec<Effect>) {
         if let Some(script) = &mut self.script {
-            script.cut = Cut::Kill(now + self.chart.grace);
+            script.cut = Cut::Kill(now + self.spec.grace);
             out.push(Effect::Signal(script.run, Signal::TERM));
             // What is suspended hears nothing until it goes on.
             out.push(Effect::Signal(script.run, Signal::CONT));
@@ -461,12 +461,12 @@ impl Automaton {
         loop {
             if self.begun.is_none() || self.ending {
                 while let Some((request, tag, input, wait)) = self.queue.pop_front() {
-                    let to = self.chart.find(&tag).filter(|to| self.chart.allows(self.current, *to));
+                    let to = self.spec.find(&tag).filter(|to| self.spec.allows(self.current, *to));
                     match to {
                         Some(to) if !self.ending => {
                             let waiter = wait.then_some(request);
                             if !wait {
-                                out.push(Effect::Answer(request, Answer::Ok));
+                                out.push(Effect::Respond(request, Response::Ok));
                             }
                             self.begin(Wanted { to, input, waiter }, now);
                             // Behind the last one nothing follows.
@@ -474,7 +474,7 @@ impl Automaton {
                                 break;
                             }
                         }
-                        _ => out.push(Effect::Answer(request, Answer::No)),
+                        _ => out.push(Effect::Respond(request, Response::No)),
                     }
                 }
             }
@@ -510,7 +510,7 @@ impl Automaton {
         self.history.push_back(transition.clone());
         self.current = Some(to);
         out.push(Effect::Entered(transition));
-        let state = &self.chart.states[to.0];
+        let state = &self.spec.states[to.0];
         if state.has_script {
             let run = RunId(self.next_run);
             self.next_run += 1;
@@ -518,7 +518,7 @@ impl Automaton {
             self.script = Some(Script { run, timeout_at, waiter, timed_out: false, cut: Cut::Not });
             out.push(Effect::Run { run, state: to, input });
         } else if let Some(waiter) = waiter {
-            out.push(Effect::Answer(waiter, Answer::Ok));
+            out.push(Effect::Respond(waiter, Response::Ok));
         }
     }
 }

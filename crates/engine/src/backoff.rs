@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::{Pause, RestartLimit, Time};
+use crate::{RestartDelay, RestartLimit, Time};
 
 /// The jitter of a growing pause: a fifth more or less.
 const JITTER: f64 = 0.2;
@@ -11,25 +11,25 @@ const JITTER: f64 = 0.2;
 /// The pause before the next start after `streak` bad runs in a row (0 for the first), with `chance` in
 /// `0.0..1.0` for the jitter. Jitter keeps a fleet that failed together from coming back together.
 #[must_use]
-pub fn pause(plan: &Pause, streak: u32, chance: f64) -> Duration {
+pub fn pause(plan: &RestartDelay, streak: u32, chance: f64) -> Duration {
     match plan {
-        Pause::Fixed(pause) => *pause,
-        Pause::Growing { first_at_once: true, .. } if streak == 0 => Duration::ZERO,
-        Pause::Growing { span, first_at_once, .. } => {
+        RestartDelay::Fixed(pause) => *pause,
+        RestartDelay::Exponential { first_at_once: true, .. } if streak == 0 => Duration::ZERO,
+        RestartDelay::Exponential { range, first_at_once, .. } => {
             let streak = streak - u32::from(*first_at_once);
-            let grown = span.from.saturating_mul(1u32.checked_shl(streak).unwrap_or(u32::MAX)).min(span.to);
+            let grown = range.from.saturating_mul(1u32.checked_shl(streak).unwrap_or(u32::MAX)).min(range.to);
             let factor = 1.0 - JITTER + 2.0 * JITTER * chance;
-            grown.mul_f64(factor).clamp(span.from, span.to)
+            grown.mul_f64(factor).clamp(range.from, range.to)
         }
     }
 }
 
 /// Was a run of this length a good one, so that its end starts a new count?
 #[must_use]
-pub fn was_good(plan: &Pause, ran: Duration) -> bool {
+pub fn was_good(plan: &RestartDelay, ran: Duration) -> bool {
     match plan {
-        Pause::Fixed(_) => false,
-        Pause::Growing { reset_after, .. } => ran >= *reset_after,
+        RestartDelay::Fixed(_) => false,
+        RestartDelay::Exponential { reset_after, .. } => ran >= *reset_after,
     }
 }
 
@@ -56,15 +56,15 @@ impl Restarts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Span;
+    use crate::DurationRange;
 
     const fn secs(n: u64) -> Duration {
         Duration::from_secs(n)
     }
 
-    fn growing() -> Pause {
-        let span = Span { from: secs(5), to: secs(300) };
-        Pause::Growing { span, reset_after: secs(60), first_at_once: false }
+    fn growing() -> RestartDelay {
+        let span = DurationRange { from: secs(5), to: secs(300) };
+        RestartDelay::Exponential { range: span, reset_after: secs(60), first_at_once: false }
     }
 
     #[test]
@@ -75,8 +75,8 @@ mod tests {
 
     #[test]
     fn the_first_restart_may_come_at_once() {
-        let span = Span { from: secs(10), to: secs(300) };
-        let kubelet = Pause::Growing { span, reset_after: secs(600), first_at_once: true };
+        let span = DurationRange { from: secs(10), to: secs(300) };
+        let kubelet = RestartDelay::Exponential { range: span, reset_after: secs(600), first_at_once: true };
         let pauses: Vec<u64> = (0..8).map(|streak| pause(&kubelet, streak, 0.5).as_secs()).collect();
         assert_eq!(pauses, [0, 10, 20, 40, 80, 160, 300, 300]);
     }
@@ -96,8 +96,8 @@ mod tests {
 
     #[test]
     fn a_fixed_pause_has_no_jitter_and_no_memory() {
-        assert_eq!(pause(&Pause::Fixed(secs(30)), 17, 0.9), secs(30));
-        assert!(!was_good(&Pause::Fixed(secs(30)), secs(100_000)));
+        assert_eq!(pause(&RestartDelay::Fixed(secs(30)), 17, 0.9), secs(30));
+        assert!(!was_good(&RestartDelay::Fixed(secs(30)), secs(100_000)));
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::peer::{Sighting, Stone};
-use crate::plan::{Condition, Frame, JobPlan};
+use crate::peer::{LifecycleRecord, PeerStatus};
+use crate::plan::{Condition, JobPlan, PodSettings, StartLimitAction};
 use crate::probe::{ProbeKind, ProbeResult};
 use crate::{AttemptId, Exit, JobId, RequestId, RunId, Signal, Time};
 
@@ -18,9 +18,9 @@ use crate::{AttemptId, Exit, JobId, RequestId, RunId, Signal, Time};
 #[serde(rename_all = "camelCase")]
 pub enum Event {
     /// Everything is prepared: start what is to be started. The first event.
-    Began,
+    Started,
     /// Time has passed. Sent when [`crate::Pod::deadline`] has come; harmless at any other time.
-    Woke,
+    TimerFired,
     /// Somebody sent us a signal.
     Signalled(Signal),
     /// The process of this run is there.
@@ -54,14 +54,14 @@ pub enum Event {
         result: ProbeResult,
     },
     /// A hook is done, or has failed.
-    Hooked {
+    HookFinished {
         /// Which attempt.
         attempt: AttemptId,
         /// Why it has failed, if it has.
         failed: Option<String>,
     },
     /// The process has said something about itself.
-    Said(RunId, Word),
+    Notified(RunId, NotifyMessage),
     /// The processes of this run use more memory than they may.
     OverMemory {
         /// Which run.
@@ -85,45 +85,45 @@ pub enum Event {
         gone_by: Time,
     },
     /// What is known of a peer is another now.
-    Seen {
+    PeerChanged {
         /// Of which.
         peer: String,
         /// What is known.
-        sighting: Sighting,
+        status: PeerStatus,
     },
-    /// Somebody wants something; [`Effect::Answer`] will come exactly once.
-    Asked {
+    /// Somebody wants something; [`Effect::Respond`] will come exactly once.
+    Requested {
         /// To name it by in the answer.
         request: RequestId,
         /// What.
-        what: Request,
+        action: Request,
     },
     /// There is a new plan. A place that was there keeps what runs in it; one that is new is begun; what is
     /// not mentioned any more is ended.
     Reloaded {
         /// To name it by in the answer.
         request: RequestId,
-        /// The new order, each with its place: one that is there, or the next that is free ([`crate::Pod::places`]).
+        /// The new order, each with its place: one that is there, or the next that is free ([`crate::Pod::job_count`]).
         jobs: Vec<(JobId, JobPlan)>,
         /// What concerns the whole.
-        frame: Frame,
+        pod: PodSettings,
     },
 }
 
 /// What a process may say about itself; sd_notify(3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Word {
+pub enum NotifyMessage {
     /// It has started.
     Ready,
     /// It is ending.
     Stopping,
     /// It is alive.
-    Alive,
+    Watchdog,
     /// It wants to be given up.
-    Trouble,
+    WatchdogTrigger,
     /// It needs so long from now on for what it is at: starting, ending.
-    MoreTime(Duration),
+    ExtendTimeout(Duration),
 }
 
 /// What somebody may want.
@@ -148,7 +148,7 @@ pub enum Refusal {
     /// There is no such process.
     Unknown,
     /// Everything is ending.
-    Ending,
+    ShuttingDown,
     /// It is not there.
     NotRunning,
     /// Somebody wanted something else since.
@@ -161,7 +161,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => f.write_str("there is no such process"),
-            Self::Ending => f.write_str("everything is ending"),
+            Self::ShuttingDown => f.write_str("everything is ending"),
             Self::NotRunning => f.write_str("it is not running"),
             Self::Superseded => f.write_str("another request came in between"),
             Self::Failed(why) => f.write_str(why),
@@ -171,11 +171,11 @@ impl fmt::Display for Refusal {
 
 /// How a request was fulfilled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fulfilled {
+pub enum Outcome {
     /// By doing something.
-    Done,
+    Changed,
     /// It was so already.
-    AlreadySo,
+    Unchanged,
 }
 
 /// Something to be done, in the order given.
@@ -205,7 +205,7 @@ pub enum Effect {
         /// What to send.
         signal: Signal,
         /// To whom.
-        reach: Reach,
+        scope: SignalScope,
     },
     /// Carry out a probe; answer with [`Event::Probed`], at the latest when its plan's timeout is over.
     Probe {
@@ -218,7 +218,7 @@ pub enum Effect {
         /// The name of this attempt.
         attempt: AttemptId,
     },
-    /// Carry out a hook; answer with [`Event::Hooked`].
+    /// Carry out a hook; answer with [`Event::HookFinished`].
     Hook {
         /// Which process of the plan.
         job: JobId,
@@ -232,23 +232,23 @@ pub enum Effect {
     /// What was begun is not wanted any more.
     Abort(AttemptId),
     /// Tell the peers, before anything that follows is told or done.
-    Carve {
+    WriteTombstone {
         /// Of which process; None: of the whole.
-        of: Option<JobId>,
+        job: Option<JobId>,
         /// What.
-        stone: Stone,
+        record: LifecycleRecord,
     },
     /// Tell the world.
-    Tell(News),
+    Publish(JobEvent),
     /// A request was fulfilled, or will not be.
-    Answer {
+    Respond {
         /// Which.
         request: RequestId,
         /// How.
-        answer: Result<Fulfilled, Refusal>,
+        response: Result<Outcome, Refusal>,
     },
     /// Nothing is left of a process that is not planned any more.
-    Forget(JobId),
+    JobRemoved(JobId),
     /// All is done: end with this code. The last effect; nothing comes after it.
     End {
         /// The exit code.
@@ -279,7 +279,7 @@ impl fmt::Display for HookKind {
 
 /// How much of a run a signal is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
+pub enum SignalScope {
     /// Its process group: what a terminal would send a signal to.
     Group,
     /// Everything that belongs to it, those who have left the group included, and those of them who
@@ -298,7 +298,7 @@ pub enum Cause {
     /// Its time to live was over.
     Ttl(Duration),
     /// The grace period was over.
-    GraceOver(Duration),
+    GracePeriodOver(Duration),
     /// The process that was started has ended, what it left behind has to go too.
     LeaderExited(Exit),
     /// It ended by itself.
@@ -318,7 +318,7 @@ pub enum Cause {
     /// This has become of a peer.
     Peer(String),
     /// What only one can hold is not ours any more, for this reason.
-    Tenure(String),
+    LeaseLost(String),
     /// It gave no sign of life for so long, or said that it is in trouble (then none).
     Watchdog(Option<Duration>),
     /// Its processes used more memory than they may (in bytes: used, limit).
@@ -330,15 +330,15 @@ pub enum Cause {
     /// This process, on whose end everything was to end, has ended.
     ExitFrom(String),
     /// This process had to be restarted too often.
-    LimitOf(String),
+    RestartLimit(String),
     /// All that it served have ended.
-    AllOver,
+    AllExited,
 }
 
 impl Cause {
     /// Somebody wanted it: no fault of the process.
     #[must_use]
-    pub const fn is_a_wish(&self) -> bool {
+    pub const fn is_intentional(&self) -> bool {
         matches!(
             self,
             Self::Signal(_)
@@ -348,8 +348,8 @@ impl Cause {
                 | Self::Request
                 | Self::Reload
                 | Self::ExitFrom(_)
-                | Self::LimitOf(_)
-                | Self::AllOver
+                | Self::RestartLimit(_)
+                | Self::AllExited
         )
     }
 
@@ -360,7 +360,7 @@ impl Cause {
             Self::Signal(_) => "signal",
             Self::SecondSignal(_) => "second_signal",
             Self::Ttl(_) => "ttl",
-            Self::GraceOver(_) => "grace_over",
+            Self::GracePeriodOver(_) => "grace_over",
             Self::LeaderExited(_) => "leader_exited",
             Self::Exited(_) => "exited",
             Self::SpawnFailed(_) => "spawn_failed",
@@ -373,14 +373,14 @@ impl Cause {
             Self::StartDeadline(_) => "start_deadline",
             Self::BirthTimeout(..) => "birth_timeout",
             Self::Peer(_) => "peer",
-            Self::Tenure(_) => "tenure",
+            Self::LeaseLost(_) => "lease_lost",
             Self::Watchdog(_) => "watchdog",
             Self::Memory(..) => "memory",
             Self::Request => "request",
             Self::Reload => "reload",
             Self::ExitFrom(_) => "exit_from",
-            Self::LimitOf(_) => "restart_limit",
-            Self::AllOver => "all_over",
+            Self::RestartLimit(_) => "restart_limit",
+            Self::AllExited => "all_exited",
         }
     }
 }
@@ -391,7 +391,7 @@ impl fmt::Display for Cause {
             Self::Signal(signal) => write!(f, "we got {signal}"),
             Self::SecondSignal(signal) => write!(f, "we got {signal} while already ending"),
             Self::Ttl(ttl) => write!(f, "its time to live of {ttl:?} was over"),
-            Self::GraceOver(grace) => write!(f, "the grace period of {grace:?} was over"),
+            Self::GracePeriodOver(grace) => write!(f, "the grace period of {grace:?} was over"),
             Self::LeaderExited(exit) => write!(f, "the process that was started has ended with {exit}"),
             Self::Exited(exit) => write!(f, "it ended with {exit}"),
             Self::SpawnFailed(error) => f.write_str(&error.message),
@@ -400,7 +400,7 @@ impl fmt::Display for Cause {
             Self::Hook(kind, reason) => write!(f, "its {kind} hook has failed: {reason}"),
             Self::StartDeadline(limit) => write!(f, "it was not ready within {limit:?}"),
             Self::BirthTimeout(what, limit) => write!(f, "it waited {limit:?} for {what}"),
-            Self::Peer(what) | Self::Tenure(what) => f.write_str(what),
+            Self::Peer(what) | Self::LeaseLost(what) => f.write_str(what),
             Self::Watchdog(Some(limit)) => write!(f, "it gave no sign of life for {limit:?}"),
             Self::Watchdog(None) => f.write_str("it said that it is in trouble"),
             Self::Memory(used, limit) => {
@@ -409,10 +409,28 @@ impl fmt::Display for Cause {
             Self::Request => f.write_str("somebody asked for it"),
             Self::Reload => f.write_str("the configuration has changed"),
             Self::ExitFrom(name) => write!(f, "{name} has ended, and everything with it"),
-            Self::LimitOf(name) => write!(f, "{name} would have to be restarted too often"),
-            Self::AllOver => f.write_str("all that it served have ended"),
+            Self::RestartLimit(name) => write!(f, "{name} would have to be restarted too often"),
+            Self::AllExited => f.write_str("all that it served have ended"),
         }
     }
+}
+
+/// Why a process will not be started again automatically.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TerminalReason {
+    /// It has exited, and its restart policy does not start it again.
+    Exited,
+    /// It was stopped on request.
+    Stopped,
+    /// The restart limit was reached.
+    RestartLimit(StartLimitAction),
+    /// A dependency can no longer be satisfied.
+    NeedFailed {
+        /// Name of the process it depends on.
+        need: String,
+        /// The condition that cannot be met.
+        condition: Condition,
+    },
 }
 
 /// Why a process could not be started.
@@ -460,7 +478,7 @@ impl fmt::Display for SpawnErrorKind {
 
 /// A fact worth telling: to the log, the metrics and whoever follows the events.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct News {
+pub struct JobEvent {
     /// When.
     pub at: Time,
     /// About which process.
@@ -468,12 +486,12 @@ pub struct News {
     /// About which attempt, if about one.
     pub run: Option<RunId>,
     /// What.
-    pub what: What,
+    pub kind: JobEventKind,
 }
 
 /// What there is to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
+pub enum JobEventKind {
     /// The process is there.
     Started {
         /// How long it may live.
@@ -498,13 +516,13 @@ pub enum What {
         need: String,
     },
     /// What it waited for did not come to hold in time.
-    WaitedInVain {
+    DependencyTimedOut {
         /// What.
         missing: String,
         /// How long it waited.
         timeout: Duration,
         /// It is started all the same.
-        goes_on: bool,
+        started_anyway: bool,
     },
     /// It will not be started, because this cannot hold any more.
     NeedFailed {
@@ -532,7 +550,7 @@ pub enum What {
         threshold: u32,
     },
     /// A hook is being carried out.
-    Hooking(HookKind),
+    HookStarted(HookKind),
     /// A hook has failed.
     HookFailed {
         /// Which.
@@ -574,7 +592,7 @@ pub enum What {
         cause: Cause,
     },
     /// It has ended too often.
-    GaveUp {
+    RestartLimitReached {
         /// How many restarts were allowed.
         limit: u32,
         /// Within what time.
@@ -590,7 +608,7 @@ pub enum What {
     Done,
 }
 
-impl What {
+impl JobEventKind {
     /// A stable word for machines.
     #[must_use]
     pub const fn label(&self) -> &'static str {
@@ -599,12 +617,12 @@ impl What {
             Self::StartFailed(_) => "startFailed",
             Self::Exited { .. } => "exited",
             Self::Waiting { .. } => "waiting",
-            Self::WaitedInVain { .. } => "waitedInVain",
+            Self::DependencyTimedOut { .. } => "dependencyTimeout",
             Self::NeedFailed { .. } => "needFailed",
             Self::Ready => "ready",
             Self::Unready { .. } => "unready",
             Self::ProbeFailed { .. } => "probeFailed",
-            Self::Hooking(_) => "hooking",
+            Self::HookStarted(_) => "hookStarted",
             Self::HookFailed { .. } => "hookFailed",
             Self::Ending { .. } => "ending",
             Self::Stopping { .. } => "stopping",
@@ -613,7 +631,7 @@ impl What {
             Self::Forwarded(_) => "forwarded",
             Self::StopRepeated(_) => "stopRepeated",
             Self::Restarting { .. } => "restarting",
-            Self::GaveUp { .. } => "gaveUp",
+            Self::RestartLimitReached { .. } => "restartLimitReached",
             Self::Suspended(_) => "suspended",
             Self::Resumed => "resumed",
             Self::Done => "done",

@@ -17,7 +17,7 @@
 //! ```
 //!
 //! * Each phase holds the deadlines and the run it is about, and nothing else does: to leave a phase is to
-//!   cancel its timer, so a stale timer cannot exist. What is known of a process that is there ([`Life`])
+//!   cancel its timer, so a stale timer cannot exist. What is known of a process that is there [`RunningState`]
 //!   goes from phase to phase with it.
 //! * What is wished ([`Intent`]) is a field of its own beside what is ([`Phase`]). A wish for the end is
 //!   legal in every phase. Only one that came by request can be taken back.
@@ -30,27 +30,30 @@
 //! * The failing path: not startable at all (no such program) is as if the process had ended badly, with
 //!   127 or 126; where the plan says that the first start must succeed, it is Done at once.
 //! * A process that runs only while we hold what only one can hold is Campaigning between Waiting and Starting;
-//!   [`tenure`] has the rest of that.
+//!   [`lease`] has the rest of that.
 //! * A process that KILL does not end (uninterruptible sleep) is waited for as long as it is to be
 //!   restarted, since there must never be two; once it is to end for good it is given up after a while.
 
+mod lease;
 mod peers;
-mod tenure;
-mod wishes;
+mod requests;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tenure::Tenure;
-use wishes::{Goal, answer};
+use lease::LeaseHold;
+use requests::{PendingRequest, answer};
 
 use crate::backoff::{self, Restarts};
-use crate::dice::Dice;
-use crate::event::{Cause, Effect, HookKind, News, Reach, Refusal, SpawnError, SpawnErrorKind, What, Word};
-use crate::life::{Life, Probing, probe_plan};
-use crate::peer::Stone;
-use crate::plan::{AtLimit, Condition, JobPlan, Policy};
+use crate::event::{
+    Cause, Effect, HookKind, JobEvent, JobEventKind, NotifyMessage, Refusal, SignalScope, SpawnError,
+    SpawnErrorKind, TerminalReason,
+};
+use crate::peer::LifecycleRecord;
+use crate::plan::{Condition, JobPlan, Policy, StartLimitAction};
 use crate::probe::ProbeResult;
+use crate::rng::Rng;
+use crate::running::{Probing, RunningState, probe_plan};
 use crate::{AttemptId, Exit, JobId, RequestId, RunId, Signal, Time};
 
 /// KILL is not sent to the same process again before this, whatever the plan says.
@@ -89,39 +92,33 @@ pub(crate) enum Phase {
     /// The driver was asked to start it.
     Starting { run: RunId },
     /// It is there.
-    Running(Box<Life>),
+    Running(Box<RunningState>),
     /// Its preStop hook is carried out, before it is asked to end.
-    Draining { life: Box<Life>, why: Cause, signal: Signal, attempt: AttemptId, until: Time, kill_at: Time },
+    Draining {
+        life: Box<RunningState>,
+        why: Cause,
+        signal: Signal,
+        attempt: AttemptId,
+        until: Time,
+        kill_at: Time,
+    },
     /// It, or what it left behind (then `exit` is known), was asked to end.
-    Stopping { life: Box<Life>, exit: Option<Exit>, why: Cause, kill_at: Time },
+    Stopping { life: Box<RunningState>, exit: Option<Exit>, why: Cause, kill_at: Time },
     /// It, or what it left behind, was sent KILL.
-    Killing { life: Box<Life>, exit: Option<Exit>, why: Cause, abandon_at: Time },
+    Killing { life: Box<RunningState>, exit: Option<Exit>, why: Cause, abandon_at: Time },
     /// It will be started again.
     Pausing { retry_at: Time, cause: Cause },
     /// It is not there, and will not be by itself.
-    Done(Rest),
+    Done(TerminalReason),
 }
 
 impl Phase {
     pub(crate) const WAITING: Self = Self::Waiting { since: None, until: None };
 }
 
-/// Why a process will not run any more by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Rest {
-    /// It has ended, and that was all.
-    Over,
-    /// Somebody wanted it to end.
-    Stopped,
-    /// It would have to be started again too often.
-    GaveUp(AtLimit),
-    /// What it needs cannot hold any more.
-    NeedFailed { need: String, condition: Condition },
-}
-
 /// How the last attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum RunResult {
     Exited {
         exit: Exit,
         by: Option<Cause>,
@@ -129,7 +126,7 @@ pub(crate) enum Outcome {
     },
     SpawnFailed(SpawnError),
     /// It waited so long for this, in vain.
-    NotBorn(String, Duration),
+    DependencyTimedOut(String, Duration),
     Abandoned,
 }
 
@@ -148,8 +145,8 @@ pub(crate) struct Job {
     pub(crate) starts: u64,
     pub(crate) started_at: Option<Time>,
     newest_run: RunId,
-    tenure: Option<Tenure>,
-    pub(crate) last: Option<(Outcome, Time)>,
+    lease: Option<LeaseHold>,
+    pub(crate) last: Option<(RunResult, Time)>,
     /// Runs in a row that did not last.
     streak: u32,
     restarts: Restarts,
@@ -157,20 +154,20 @@ pub(crate) struct Job {
     pub(crate) waits_for: Option<String>,
     /// It is not planned any more.
     pub(crate) retired: bool,
-    requests: Vec<(RequestId, Goal)>,
+    requests: Vec<(RequestId, PendingRequest)>,
     /// When it was there first, since it was done last.
     born: Option<Time>,
     /// It was done and is not any more, or was not in between: its death of before is none of this life.
     risen: bool,
     /// What others were told of it last.
-    carved: Option<Stone>,
+    carved: Option<LifecycleRecord>,
 }
 
 /// What a step may use and fill.
 pub(crate) struct Context<'a> {
     pub(crate) now: Time,
     pub(crate) next_id: &'a mut u64,
-    pub(crate) dice: &'a mut Dice,
+    pub(crate) rng: &'a mut Rng,
     pub(crate) attempts: &'a mut BTreeMap<AttemptId, JobId>,
     pub(crate) out: &'a mut Vec<Effect>,
     /// Something that others may see has changed without being news.
@@ -201,23 +198,23 @@ impl Context<'_> {
 
 /// Who tells news.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Teller {
+pub(crate) struct EventEmitter {
     pub(crate) job: JobId,
 }
 
-impl Teller {
-    pub(crate) fn tell(self, run: Option<RunId>, what: What, cx: &mut Context<'_>) {
-        cx.out.push(Effect::Tell(News { at: cx.now, job: self.job, run, what }));
+impl EventEmitter {
+    pub(crate) fn tell(self, run: Option<RunId>, kind: JobEventKind, cx: &mut Context<'_>) {
+        cx.out.push(Effect::Publish(JobEvent { at: cx.now, job: self.job, run, kind }));
     }
 }
 
 /// What holds of a process, as far as others wait for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Holds {
-    Yes,
-    NotYet,
+pub(crate) enum ConditionStatus {
+    Met,
+    Pending,
     /// Not any more, unless somebody interferes.
-    Never,
+    Impossible,
 }
 
 impl Job {
@@ -231,7 +228,7 @@ impl Job {
             starts: 0,
             started_at: None,
             newest_run: RunId(0),
-            tenure: None,
+            lease: None,
             last: None,
             streak: 0,
             restarts: Restarts::default(),
@@ -246,7 +243,7 @@ impl Job {
 
     // === what others ask ===
 
-    pub(crate) fn life(&self) -> Option<&Life> {
+    pub(crate) fn life(&self) -> Option<&RunningState> {
         match &self.phase {
             Phase::Running(life)
             | Phase::Draining { life, .. }
@@ -260,7 +257,7 @@ impl Job {
         }
     }
 
-    fn life_mut(&mut self) -> Option<(&mut Life, &JobPlan)> {
+    fn life_mut(&mut self) -> Option<(&mut RunningState, &JobPlan)> {
         match &mut self.phase {
             Phase::Running(life)
             | Phase::Draining { life, .. }
@@ -294,9 +291,11 @@ impl Job {
         matches!(
             self.phase,
             Phase::Done(
-                Rest::Over
-                    | Rest::NeedFailed { .. }
-                    | Rest::GaveUp(AtLimit::End | AtLimit::Exit | AtLimit::Ignore)
+                TerminalReason::Exited
+                    | TerminalReason::NeedFailed { .. }
+                    | TerminalReason::RestartLimit(
+                        StartLimitAction::End | StartLimitAction::Exit | StartLimitAction::Ignore
+                    )
             )
         )
     }
@@ -304,8 +303,8 @@ impl Job {
     /// It is as it should be: ready, or done with what it had to do, or of no account.
     pub(crate) fn is_healthy(&self) -> bool {
         match &self.phase {
-            Phase::Done(Rest::Over) => self.last.is_some() && self.code() == 0,
-            Phase::Done(Rest::GaveUp(AtLimit::Ignore)) => true,
+            Phase::Done(TerminalReason::Exited) => self.last.is_some() && self.code() == 0,
+            Phase::Done(TerminalReason::RestartLimit(StartLimitAction::Ignore)) => true,
             _ => self.is_ready(),
         }
     }
@@ -327,11 +326,14 @@ impl Job {
     }
 
     /// Does this hold, of what others may need?
-    pub(crate) fn holds(&self, condition: Condition) -> Holds {
+    pub(crate) fn holds(&self, condition: Condition) -> ConditionStatus {
         let ended_well = match &self.phase {
-            Phase::Done(Rest::Over) => Some(self.last.is_some() && self.code() == 0),
+            Phase::Done(TerminalReason::Exited) => Some(self.last.is_some() && self.code() == 0),
             Phase::Done(
-                Rest::NeedFailed { .. } | Rest::GaveUp(AtLimit::End | AtLimit::Exit | AtLimit::Ignore),
+                TerminalReason::NeedFailed { .. }
+                | TerminalReason::RestartLimit(
+                    StartLimitAction::End | StartLimitAction::Exit | StartLimitAction::Ignore,
+                ),
             ) => Some(false),
             _ => None,
         };
@@ -344,9 +346,9 @@ impl Job {
             (Condition::Succeeded | Condition::Failed | Condition::Exited, None) => false,
         };
         match (yes, ended_well) {
-            (true, _) => Holds::Yes,
-            (false, None) => Holds::NotYet,
-            (false, Some(_)) => Holds::Never,
+            (true, _) => ConditionStatus::Met,
+            (false, None) => ConditionStatus::Pending,
+            (false, Some(_)) => ConditionStatus::Impossible,
         }
     }
 
@@ -358,7 +360,7 @@ impl Job {
     }
 
     pub(crate) fn deadline(&self) -> Option<Time> {
-        let of_life = |life: &Life| life.deadline(&self.plan, self.probing());
+        let of_life = |life: &RunningState| life.deadline(&self.plan, self.probing());
         match &self.phase {
             Phase::Running(life) => of_life(life),
             Phase::Draining { life, until, .. } => of_life(life).into_iter().chain([*until]).min(),
@@ -376,10 +378,10 @@ impl Job {
     /// The exit code that this process stands for.
     pub(crate) const fn code(&self) -> i32 {
         match (&self.last, &self.intent) {
-            (Some((Outcome::Exited { exit, .. }, _)), _) => exit.shell_code(),
-            (Some((Outcome::SpawnFailed(error), _)), _) => error.kind.exit_code(),
-            (Some((Outcome::NotBorn(..), _)), _) => NOT_BORN,
-            (Some((Outcome::Abandoned, _)), _) => 128 + Signal::KILL.0,
+            (Some((RunResult::Exited { exit, .. }, _)), _) => exit.shell_code(),
+            (Some((RunResult::SpawnFailed(error), _)), _) => error.kind.exit_code(),
+            (Some((RunResult::DependencyTimedOut(..), _)), _) => NOT_BORN,
+            (Some((RunResult::Abandoned, _)), _) => 128 + Signal::KILL.0,
             (None, Intent::Down { cause: Cause::Signal(signal) | Cause::SecondSignal(signal), .. }) => {
                 128 + signal.0
             }
@@ -387,8 +389,8 @@ impl Job {
         }
     }
 
-    const fn teller(&self) -> Teller {
-        Teller { job: self.id }
+    const fn teller(&self) -> EventEmitter {
+        EventEmitter { job: self.id }
     }
 
     // === what happens ===
@@ -407,19 +409,19 @@ impl Job {
     fn waits_for_this(&mut self, need: String, cx: &mut Context<'_>) {
         if self.waits_for.as_ref() != Some(&need) {
             self.waits_for = Some(need.clone());
-            self.tell(None, What::Waiting { need }, cx);
+            self.tell(None, JobEventKind::Waiting { need }, cx);
         }
     }
 
     /// What it needs cannot hold any more.
     pub(crate) fn need_failed(&mut self, need: String, condition: Condition, cx: &mut Context<'_>) {
-        self.tell(None, What::NeedFailed { need: need.clone(), condition }, cx);
-        self.finish(Rest::NeedFailed { need, condition }, cx);
+        self.tell(None, JobEventKind::NeedFailed { need: need.clone(), condition }, cx);
+        self.finish(TerminalReason::NeedFailed { need, condition }, cx);
     }
 
     /// What it needs can hold after all: somebody has interfered.
     pub(crate) fn reconsider(&mut self, cx: &mut Context<'_>) {
-        if self.is_wanted() && matches!(self.phase, Phase::Done(Rest::NeedFailed { .. })) {
+        if self.is_wanted() && matches!(self.phase, Phase::Done(TerminalReason::NeedFailed { .. })) {
             self.enter(Phase::WAITING, cx);
         }
     }
@@ -438,8 +440,8 @@ impl Job {
     pub(crate) fn spawned(&mut self, run: RunId, cx: &mut Context<'_>) {
         // An older attempt, or one whose end was reported first, changes nothing.
         if matches!(self.phase, Phase::Starting { run: current } if current == run) {
-            self.note_start(run, cx);
-            self.heed_loss(cx);
+            self.enter_running(run, cx);
+            self.apply_lease_loss(cx);
         }
     }
 
@@ -449,17 +451,17 @@ impl Job {
             _ => return,
         }
         let kind = error.kind;
-        let refused = |(_, goal): &mut (RequestId, Goal)| matches!(goal, Goal::Up(from) if *from <= run);
+        let refused = |(_, goal): &mut (RequestId, PendingRequest)| matches!(goal, PendingRequest::Up(from) if *from <= run);
         for (request, _) in self.requests.extract_if(.., refused) {
             answer(request, Err(Refusal::Failed(error.message.clone())), cx);
         }
-        self.tell(Some(run), What::StartFailed(error.clone()), cx);
-        self.last = Some((Outcome::SpawnFailed(error.clone()), cx.now));
+        self.tell(Some(run), JobEventKind::StartFailed(error.clone()), cx);
+        self.last = Some((RunResult::SpawnFailed(error.clone()), cx.now));
         let hopeless = self.plan.must_start && self.starts == 0 && kind != SpawnErrorKind::System;
         if hopeless {
-            self.finish(Rest::Over, cx);
+            self.finish(TerminalReason::Exited, cx);
         } else {
-            self.settle(Cause::SpawnFailed(error), cx);
+            self.decide_after_exit(Cause::SpawnFailed(error), cx);
         }
     }
 
@@ -476,7 +478,7 @@ impl Job {
         }
         if matches!(self.phase, Phase::Starting { .. }) {
             // It lived so short that its end was seen before its start was reported.
-            self.note_start(run, cx);
+            self.enter_running(run, cx);
         }
         if let Some((life, _)) = self.life_mut() {
             life.over(cx);
@@ -488,18 +490,18 @@ impl Job {
                 if leftovers {
                     let why = by.unwrap_or(Cause::LeaderExited(exit));
                     let kill_at = cx.now + self.plan.grace;
-                    self.ask_to_end(life, why, self.plan.stop_signal, Some(exit), kill_at, cx);
+                    self.send_stop_signal(life, why, self.plan.stop_signal, Some(exit), kill_at, cx);
                 } else {
-                    self.settle(by.unwrap_or(Cause::Exited(exit)), cx);
+                    self.decide_after_exit(by.unwrap_or(Cause::Exited(exit)), cx);
                 }
             }
             Phase::Draining { life, why, signal, attempt, kill_at, .. } => {
                 cx.abort(attempt);
                 self.note_exit(run, exit, Some(why.clone()), leftovers, out_of_memory, cx);
                 if leftovers {
-                    self.ask_to_end(life, why, signal, Some(exit), kill_at, cx);
+                    self.send_stop_signal(life, why, signal, Some(exit), kill_at, cx);
                 } else {
-                    self.settle(why, cx);
+                    self.decide_after_exit(why, cx);
                 }
             }
             Phase::Stopping { life, exit: None, why, kill_at } => {
@@ -508,7 +510,7 @@ impl Job {
                     // They had the stop signal with everybody else: no second one.
                     self.enter(Phase::Stopping { life, exit: Some(exit), why, kill_at }, cx);
                 } else {
-                    self.settle(why, cx);
+                    self.decide_after_exit(why, cx);
                 }
             }
             Phase::Killing { life, exit: None, why, abandon_at } => {
@@ -516,7 +518,7 @@ impl Job {
                 if leftovers {
                     self.enter(Phase::Killing { life, exit: Some(exit), why, abandon_at }, cx);
                 } else {
-                    self.settle(why, cx);
+                    self.decide_after_exit(why, cx);
                 }
             }
             // Told twice: once was enough. The others have no run, or were dealt with above.
@@ -540,7 +542,7 @@ impl Job {
                     Cause::LeaderExited(_) => Cause::Exited(*exit),
                     other => other.clone(),
                 };
-                self.settle(cause, cx);
+                self.decide_after_exit(cause, cx);
             }
             // About an older run, or before the end of the process itself was reported.
             _ => {}
@@ -553,7 +555,7 @@ impl Job {
             && life.suspended != Some(signal)
         {
             life.suspended = Some(signal);
-            self.tell(Some(run), What::Suspended(signal), cx);
+            self.tell(Some(run), JobEventKind::Suspended(signal), cx);
         }
     }
 
@@ -562,7 +564,7 @@ impl Job {
             && life.run == run
             && life.suspended.take().is_some()
         {
-            self.tell(Some(run), What::Resumed, cx);
+            self.tell(Some(run), JobEventKind::Resumed, cx);
         }
     }
 
@@ -590,16 +592,17 @@ impl Job {
                 let run = life.run;
                 if let Some(reason) = failed {
                     // Its failure is only told; see "Container Lifecycle Hooks" of Kubernetes.
-                    self.tell(Some(run), What::HookFailed { kind: HookKind::PreStop, reason }, cx);
+                    self.tell(Some(run), JobEventKind::HookFailed { kind: HookKind::PreStop, reason }, cx);
                 }
-                self.drained(cx);
+                self.pre_stop_finished(cx);
             }
             _ => {}
         }
     }
 
-    pub(crate) fn said(&mut self, run: RunId, word: Word, cx: &mut Context<'_>) {
-        if let (Word::MoreTime(more), Phase::Stopping { life, kill_at, .. }) = (word, &mut self.phase)
+    pub(crate) fn said(&mut self, run: RunId, word: NotifyMessage, cx: &mut Context<'_>) {
+        if let (NotifyMessage::ExtendTimeout(more), Phase::Stopping { life, kill_at, .. }) =
+            (word, &mut self.phase)
             && life.run == run
         {
             // Where everything ends, the whole has its own limit: nobody gets more than that leaves.
@@ -607,9 +610,9 @@ impl Job {
                 self.intent,
                 Intent::Up | Intent::Down { cause: Cause::Request | Cause::Reload, .. }
             );
-            if self.plan.announces && !of_all {
+            if self.plan.notifies && !of_all {
                 let asked = cx.now + more.min(MOST_MORE_TIME);
-                *kill_at = (*kill_at).max(tenure::within(self.tenure.as_ref(), asked));
+                *kill_at = (*kill_at).max(lease::within(self.lease.as_ref(), asked));
                 cx.touched = true;
             }
             return;
@@ -658,19 +661,19 @@ impl Job {
             | Phase::Pausing { .. }
             | Phase::Done(_) => {}
         }
-        cx.out.push(Effect::Signal { run, signal, reach: Reach::Group });
-        self.tell(Some(run), What::Forwarded(signal), cx);
+        cx.out.push(Effect::Signal { run, signal, scope: SignalScope::Group });
+        self.tell(Some(run), JobEventKind::Forwarded(signal), cx);
         true
     }
 
     // === the end ===
 
     /// The end is wished for; `signal` is what the process will be sent when [its turn](Self::stop) has come.
-    pub(crate) fn condemn(&mut self, cause: &Cause, signal: Signal, cx: &mut Context<'_>) {
+    pub(crate) fn request_stop(&mut self, cause: &Cause, signal: Signal, cx: &mut Context<'_>) {
         if self.is_wanted() {
             self.intent = Intent::Down { cause: cause.clone(), signal };
             if !self.is_done() {
-                self.tell(self.run(), What::Ending { cause: cause.clone() }, cx);
+                self.tell(self.run(), JobEventKind::Ending { cause: cause.clone() }, cx);
             }
         } else if let Intent::Down { cause: by @ Cause::Request, .. } = &mut self.intent
             && !matches!(self.phase, Phase::Done(_))
@@ -692,15 +695,15 @@ impl Job {
     }
 
     /// It is its turn: asks for the end, within so long at most.
-    pub(crate) fn stop(&mut self, share: Option<Duration>, hasty: bool, cx: &mut Context<'_>) {
+    pub(crate) fn stop(&mut self, share: Option<Duration>, fast_shutdown: bool, cx: &mut Context<'_>) {
         let (Intent::Down { cause, signal }, Phase::Running(life)) = (self.intent.clone(), &self.phase)
         else {
             return;
         };
         let life = life.clone();
         let grace = share.map_or(self.plan.grace, |share| self.plan.grace.min(share));
-        if hasty {
-            self.ask_to_end(life, cause, signal, None, cx.now + grace, cx);
+        if fast_shutdown {
+            self.send_stop_signal(life, cause, signal, None, cx.now + grace, cx);
         } else {
             self.begin_stop(life, cause, signal, grace, share.is_none(), cx);
         }
@@ -709,7 +712,7 @@ impl Job {
     /// Says that a request to end was heard and changes nothing: a process gets one stop signal.
     pub(crate) fn stop_repeated(&self, signal: Signal, cx: &mut Context<'_>) {
         if let Some(run) = self.run() {
-            self.tell(Some(run), What::StopRepeated(signal), cx);
+            self.tell(Some(run), JobEventKind::StopRepeated(signal), cx);
         }
     }
 
@@ -728,7 +731,7 @@ impl Job {
     }
 
     /// Leaves it no more than this from now on; a hook is not waited for.
-    pub(crate) fn hasten(&mut self, grace: Duration, cx: &mut Context<'_>) {
+    pub(crate) fn fast_shutdown_now(&mut self, grace: Duration, cx: &mut Context<'_>) {
         let soon = cx.now + grace;
         cx.touched |= self.is_ending();
         match &mut self.phase {
@@ -737,7 +740,7 @@ impl Job {
                 *kill_at = (*kill_at).min(soon);
                 let attempt = *attempt;
                 cx.abort(attempt);
-                self.drained(cx);
+                self.pre_stop_finished(cx);
             }
             _ => {}
         }
@@ -801,28 +804,28 @@ impl Job {
                 let (run, attempt) = (life.run, *attempt);
                 cx.abort(attempt);
                 let reason = "not done when the grace was nearly over".to_owned();
-                self.tell(Some(run), What::HookFailed { kind: HookKind::PreStop, reason }, cx);
-                self.drained(cx);
+                self.tell(Some(run), JobEventKind::HookFailed { kind: HookKind::PreStop, reason }, cx);
+                self.pre_stop_finished(cx);
             }
             Phase::Stopping { life, exit, why, kill_at } if *kill_at <= cx.now => {
                 let (life, exit, why) = (life.clone(), *exit, why.clone());
-                let cause = Cause::GraceOver(kill_at.since(self.phase_since));
+                let cause = Cause::GracePeriodOver(kill_at.since(self.phase_since));
                 self.begin_kill(life, exit, why, cause, cx);
             }
             Phase::Killing { life, exit, why, .. } => {
                 let (life, exit, why) = (life.clone(), *exit, why.clone());
-                let once = self.plan.restart.policy == Policy::Never && !self.somebody_waits_for_it();
+                let once = self.plan.restart.policy == Policy::Never && !self.has_pending_start();
                 let abandoned = !self.is_wanted() || once;
-                self.tell(Some(life.run), What::Stuck { abandoned }, cx);
+                self.tell(Some(life.run), JobEventKind::Stuck { abandoned }, cx);
                 if abandoned {
                     // It may be there for ever, and nobody else's may be meanwhile.
-                    self.tenure = None;
+                    self.lease = None;
                     if exit.is_none() {
-                        self.last = Some((Outcome::Abandoned, cx.now));
+                        self.last = Some((RunResult::Abandoned, cx.now));
                     }
                     self.finish(self.rest(), cx);
                 } else {
-                    let cause = Cause::GraceOver(self.plan.grace);
+                    let cause = Cause::GracePeriodOver(self.plan.grace);
                     self.begin_kill(life, exit, why, cause, cx);
                 }
             }
@@ -849,18 +852,18 @@ impl Job {
         self.resign_if_over(cx);
     }
 
-    fn tell(&self, run: Option<RunId>, what: What, cx: &mut Context<'_>) {
-        self.teller().tell(run, what, cx);
+    fn tell(&self, run: Option<RunId>, kind: JobEventKind, cx: &mut Context<'_>) {
+        self.teller().tell(run, kind, cx);
     }
 
-    fn note_start(&mut self, run: RunId, cx: &mut Context<'_>) {
-        let life = Life::new(run, &self.plan, cx);
+    fn enter_running(&mut self, run: RunId, cx: &mut Context<'_>) {
+        let life = RunningState::new(run, &self.plan, cx);
         let ttl = life.ttl.map(|(_, ttl)| ttl);
         self.starts += 1;
         self.started_at = Some(cx.now);
         self.born = self.born.or(Some(cx.now));
         self.enter(Phase::Running(Box::new(life)), cx);
-        self.tell(Some(run), What::Started { ttl }, cx);
+        self.tell(Some(run), JobEventKind::Started { ttl }, cx);
     }
 
     fn note_exit(
@@ -873,8 +876,8 @@ impl Job {
         cx: &mut Context<'_>,
     ) {
         let out_of_memory = out_of_memory || matches!(by, Some(Cause::Memory(..)));
-        self.last = Some((Outcome::Exited { exit, by: by.clone(), out_of_memory }, cx.now));
-        self.tell(Some(run), What::Exited { exit, cause: by, leftovers, out_of_memory }, cx);
+        self.last = Some((RunResult::Exited { exit, by: by.clone(), out_of_memory }, cx.now));
+        self.tell(Some(run), JobEventKind::Exited { exit, cause: by, leftovers, out_of_memory }, cx);
     }
 
     /// Who ended a process that we had not asked to end?
@@ -905,7 +908,7 @@ impl Job {
     /// gets its time on top.
     fn begin_stop(
         &mut self,
-        mut life: Box<Life>,
+        mut life: Box<RunningState>,
         why: Cause,
         signal: Signal,
         grace: Duration,
@@ -914,7 +917,7 @@ impl Job {
     ) {
         life.end_begins(cx);
         if !self.plan.pre_stop {
-            return self.ask_to_end(life, why, signal, None, cx.now + grace, cx);
+            return self.send_stop_signal(life, why, signal, None, cx.now + grace, cx);
         }
         let (for_hook, for_both) = if grace > 2 * LEFT_FOR_THE_SIGNAL || !extensible {
             (grace.saturating_sub(LEFT_FOR_THE_SIGNAL.min(grace / 2)), grace)
@@ -923,23 +926,23 @@ impl Job {
             (for_hook, for_hook + LEFT_FOR_THE_SIGNAL)
         };
         let (kind, run, attempt) = (HookKind::PreStop, life.run, cx.attempt(self.id));
-        let kill_at = tenure::within(self.tenure.as_ref(), cx.now + for_both);
+        let kill_at = lease::within(self.lease.as_ref(), cx.now + for_both);
         let until = kill_at.min(cx.now + for_hook);
         self.enter(Phase::Draining { life, why, signal, attempt, until, kill_at }, cx);
-        self.tell(Some(run), What::Hooking(kind), cx);
+        self.tell(Some(run), JobEventKind::HookStarted(kind), cx);
         cx.out.push(Effect::Hook { job: self.id, run, kind, attempt });
     }
 
     /// The hook is done, or is not waited for: now the signal.
-    fn drained(&mut self, cx: &mut Context<'_>) {
+    fn pre_stop_finished(&mut self, cx: &mut Context<'_>) {
         if let Phase::Draining { life, why, signal, kill_at, .. } = self.phase.clone() {
-            self.ask_to_end(life, why, signal, None, kill_at, cx);
+            self.send_stop_signal(life, why, signal, None, kill_at, cx);
         }
     }
 
-    fn ask_to_end(
+    fn send_stop_signal(
         &mut self,
-        mut life: Box<Life>,
+        mut life: Box<RunningState>,
         why: Cause,
         signal: Signal,
         exit: Option<Exit>,
@@ -948,20 +951,20 @@ impl Job {
     ) {
         life.end_begins(cx);
         let run = life.run;
-        let kill_at = tenure::within(self.tenure.as_ref(), kill_at);
+        let kill_at = lease::within(self.lease.as_ref(), kill_at);
         self.enter(Phase::Stopping { life, exit, why: why.clone(), kill_at }, cx);
-        self.tell(Some(run), What::Stopping { cause: why, kill_at }, cx);
-        let reach = Reach::Everything;
-        cx.out.push(Effect::Signal { run, signal, reach });
+        self.tell(Some(run), JobEventKind::Stopping { cause: why, kill_at }, cx);
+        let scope = SignalScope::Everything;
+        cx.out.push(Effect::Signal { run, signal, scope });
         if signal != Signal::CONT {
             // A process that is suspended hears nothing until it goes on; systemd.kill(5) does the same.
-            cx.out.push(Effect::Signal { run, signal: Signal::CONT, reach });
+            cx.out.push(Effect::Signal { run, signal: Signal::CONT, scope });
         }
     }
 
     fn begin_kill(
         &mut self,
-        mut life: Box<Life>,
+        mut life: Box<RunningState>,
         exit: Option<Exit>,
         why: Cause,
         cause: Cause,
@@ -971,13 +974,13 @@ impl Job {
         let run = life.run;
         let abandon_at = cx.now + self.plan.abandon_after.max(BETWEEN_KILLS);
         self.enter(Phase::Killing { life, exit, why, abandon_at }, cx);
-        self.tell(Some(run), What::Killing { cause }, cx);
-        cx.out.push(Effect::Signal { run, signal: Signal::KILL, reach: Reach::Everything });
+        self.tell(Some(run), JobEventKind::Killing { cause }, cx);
+        cx.out.push(Effect::Signal { run, signal: Signal::KILL, scope: SignalScope::Everything });
     }
 
     /// The run is over and nothing of it is left: what now?
-    fn settle(&mut self, cause: Cause, cx: &mut Context<'_>) {
-        let by_hand = cause == Cause::Request || self.somebody_waits_for_it();
+    fn decide_after_exit(&mut self, cause: Cause, cx: &mut Context<'_>) {
+        let by_hand = cause == Cause::Request || self.has_pending_start();
         if !self.is_wanted() || (matches!(cause, Cause::Terminal(_)) && !by_hand) {
             return self.finish(self.rest(), cx);
         }
@@ -985,57 +988,61 @@ impl Job {
             // By hand: no policy, no pause, and it says nothing about how well it runs.
             self.streak = 0;
             let (retry_at, cause) = (cx.now, Cause::Request);
-            self.tell(None, What::Restarting { retry_at, cause: cause.clone() }, cx);
+            self.tell(None, JobEventKind::Restarting { retry_at, cause: cause.clone() }, cx);
             return self.enter(Phase::Pausing { retry_at, cause }, cx);
         }
         // An end that was planned says nothing about how well it runs.
-        let planned = matches!(cause, Cause::Ttl(_) | Cause::Tenure(_));
+        let planned = matches!(cause, Cause::Ttl(_) | Cause::LeaseLost(_));
         let restart = &self.plan.restart;
         let again = match cause {
             Cause::Ttl(_) => restart.policy == Policy::Always,
             // It was not to end: it runs again when we have got it back.
-            Cause::Tenure(_) => restart.policy != Policy::Never,
+            Cause::LeaseLost(_) => restart.policy != Policy::Never,
             _ => restart.applies(self.code()),
         };
         if !again {
-            return self.finish(Rest::Over, cx);
+            return self.finish(TerminalReason::Exited, cx);
         }
         if let Some(limit) = restart.limit
             && !planned
             && !self.restarts.allow(limit, cx.now)
         {
-            let at_limit = restart.at_limit;
-            let held = at_limit == AtLimit::Hold;
-            self.tell(None, What::GaveUp { limit: limit.restarts, window: limit.window, held }, cx);
-            return self.finish(Rest::GaveUp(at_limit), cx);
+            let limit_action = restart.limit_action;
+            let held = limit_action == StartLimitAction::Hold;
+            self.tell(
+                None,
+                JobEventKind::RestartLimitReached { limit: limit.restarts, window: limit.window, held },
+                cx,
+            );
+            return self.finish(TerminalReason::RestartLimit(limit_action), cx);
         }
-        let pause = &restart.pause;
+        let pause = &restart.delay;
         let ran = self.started_at.map_or(Duration::ZERO, |at| cx.now.since(at));
         if planned || (!matches!(cause, Cause::SpawnFailed(_)) && backoff::was_good(pause, ran)) {
             self.streak = 0;
         }
-        let pause = backoff::pause(pause, self.streak, cx.dice.unit());
+        let pause = backoff::pause(pause, self.streak, cx.rng.unit());
         self.streak = self.streak.saturating_add(u32::from(!planned));
         // What the system refuses at once it would refuse as fast as we can ask.
         let least =
             if matches!(cause, Cause::SpawnFailed(_)) { BETWEEN_FAILED_STARTS } else { Duration::ZERO };
         // Also without a pause the start waits for its turn, so that no event leads to more than one.
         let retry_at = cx.now + pause.max(least);
-        self.tell(None, What::Restarting { retry_at, cause: cause.clone() }, cx);
+        self.tell(None, JobEventKind::Restarting { retry_at, cause: cause.clone() }, cx);
         self.enter(Phase::Pausing { retry_at, cause }, cx);
     }
 
     /// What it is when it has ended now.
-    fn rest(&self) -> Rest {
+    fn rest(&self) -> TerminalReason {
         match self.intent {
-            Intent::Down { cause: Cause::Request, .. } => Rest::Stopped,
-            Intent::Down { .. } | Intent::Up => Rest::Over,
+            Intent::Down { cause: Cause::Request, .. } => TerminalReason::Stopped,
+            Intent::Down { .. } | Intent::Up => TerminalReason::Exited,
         }
     }
 
-    fn finish(&mut self, rest: Rest, cx: &mut Context<'_>) {
+    fn finish(&mut self, rest: TerminalReason, cx: &mut Context<'_>) {
         self.waits_for = None;
         self.enter(Phase::Done(rest), cx);
-        self.tell(None, What::Done, cx);
+        self.tell(None, JobEventKind::Done, cx);
     }
 }

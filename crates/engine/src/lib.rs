@@ -20,41 +20,43 @@
 //! * [`plan`]: what the machine is asked to do; validated, complete, no defaults left to guess
 //! * [`pod`]: all processes together: begin, stop, linger, end
 //! * [`job`]: the life of one process; its module page draws the phases
-//! * [`life`]: what is known of a process that is there: started, ready, probes, hooks
+//! * [`running`]: what is known of a process that is there: started, ready, probes, hooks
 //! * [`probe`]: what the answers to probes amount to
-//! * [`order`]: who needs whom
+//! * [`dependencies`]: who needs whom
 //! * [`peer`]: processes of others, and what they are told of ours
 //! * [`backoff`]: how long to pause before a restart, and when to give up
-//! * [`roster`]: who is there, for processes that somebody else started
+//! * [`process_watch`]: who is there, for processes that somebody else started
 //! * [`snapshot`]: what others may see
 
 pub mod automaton;
 pub mod backoff;
-pub mod dice;
+pub mod dependencies;
 pub mod event;
 pub mod exit;
 pub mod glob;
 pub mod job;
-pub mod life;
-pub mod order;
 pub mod peer;
 pub mod plan;
 pub mod pod;
 pub mod probe;
-pub mod roster;
+pub mod process_watch;
+pub mod rng;
+pub mod running;
 pub mod signal;
 pub mod snapshot;
 pub mod time;
 
 pub use event::{
-    Cause, Effect, Event, Fulfilled, HookKind, News, Reach, Refusal, Request, SpawnError, SpawnErrorKind,
-    What, Word,
+    Cause, Effect, Event, HookKind, JobEvent, JobEventKind, NotifyMessage, Outcome, Refusal, Request,
+    SignalScope, SpawnError, SpawnErrorKind,
 };
 pub use exit::Exit;
-pub use peer::{AtTimeout, Await, Death, Expression, PeerEnd, Sighting, Stone, Term};
+pub use peer::{
+    Death, DependencyTerm, Expression, LifecycleRecord, PeerExit, PeerStatus, StartDependency, TimeoutAction,
+};
 pub use plan::{
-    AtLimit, CodeMap, Condition, ExitRule, Frame, JobPlan, Need, Pause, Plan, Policy, PostStart, ProbePlan,
-    Probes, Restart, RestartLimit, RestartRule, Span,
+    CodeMap, Condition, DurationRange, ExitRule, JobPlan, Need, Plan, PodSettings, Policy, PostStart,
+    ProbePlan, Probes, Restart, RestartDelay, RestartLimit, RestartRule, StartLimitAction,
 };
 pub use pod::Pod;
 pub use probe::{ProbeKind, ProbeResult};

@@ -1,6 +1,6 @@
 //! Processes of others, of whom we know what they tell: births and deaths across the containers of a pod.
 //!
-//! A peer is known by a name. The driver says what it has [seen](Sighting) of it, whenever that changes; what
+//! A peer is known by a name. The driver says what it has [seen](PeerStatus) of it, whenever that changes; what
 //! counts is the newest sighting, so that nothing is missed by having come first.
 
 use std::collections::BTreeMap;
@@ -15,26 +15,26 @@ use crate::{Signal, Time};
 /// What is known of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Sighting {
+pub struct PeerStatus {
     /// It is there.
     pub started: bool,
     /// It is ready.
     pub ready: bool,
     /// It has ended, and was not started again since.
-    pub ended: Option<PeerEnd>,
+    pub ended: Option<PeerExit>,
 }
 
 /// The end of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct PeerEnd {
+pub struct PeerExit {
     /// With this exit code; None: nobody knows.
     pub code: Option<i32>,
     /// We have ended because of this very end before: it is expected to come back as we have.
-    pub old: bool,
+    pub stale: bool,
 }
 
-impl Sighting {
+impl PeerStatus {
     fn has(&self, condition: Condition) -> bool {
         let ended = self.ended.map(|end| end.code);
         match condition {
@@ -49,14 +49,14 @@ impl Sighting {
 
 /// Something that may hold of a peer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Term {
+pub struct DependencyTerm {
     /// Of which.
     pub peer: String,
     /// What.
     pub condition: Condition,
 }
 
-impl fmt::Display for Term {
+impl fmt::Display for DependencyTerm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} to be {}", self.peer, self.condition.label())
     }
@@ -65,13 +65,13 @@ impl fmt::Display for Term {
 /// It holds when all terms of any of the groups hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Expression(pub Vec<Vec<Term>>);
+pub struct Expression(pub Vec<Vec<DependencyTerm>>);
 
 impl Expression {
     /// A single term.
     #[must_use]
     pub fn of(peer: impl Into<String>, condition: Condition) -> Self {
-        Self(vec![vec![Term { peer: peer.into(), condition }]])
+        Self(vec![vec![DependencyTerm { peer: peer.into(), condition }]])
     }
 
     /// The names of all peers in it.
@@ -95,29 +95,29 @@ impl fmt::Display for Expression {
 /// Something that has to hold of peers before a process is started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Await {
+pub struct StartDependency {
     /// What.
     pub expression: Expression,
     /// How long it is waited for, from when all that the process needs of its neighbours holds.
     pub timeout: Option<Duration>,
     /// And then.
-    pub at_timeout: AtTimeout,
+    pub at_timeout: TimeoutAction,
 }
 
 /// What happens when something has not come to hold in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum AtTimeout {
+pub enum TimeoutAction {
     /// The process is not started: it has failed.
     #[default]
     Fail,
     /// It is started without.
-    GoOn,
+    StartAnyway,
 }
 
 /// What is told others of a life, by a file that they can read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Stone {
+pub struct LifecycleRecord {
     /// When it was there first.
     pub born: Option<Time>,
     /// Since when it has been ready, if it is.
@@ -126,7 +126,7 @@ pub struct Stone {
     pub died: Option<Death>,
 }
 
-impl Stone {
+impl LifecycleRecord {
     /// It says no more than that it is not ready now.
     #[must_use]
     pub(crate) fn only_withdraws(&self, before: Option<&Self>) -> bool {
@@ -155,7 +155,7 @@ pub(crate) struct Peers(BTreeMap<String, Peer>);
 
 #[derive(Debug, Clone, Default)]
 struct Peer {
-    sighting: Sighting,
+    sighting: PeerStatus,
     /// Its old end counts from then on, unless it comes back.
     counts_from: Option<Time>,
 }
@@ -169,12 +169,18 @@ impl Peer {
 
 impl Peers {
     /// False: that is no news. An old end counts after `rebirth`, if the peer has not come back by then.
-    pub(crate) fn saw(&mut self, name: String, sighting: Sighting, rebirth: Duration, now: Time) -> bool {
+    pub(crate) fn update(
+        &mut self,
+        name: String,
+        sighting: PeerStatus,
+        rebirth: Duration,
+        now: Time,
+    ) -> bool {
         let peer = self.0.entry(name).or_default();
         if peer.sighting == sighting {
             return false;
         }
-        let old = |sighting: &Sighting| sighting.ended.is_some_and(|end| end.old);
+        let old = |sighting: &PeerStatus| sighting.ended.is_some_and(|end| end.stale);
         peer.counts_from = match (old(&peer.sighting), old(&sighting)) {
             (_, false) => None,
             (true, true) => peer.counts_from,
@@ -190,7 +196,7 @@ impl Peers {
     }
 
     /// Old ends whose time has come count now. True: there are some.
-    pub(crate) fn ripen(&mut self, now: Time) -> bool {
+    pub(crate) fn expire_old_deaths(&mut self, now: Time) -> bool {
         let mut any = false;
         for peer in self.0.values_mut().filter(|peer| peer.counts_from.is_some_and(|at| at <= now)) {
             any = true;
@@ -199,19 +205,19 @@ impl Peers {
         any
     }
 
-    fn sighting(&self, name: &str) -> Sighting {
+    fn sighting(&self, name: &str) -> PeerStatus {
         self.0.get(name).map(|peer| peer.sighting).unwrap_or_default()
     }
 
     /// Does it hold, for somebody who waits to begin?
     pub(crate) fn hold(&self, expression: &Expression) -> bool {
-        let has = |term: &Term| self.sighting(&term.peer).has(term.condition);
+        let has = |term: &DependencyTerm| self.sighting(&term.peer).has(term.condition);
         expression.0.iter().any(|group| !group.is_empty() && group.iter().all(has))
     }
 
     /// What holds of it, in words, for somebody who is to end then; an old end is none. None: it does not hold.
-    pub(crate) fn doom(&self, expression: &Expression) -> Option<String> {
-        let has = |term: &Term| {
+    pub(crate) fn fired_death_dependency(&self, expression: &Expression) -> Option<String> {
+        let has = |term: &DependencyTerm| {
             let peer = self.0.get(&term.peer);
             peer.is_some_and(|peer| peer.sighting.has(term.condition) && !peer.is_forgiven())
         };
@@ -234,28 +240,31 @@ mod tests {
 
     const REBIRTH: Duration = Duration::from_secs(60);
 
-    fn ended(code: i32, old: bool) -> Sighting {
-        Sighting { ended: Some(PeerEnd { code: Some(code), old }), ..Sighting::default() }
+    fn ended(code: i32, old: bool) -> PeerStatus {
+        PeerStatus { ended: Some(PeerExit { code: Some(code), stale: old }), ..PeerStatus::default() }
     }
 
     #[test]
     fn any_of_all_of() {
-        let term = |peer: &str, condition| Term { peer: peer.to_owned(), condition };
+        let term = |peer: &str, condition| DependencyTerm { peer: peer.to_owned(), condition };
         let expression = Expression(vec![
             vec![term("a", Condition::Ready), term("b", Condition::Succeeded)],
             vec![term("c", Condition::Failed)],
         ]);
         let mut peers = Peers::default();
         let saw = |peers: &mut Peers, name: &str, sighting| {
-            peers.saw(name.to_owned(), sighting, REBIRTH, Time::ZERO);
+            peers.update(name.to_owned(), sighting, REBIRTH, Time::ZERO);
             peers.hold(&expression)
         };
-        assert!(!saw(&mut peers, "a", Sighting { started: true, ready: true, ended: None }));
+        assert!(!saw(&mut peers, "a", PeerStatus { started: true, ready: true, ended: None }));
         assert!(!saw(&mut peers, "b", ended(1, false)));
         assert!(saw(&mut peers, "b", ended(0, false)));
-        assert!(!saw(&mut peers, "a", Sighting { started: true, ready: false, ended: None }));
+        assert!(!saw(&mut peers, "a", PeerStatus { started: true, ready: false, ended: None }));
         assert!(saw(&mut peers, "c", ended(3, false)));
-        assert_eq!(peers.doom(&expression).as_deref(), Some("c has ended with exit code 3"));
+        assert_eq!(
+            peers.fired_death_dependency(&expression).as_deref(),
+            Some("c has ended with exit code 3")
+        );
         assert_eq!(expression.to_string(), "a to be ready and b to be succeeded, or c to be failed");
         assert!(!peers.hold(&Expression(vec![vec![]])), "nothing at all does not hold");
     }
@@ -265,18 +274,23 @@ mod tests {
         let mut peers = Peers::default();
         let gone = Expression::of("main", Condition::Exited);
         let at = |seconds| Time::ZERO + Duration::from_secs(seconds);
-        assert!(peers.saw("main".to_owned(), ended(1, true), REBIRTH, at(5)));
-        assert!(!peers.saw("main".to_owned(), ended(1, true), REBIRTH, at(50)), "no news");
-        assert!(peers.doom(&gone).is_none());
+        assert!(peers.update("main".to_owned(), ended(1, true), REBIRTH, at(5)));
+        assert!(!peers.update("main".to_owned(), ended(1, true), REBIRTH, at(50)), "no news");
+        assert!(peers.fired_death_dependency(&gone).is_none());
         assert_eq!(peers.deadline(), Some(at(65)));
-        assert!(!peers.ripen(at(64)));
-        assert!(peers.ripen(at(65)));
-        assert!(peers.doom(&gone).is_some());
-        assert!(!peers.saw("main".to_owned(), ended(1, true), REBIRTH, at(66)), "no news either");
+        assert!(!peers.expire_old_deaths(at(64)));
+        assert!(peers.expire_old_deaths(at(65)));
+        assert!(peers.fired_death_dependency(&gone).is_some());
+        assert!(!peers.update("main".to_owned(), ended(1, true), REBIRTH, at(66)), "no news either");
         // It comes back, and is forgiven.
-        peers.saw("main".to_owned(), Sighting { started: true, ..Sighting::default() }, REBIRTH, at(70));
-        assert!(peers.doom(&gone).is_none() && peers.deadline().is_none());
-        peers.saw("main".to_owned(), ended(1, false), REBIRTH, at(80));
-        assert!(peers.doom(&gone).is_some(), "its new end is none that we have ended of");
+        peers.update(
+            "main".to_owned(),
+            PeerStatus { started: true, ..PeerStatus::default() },
+            REBIRTH,
+            at(70),
+        );
+        assert!(peers.fired_death_dependency(&gone).is_none() && peers.deadline().is_none());
+        peers.update("main".to_owned(), ended(1, false), REBIRTH, at(80));
+        assert!(peers.fired_death_dependency(&gone).is_some(), "its new end is none that we have ended of");
     }
 }

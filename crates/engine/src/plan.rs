@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::peer::{Await, Expression};
+use crate::peer::{Expression, StartDependency};
 use crate::{JobId, Signal};
 
 /// All processes that live and die together.
@@ -18,17 +18,17 @@ pub struct Plan {
     pub jobs: Vec<JobPlan>,
     /// What concerns the whole.
     #[serde(flatten)]
-    pub frame: Frame,
+    pub pod: PodSettings,
 }
 
 /// What concerns the whole and not one process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Frame {
+pub struct PodSettings {
     /// The signals that ask us to end everything. Any other is handed on to the processes, if at all.
     pub stop_on: Vec<Signal>,
     /// Of those, the signals that ask us not to take long, and the grace that they leave to everybody.
     #[serde(default)]
-    pub hasty: Option<(Vec<Signal>, Duration)>,
+    pub fast_shutdown: Option<(Vec<Signal>, Duration)>,
     /// Hand on the signals that are not for us.
     pub forward: bool,
     /// How long to stay after the last process has ended by itself, so that its end can be read.
@@ -44,13 +44,13 @@ pub struct Frame {
     pub codes: CodeMap,
     /// Everything ends when any of these holds.
     #[serde(default)]
-    pub dies_with: Vec<Expression>,
+    pub death_dependencies: Vec<Expression>,
     /// An end of a peer by which we have ended before counts again after this time, if it has not come back.
     #[serde(default)]
     pub rebirth: Duration,
-    /// Others are told of the whole ([`crate::Effect::Carve`]).
+    /// Others are told of the whole ([`crate::Effect::WriteTombstone`]).
     #[serde(default)]
-    pub grave: bool,
+    pub tombstone: bool,
 }
 
 /// Exit codes that stand for others.
@@ -96,23 +96,23 @@ pub struct JobPlan {
     pub needs: Vec<Need>,
     /// What must hold of peers before it is started, each time.
     #[serde(default)]
-    pub awaits: Vec<Await>,
+    pub start_dependencies: Vec<StartDependency>,
     /// It runs only while we hold what only one can hold at a time ([`crate::Effect::Campaign`]).
     #[serde(default)]
-    pub tenure: bool,
+    pub needs_lease: bool,
     /// It ends for good when any of these holds.
     #[serde(default)]
-    pub dies_with: Vec<Expression>,
-    /// Others are told of it ([`crate::Effect::Carve`]).
+    pub death_dependencies: Vec<Expression>,
+    /// Others are told of it ([`crate::Effect::WriteTombstone`]).
     #[serde(default)]
-    pub grave: bool,
+    pub tombstone: bool,
     /// It serves the others: it does not keep the whole from being over, and ends after them.
     #[serde(default)]
     pub sidecar: bool,
     /// What happens when it has ended.
     pub restart: Restart,
     /// How long it may live; drawn anew at each start. None: as long as it likes.
-    pub ttl: Option<Span>,
+    pub ttl: Option<DurationRange>,
     /// The signal that asks it to end.
     pub stop_signal: Signal,
     /// From the stop signal (or the beginning of the hook before it) to KILL.
@@ -130,7 +130,7 @@ pub struct JobPlan {
     pub probes: Probes,
     /// It says itself when it has started: it has not before.
     #[serde(default)]
-    pub announces: bool,
+    pub notifies: bool,
     /// It has to be ready by then after each start, else it is started anew.
     #[serde(default)]
     pub start_deadline: Option<Duration>,
@@ -232,12 +232,12 @@ pub struct Restart {
     #[serde(default)]
     pub rules: Vec<RestartRule>,
     /// How long to pause before a restart.
-    pub pause: Pause,
+    pub delay: RestartDelay,
     /// When to give up; None: never.
     pub limit: Option<RestartLimit>,
     /// What giving up means.
     #[serde(default)]
-    pub at_limit: AtLimit,
+    pub limit_action: StartLimitAction,
 }
 
 impl Restart {
@@ -247,16 +247,16 @@ impl Restart {
         Self {
             policy: Policy::Never,
             rules: Vec::new(),
-            pause: Pause::Fixed(Duration::ZERO),
+            delay: RestartDelay::Fixed(Duration::ZERO),
             limit: None,
-            at_limit: AtLimit::End,
+            limit_action: StartLimitAction::End,
         }
     }
 
     /// It is started again, whatever ended it.
     #[must_use]
-    pub const fn always(pause: Pause, limit: Option<RestartLimit>) -> Self {
-        Self { policy: Policy::Always, rules: Vec::new(), pause, limit, at_limit: AtLimit::End }
+    pub const fn always(delay: RestartDelay, limit: Option<RestartLimit>) -> Self {
+        Self { policy: Policy::Always, rules: Vec::new(), delay, limit, limit_action: StartLimitAction::End }
     }
 
     /// May it ever end for good by itself?
@@ -309,7 +309,7 @@ impl RestartRule {
 /// What it means that a process would have to be started again too often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum AtLimit {
+pub enum StartLimitAction {
     /// It has ended for good, as if it were not to be restarted.
     #[default]
     End,
@@ -324,13 +324,13 @@ pub enum AtLimit {
 /// How long to pause before a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Pause {
+pub enum RestartDelay {
     /// Always as long.
     Fixed(Duration),
     /// Doubling from the first to the last of `span`, a fifth more or less by chance.
-    Growing {
+    Exponential {
         /// The first pause and the longest.
-        span: Span,
+        range: DurationRange,
         /// A run that lasted so long was a good one: the next pause is the first again.
         reset_after: Duration,
         /// The first restart comes without a pause; the pauses begin with the second.
@@ -350,14 +350,14 @@ pub struct RestartLimit {
 
 /// A duration between two others, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Span {
+pub struct DurationRange {
     /// The shortest.
     pub from: Duration,
     /// The longest; not below `from`.
     pub to: Duration,
 }
 
-impl Span {
+impl DurationRange {
     /// The one duration, with nothing to choose.
     #[must_use]
     pub const fn exactly(duration: Duration) -> Self {

@@ -24,19 +24,20 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::dice::Dice;
-use crate::event::{Cause, Effect, Event, Fulfilled, Refusal, Request};
-use crate::job::{Context, Holds, Intent, Job, Phase, Rest};
-use crate::order;
-use crate::peer::{Peers, Stone};
-use crate::plan::{AtLimit, ExitRule, Frame, JobPlan, Plan};
+use crate::dependencies;
+use crate::event::TerminalReason;
+use crate::event::{Cause, Effect, Event, Outcome, Refusal, Request};
+use crate::job::{ConditionStatus, Context, Intent, Job, Phase};
+use crate::peer::{LifecycleRecord, Peers};
+use crate::plan::{ExitRule, JobPlan, Plan, PodSettings, StartLimitAction};
+use crate::rng::Rng;
 use crate::snapshot::{JobSnapshot, PodPhase, Snapshot};
 use crate::{AttemptId, JobId, Need, RequestId, RunId, Signal, Time};
 
 /// The machine. See the [crate's page](crate) for how it is driven.
 #[derive(Debug, Clone)]
 pub struct Pod {
-    frame: Frame,
+    settings: PodSettings,
     /// By place. A place stays, empty, when its process is not planned any more.
     jobs: Vec<Job>,
     /// The places in the plan's order, and behind them those that are being ended by a reload.
@@ -53,16 +54,16 @@ pub struct Pod {
     /// When everything has to have ended.
     end_by: Option<Time>,
     /// Nobody waits for his turn any more.
-    hasty: bool,
+    fast_shutdown: bool,
     began: bool,
     next_id: u64,
-    dice: Dice,
+    rng: Rng,
     generation: u64,
     runs: BTreeMap<RunId, JobId>,
     attempts: BTreeMap<AttemptId, JobId>,
     timers: BTreeSet<(Time, JobId)>,
     /// Whose situation may have changed: themselves, what they need, or who needs them.
-    concerned: BTreeSet<JobId>,
+    dirty: BTreeSet<JobId>,
     /// Who has changed since somebody [asked](Pod::take_changed).
     changed: BTreeSet<JobId>,
     /// Something that others may see has changed in this step.
@@ -80,7 +81,7 @@ pub struct Pod {
     /// When the first process was there.
     born: Option<Time>,
     /// What others were told of the whole last.
-    carved: Option<Stone>,
+    carved: Option<LifecycleRecord>,
 }
 
 /// A [`Pod`] to begin with: all that is needed, besides the events, to repeat its life.
@@ -94,7 +95,7 @@ pub struct Seed {
 
 /// What others may wait for, and what is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Standing {
+struct JobFacts {
     run: Option<RunId>,
     deadline: Option<Time>,
     started: bool,
@@ -105,7 +106,7 @@ struct Standing {
     healthy: bool,
 }
 
-impl Standing {
+impl JobFacts {
     fn of(job: &Job) -> Self {
         Self {
             run: job.run(),
@@ -119,18 +120,18 @@ impl Standing {
         }
     }
 
-    fn concerns_others(self, before: Self) -> bool {
+    fn affects_others(self, before: Self) -> bool {
         let told = |s: Self| (s.started, s.ready, s.wanted, s.done, s.over);
         told(self) != told(before)
     }
 }
 
 impl Pod {
-    /// A pod that waits for [`Event::Began`].
+    /// A pod that waits for [`Event::Started`].
     #[must_use]
     pub fn new(Seed { plan, seed }: Seed) -> Self {
         let mut this = Self {
-            frame: plan.frame,
+            settings: plan.pod,
             jobs: Vec::new(),
             order: Vec::new(),
             dependents: Vec::new(),
@@ -139,15 +140,15 @@ impl Pod {
             planned: BTreeMap::new(),
             phase: PodPhase::Up,
             end_by: None,
-            hasty: false,
+            fast_shutdown: false,
             began: false,
             next_id: 1,
-            dice: Dice::new(seed),
+            rng: Rng::new(seed),
             generation: 0,
             runs: BTreeMap::new(),
             attempts: BTreeMap::new(),
             timers: BTreeSet::new(),
-            concerned: BTreeSet::new(),
+            dirty: BTreeSet::new(),
             changed: BTreeSet::new(),
             touched: false,
             undone: 0,
@@ -169,15 +170,15 @@ impl Pod {
     /// changes nothing.
     pub fn step(&mut self, now: Time, event: Event, effects: &mut Vec<Effect>) {
         if matches!(self.phase, PodPhase::Ended { .. }) {
-            if let Event::Asked { request, .. } | Event::Reloaded { request, .. } = event {
-                effects.push(Effect::Answer { request, answer: Err(Refusal::Ending) });
+            if let Event::Requested { request, .. } | Event::Reloaded { request, .. } = event {
+                effects.push(Effect::Respond { request, response: Err(Refusal::ShuttingDown) });
             }
             return;
         }
         let before = (effects.len(), self.phase.clone());
         match event {
-            Event::Began => self.began(now, effects),
-            Event::Woke => self.woke(now, effects),
+            Event::Started => self.began(now, effects),
+            Event::TimerFired => self.woke(now, effects),
             Event::Signalled(signal) => self.signalled(signal, now, effects),
             Event::Spawned(run) => self.of_run(run, now, effects, |job, cx| job.spawned(run, cx)),
             Event::SpawnFailed(run, error) => {
@@ -194,10 +195,10 @@ impl Pod {
             Event::Probed { attempt, result } => {
                 self.of_attempt(attempt, now, effects, |job, cx| job.probed(attempt, result, cx));
             }
-            Event::Hooked { attempt, failed } => {
+            Event::HookFinished { attempt, failed } => {
                 self.of_attempt(attempt, now, effects, |job, cx| job.hooked(attempt, failed, cx));
             }
-            Event::Said(run, word) => self.of_run(run, now, effects, |job, cx| job.said(run, word, cx)),
+            Event::Notified(run, word) => self.of_run(run, now, effects, |job, cx| job.said(run, word, cx)),
             Event::OverMemory { run, used, limit } => {
                 self.of_run(run, now, effects, |job, cx| job.over_memory(run, used, limit, cx));
             }
@@ -208,15 +209,15 @@ impl Pod {
             Event::Lost { run, why, gone_by } => {
                 self.of_run(run, now, effects, |job, cx| job.lost(run, why, gone_by, cx));
             }
-            Event::Seen { peer, sighting } => {
-                if self.peers.saw(peer, sighting, self.frame.rebirth, now) {
-                    self.heed_peers(now, effects);
+            Event::PeerChanged { peer, status } => {
+                if self.peers.update(peer, status, self.settings.rebirth, now) {
+                    self.on_peers_changed(now, effects);
                 }
             }
-            Event::Asked { request, what } => self.asked(request, what, now, effects),
-            Event::Reloaded { request, jobs, frame } => self.reloaded(request, jobs, frame, now, effects),
+            Event::Requested { request, action } => self.requested(request, action, now, effects),
+            Event::Reloaded { request, jobs, pod } => self.reloaded(request, jobs, pod, now, effects),
         }
-        self.follow(now, effects);
+        self.reconcile(now, effects);
         self.settle(now, effects);
         self.carve(before.0, now, effects);
         let touched = std::mem::take(&mut self.touched);
@@ -225,7 +226,7 @@ impl Pod {
         }
     }
 
-    /// When to send [`Event::Woke`] at the latest; None: there is nothing to wait for but facts.
+    /// When to send [`Event::TimerFired`] at the latest; None: there is nothing to wait for but facts.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         let own = match self.phase {
@@ -272,7 +273,7 @@ impl Pod {
 
     /// How many places there are; the next new process gets this one.
     #[must_use]
-    pub const fn places(&self) -> usize {
+    pub const fn job_count(&self) -> usize {
         self.jobs.len()
     }
 
@@ -304,11 +305,11 @@ impl Pod {
         f: impl FnOnce(&mut Job, &mut Context<'_>),
     ) {
         let Some(job) = self.jobs.get_mut(id.0) else { return };
-        let before = Standing::of(job);
+        let before = JobFacts::of(job);
         let mut cx = Context {
             now,
             next_id: &mut self.next_id,
-            dice: &mut self.dice,
+            rng: &mut self.rng,
             attempts: &mut self.attempts,
             out,
             touched: false,
@@ -317,26 +318,26 @@ impl Pod {
         f(job, &mut cx);
         job.review(&mut cx);
         let quiet = cx.out.len() == told && !cx.touched;
-        let after = Standing::of(job);
-        self.enter_books(id, before, after);
+        let after = JobFacts::of(job);
+        self.update_indexes(id, before, after);
         if !quiet || after != before {
             self.changed.insert(id);
-            self.concerned.insert(id);
+            self.dirty.insert(id);
             self.touched = true;
         }
         if after.run.is_some() && self.failed.is_some_and(|(failed, _)| failed == id) {
             // Somebody has started it again.
             self.failed = None;
         }
-        if after.concerns_others(before) {
-            self.concern(id);
+        if after.affects_others(before) {
+            self.mark_dirty(id);
         }
         if after.done && !before.done {
             self.ended(id, now, out);
         }
     }
 
-    fn enter_books(&mut self, id: JobId, before: Standing, after: Standing) {
+    fn update_indexes(&mut self, id: JobId, before: JobFacts, after: JobFacts) {
         if before.run != after.run {
             before.run.and_then(|run| self.runs.remove(&run));
             after.run.map(|run| self.runs.insert(run, id));
@@ -348,7 +349,7 @@ impl Pod {
         let job = &self.jobs[id.0];
         self.undone = self.undone + usize::from(!after.done) - usize::from(!before.done);
         self.unhealthy = self.unhealthy + usize::from(!after.healthy) - usize::from(!before.healthy);
-        if job.plan.grave {
+        if job.plan.tombstone {
             self.to_carve.insert(id);
         }
         if !job.plan.sidecar {
@@ -357,20 +358,20 @@ impl Pod {
     }
 
     /// Its situation, that of what it needs and of who needs it may be another now.
-    fn concern(&mut self, id: JobId) {
-        self.concerned.insert(id);
-        self.concerned.extend(self.jobs[id.0].plan.needs.iter().map(|need| need.job));
-        self.concerned.extend(self.dependents[id.0].iter().copied());
+    fn mark_dirty(&mut self, id: JobId) {
+        self.dirty.insert(id);
+        self.dirty.extend(self.jobs[id.0].plan.needs.iter().map(|need| need.job));
+        self.dirty.extend(self.dependents[id.0].iter().copied());
     }
 
     /// A process has come to rest: what does that mean for the whole?
     fn ended(&mut self, id: JobId, now: Time, out: &mut Vec<Effect>) {
         let job = &self.jobs[id.0];
-        let (name, code) = (job.plan.name.clone(), job.mapped_code(&self.frame.codes));
+        let (name, code) = (job.plan.name.clone(), job.mapped_code(&self.settings.codes));
         if job.is_wanted()
             && code != 0
             && self.failed.is_none()
-            && !matches!(job.phase, Phase::Done(Rest::GaveUp(AtLimit::Ignore)))
+            && !matches!(job.phase, Phase::Done(TerminalReason::RestartLimit(StartLimitAction::Ignore)))
         {
             self.failed = Some((id, code));
         }
@@ -379,16 +380,16 @@ impl Pod {
                 others.remove(&id);
                 if others.is_empty() {
                     self.retiring.remove(&name);
-                    self.concerned.extend(self.planned.get(&name));
+                    self.dirty.extend(self.planned.get(&name));
                 }
             }
             self.unhealthy -= usize::from(!self.jobs[id.0].is_healthy());
             self.order.retain(|other| *other != id);
-            out.push(Effect::Forget(id));
-        } else if matches!(job.phase, Phase::Done(Rest::GaveUp(AtLimit::Exit))) {
+            out.push(Effect::JobRemoved(id));
+        } else if matches!(job.phase, Phase::Done(TerminalReason::RestartLimit(StartLimitAction::Exit))) {
             self.failed = Some((id, code));
-            self.stop(&Cause::LimitOf(name), None, now, out);
-        } else if self.frame.exit == ExitRule::From(id) && job.is_over() {
+            self.stop(&Cause::RestartLimit(name), None, now, out);
+        } else if self.settings.exit == ExitRule::From(id) && job.is_over() {
             self.stop(&Cause::ExitFrom(name), None, now, out);
         }
     }
@@ -430,28 +431,28 @@ impl Pod {
     fn began(&mut self, now: Time, out: &mut Vec<Effect>) {
         if !self.began && self.phase == PodPhase::Up {
             self.began = true;
-            self.concerned.extend(self.order.iter().copied());
-            self.heed_peers(now, out);
+            self.dirty.extend(self.order.iter().copied());
+            self.on_peers_changed(now, out);
         }
     }
 
     /// Whoever is concerned: is it his turn to be started, or to be stopped?
-    fn follow(&mut self, now: Time, out: &mut Vec<Effect>) {
-        while let Some(id) = self.concerned.pop_first() {
+    fn reconcile(&mut self, now: Time, out: &mut Vec<Effect>) {
+        while let Some(id) = self.dirty.pop_first() {
             let job = &self.jobs[id.0];
             if job.awaits_its_turn() {
-                if self.hasty || !self.has_to_wait_for_others(id) {
+                if self.fast_shutdown || !self.has_to_wait_for_others(id) {
                     let share = self.share(id, now);
-                    let hasty = self.hasty;
-                    self.with(id, now, out, |job, cx| job.stop(share, hasty, cx));
+                    let fast_shutdown = self.fast_shutdown;
+                    self.with(id, now, out, |job, cx| job.stop(share, fast_shutdown, cx));
                 }
             } else if self.began && self.phase == PodPhase::Up && job.is_wanted() && !job.retired {
                 match job.phase {
                     Phase::Waiting { .. } | Phase::Campaigning { won: true, .. } => {
                         self.start_if_it_may(id, now, out);
                     }
-                    Phase::Done(Rest::NeedFailed { .. })
-                        if self.worst_need(id).is_none_or(|(_, h)| h != Holds::Never) =>
+                    Phase::Done(TerminalReason::NeedFailed { .. })
+                        if self.worst_need(id).is_none_or(|(_, h)| h != ConditionStatus::Impossible) =>
                     {
                         self.with(id, now, out, Job::reconsider);
                     }
@@ -464,11 +465,11 @@ impl Pod {
     fn start_if_it_may(&mut self, id: JobId, now: Time, out: &mut Vec<Effect>) {
         let job = &self.jobs[id.0];
         // Whoever starts it by hand although it is doomed means it.
-        if !job.somebody_waits_for_it()
-            && let Some(what) = self.doom(id)
+        if !job.has_pending_start()
+            && let Some(what) = self.fired_death_dependency(id)
         {
             let signal = job.plan.stop_signal;
-            return self.with(id, now, out, |job, cx| job.condemn(&Cause::Peer(what), signal, cx));
+            return self.with(id, now, out, |job, cx| job.request_stop(&Cause::Peer(what), signal, cx));
         }
         let name = &job.plan.name;
         if self.retiring.contains_key(name) {
@@ -477,7 +478,7 @@ impl Pod {
             return self.with(id, now, out, |job, cx| job.waits(need, cx));
         }
         let Some((need, holds)) = self.worst_need(id) else {
-            if self.jobs[id.0].plan.awaits.is_empty() {
+            if self.jobs[id.0].plan.start_dependencies.is_empty() {
                 return self.with(id, now, out, Job::proceed);
             }
             let peers = std::mem::take(&mut self.peers);
@@ -486,7 +487,7 @@ impl Pod {
             return;
         };
         let name = self.jobs[need.job.0].plan.name.clone();
-        if holds == Holds::Never {
+        if holds == ConditionStatus::Impossible {
             self.with(id, now, out, |job, cx| job.need_failed(name, need.condition, cx));
         } else {
             let need = format!("{name} to be {}", need.condition.label());
@@ -495,17 +496,20 @@ impl Pod {
     }
 
     /// The need of a process that is farthest from holding; None: all hold.
-    fn worst_need(&self, id: JobId) -> Option<(Need, Holds)> {
+    fn worst_need(&self, id: JobId) -> Option<(Need, ConditionStatus)> {
         let needs = self.jobs[id.0].plan.needs.iter();
         let mut open = needs.filter_map(|need| {
-            let holds = self.jobs.get(need.job.0).map_or(Holds::Never, |other| other.holds(need.condition));
-            (holds != Holds::Yes).then_some((*need, holds))
+            let holds = self
+                .jobs
+                .get(need.job.0)
+                .map_or(ConditionStatus::Impossible, |other| other.holds(need.condition));
+            (holds != ConditionStatus::Met).then_some((*need, holds))
         });
         let first = open.next()?;
-        Some(if first.1 == Holds::Never {
+        Some(if first.1 == ConditionStatus::Impossible {
             first
         } else {
-            open.find(|(_, h)| *h == Holds::Never).unwrap_or(first)
+            open.find(|(_, h)| *h == ConditionStatus::Impossible).unwrap_or(first)
         })
     }
 
@@ -530,10 +534,10 @@ impl Pod {
         let due: Vec<_> = self.timers.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect();
         for id in due {
             self.with(id, now, out, Job::woke);
-            self.concerned.insert(id);
+            self.dirty.insert(id);
         }
-        if self.peers.ripen(now) {
-            self.heed_peers(now, out);
+        if self.peers.expire_old_deaths(now) {
+            self.on_peers_changed(now, out);
         }
         if let PodPhase::Lingering { until } = self.phase
             && until <= now
@@ -543,35 +547,37 @@ impl Pod {
     }
 
     fn signalled(&mut self, signal: Signal, now: Time, out: &mut Vec<Effect>) {
-        let stops = self.frame.stop_on.contains(&signal);
-        let hasty = self
-            .frame
-            .hasty
+        let stops = self.settings.stop_on.contains(&signal);
+        let fast_shutdown = self
+            .settings
+            .fast_shutdown
             .as_ref()
             .filter(|(signals, _)| signals.contains(&signal))
             .map(|(_, grace)| *grace);
         match (&self.phase, stops) {
-            (PodPhase::Up, true) => self.stop(&Cause::Signal(signal), hasty, now, out),
-            (PodPhase::Up, false) if self.frame.forward => {
+            (PodPhase::Up, true) => self.stop(&Cause::Signal(signal), fast_shutdown, now, out),
+            (PodPhase::Up, false) if self.settings.forward => {
                 let mut heard = false;
                 self.each(now, out, |job, cx| heard |= job.forward(signal, cx));
                 if !heard && signal.ends_a_program() {
                     self.stop(&Cause::Signal(signal), None, now, out);
                 }
             }
-            (PodPhase::Stopping { .. }, true) if hasty.is_some() && !self.hasty => {
-                self.hasten(hasty.unwrap_or_default(), now, out);
+            (PodPhase::Stopping { .. }, true) if fast_shutdown.is_some() && !self.fast_shutdown => {
+                self.fast_shutdown_now(fast_shutdown.unwrap_or_default(), now, out);
             }
             (PodPhase::Stopping { .. }, true) if signal == Signal::TERM => {
                 self.each(now, out, |job, cx| job.stop_repeated(signal, cx));
             }
-            (PodPhase::Stopping { .. }, true) if self.frame.hasty.is_none() || hasty.is_some() => {
+            (PodPhase::Stopping { .. }, true)
+                if self.settings.fast_shutdown.is_none() || fast_shutdown.is_some() =>
+            {
                 self.each(now, out, |job, cx| job.force(&Cause::SecondSignal(signal), cx));
             }
             (PodPhase::Stopping { .. }, true) => {
                 self.each(now, out, |job, cx| job.stop_repeated(signal, cx));
             }
-            (PodPhase::Stopping { .. }, false) if self.frame.forward => {
+            (PodPhase::Stopping { .. }, false) if self.settings.forward => {
                 self.each(now, out, |job, cx| {
                     job.forward(signal, cx);
                 });
@@ -587,13 +593,13 @@ impl Pod {
         }
     }
 
-    fn stop(&mut self, cause: &Cause, hasty: Option<Duration>, now: Time, out: &mut Vec<Effect>) {
+    fn stop(&mut self, cause: &Cause, fast_shutdown: Option<Duration>, now: Time, out: &mut Vec<Effect>) {
         if self.phase != PodPhase::Up {
             return;
         }
         self.phase = PodPhase::Stopping { cause: cause.clone() };
-        self.end_by = self.frame.deadline.map(|limit| now + limit);
-        let forward = self.frame.forward;
+        self.end_by = self.settings.deadline.map(|limit| now + limit);
+        let forward = self.settings.forward;
         self.each(now, out, |job, cx| {
             let signal = match *cause {
                 // TERM is the general wish to end and is put in the process's own terms; where signals are
@@ -601,32 +607,32 @@ impl Pod {
                 Cause::Signal(signal) if signal != Signal::TERM && forward => signal,
                 _ => job.plan.stop_signal,
             };
-            job.condemn(cause, signal, cx);
+            job.request_stop(cause, signal, cx);
         });
         for id in self.order.clone() {
             if let Some(share) = self.share(id, now) {
                 self.with(id, now, out, |job, cx| job.limit(share, cx));
             }
         }
-        self.concerned.extend(self.order.iter().copied());
-        if let Some(grace) = hasty {
-            self.hasten(grace, now, out);
+        self.dirty.extend(self.order.iter().copied());
+        if let Some(grace) = fast_shutdown {
+            self.fast_shutdown_now(grace, now, out);
         }
     }
 
     /// Order and hooks are given up, and the grace is cut.
-    fn hasten(&mut self, grace: Duration, now: Time, out: &mut Vec<Effect>) {
-        self.hasty = true;
+    fn fast_shutdown_now(&mut self, grace: Duration, now: Time, out: &mut Vec<Effect>) {
+        self.fast_shutdown = true;
         self.end_by = Some(self.end_by.map_or(now + grace, |at| at.min(now + grace)));
         for stages in &mut self.stages {
             *stages = 1;
         }
-        self.each(now, out, |job, cx| job.hasten(grace, cx));
-        self.concerned.extend(self.order.iter().copied());
+        self.each(now, out, |job, cx| job.fast_shutdown_now(grace, cx));
+        self.dirty.extend(self.order.iter().copied());
     }
 
-    fn asked(&mut self, request: RequestId, what: Request, now: Time, out: &mut Vec<Effect>) {
-        let job = match what {
+    fn requested(&mut self, request: RequestId, action: Request, now: Time, out: &mut Vec<Effect>) {
+        let job = match action {
             Request::Start(job) | Request::Stop(job) | Request::Restart(job) | Request::Signal(job, _) => {
                 Some(job)
             }
@@ -635,32 +641,32 @@ impl Pod {
         let known = |id: JobId| self.jobs.get(id.0).is_some_and(|job| !job.retired);
         let refusal = if job.is_some_and(|id| !known(id)) {
             Some(Refusal::Unknown)
-        } else if self.phase != PodPhase::Up && !matches!(what, Request::End | Request::Signal(..)) {
-            Some(Refusal::Ending)
+        } else if self.phase != PodPhase::Up && !matches!(action, Request::End | Request::Signal(..)) {
+            Some(Refusal::ShuttingDown)
         } else {
             None
         };
         if let Some(refusal) = refusal {
-            return out.push(Effect::Answer { request, answer: Err(refusal) });
+            return out.push(Effect::Respond { request, response: Err(refusal) });
         }
-        match what {
+        match action {
             Request::Start(id) => {
-                self.with(id, now, out, |job, cx| job.wish_up(request, cx));
-                self.concerned.insert(id);
+                self.with(id, now, out, |job, cx| job.handle_start(request, cx));
+                self.dirty.insert(id);
             }
             Request::Stop(id) => {
-                self.with(id, now, out, |job, cx| job.wish_down(request, cx));
-                self.concerned.insert(id);
+                self.with(id, now, out, |job, cx| job.handle_stop(request, cx));
+                self.dirty.insert(id);
             }
             Request::Restart(id) => {
-                self.with(id, now, out, |job, cx| job.wish_anew(request, cx));
-                self.concerned.insert(id);
+                self.with(id, now, out, |job, cx| job.handle_restart(request, cx));
+                self.dirty.insert(id);
             }
             Request::Signal(id, signal) => {
                 let mut heard = false;
                 self.with(id, now, out, |job, cx| heard = job.forward(signal, cx));
-                let answer = if heard { Ok(Fulfilled::Done) } else { Err(Refusal::NotRunning) };
-                out.push(Effect::Answer { request, answer });
+                let answer = if heard { Ok(Outcome::Changed) } else { Err(Refusal::NotRunning) };
+                out.push(Effect::Respond { request, response: answer });
             }
             Request::End => {
                 let up = self.phase == PodPhase::Up;
@@ -668,8 +674,8 @@ impl Pod {
                 if let PodPhase::Lingering { .. } = self.phase {
                     self.end(out);
                 }
-                let answer = if up { Fulfilled::Done } else { Fulfilled::AlreadySo };
-                out.push(Effect::Answer { request, answer: Ok(answer) });
+                let answer = if up { Outcome::Changed } else { Outcome::Unchanged };
+                out.push(Effect::Respond { request, response: Ok(answer) });
             }
         }
     }
@@ -679,13 +685,15 @@ impl Pod {
         match &self.phase {
             PodPhase::Up if self.unfinished == 0 => {
                 if self.undone > 0 {
-                    self.stop(&Cause::AllOver, None, now, out);
-                    self.follow(now, out);
+                    self.stop(&Cause::AllExited, None, now, out);
+                    self.reconcile(now, out);
                     return self.settle(now, out);
                 }
                 self.over_by_itself(now, out);
             }
-            PodPhase::Stopping { cause: Cause::AllOver } if self.undone == 0 => self.over_by_itself(now, out),
+            PodPhase::Stopping { cause: Cause::AllExited } if self.undone == 0 => {
+                self.over_by_itself(now, out)
+            }
             PodPhase::Stopping { .. } if self.undone == 0 => self.end(out),
             PodPhase::Up
             | PodPhase::Stopping { .. }
@@ -696,8 +704,8 @@ impl Pod {
 
     fn over_by_itself(&mut self, now: Time, out: &mut Vec<Effect>) {
         let any_ran = self.jobs.iter().any(|job| job.starts > 0);
-        if any_ran && !self.frame.linger.is_zero() {
-            self.phase = PodPhase::Lingering { until: now + self.frame.linger };
+        if any_ran && !self.settings.linger.is_zero() {
+            self.phase = PodPhase::Lingering { until: now + self.settings.linger };
         } else {
             self.end(out);
         }
@@ -711,8 +719,8 @@ impl Pod {
 
     /// Our exit code as it would be now, and whose it is.
     fn verdict(&self) -> (i32, Option<JobId>) {
-        let of = |id: JobId| self.jobs.get(id.0).map_or(0, |job| job.mapped_code(&self.frame.codes));
-        let decided = match self.frame.exit {
+        let of = |id: JobId| self.jobs.get(id.0).map_or(0, |job| job.mapped_code(&self.settings.codes));
+        let decided = match self.settings.exit {
             ExitRule::FirstInPlan => self.order.iter().map(|id| (*id, of(*id))).find(|(_, code)| *code != 0),
             ExitRule::FirstToFail => self.failed,
             ExitRule::From(id) => Some((id, of(id))),
@@ -728,9 +736,9 @@ impl Pod {
         self.order = jobs.iter().map(|(id, _)| *id).collect();
         for (id, plan) in jobs {
             if let Some(job) = self.jobs.get_mut(id.0) {
-                let was = Standing::of(job);
+                let was = JobFacts::of(job);
                 let sidecar = job.plan.sidecar;
-                if job.plan.dies_with != plan.dies_with {
+                if job.plan.death_dependencies != plan.death_dependencies {
                     doomed_anew.push(id);
                 }
                 job.plan = plan;
@@ -740,7 +748,7 @@ impl Pod {
                 self.undone += 1;
                 self.unfinished += usize::from(!plan.sidecar);
                 self.unhealthy += 1;
-                if plan.grave {
+                if plan.tombstone {
                     self.to_carve.insert(id);
                 }
                 self.jobs.push(Job::new(id, plan));
@@ -756,7 +764,7 @@ impl Pod {
             }
         }
         let jobs = &self.jobs;
-        self.stages = order::stages(jobs.len(), |job| &jobs[job].plan.needs);
+        self.stages = dependencies::stages(jobs.len(), |job| &jobs[job].plan.needs);
         doomed_anew
     }
 
@@ -764,12 +772,12 @@ impl Pod {
         &mut self,
         request: RequestId,
         jobs: Vec<(JobId, JobPlan)>,
-        frame: Frame,
+        settings: PodSettings,
         now: Time,
         out: &mut Vec<Effect>,
     ) {
         if self.phase != PodPhase::Up {
-            return out.push(Effect::Answer { request, answer: Err(Refusal::Ending) });
+            return out.push(Effect::Respond { request, response: Err(Refusal::ShuttingDown) });
         }
         let kept: BTreeSet<_> = jobs.iter().map(|(id, _)| *id).collect();
         // Places are given in order; a plan that does not is none of ours.
@@ -780,10 +788,10 @@ impl Pod {
                 && kept.iter().all(|id| self.jobs.get(id.0).is_none_or(|job| !job.retired))
                 && jobs.iter().flat_map(|(_, plan)| &plan.needs).all(|need| kept.contains(&need.job));
         if !fits {
-            return out.push(Effect::Answer { request, answer: Err(Refusal::Unknown) });
+            return out.push(Effect::Respond { request, response: Err(Refusal::Unknown) });
         }
         let gone: Vec<_> = self.order.iter().filter(|id| !kept.contains(id)).copied().collect();
-        self.frame = frame;
+        self.settings = settings;
         let doomed_anew = self.place(jobs);
         // What those that go need stays until they have gone.
         for id in &gone {
@@ -803,25 +811,25 @@ impl Pod {
                 self.unhealthy -= usize::from(!job.is_healthy());
                 self.order.retain(|other| *other != id);
                 self.changed.insert(id);
-                out.push(Effect::Forget(id));
+                out.push(Effect::JobRemoved(id));
             } else {
                 self.retiring.entry(job.plan.name.clone()).or_default().insert(id);
-                self.with(id, now, out, |job, cx| job.condemn(&Cause::Reload, job.plan.stop_signal, cx));
+                self.with(id, now, out, |job, cx| job.request_stop(&Cause::Reload, job.plan.stop_signal, cx));
             }
-            self.concerned.insert(id);
+            self.dirty.insert(id);
         }
-        self.concerned.extend(self.order.iter().copied());
+        self.dirty.extend(self.order.iter().copied());
         self.changed.extend(self.order.iter().copied());
-        out.push(Effect::Answer { request, answer: Ok(Fulfilled::Done) });
-        self.heed_doom_of_all(now, out);
+        out.push(Effect::Respond { request, response: Ok(Outcome::Changed) });
+        self.check_pod_death_dependencies(now, out);
         for id in doomed_anew {
-            self.heed_doom_of(id, now, out);
+            self.check_death_dependencies(id, now, out);
         }
     }
 
     /// Nothing in the plan's or the machine's books contradicts the processes. For tests.
     #[doc(hidden)]
-    pub fn check_books(&self) -> Result<(), String> {
+    pub fn check_indexes(&self) -> Result<(), String> {
         let undone = self.jobs.iter().filter(|job| !job.is_done()).count();
         let active = self.jobs.iter().filter(|job| !job.plan.sidecar && !job.is_over());
         let unfinished = active.filter(|job| !(job.retired && job.is_done())).count();

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::job::{Intent, Job, NOT_BORN, Outcome, Phase, Rest};
-use crate::plan::{AtLimit, Condition};
+pub use crate::event::TerminalReason;
+use crate::job::{Intent, Job, NOT_BORN, Phase, RunResult};
+use crate::plan::StartLimitAction;
 use crate::probe::ProbeKind;
 use crate::{Cause, Exit, RunId, Signal, Time};
 
@@ -54,7 +55,7 @@ pub struct JobSnapshot {
     /// When the present process, or else the last, was started.
     pub started_at: Option<Time>,
     /// How the last attempt ended, if one has.
-    pub last: Option<LastEnd>,
+    pub last: Option<LastRun>,
     /// Somebody asked for the end for good, with this cause.
     pub ending: Option<Cause>,
     /// It is there, its startup probe has passed and its hook is done.
@@ -132,25 +133,7 @@ pub enum JobPhase {
         cause: Cause,
     },
     /// It is not there, and will not be by itself.
-    Done(Resting),
-}
-
-/// Why a process will not run any more by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Resting {
-    /// It has ended, and that was all.
-    Over,
-    /// Somebody wanted it to end.
-    Stopped,
-    /// It would have to be started again too often.
-    GaveUp(AtLimit),
-    /// What it needs cannot hold any more.
-    NeedFailed {
-        /// Of which process.
-        need: String,
-        /// What.
-        condition: Condition,
-    },
+    Done(TerminalReason),
 }
 
 impl JobPhase {
@@ -165,17 +148,17 @@ impl JobPhase {
             Self::Stopping { .. } => "stopping",
             Self::Killing { .. } => "killing",
             Self::Pausing { .. } => "pausing",
-            Self::Done(Resting::Over) => "done",
-            Self::Done(Resting::Stopped) => "stopped",
-            Self::Done(Resting::GaveUp(_)) => "gaveUp",
-            Self::Done(Resting::NeedFailed { .. }) => "blocked",
+            Self::Done(TerminalReason::Exited) => "done",
+            Self::Done(TerminalReason::Stopped) => "stopped",
+            Self::Done(TerminalReason::RestartLimit(_)) => "restartLimitReached",
+            Self::Done(TerminalReason::NeedFailed { .. }) => "blocked",
         }
     }
 }
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LastEnd {
+pub struct LastRun {
     /// When.
     pub at: Time,
     /// How the process ended; None: it never was there, or KILL did not end it.
@@ -203,11 +186,11 @@ impl JobSnapshot {
 
     /// It has failed in a way that only somebody else can mend.
     #[must_use]
-    pub fn has_failed_for_good(&self) -> bool {
+    pub fn has_failed_permanently(&self) -> bool {
         match &self.phase {
-            JobPhase::Done(Resting::Over) => !self.healthy,
-            JobPhase::Done(Resting::GaveUp(at)) => *at != AtLimit::Ignore,
-            JobPhase::Done(Resting::NeedFailed { .. }) => true,
+            JobPhase::Done(TerminalReason::Exited) => !self.healthy,
+            JobPhase::Done(TerminalReason::RestartLimit(at)) => *at != StartLimitAction::Ignore,
+            JobPhase::Done(TerminalReason::NeedFailed { .. }) => true,
             _ => false,
         }
     }
@@ -227,27 +210,22 @@ impl JobSnapshot {
             }
             Phase::Killing { why, exit, .. } => JobPhase::Killing { why, leftovers: exit.is_some() },
             Phase::Pausing { retry_at, cause } => JobPhase::Pausing { retry_at, cause },
-            Phase::Done(rest) => JobPhase::Done(match rest {
-                Rest::Over => Resting::Over,
-                Rest::Stopped => Resting::Stopped,
-                Rest::GaveUp(at) => Resting::GaveUp(at),
-                Rest::NeedFailed { need, condition } => Resting::NeedFailed { need, condition },
-            }),
+            Phase::Done(reason) => JobPhase::Done(reason),
         };
         let last = job.last.clone().map(|(outcome, at)| match outcome {
-            Outcome::Exited { exit, by, out_of_memory } => {
-                LastEnd { at, exit: Some(exit), code: exit.shell_code(), by, out_of_memory }
+            RunResult::Exited { exit, by, out_of_memory } => {
+                LastRun { at, exit: Some(exit), code: exit.shell_code(), by, out_of_memory }
             }
-            Outcome::SpawnFailed(error) => {
+            RunResult::SpawnFailed(error) => {
                 let code = error.kind.exit_code();
-                LastEnd { at, exit: None, code, by: Some(Cause::SpawnFailed(error)), out_of_memory: false }
+                LastRun { at, exit: None, code, by: Some(Cause::SpawnFailed(error)), out_of_memory: false }
             }
-            Outcome::NotBorn(what, timeout) => {
+            RunResult::DependencyTimedOut(what, timeout) => {
                 let by = Some(Cause::BirthTimeout(what, timeout));
-                LastEnd { at, exit: None, code: NOT_BORN, by, out_of_memory: false }
+                LastRun { at, exit: None, code: NOT_BORN, by, out_of_memory: false }
             }
-            Outcome::Abandoned => {
-                LastEnd { at, exit: None, code: 128 + Signal::KILL.0, by: None, out_of_memory: false }
+            RunResult::Abandoned => {
+                LastRun { at, exit: None, code: 128 + Signal::KILL.0, by: None, out_of_memory: false }
             }
         });
         let ending = match &job.intent {

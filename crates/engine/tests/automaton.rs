@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use engine::automaton::{Answer, Automaton, Chart, Effect, Event, Request, State, StateId};
+use engine::automaton::{Automaton, Effect, Event, Request, Response, State, StateId, StateMachineSpec};
 use engine::{RequestId, RunId, Signal, Time};
 use proptest::prelude::*;
 
@@ -38,7 +38,7 @@ struct Script {
 
 struct World {
     machine: Automaton,
-    chart: Chart,
+    spec: StateMachineSpec,
     now: Time,
     /// Scripts take no notice of TERM.
     deaf: bool,
@@ -63,10 +63,10 @@ fn check(holds: bool, what: impl FnOnce() -> String) -> Checked {
 }
 
 impl World {
-    fn new(chart: Chart, deaf: bool) -> Self {
+    fn new(spec: StateMachineSpec, deaf: bool) -> Self {
         Self {
-            machine: Automaton::new(chart.clone(), 1),
-            chart,
+            machine: Automaton::new(spec.clone(), 1),
+            spec,
             now: Time::ZERO,
             deaf,
             script: None,
@@ -103,7 +103,7 @@ impl World {
     }
 
     fn perform(&mut self, effect: &Effect) -> Checked {
-        check(self.ended.is_none() || matches!(effect, Effect::Answer(_, Answer::No)), || {
+        check(self.ended.is_none() || matches!(effect, Effect::Respond(_, Response::No)), || {
             format!("{effect:?} after the end")
         })?;
         match effect {
@@ -111,7 +111,7 @@ impl World {
                 check(self.script.is_none(), || "two scripts at a time".to_owned())?;
                 check(self.runs.insert(*run), || format!("{run:?} used twice"))?;
                 check(self.current == Some(*state), || "a script of another state".to_owned())?;
-                self.terminal_runs += u32::from(*state == self.chart.terminal);
+                self.terminal_runs += u32::from(*state == self.spec.terminal);
                 self.script = Some(Script { run: *run, state: *state, term_at: None, killed: false });
             }
             Effect::Signal(run, signal) => {
@@ -130,23 +130,23 @@ impl World {
                     _ => {}
                 }
             }
-            Effect::Answer(request, _) => {
+            Effect::Respond(request, _) => {
                 check(self.open.remove(request), || format!("{request:?} answered twice, or never asked"))?;
             }
             Effect::Entered(transition) => {
                 check(self.script.is_none(), || "entered while a script runs".to_owned())?;
                 check(!self.entered_terminal, || "the terminal state was left".to_owned())?;
                 check(transition.from == self.current, || "from where we are not".to_owned())?;
-                let failed = self.current.and_then(|from| self.chart.states[from.0].on_failure);
+                let failed = self.current.and_then(|from| self.spec.states[from.0].on_failure);
                 let allowed = self.allows(transition.to) || failed == Some(transition.to);
                 check(allowed, || format!("{transition:?} is not allowed"))?;
                 self.current = Some(transition.to);
                 self.entries.push(self.now);
-                self.entered_terminal = transition.to == self.chart.terminal;
+                self.entered_terminal = transition.to == self.spec.terminal;
             }
-            Effect::Left { .. } => check(self.script.is_none(), || "left while it runs".to_owned())?,
+            Effect::ScriptExited { .. } => check(self.script.is_none(), || "left while it runs".to_owned())?,
             Effect::End(code) => {
-                let scripts = u32::from(self.chart.states[self.chart.terminal.0].has_script);
+                let scripts = u32::from(self.spec.states[self.spec.terminal.0].has_script);
                 check(self.entered_terminal && self.terminal_runs == scripts, || {
                     format!("ended after {} terminal scripts", self.terminal_runs)
                 })?;
@@ -161,14 +161,14 @@ impl World {
 
     /// The same as the chart's, put otherwise: patterns of the test end in a star or hold none.
     fn allows(&self, to: StateId) -> bool {
-        let tag = &self.chart.states[to.0].tag;
-        let Some(from) = self.current else { return to == self.chart.initial || to == self.chart.terminal };
+        let tag = &self.spec.states[to.0].tag;
+        let Some(from) = self.current else { return to == self.spec.initial || to == self.spec.terminal };
         let fits = |pattern: &String| match pattern.strip_suffix('*') {
             Some(begin) => tag.starts_with(begin),
             None => tag == pattern,
         };
-        from != self.chart.terminal
-            && (to == self.chart.terminal || self.chart.states[from.0].next.iter().any(fits))
+        from != self.spec.terminal
+            && (to == self.spec.terminal || self.spec.states[from.0].next.iter().any(fits))
     }
 
     fn request(&mut self, what: Request) -> Checked {
@@ -176,13 +176,13 @@ impl World {
         let request = RequestId(self.requests);
         self.open.insert(request);
         let at_once = !matches!(what, Request::Goto { .. });
-        self.event(Event::Asked(request, what))?;
+        self.event(Event::Requested(request, what))?;
         check(!at_once || !self.open.contains(&request), || "no answer".to_owned())
     }
 
     fn end_script(&mut self, code: i32) -> Checked {
         let Some(script) = self.script.take() else { return Ok(()) };
-        self.event(Event::Ended(script.run, code))
+        self.event(Event::ScriptExited(script.run, code))
     }
 
     /// Scripts that hear a signal end of it.
@@ -200,7 +200,7 @@ impl World {
         while let Some(at) = self.machine.deadline().filter(|at| *at <= until) {
             self.now = self.now.max(at);
             let before = self.machine.deadline();
-            self.event(Event::Woke)?;
+            self.event(Event::TimerFired)?;
             check(self.machine.deadline() != before, || "a deadline that stays".to_owned())?;
             self.hear()?;
         }
@@ -212,7 +212,7 @@ impl World {
         match act {
             Act::Pass(ms) => self.pass(Duration::from_millis(*ms))?,
             Act::Goto { tag, wait } => {
-                let tag = self.chart.states[tag % self.chart.states.len()].tag.clone();
+                let tag = self.spec.states[tag % self.spec.states.len()].tag.clone();
                 self.request(Request::Goto { tag, input: b"x".to_vec(), wait: *wait })?;
             }
             Act::GotoNowhere => {
@@ -223,7 +223,7 @@ impl World {
             Act::Die => self.request(Request::Die)?,
             Act::Told { now } => {
                 self.told_at = self.told_at.or(Some(self.now));
-                self.event(Event::Told { now: *now })?;
+                self.event(Event::StopRequested { now: *now })?;
             }
             Act::End(code) => self.end_script(*code)?,
             Act::Broken => {
@@ -234,7 +234,7 @@ impl World {
             }
             Act::Stale => {
                 let before = format!("{:?}", self.machine);
-                self.event(Event::Ended(RunId(0), 1))?;
+                self.event(Event::ScriptExited(RunId(0), 1))?;
                 check(before == format!("{:?}", self.machine), || "old news moved something".to_owned())?;
             }
         }
@@ -245,14 +245,14 @@ impl World {
     fn end(&mut self) -> Checked {
         let began = self.now;
         self.act(&Act::Told { now: false })?;
-        let most = self.chart.patience + self.chart.grace + self.chart.grace;
+        let most = self.spec.exit_timeout + self.spec.grace + self.spec.grace;
         self.pass(most)?;
         check(self.entered_terminal, || "not in the terminal state in time".to_owned())?;
         // Its own script is not cut by that.
         if let Some(script) = &self.script {
-            check(script.state == self.chart.terminal, || "another script".to_owned())?;
+            check(script.state == self.spec.terminal, || "another script".to_owned())?;
             self.act(&Act::Told { now: true })?;
-            self.pass(self.chart.grace)?;
+            self.pass(self.spec.grace)?;
         }
         check(self.ended.is_some(), || format!("not ended after {:?}", self.now.since(began)))?;
         check(self.open.is_empty(), || format!("without an answer: {:?}", self.open))?;
@@ -261,7 +261,7 @@ impl World {
     }
 
     fn run(&mut self, acts: &[Act]) -> Checked {
-        self.event(Event::Began)?;
+        self.event(Event::Started)?;
         for act in acts {
             self.act(act)?;
         }
@@ -269,7 +269,7 @@ impl World {
     }
 }
 
-fn chart() -> impl Strategy<Value = Chart> {
+fn spec() -> impl Strategy<Value = StateMachineSpec> {
     let next = prop::collection::vec(
         prop_oneof![
             2 => (0usize..5).prop_map(|tag| format!("S{tag}")),
@@ -286,7 +286,7 @@ fn chart() -> impl Strategy<Value = Chart> {
         prop::option::weighted(0.3, 0usize..5),
     );
     (prop::collection::vec(state, 1..5), any::<prop::sample::Index>(), 0u64..2000, 1u64..3000).prop_map(
-        |(states, initial, patience, grace)| {
+        |(states, initial, exit_timeout, grace)| {
             let count = states.len();
             let mut states: Vec<State> = states
                 .into_iter()
@@ -302,11 +302,11 @@ fn chart() -> impl Strategy<Value = Chart> {
                 .collect();
             let initial = StateId(initial.index(count));
             states.push(State { tag: "END".to_owned(), has_script: count % 2 == 0, ..State::default() });
-            Chart {
+            StateMachineSpec {
                 initial,
                 terminal: StateId(count),
                 states,
-                patience: Duration::from_millis(patience),
+                exit_timeout: Duration::from_millis(exit_timeout),
                 grace: Duration::from_millis(grace),
             }
         },
@@ -333,11 +333,11 @@ proptest! {
 
     #[test]
     fn one_script_at_a_time_one_answer_for_each_and_the_terminal_one_last(
-        chart in chart(),
+        spec in spec(),
         deaf in any::<bool>(),
         acts in prop::collection::vec(act(), 0..60),
     ) {
-        let mut world = World::new(chart, deaf);
+        let mut world = World::new(spec, deaf);
         if let Err(broken) = world.run(&acts) {
             return Err(TestCaseError::fail(format!("{broken}\n{:#?}", world.effects)));
         }

@@ -11,11 +11,11 @@ use std::time::Duration;
 use engine::pod::Seed;
 use engine::snapshot::JobPhase;
 use engine::{
-    AtLimit, AtTimeout, AttemptId, Await, Cause, CodeMap, Condition, Effect, Event, Exit, ExitRule,
-    Expression, Frame, HookKind, JobId, JobPlan, Need, Pause, PeerEnd, Plan, Pod, PodPhase, Policy,
-    PostStart, ProbeKind, ProbePlan, ProbeResult, Probes, Request, RequestId, Restart, RestartLimit,
-    RestartRule, RunId, Sighting, Signal, Snapshot, Span, SpawnError, SpawnErrorKind, Stone, Term, Time,
-    What, Word,
+    AttemptId, Cause, CodeMap, Condition, DependencyTerm, DurationRange, Effect, Event, Exit, ExitRule,
+    Expression, HookKind, JobEventKind, JobId, JobPlan, LifecycleRecord, Need, NotifyMessage, PeerExit,
+    PeerStatus, Plan, Pod, PodPhase, PodSettings, Policy, PostStart, ProbeKind, ProbePlan, ProbeResult,
+    Probes, Request, RequestId, Restart, RestartDelay, RestartLimit, RestartRule, RunId, Signal, Snapshot,
+    SpawnError, SpawnErrorKind, StartDependency, StartLimitAction, Time, TimeoutAction,
 };
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -48,7 +48,7 @@ enum Act {
     /// The oldest probe (or the hook, if there is one) is answered.
     Answer(Reply),
     /// The process says something.
-    Say(Word),
+    Say(NotifyMessage),
     /// It uses too much memory.
     OverMemory,
     /// Somebody wants something of the process at this place.
@@ -58,7 +58,7 @@ enum Act {
     /// What was won is lost, and somebody else's after so long.
     Lose(Duration),
     /// One of the peers is seen in another state.
-    Peer(u8, Sighting),
+    Peer(u8, PeerStatus),
     /// The configuration is read again: bit by bit, which processes stay, and whether they stay as they are.
     Reload(u8, u8),
 }
@@ -113,7 +113,7 @@ enum Tenure {
 }
 
 struct World {
-    frame: Frame,
+    settings: PodSettings,
     plans: BTreeMap<JobId, JobPlan>,
     pod: Pod,
     now: Time,
@@ -139,10 +139,10 @@ struct World {
     restarts: Vec<(JobId, Time)>,
     spawn_failures: usize,
     /// What was seen of peers, and since when.
-    peers: BTreeMap<String, (Sighting, Time)>,
+    peers: BTreeMap<String, (PeerStatus, Time)>,
     /// Whom somebody wanted to run although what dooms them held.
     overruled: BTreeSet<JobId>,
-    stones: BTreeMap<Option<JobId>, Stone>,
+    stones: BTreeMap<Option<JobId>, LifecycleRecord>,
     ended: Option<i32>,
     forced: bool,
     generation: u64,
@@ -160,7 +160,7 @@ impl World {
     fn new(plan: Plan, seed: u64, deaf: bool, stuck: bool) -> Self {
         Self {
             pod: Pod::new(Seed { plan: plan.clone(), seed }),
-            frame: plan.frame,
+            settings: plan.pod,
             plans: (0..).map(JobId).zip(plan.jobs).collect(),
             now: Time::ZERO,
             deaf,
@@ -196,8 +196,8 @@ impl World {
         let waited = self.waiting_since(&before);
         let mut effects = Vec::new();
         self.pod.step(self.now, event, &mut effects);
-        self.pod.check_books()?;
-        let answers = |effect: &Effect| matches!(effect, Effect::Answer { .. });
+        self.pod.check_indexes()?;
+        let answers = |effect: &Effect| matches!(effect, Effect::Respond { .. });
         check(!was_ended || effects.iter().all(answers), || "an effect after the end".to_owned())?;
         let up = before.phase == PodPhase::Up;
         let starts = |effect: &Effect| matches!(effect, Effect::Spawn { .. });
@@ -233,7 +233,9 @@ impl World {
             Effect::Spawn { job, run } => {
                 check(self.used.insert(*run), || format!("{run:?} used twice"))?;
                 let ours = matches!(self.tenures.get(run), Some((of, Tenure::Ours)) if of == job);
-                check(ours || !self.plans[job].tenure, || format!("{run:?} was started and is not ours"))?;
+                check(ours || !self.plans[job].needs_lease, || {
+                    format!("{run:?} was started and is not ours")
+                })?;
                 self.invariant_needs_hold(*job)?;
                 self.starts.push((*job, self.now));
                 let process = Process {
@@ -249,7 +251,7 @@ impl World {
                 self.processes.insert(*run, (*job, process));
             }
             Effect::Campaign { job, run } => {
-                check(self.plans[job].tenure, || format!("{job:?} campaigns for nothing"))?;
+                check(self.plans[job].needs_lease, || format!("{job:?} campaigns for nothing"))?;
                 let twice = self.tenures.values().any(|(of, tenure)| of == job && *tenure == Tenure::Wanted);
                 check(!twice, || format!("{job:?} campaigns twice"))?;
                 self.tenures.insert(*run, (*job, Tenure::Wanted));
@@ -266,7 +268,7 @@ impl World {
                     let own = probes.into_iter().flatten().filter_map(|probe| probe.grace);
                     own.chain([plan.grace]).min().unwrap_or_default()
                 };
-                let cut = self.frame.deadline.is_some() && self.stop_began.is_some();
+                let cut = self.settings.deadline.is_some() && self.stop_began.is_some();
                 let Some((job, process)) = self.processes.get_mut(run) else {
                     return Err(format!("{signal} to {run:?}, which is gone"));
                 };
@@ -281,13 +283,13 @@ impl World {
                     process.killed_at = Some(self.now);
                 }
             }
-            Effect::Carve { of, stone } => {
+            Effect::WriteTombstone { job: of, record: stone } => {
                 let same = self.stones.insert(*of, stone.clone()).as_ref() == Some(stone);
                 check(!same, || format!("{of:?} carved twice: {stone:?}"))?;
             }
-            Effect::Tell(news) => {
+            Effect::Publish(news) => {
                 self.invariant_stones_come_before_news(news)?;
-                if let (What::Stopping { cause, kill_at }, Some(run)) = (&news.what, news.run) {
+                if let (JobEventKind::Stopping { cause, kill_at }, Some(run)) = (&news.kind, news.run) {
                     self.invariant_stop_order(news.job, cause, after)?;
                     self.invariant_time_is_shared(news.job, cause, *kill_at, after)?;
                     let (_, process) = self.processes.get_mut(&run).ok_or("stopping what is gone")?;
@@ -296,22 +298,22 @@ impl World {
                     process.ending_at = process.ending_at.or(Some(news.at));
                     check(process.stop_signals == 1, || format!("a second stop signal to {run:?}"))?;
                 }
-                if let What::WaitedInVain { goes_on: false, .. } = &news.what {
+                if let JobEventKind::DependencyTimedOut { started_anyway: false, .. } = &news.kind {
                     self.codes.insert(news.job, 1);
                 }
-                if let (What::Hooking(HookKind::PreStop), Some(run)) = (&news.what, news.run)
+                if let (JobEventKind::HookStarted(HookKind::PreStop), Some(run)) = (&news.kind, news.run)
                     && let Some((_, process)) = self.processes.get_mut(&run)
                 {
                     process.ending_at = Some(news.at);
                 }
                 // An end that was planned does not count.
-                if let What::Restarting { cause, .. } = &news.what
-                    && !matches!(cause, Cause::Ttl(_) | Cause::Tenure(_) | Cause::Request)
+                if let JobEventKind::Restarting { cause, .. } = &news.kind
+                    && !matches!(cause, Cause::Ttl(_) | Cause::LeaseLost(_) | Cause::Request)
                 {
                     self.restarts.push((news.job, news.at));
                     self.invariant_restarts_within_limit(news.job)?;
                 }
-                if let (What::Stuck { abandoned: true }, Some(run)) = (&news.what, news.run) {
+                if let (JobEventKind::Stuck { abandoned: true }, Some(run)) = (&news.kind, news.run) {
                     let (job, process) = self.processes.get_mut(&run).ok_or("abandoned what is gone")?;
                     let patience = self.plans[job].abandon_after;
                     let waited = process.killed_at.is_some_and(|at| self.now.since(at) >= patience);
@@ -329,12 +331,12 @@ impl World {
             Effect::Abort(attempt) => {
                 check(self.tasks.remove(attempt).is_some(), || format!("{attempt:?} is not under way"))?;
             }
-            Effect::Answer { request, .. } => {
+            Effect::Respond { request, .. } => {
                 check(self.waiting.remove(request), || {
                     format!("{request:?} answered twice, or never asked")
                 })?;
             }
-            Effect::Forget(job) => {
+            Effect::JobRemoved(job) => {
                 let left = self.processes.values().any(|(of, process)| of == job && !process.abandoned);
                 check(!left, || format!("{job:?} forgotten while it is there"))?;
                 let buried = self.stones.remove(&Some(*job)).is_none_or(|stone| stone.died.is_some());
@@ -344,7 +346,7 @@ impl World {
                 check(self.ended.replace(*code).is_none(), || "ended twice".to_owned())?;
                 let stone = self.stones.get(&None).and_then(|stone| stone.died.as_ref());
                 let told = stone.map(|death| death.code);
-                check(!self.frame.grave || told == Some(*code), || {
+                check(!self.settings.tombstone || told == Some(*code), || {
                     format!("ended with {code}, and the peers were told {told:?}")
                 })?;
             }
@@ -389,11 +391,11 @@ impl World {
     }
 
     fn holds(&self, expression: &Expression, old_ones_too: bool) -> bool {
-        let has = |term: &Term| {
+        let has = |term: &DependencyTerm| {
             let (sighting, since) = self.peers.get(&term.peer).copied().unwrap_or_default();
             let ended = sighting.ended;
             // An old end counts later.
-            let young = ended.is_some_and(|end| end.old) && self.now.since(since) < self.frame.rebirth;
+            let young = ended.is_some_and(|end| end.stale) && self.now.since(since) < self.settings.rebirth;
             let holds = match term.condition {
                 Condition::Started => sighting.started,
                 Condition::Ready => sighting.ready,
@@ -417,8 +419,8 @@ impl World {
     /// What a process awaits of peers holds when it is started, or it has waited as long as it was to.
     fn invariant_awaited_holds(&self, job: JobId, waited: &BTreeMap<JobId, Time>) -> Checked {
         let since = waited.get(&job).copied().unwrap_or(self.now);
-        for it in &self.plans[&job].awaits {
-            let in_vain = it.at_timeout == AtTimeout::GoOn
+        for it in &self.plans[&job].start_dependencies {
+            let in_vain = it.at_timeout == TimeoutAction::StartAnyway
                 && it.timeout.is_some_and(|timeout| self.now.since(since) >= timeout);
             check(in_vain || self.holds(&it.expression, true), || {
                 format!("{job:?} was started before {} holds", it.expression)
@@ -432,11 +434,12 @@ impl World {
         if after.phase != PodPhase::Up || self.journal.is_empty() {
             return Ok(());
         }
-        for expression in &self.frame.dies_with {
+        for expression in &self.settings.death_dependencies {
             check(!self.holds(expression, false), || format!("all goes on although {expression:?} holds"))?;
         }
         for (id, job) in self.pod.order().iter().zip(&after.jobs) {
-            let doomed = self.plans[id].dies_with.iter().any(|expression| self.holds(expression, false));
+            let doomed =
+                self.plans[id].death_dependencies.iter().any(|expression| self.holds(expression, false));
             let goes_on = job.ending.is_none() && !matches!(job.phase, JobPhase::Done(_));
             check(!doomed || !goes_on || self.overruled.contains(id), || {
                 format!("{id:?} goes on although what dooms it holds: {:?}", job.phase)
@@ -461,8 +464,8 @@ impl World {
                 && !campaigns
                 && plan.needs.is_empty()
                 && before.count() == 0;
-            let open = |it: &&Await| !self.holds(&it.expression, true);
-            let mut open = plan.awaits.iter().filter(open).filter_map(|it| it.timeout);
+            let open = |it: &&StartDependency| !self.holds(&it.expression, true);
+            let mut open = plan.start_dependencies.iter().filter(open).filter_map(|it| it.timeout);
             let patience = open.any(|timeout| self.now.since(job.since) < timeout);
             check(!waits || !patience || self.pod.deadline().is_some(), || {
                 format!("{id:?} waits and nobody wakes it")
@@ -474,7 +477,7 @@ impl World {
     /// What others were told last is so.
     fn invariant_stones_tell_the_truth(&self, after: &Snapshot) -> Checked {
         for (id, job) in self.pod.order().iter().zip(&after.jobs) {
-            if !self.plans[id].grave {
+            if !self.plans[id].tombstone {
                 continue;
             }
             let stone = self.stones.get(&Some(*id)).ok_or_else(|| format!("nobody was told of {id:?}"))?;
@@ -485,7 +488,7 @@ impl World {
             check(!there || stone.born.is_some(), || format!("{id:?} born? {job:?}, told {stone:?}"))?;
             check(stone.ready.is_none() || stone.born.is_some(), || format!("ready unborn: {stone:?}"))?;
         }
-        if !self.frame.grave {
+        if !self.settings.tombstone {
             return Ok(());
         }
         let stone = self.stones.get(&None).ok_or("nobody was told of the whole")?;
@@ -497,15 +500,15 @@ impl World {
     }
 
     /// Peers learn first.
-    fn invariant_stones_come_before_news(&self, news: &engine::News) -> Checked {
-        let grave = self.plans.get(&news.job).is_some_and(|plan| plan.grave);
+    fn invariant_stones_come_before_news(&self, news: &engine::JobEvent) -> Checked {
+        let tombstone = self.plans.get(&news.job).is_some_and(|plan| plan.tombstone);
         let stone = self.stones.get(&Some(news.job));
-        let known = |of: fn(&Stone) -> bool| !grave || stone.is_some_and(of);
-        match news.what {
-            What::Started { .. } => {
+        let known = |of: fn(&LifecycleRecord) -> bool| !tombstone || stone.is_some_and(of);
+        match news.kind {
+            JobEventKind::Started { .. } => {
                 check(known(|stone| stone.born.is_some()), || format!("news before the stone: {news:?}"))
             }
-            What::Done => check(known(|stone| stone.died.is_some()), || {
+            JobEventKind::Done => check(known(|stone| stone.died.is_some()), || {
                 format!("news of an end before the stone: {news:?}")
             }),
             _ => Ok(()),
@@ -533,7 +536,7 @@ impl World {
     ) -> Checked {
         let of_all = matches!(&after.phase, PodPhase::Stopping { cause: all } if all == cause);
         let (Some(limit), Some(began), true, false) =
-            (self.frame.deadline, self.stop_began, of_all, self.forced)
+            (self.settings.deadline, self.stop_began, of_all, self.forced)
         else {
             return Ok(());
         };
@@ -648,7 +651,7 @@ impl World {
         };
         match act {
             Act::Pass(time) => self.pass(*time)?,
-            Act::WakeEarly => self.event(Event::Woke)?,
+            Act::WakeEarly => self.event(Event::TimerFired)?,
             Act::ReportSpawn => {
                 if let Some(run) = first(self, &|process| !process.reported) {
                     self.report_spawn(run)?;
@@ -691,7 +694,7 @@ impl World {
             Act::Answer(reply) => self.reply(*reply)?,
             Act::Say(word) => {
                 if let Some(run) = first(self, &|process| process.reported && process.leader) {
-                    self.event(Event::Said(run, *word))?;
+                    self.event(Event::Notified(run, *word))?;
                 }
             }
             Act::OverMemory => {
@@ -703,7 +706,7 @@ impl World {
                 }
             }
             Act::Ask(wish, which) => {
-                let place = JobId(usize::from(*which) % (self.pod.places() + 1));
+                let place = JobId(usize::from(*which) % (self.pod.job_count() + 1));
                 let what = match wish {
                     Wish::Start => Request::Start(place),
                     Wish::Stop => Request::Stop(place),
@@ -715,7 +718,7 @@ impl World {
                     self.overruled.insert(place);
                 }
                 let request = self.request();
-                self.event(Event::Asked { request, what })?;
+                self.event(Event::Requested { request, action: what })?;
             }
             Act::Win => {
                 let wanted = self.tenures.iter_mut().find(|(_, (_, tenure))| *tenure == Tenure::Wanted);
@@ -736,19 +739,19 @@ impl World {
             Act::Peer(which, sighting) => {
                 let peer = PEERS[usize::from(*which) % PEERS.len()].to_owned();
                 let news = self.peers.get(&peer).map(|(seen, _)| seen) != Some(sighting);
-                if news && *sighting != Sighting::default() {
-                    let old = |seen: &Sighting| seen.ended.is_some_and(|end| end.old);
+                if news && *sighting != PeerStatus::default() {
+                    let old = |seen: &PeerStatus| seen.ended.is_some_and(|end| end.stale);
                     let (before, since) = self.peers.get(&peer).copied().unwrap_or_default();
                     let since = if old(sighting) && old(&before) { since } else { self.now };
                     self.peers.insert(peer.clone(), (*sighting, since));
                     self.overruled.clear();
-                    self.event(Event::Seen { peer: peer.clone(), sighting: *sighting })?;
+                    self.event(Event::PeerChanged { peer: peer.clone(), status: *sighting })?;
                 }
                 // The same again is no news.
                 let before = (self.pod.snapshot(), self.effects.len());
-                self.event(Event::Seen { peer, sighting: *sighting })?;
+                self.event(Event::PeerChanged { peer, status: *sighting })?;
                 let same = before == (self.pod.snapshot(), self.effects.len());
-                check(same || *sighting == Sighting::default(), || "seen twice, heeded twice".to_owned())?;
+                check(same || *sighting == PeerStatus::default(), || "seen twice, heeded twice".to_owned())?;
             }
             Act::Reload(keep, change) => self.reload(*keep, *change)?,
         }
@@ -780,12 +783,12 @@ impl World {
             }
             Task::Hook(_) => {
                 let failed = matches!(reply, Reply::Fail).then(|| "no".to_owned());
-                self.event(Event::Hooked { attempt, failed })?;
+                self.event(Event::HookFinished { attempt, failed })?;
             }
         }
         // The same again is old news.
         let before = self.pod.snapshot();
-        self.event(Event::Hooked { attempt, failed: None })?;
+        self.event(Event::HookFinished { attempt, failed: None })?;
         check(before == self.pod.snapshot(), || "an answer counted twice".to_owned())
     }
 
@@ -795,7 +798,7 @@ impl World {
         let retired = |id: &JobId| self.pod.job(*id).is_none_or(|job| job.retired);
         let old: Vec<_> = old.into_iter().filter(|id| !retired(id)).collect();
         let bit = |bits: u8, place: usize| bits >> (place % 8) & 1 == 1;
-        let mut next = self.pod.places();
+        let mut next = self.pod.job_count();
         let mut moved = BTreeMap::new();
         for (place, id) in old.iter().enumerate().filter(|(place, _)| bit(keep, *place)) {
             let new = if bit(change, place) { JobId(next) } else { *id };
@@ -814,25 +817,27 @@ impl World {
                 Some((*moved.get(id)?, plan))
             })
             .collect();
-        let frame = Frame { exit: ExitRule::FirstToFail, ..self.frame.clone() };
+        let settings = PodSettings { exit: ExitRule::FirstToFail, ..self.settings.clone() };
         let up = self.pod.snapshot().phase == PodPhase::Up;
         let request = self.request();
         if up {
             self.plans.extend(jobs.iter().cloned());
-            self.frame = frame.clone();
+            self.settings = settings.clone();
         }
         let before = (self.pod.snapshot().jobs, self.effects.len());
-        self.event(Event::Reloaded { request, jobs, frame })?;
+        self.event(Event::Reloaded { request, jobs, pod: settings })?;
         let after = (self.pod.snapshot().jobs, self.effects.len() - 1);
         check(!same || !up || before == after, || "the same plan again changed something".to_owned())
     }
 
     fn signal(&mut self, signal: Signal) -> Checked {
         // The second wish of a person at the keyboard is the one thing that cuts the grace short.
-        let stops = self.frame.stop_on.contains(&signal);
-        let hastes = self.frame.hasty.as_ref().is_some_and(|(signals, _)| signals.contains(&signal));
+        let stops = self.settings.stop_on.contains(&signal);
+        let hastes =
+            self.settings.fast_shutdown.as_ref().is_some_and(|(signals, _)| signals.contains(&signal));
         let stopping = matches!(self.pod.snapshot().phase, PodPhase::Stopping { .. });
-        self.forced |= (signal != Signal::TERM && stops && stopping && self.frame.hasty.is_none()) || hastes;
+        self.forced |=
+            (signal != Signal::TERM && stops && stopping && self.settings.fast_shutdown.is_none()) || hastes;
         self.event(Event::Signalled(signal))
     }
 
@@ -852,7 +857,7 @@ impl World {
                 leftovers: which.is_multiple_of(2),
                 out_of_memory: false,
             },
-            Event::Said(run, Word::Ready),
+            Event::Notified(run, NotifyMessage::Ready),
             Event::OverMemory { run, used: 2, limit: 1 },
             Event::Cleared(run),
             Event::Suspended(run, Signal(19)),
@@ -924,7 +929,7 @@ impl World {
             at_once = if at > self.now { 0 } else { at_once + 1 };
             check(at_once <= 12 * self.plans.len(), || "a deadline that stays due".to_owned())?;
             self.now = self.now.max(at);
-            self.event(Event::Woke)?;
+            self.event(Event::TimerFired)?;
         }
         self.now = until;
         Ok(())
@@ -942,7 +947,7 @@ impl World {
                 self.event(Event::SpawnFailed(run, error))?;
             } else if let Some(at) = self.pod.deadline() {
                 self.now = self.now.max(at);
-                self.event(Event::Woke)?;
+                self.event(Event::TimerFired)?;
             } else {
                 break;
             }
@@ -971,7 +976,7 @@ impl World {
             }
             if let Some(at) = self.pod.deadline() {
                 self.now = self.now.max(at);
-                self.event(Event::Woke)?;
+                self.event(Event::TimerFired)?;
             }
         }
         Err(format!("not ended by so many steps: {:?}", self.pod.snapshot()))
@@ -981,7 +986,7 @@ impl World {
         let abandoned = self.processes.values().filter(|(_, process)| process.abandoned).count();
         check(self.used.len() == self.over.len() + abandoned, || "a run has no end".to_owned())?;
         check(self.tasks.is_empty(), || format!("still under way: {:?}", self.tasks))?;
-        if let (Some(limit), Some(began), false) = (self.frame.deadline, began, self.stuck) {
+        if let (Some(limit), Some(began), false) = (self.settings.deadline, began, self.stuck) {
             let took = self.now.since(began);
             check(took <= limit, || format!("took {took:?} of {limit:?} to end"))?;
         }
@@ -989,7 +994,7 @@ impl World {
     }
 
     fn run(&mut self, acts: &[Act]) -> Checked {
-        self.event(Event::Began)?;
+        self.event(Event::Started)?;
         for act in acts {
             self.act(act)?;
         }
@@ -1010,16 +1015,16 @@ fn duration(to_ms: u64) -> impl Strategy<Value = Duration> {
     (0..=to_ms).prop_map(Duration::from_millis)
 }
 
-fn span(to_ms: u64) -> impl Strategy<Value = Span> {
-    (duration(to_ms), duration(to_ms)).prop_map(|(a, b)| Span { from: a.min(b), to: a.max(b) })
+fn span(to_ms: u64) -> impl Strategy<Value = DurationRange> {
+    (duration(to_ms), duration(to_ms)).prop_map(|(a, b)| DurationRange { from: a.min(b), to: a.max(b) })
 }
 
 fn restart() -> impl Strategy<Value = Restart> {
-    let pause = prop_oneof![
-        Just(Pause::Fixed(Duration::ZERO)),
-        duration(8000).prop_map(Pause::Fixed),
+    let delay = prop_oneof![
+        Just(RestartDelay::Fixed(Duration::ZERO)),
+        duration(8000).prop_map(RestartDelay::Fixed),
         (span(8000), duration(5000), any::<bool>()).prop_map(|(span, reset_after, first_at_once)| {
-            Pause::Growing { span, reset_after, first_at_once }
+            RestartDelay::Exponential { range: span, reset_after, first_at_once }
         }),
     ];
     let limit = proptest::option::of(
@@ -1030,14 +1035,14 @@ fn restart() -> impl Strategy<Value = Restart> {
     let rule =
         (0i32..4, any::<bool>()).prop_map(|(code, negated)| RestartRule { codes: vec![code, 9], negated });
     let rules = proptest::collection::vec(rule, 0..2);
-    let at_limit =
-        prop_oneof![Just(AtLimit::End), Just(AtLimit::Exit), Just(AtLimit::Hold), Just(AtLimit::Ignore)];
-    (policy, rules, pause, limit, at_limit).prop_map(|(policy, rules, pause, limit, at_limit)| Restart {
-        policy,
-        rules,
-        pause,
-        limit,
-        at_limit,
+    let limit_action = prop_oneof![
+        Just(StartLimitAction::End),
+        Just(StartLimitAction::Exit),
+        Just(StartLimitAction::Hold),
+        Just(StartLimitAction::Ignore)
+    ];
+    (policy, rules, delay, limit, limit_action).prop_map(|(policy, rules, delay, limit, limit_action)| {
+        Restart { policy, rules, delay, limit, limit_action }
     })
 }
 
@@ -1079,30 +1084,33 @@ fn condition() -> impl Strategy<Value = Condition> {
 }
 
 fn expression() -> impl Strategy<Value = Expression> {
-    let term = (any::<bool>(), condition())
-        .prop_map(|(which, condition)| Term { peer: PEERS[usize::from(which)].to_owned(), condition });
+    let term = (any::<bool>(), condition()).prop_map(|(which, condition)| DependencyTerm {
+        peer: PEERS[usize::from(which)].to_owned(),
+        condition,
+    });
     proptest::collection::vec(proptest::collection::vec(term, 1..3), 1..3).prop_map(Expression)
 }
 
-fn awaits() -> impl Strategy<Value = Vec<Await>> {
+fn start_dependencies() -> impl Strategy<Value = Vec<StartDependency>> {
     let it = (expression(), proptest::option::of(duration(4000)), any::<bool>());
-    let it = it.prop_map(|(expression, timeout, fail)| Await {
+    let it = it.prop_map(|(expression, timeout, fail)| StartDependency {
         expression,
         timeout,
-        at_timeout: if fail { AtTimeout::Fail } else { AtTimeout::GoOn },
+        at_timeout: if fail { TimeoutAction::Fail } else { TimeoutAction::StartAnyway },
     });
     prop_oneof![3 => Just(Vec::new()), 1 => proptest::collection::vec(it, 1..3)]
 }
 
-fn dies_with() -> impl Strategy<Value = Vec<Expression>> {
+fn death_dependencies() -> impl Strategy<Value = Vec<Expression>> {
     prop_oneof![5 => Just(Vec::new()), 1 => proptest::collection::vec(expression(), 1..3)]
 }
 
-fn sighting() -> impl Strategy<Value = Sighting> {
-    let end = (proptest::option::of(0i32..2), any::<bool>()).prop_map(|(code, old)| PeerEnd { code, old });
+fn sighting() -> impl Strategy<Value = PeerStatus> {
+    let end =
+        (proptest::option::of(0i32..2), any::<bool>()).prop_map(|(code, old)| PeerExit { code, stale: old });
     prop_oneof![
-        any::<bool>().prop_map(|ready| Sighting { started: true, ready, ended: None }),
-        end.prop_map(|end| Sighting { started: false, ready: false, ended: Some(end) }),
+        any::<bool>().prop_map(|ready| PeerStatus { started: true, ready, ended: None }),
+        end.prop_map(|end| PeerStatus { started: false, ready: false, ended: Some(end) }),
     ]
 }
 
@@ -1127,7 +1135,7 @@ fn job() -> impl Strategy<Value = (JobPlan, [Option<Condition>; 3])> {
         proptest::option::weighted(0.25, hook),
         proptest::bool::weighted(0.25),
         any::<bool>(),
-        (awaits(), dies_with(), any::<bool>(), proptest::bool::weighted(0.25)),
+        (start_dependencies(), death_dependencies(), any::<bool>(), proptest::bool::weighted(0.25)),
     );
     let needs = [condition(), condition(), condition()];
     (restart(), proptest::option::of(span(5000)), duration(6000), duration(3000), any::<bool>(), more, needs)
@@ -1135,7 +1143,7 @@ fn job() -> impl Strategy<Value = (JobPlan, [Option<Condition>; 3])> {
             let (
                 sidecar,
                 probes,
-                announces,
+                notifies,
                 start_deadline,
                 watchdog,
                 post_start,
@@ -1143,14 +1151,14 @@ fn job() -> impl Strategy<Value = (JobPlan, [Option<Condition>; 3])> {
                 must_start,
                 of_peers,
             ) = more;
-            let (awaits, dies_with, grave, tenure) = of_peers;
+            let (start_dependencies, death_dependencies, tombstone, needs_lease) = of_peers;
             let plan = JobPlan {
-                tenure,
+                needs_lease,
                 name: "p".to_owned(),
                 needs: Vec::new(),
-                awaits,
-                dies_with,
-                grave,
+                start_dependencies,
+                death_dependencies,
+                tombstone,
                 sidecar,
                 restart,
                 ttl,
@@ -1160,7 +1168,7 @@ fn job() -> impl Strategy<Value = (JobPlan, [Option<Condition>; 3])> {
                 terminal,
                 must_start,
                 probes,
-                announces,
+                notifies,
                 start_deadline,
                 watchdog,
                 post_start,
@@ -1173,24 +1181,24 @@ fn job() -> impl Strategy<Value = (JobPlan, [Option<Condition>; 3])> {
 fn plan() -> impl Strategy<Value = Plan> {
     let stop_on = prop_oneof![Just(vec![Signal::TERM]), Just(vec![Signal::TERM, Signal::INT, Signal::QUIT]),];
     let linger = prop_oneof![Just(Duration::ZERO), duration(4000)];
-    let hasty = proptest::option::of(duration(1000).prop_map(|grace| (vec![Signal::INT], grace)));
-    let frame = (
+    let fast_shutdown = proptest::option::of(duration(1000).prop_map(|grace| (vec![Signal::INT], grace)));
+    let settings = (
         stop_on,
         linger,
-        hasty,
+        fast_shutdown,
         any::<bool>(),
         proptest::option::of((500u64..9000).prop_map(Duration::from_millis)),
         0usize..8,
         (
-            dies_with(),
+            death_dependencies(),
             (1u64..5000).prop_map(Duration::from_millis),
             any::<bool>(),
             proptest::option::of(0i32..2),
         ),
     );
-    (proptest::collection::vec(job(), 1..5), frame).prop_map(|(jobs, frame)| {
-        let (stop_on, linger, hasty, forward, deadline, exit, of_peers) = frame;
-        let (dies_with, rebirth, grave, caused) = of_peers;
+    (proptest::collection::vec(job(), 1..5), settings).prop_map(|(jobs, settings)| {
+        let (stop_on, linger, fast_shutdown, forward, deadline, exit, of_peers) = settings;
+        let (death_dependencies, rebirth, tombstone, caused) = of_peers;
         let codes = CodeMap { caused, codes: vec![(3, 0), (4, 5)] };
         let exit = match exit {
             from if from < jobs.len() => ExitRule::From(JobId(from)),
@@ -1211,17 +1219,17 @@ fn plan() -> impl Strategy<Value = Plan> {
         }
         Plan {
             jobs: plans,
-            frame: Frame {
+            pod: PodSettings {
                 stop_on,
-                hasty,
+                fast_shutdown,
                 forward,
                 linger,
                 deadline,
                 exit,
                 codes,
-                dies_with,
+                death_dependencies,
                 rebirth,
-                grave,
+                tombstone,
             },
         }
     })
@@ -1255,11 +1263,11 @@ fn act() -> impl Strategy<Value = Act> {
         10 => prop_oneof![4 => Just(Reply::Pass), 2 => Just(Reply::Fail), 1 => Just(Reply::Cannot)]
             .prop_map(Act::Answer),
         1 => prop_oneof![
-            Just(Word::Ready),
-            Just(Word::Alive),
-            Just(Word::Trouble),
-            Just(Word::Stopping),
-            duration(3000).prop_map(Word::MoreTime)
+            Just(NotifyMessage::Ready),
+            Just(NotifyMessage::Watchdog),
+            Just(NotifyMessage::WatchdogTrigger),
+            Just(NotifyMessage::Stopping),
+            duration(3000).prop_map(NotifyMessage::ExtendTimeout)
         ].prop_map(Act::Say),
         1 => Just(Act::OverMemory),
         6 => Just(Act::Win),

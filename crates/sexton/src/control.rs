@@ -1,8 +1,9 @@
 //! What somebody wants of us while we run: from the control socket to the driver.
 
+use spec::reload::Reloaded;
 use std::fmt;
 
-use engine::{Fulfilled, Refusal, Signal};
+use engine::{Outcome, Refusal, Signal};
 use tokio::sync::{mpsc, oneshot};
 
 /// The way to the driver.
@@ -21,12 +22,12 @@ pub enum Command {
         /// What.
         wish: Wish,
         /// Where the answer goes.
-        reply: Reply<Fulfilled>,
+        reply: Reply<Outcome>,
     },
     /// That the configuration is read again.
     Reload(Reply<Reloaded>),
     /// That everything ends.
-    End(Reply<Fulfilled>),
+    End(Reply<Outcome>),
     /// It says that a process is alive.
     HeartBeat {
         /// Which.
@@ -50,19 +51,6 @@ pub enum Wish {
     Restart,
     /// That it gets this signal.
     Signal(Signal),
-}
-
-/// What a reload has changed, by name.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Reloaded {
-    /// New ones.
-    pub added: Vec<String>,
-    /// Those that are started anew, because they are planned otherwise.
-    pub changed: Vec<String>,
-    /// Those that are not planned any more.
-    pub removed: Vec<String>,
-    /// How many stay as they are.
-    pub kept: usize,
 }
 
 /// Why it was not done.

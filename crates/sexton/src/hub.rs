@@ -3,6 +3,7 @@
 //! One writes (the driver, after each step of the engine); the others read, never wait for the writer, and
 //! never ask the engine.
 
+use net::server::ConnectionMetrics;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,11 +13,11 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
 use crate::control::Controls;
-use crate::figures::Figures;
 use crate::logs::recent as logs;
 use crate::metrics::Metrics;
-use crate::process::Pid;
 use crate::view::View;
+use linux::resource_usage::ResourceUsage;
+use spec::program::Pid;
 
 /// How many changes are kept for those who come later, and how far a follower may fall behind.
 const KEPT: usize = 256;
@@ -24,7 +25,7 @@ const KEPT: usize = 256;
 const KEPT_OF_EACH: usize = 12;
 
 /// How much the processes used, by number, and when that was. Asked for by one at a time.
-pub type Usage = tokio::sync::Mutex<Option<(Instant, Arc<BTreeMap<Pid, Figures>>)>>;
+pub type Usage = tokio::sync::Mutex<Option<(Instant, Arc<BTreeMap<Pid, ResourceUsage>>)>>;
 
 /// Something that has happened, as people and programs are told.
 #[derive(Debug, Clone, Serialize)]
@@ -77,6 +78,21 @@ struct Recent {
     heard: BTreeMap<String, Timestamp>,
 }
 
+impl ConnectionMetrics for Hub {
+    fn opened(&self) {
+        self.metrics.connections.inc();
+    }
+
+    fn closed(&self) {
+        self.metrics.connections.dec();
+    }
+
+    fn cut(&self) {
+        self.metrics.connections.dec();
+        self.metrics.connections_cut.inc();
+    }
+}
+
 impl Hub {
     /// A hub that knows this much to begin with.
     #[must_use]
@@ -114,7 +130,7 @@ impl Hub {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.told += 1;
         change.number = recent.told;
-        change.at = crate::clock::rfc3339(Timestamp::now());
+        change.at = linux::clock::rfc3339(Timestamp::now());
         let change = Arc::new(change);
         if recent.kept.len() == KEPT {
             recent.kept.pop_front();

@@ -10,7 +10,7 @@ use engine::{Event, Time};
 use serde::{Deserialize, Serialize};
 
 /// The form of the lines.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The first line.
 #[derive(Debug, Serialize, Deserialize)]

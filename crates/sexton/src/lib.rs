@@ -1,44 +1,35 @@
 //! sexton looks after the life of processes.
 //!
 //! ```text
-//! words, environment ─► cli ─► config::resolve ─► Settings
+//! words, environment ─► cli ─► config::options ─► Settings
 //!                                                    │
 //!   listen (binds first) ─► signals ─► driver or watch ─► exit code
 //!                                        │
 //!                                       hub ─► http
 //! ```
 
-pub mod announce;
 pub mod automaton;
 pub mod cli;
 pub mod client;
-pub mod clock;
 pub mod config;
 pub mod control;
 pub mod driver;
 pub mod ensemble;
-pub mod figures;
 pub mod graveyard;
 pub mod http;
 pub mod hub;
 pub mod journal;
 pub mod life;
-pub mod listen;
 pub mod lock;
 pub mod logfmt;
 pub mod logging;
 pub mod logs;
 pub mod metrics;
-pub mod notify;
 pub mod output;
 pub mod probe;
-pub mod process;
-pub mod readable;
 pub mod sink;
 pub mod store;
 pub mod tell;
 pub mod termination;
-pub mod tls;
 pub mod view;
 pub mod watch;
-pub mod words;

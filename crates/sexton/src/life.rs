@@ -15,13 +15,10 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::automaton;
-use crate::clock::Clock;
 use crate::config;
 use crate::config::automaton::{AutomatonPlan, DEFAULT_SOCKET, DEFAULT_SOCKET_MODE};
-use crate::config::environment::Real;
-use crate::config::raw::native::LogFormat;
-use crate::config::up::{self, ConfigError, LogPlan, UpPlan};
-use crate::config::{ControlPath, HttpCompat, Mode, Settings, SingleProcessSettings, Up, Watch};
+use crate::config::up::{self, ConfigError, UpPlan};
+use crate::config::{ControlPath, Mode, Settings, SingleProcessSettings, Up};
 use crate::control;
 use crate::driver::{self, Driver, Many, Parts, Process};
 use crate::ensemble;
@@ -29,25 +26,33 @@ use crate::ensemble::counters::Counters;
 use crate::ensemble::identity::Identity;
 use crate::ensemble::peers::Dialer;
 use crate::ensemble::plan::UnresolvedPlan;
-use crate::ensemble::proof::Proof;
+use crate::ensemble::proof::AccessPolicy;
 use crate::ensemble::rpc::Rpc;
 use crate::graveyard::{Graveyard, GraveyardError};
-use crate::http::{Beside, Server, control_router, router};
+use crate::http::{control_router, router};
 use crate::hub::Hub;
 use crate::journal::Journal;
-use crate::listen::{self, Bound, ControlSocket, ListenError};
 use crate::lock;
 use crate::logging;
-use crate::notify::Notify;
 use crate::output::Outputs;
-use crate::process::descriptors;
-use crate::process::signals::{SignalStream, Signals};
-use crate::process::terminal::Terminal;
 use crate::store;
 use crate::termination;
-use crate::tls;
-use crate::view::{Constants, Health, View};
+use crate::view::{Health, ProcessInfo, View};
 use crate::watch::Watcher;
+use linux::clock::Clock;
+use linux::descriptors;
+use linux::notify::Notify;
+use linux::signals::{SignalStream, Signals};
+use linux::terminal::Terminal;
+use net::listen;
+use net::listen::{Bound, ControlSocket, ListenError};
+use net::server::{Server, ServerOptions};
+use net::tls;
+use spec::environment::Real;
+use spec::listen::HttpCompat;
+use spec::logs::LogFormat;
+use spec::logs::LogPlan;
+use spec::watch::Watch;
 
 /// Why nothing was begun, or why we cannot go on.
 #[derive(Debug, Error)]
@@ -211,7 +216,7 @@ async fn look_after(
     let (seed, journal) = begin_journal(&own.plan, journal)?;
     let clock = Clock::begin();
     let text = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();
-    let constants = Constants {
+    let constants = ProcessInfo {
         name: own.name.as_str().into(),
         command: text(&own.program.command),
         arguments: own.program.arguments.iter().map(text).collect(),
@@ -463,7 +468,7 @@ async fn gather(
     let token: Option<Arc<str>> = access.token.as_deref().map(store::token).transpose()?.map(Into::into);
     let acceptor = access.tls.own.is_some().then(|| tls::Acceptor::new(access.tls.clone()));
     let acceptor = acceptor.transpose().map_err(LifeError::Tls)?.map(Arc::new);
-    let proof = Proof {
+    let proof = AccessPolicy {
         token: token.clone(),
         certificates: acceptor.is_some() && access.tls.ca.is_some(),
         open: access.unauthenticated_invoke,
@@ -488,7 +493,7 @@ async fn gather(
     };
     let (driver, table) = ensemble::Driver::new(parts);
     let rpc = Rpc { table: table.clone(), hub: Arc::clone(&hub) };
-    let beside = Beside { tls: acceptor, other: Some(Arc::new(rpc)) };
+    let beside = ServerOptions { tls: acceptor, other: Some(Arc::new(rpc)) };
     let routes = ensemble::routes::router(table).merge(router(Arc::clone(&hub), answers, Clock::begin()));
     let server = serve_beside(bound, &hub, routes, beside)?;
     let code = driver.run().await.map_err(system("signals"))?;
@@ -559,14 +564,14 @@ impl Apart {
 }
 
 fn serve(bound: Vec<Bound>, hub: &Arc<Hub>, router: Router) -> Result<Option<Server>, LifeError> {
-    serve_beside(bound, hub, router, Beside::default())
+    serve_beside(bound, hub, router, ServerOptions::default())
 }
 
 fn serve_beside(
     bound: Vec<Bound>,
     hub: &Arc<Hub>,
     router: Router,
-    beside: Beside,
+    beside: ServerOptions,
 ) -> Result<Option<Server>, LifeError> {
     if bound.is_empty() {
         return Ok(None);
@@ -578,6 +583,6 @@ fn serve_beside(
             log::info!(address:% = address; "listening");
         }
     }
-    let server = Server::start(bound, router, Arc::clone(hub), beside);
+    let server = Server::start(bound, router, Arc::<Hub>::clone(hub), beside);
     server.map(Some).map_err(system("the listening socket"))
 }

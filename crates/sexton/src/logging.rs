@@ -12,13 +12,13 @@ use log::kv::{self, Key, Value, VisitSource};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::clock::rfc3339_millis;
-use crate::config::environment::Environment;
 use crate::config::options::UsageError;
 use crate::logfmt;
 use crate::logs::rotating::Rotating;
 use crate::sink::Sink;
-use crate::words::one_line;
+use linux::clock::rfc3339_millis;
+use spec::environment::Environment;
+use spec::text::one_line;
 
 /// How much to say, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]

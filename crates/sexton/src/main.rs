@@ -3,12 +3,13 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use linux::terminal::Terminal;
 use sexton::cli::{self, Invocation};
-use sexton::config::environment::Real;
 use sexton::config::up::ConfigError;
 use sexton::life::LifeError;
-use sexton::process::terminal::Terminal;
-use sexton::{automaton, client, config, life, logging, words};
+use sexton::{automaton, client, config, life, logging};
+use spec::environment::Real;
+use spec::text;
 
 /// `EX_USAGE` of sysexits.h.
 const USAGE: u8 = 64;
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
         Err(error) => return refused(&error, USAGE),
     };
     if let Err(error) = logging::begin(&log) {
-        return refused(&format!("cannot write the log: {}", words::describe(&error)), CANNOT_CREATE);
+        return refused(&format!("cannot write the log: {}", text::describe(&error)), CANNOT_CREATE);
     }
     match invocation {
         Invocation::Live(settings) => match life::live(*settings) {
@@ -63,7 +64,7 @@ fn main() -> ExitCode {
         },
         Invocation::Guard(pid) => match cli::locks::stand_guard(pid) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => refused(&words::describe(&error), SYSTEM),
+            Err(error) => refused(&text::describe(&error), SYSTEM),
         },
         Invocation::Render(asked) => match cli::render::render(&asked) {
             Ok(()) => ExitCode::SUCCESS,
@@ -95,7 +96,7 @@ fn main() -> ExitCode {
 /// Says on one line what is wrong.
 fn refused(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
     // If nobody can read it, the code still tells.
-    let _ = writeln!(std::io::stderr(), "sexton: {}", words::one_line(&error.to_string()));
+    let _ = writeln!(std::io::stderr(), "sexton: {}", text::one_line(&error.to_string()));
     ExitCode::from(code)
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 
-use engine::What;
+use engine::JobEventKind;
 use jiff::Timestamp;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -13,11 +13,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::figures::Figures;
-use crate::process::{Pid, procfs};
 use crate::sink::Sink;
 use crate::tell;
 use crate::view::{Status, View};
+use linux::procfs;
+use linux::resource_usage::ResourceUsage;
+use spec::program::Pid;
 
 /// The content type of the text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -211,25 +212,25 @@ impl Metrics {
     }
 
     /// Counts what the engine has told.
-    pub fn count(&self, name: &str, what: &What) {
+    pub fn count(&self, name: &str, what: &JobEventKind) {
         let process = || OfProcess { process: name.to_owned() };
         match what {
-            What::Started { .. } => {
+            JobEventKind::Started { .. } => {
                 self.starts.get_or_create(&process()).inc();
             }
-            What::Exited { exit, .. } => {
+            JobEventKind::Exited { exit, .. } => {
                 let (code, signal) = tell::exit_words(*exit);
                 self.exits.get_or_create(&OfExit { process: name.to_owned(), code, signal }).inc();
             }
-            What::Restarting { cause, .. } => {
+            JobEventKind::Restarting { cause, .. } => {
                 let labels = OfRestart { process: name.to_owned(), reason: cause.label() };
                 self.restarts.get_or_create(&labels).inc();
             }
-            What::ProbeFailed { kind, .. } => {
+            JobEventKind::ProbeFailed { kind, .. } => {
                 let labels = OfProbe { process: name.to_owned(), probe: kind.label() };
                 self.probe_failures.get_or_create(&labels).inc();
             }
-            What::Killing { .. } => {
+            JobEventKind::Killing { .. } => {
                 self.kills.get_or_create(&process()).inc();
             }
             _ => {}
@@ -254,7 +255,7 @@ impl Metrics {
 
     /// The text.
     #[must_use]
-    pub fn text(&self, view: &View, usage: &BTreeMap<Pid, Figures>) -> String {
+    pub fn text(&self, view: &View, usage: &BTreeMap<Pid, ResourceUsage>) -> String {
         for process in &view.processes {
             let labels = OfProcess { process: process.name.to_string() };
             let up = process.status == Status::Running;

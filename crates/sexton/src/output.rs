@@ -6,6 +6,7 @@
 //! * A line longer than [`LONGEST`] is split, each part but the last marked `partial=true`.
 //! * Reading never waits long for whoever reads us: see [`crate::sink`].
 
+use linux::pipe::pipe;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
@@ -16,17 +17,16 @@ use engine::{JobId, RunId};
 use tokio::io::unix::AsyncFd;
 use tokio::task::AbortHandle;
 
-use crate::config::raw::native::LogFormat;
-use crate::config::up::LogPlan;
-use crate::config::{OutputPlan, StreamPlan};
 use crate::logs::Stream;
 use crate::logs::lines::{LONGEST, Lines};
-use crate::logs::recent::{Kept, Recent};
-use crate::logs::record::{Form, Person, Stamp};
-use crate::process::Pid;
-use crate::process::spawn::Output;
-use crate::readable::readable;
+use crate::logs::recent::{LogRing, Recent};
+use crate::logs::record::{ConsoleStyle, FormattedTime, RecordFormatter};
 use crate::sink::Sink;
+use linux::spawn::Output;
+use spec::logs::LogFormat;
+use spec::logs::LogPlan;
+use spec::logs::{OutputPlan, StreamPlan};
+use spec::program::Pid;
 
 /// How much is read at once.
 const PIECE: usize = 64 << 10;
@@ -50,7 +50,7 @@ struct Plan {
     streams: OutputPlan,
     name: Arc<str>,
     logs: LogPlan,
-    kept: Arc<Kept>,
+    kept: Arc<LogRing>,
     /// Its colour, for people who read many.
     colour: Option<u8>,
     width: usize,
@@ -136,7 +136,7 @@ impl Outputs {
 
     /// What a process has written last.
     #[must_use]
-    pub fn kept(&self, job: JobId) -> Option<Arc<Kept>> {
+    pub fn kept(&self, job: JobId) -> Option<Arc<LogRing>> {
         self.plans.get(&job).map(|plan| Arc::clone(&plan.kept))
     }
 
@@ -178,8 +178,9 @@ impl Outputs {
                 Stream::Stderr => self.stderr.as_ref().map_or(&self.stdout, |_| &self.stderr),
             };
             let Some(sink) = own.clone() else { continue };
-            let person = Person { width: plan.width, colour: plan.colour };
-            let form = Form::new(plan.logs.format, &plan.name, pid, stream, &plan.logs.labels, person);
+            let person = ConsoleStyle { width: plan.width, colour: plan.colour };
+            let form =
+                RecordFormatter::new(plan.logs.format, &plan.name, pid, stream, &plan.logs.labels, person);
             let reader = Arc::new(Reader {
                 pipe,
                 stream,
@@ -229,13 +230,6 @@ impl Outputs {
     }
 }
 
-/// A pipe of which our end does not block and is watched by the event loop.
-pub(crate) fn pipe() -> io::Result<(AsyncFd<OwnedFd>, OwnedFd)> {
-    let (reader, writer) = io::pipe()?;
-    rustix::io::ioctl_fionbio(&reader, true)?;
-    Ok((readable(OwnedFd::from(reader))?, writer.into()))
-}
-
 #[derive(Debug)]
 struct Reader {
     pipe: AsyncFd<OwnedFd>,
@@ -244,9 +238,9 @@ struct Reader {
     name: Arc<str>,
     /// Passed on as it comes, up to the end of a line.
     raw: bool,
-    form: Form,
+    form: RecordFormatter,
     sink: Sink,
-    kept: Arc<Kept>,
+    kept: Arc<LogRing>,
     recent: Arc<Recent>,
     state: Mutex<ReaderState>,
 }
@@ -332,7 +326,7 @@ impl Reader {
                 lines += 1;
             });
         } else {
-            let stamp = Stamp::now();
+            let stamp = FormattedTime::now();
             state.lines.take(bytes, |line, partial| {
                 self.form.append(records, &stamp, line, partial);
                 lines += 1;
@@ -376,7 +370,7 @@ impl Reader {
                 records.extend_from_slice(line);
                 records.push(b'\n');
             } else {
-                self.form.append(records, &Stamp::now(), line, false);
+                self.form.append(records, &FormattedTime::now(), line, false);
             }
         });
         if !records.is_empty() {

@@ -18,9 +18,9 @@ use rustix::io::fcntl_dupfd_cloexec;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
-use crate::clock::rfc3339_millis;
 use crate::logfmt;
-use crate::process::signals;
+use linux::clock::rfc3339_millis;
+use linux::signals;
 
 /// How much may wait to be written.
 const CAPACITY: usize = 1 << 20;

@@ -9,8 +9,8 @@ use ensemble::{Store, StoreError};
 use ensemble_etcd::{Etcd, Options, OptionsError};
 use thiserror::Error;
 
-use crate::config::StorePlan;
-use crate::words::describe;
+use spec::store::StorePlan;
+use spec::text::describe;
 
 /// The longest file with a certificate, a key or a password.
 const LONGEST: u64 = 1 << 20;

@@ -30,7 +30,7 @@ pub fn report(code: i32, who: Option<&ProcessView>, lines: &[Vec<u8>]) -> String
             } else {
                 "Error"
             };
-            let at = process.own.as_ref().and_then(|own| own.last_at).map(crate::clock::rfc3339_millis);
+            let at = process.own.as_ref().and_then(|own| own.last_at).map(linux::clock::rfc3339_millis);
             let at = at.map(|at| format!(" at {at}")).unwrap_or_default();
             format!("{}: {}{at} (exit code {code}, {reason})\n", process.name, process.state)
         }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::snapshot::{LastEnd, Resting};
+use engine::snapshot::{LastRun, TerminalReason};
 use engine::{Cause, Exit, JobPhase, JobSnapshot, PodPhase, Time};
 use jiff::Timestamp;
 
-use crate::clock::{Clock, rfc3339_millis};
-use crate::process::Pid;
+use linux::clock::{Clock, rfc3339_millis};
+use spec::program::Pid;
 
 /// What there is to show at one moment.
 #[derive(Debug, Clone)]
@@ -31,16 +31,16 @@ pub struct View {
 #[derive(Debug, Clone)]
 pub struct Health {
     /// Is it worth keeping?
-    pub live: Answer,
+    pub live: HealthState,
     /// May it be given work?
-    pub ready: Answer,
+    pub ready: HealthState,
     /// Has it been started?
-    pub started: Answer,
+    pub started: HealthState,
 }
 
 /// Yes, or why not.
 #[derive(Debug, Clone)]
-pub enum Answer {
+pub enum HealthState {
     /// Yes.
     Yes,
     /// No, for this reason.
@@ -49,7 +49,7 @@ pub enum Answer {
     NoBecauseOf(usize),
 }
 
-impl Answer {
+impl HealthState {
     /// Is it yes?
     #[must_use]
     pub const fn is_yes(&self) -> bool {
@@ -85,7 +85,7 @@ pub struct ProcessView {
     /// The second port.
     pub side_port: u16,
     /// What the engine knows beyond that; None for processes of others.
-    pub own: Option<OwnView>,
+    pub own: Option<SupervisedStatus>,
 }
 
 /// In the words of the status socket.
@@ -114,7 +114,7 @@ impl Status {
 
 /// What the engine knows of a process of our own.
 #[derive(Debug, Clone)]
-pub struct OwnView {
+pub struct SupervisedStatus {
     /// The engine's snapshot.
     pub job: JobSnapshot,
     /// Since when it is in its phase.
@@ -129,7 +129,7 @@ pub struct OwnView {
 
 /// What does not change in the life of a process of our own.
 #[derive(Debug, Clone)]
-pub struct Constants {
+pub struct ProcessInfo {
     /// What people call it.
     pub name: Arc<str>,
     /// What is executed.
@@ -162,15 +162,15 @@ impl View {
         };
         let first = |good: &dyn Fn(&JobSnapshot) -> bool| {
             let bad = |process: &Arc<ProcessView>| process.own.as_ref().is_some_and(|own| !good(&own.job));
-            processes.iter().position(bad).map_or(Answer::Yes, Answer::NoBecauseOf)
+            processes.iter().position(bad).map_or(HealthState::Yes, HealthState::NoBecauseOf)
         };
         let health = if many {
             let ready = match &ending {
-                Some((cause, _)) => Answer::No(format!("everything is ending, because {cause}")),
+                Some((cause, _)) => HealthState::No(format!("everything is ending, because {cause}")),
                 None => first(&|job: &JobSnapshot| job.healthy),
             };
             let up = |job: &JobSnapshot| job.started || job.healthy || job.started_at.is_some();
-            Health { live: first(&|job| !job.has_failed_for_good()), ready, started: first(&up) }
+            Health { live: first(&|job| !job.has_failed_permanently()), ready, started: first(&up) }
         } else {
             let up = *phase == PodPhase::Up;
             let runs = |job: &JobSnapshot| matches!(job.phase, JobPhase::Running { suspended: None, .. });
@@ -186,11 +186,11 @@ impl View {
 
     /// Why an answer is no.
     #[must_use]
-    pub fn reason(&self, answer: &Answer) -> Option<String> {
+    pub fn reason(&self, answer: &HealthState) -> Option<String> {
         match answer {
-            Answer::Yes => None,
-            Answer::No(reason) => Some(reason.clone()),
-            Answer::NoBecauseOf(place) => self.processes.get(*place).map(|process| {
+            HealthState::Yes => None,
+            HealthState::No(reason) => Some(reason.clone()),
+            HealthState::NoBecauseOf(place) => self.processes.get(*place).map(|process| {
                 if self.processes.len() == 1 && self.mode != "up" {
                     return process.state.clone();
                 }
@@ -210,7 +210,7 @@ impl ProcessView {
     /// A process of our own, as it is now; `before` is what was shown of it last: what has a time keeps it.
     #[must_use]
     pub fn own(
-        constants: &Constants,
+        constants: &ProcessInfo,
         job: JobSnapshot,
         pod: &PodPhase,
         pid: Option<Pid>,
@@ -220,8 +220,8 @@ impl ProcessView {
     ) -> Self {
         let status = match &job.last {
             _ if job.is_alive() => Status::Running,
-            Some(LastEnd { exit: Some(Exit::Signal(_)), .. }) => Status::Killed,
-            Some(LastEnd { exit: Some(_), by: Some(by), .. }) if ended_by_us(by) => Status::Killed,
+            Some(LastRun { exit: Some(Exit::Signal(_)), .. }) => Status::Killed,
+            Some(LastRun { exit: Some(_), by: Some(by), .. }) if ended_by_us(by) => Status::Killed,
             _ => Status::Stopped,
         };
         let (ttl, next) = match &job.phase {
@@ -244,7 +244,7 @@ impl ProcessView {
         let started_at = job.started_at.and_then(|at| {
             day(at, old.and_then(|old| old.job.started_at).zip(before.map(|before| before.started_at)))
         });
-        let own = OwnView {
+        let own = SupervisedStatus {
             since: day(job.since, old.map(|old| (old.job.since, old.since))),
             next: next.and_then(|(what, at)| Some((what, clock.of_day(at)?))),
             last_at,
@@ -274,7 +274,11 @@ impl ProcessView {
 const fn ended_by_us(by: &Cause) -> bool {
     matches!(
         by,
-        Cause::Signal(_) | Cause::SecondSignal(_) | Cause::Ttl(_) | Cause::GraceOver(_) | Cause::Request
+        Cause::Signal(_)
+            | Cause::SecondSignal(_)
+            | Cause::Ttl(_)
+            | Cause::GracePeriodOver(_)
+            | Cause::Request
     )
 }
 
@@ -282,8 +286,9 @@ impl Health {
     /// Of processes of others: we know whether they are there.
     #[must_use]
     pub fn watched(present: bool, ever: bool, whom: &str) -> Self {
-        let answer =
-            |yes: bool| if yes { Answer::Yes } else { Answer::No(format!("there is no process {whom}")) };
+        let answer = |yes: bool| {
+            if yes { HealthState::Yes } else { HealthState::No(format!("there is no process {whom}")) }
+        };
         Self { live: answer(present), ready: answer(present), started: answer(ever) }
     }
 }
@@ -296,13 +301,13 @@ fn describe(pod: &PodPhase, job: &JobSnapshot, clock: Clock) -> String {
     };
     let how_it_ended = || match &job.last {
         None => "never started".to_owned(),
-        Some(LastEnd { exit: Some(_), out_of_memory: true, .. }) => {
+        Some(LastRun { exit: Some(_), out_of_memory: true, .. }) => {
             "killed, because it used too much memory".to_owned()
         }
-        Some(LastEnd { exit: Some(exit), by: None, .. }) => format!("ended with {exit}"),
-        Some(LastEnd { exit: Some(exit), by: Some(by), .. }) => format!("ended with {exit}, because {by}"),
-        Some(LastEnd { exit: None, by: Some(by), .. }) => by.to_string(),
-        Some(LastEnd { exit: None, by: None, .. }) => "KILL did not end it".to_owned(),
+        Some(LastRun { exit: Some(exit), by: None, .. }) => format!("ended with {exit}"),
+        Some(LastRun { exit: Some(exit), by: Some(by), .. }) => format!("ended with {exit}, because {by}"),
+        Some(LastRun { exit: None, by: Some(by), .. }) => by.to_string(),
+        Some(LastRun { exit: None, by: None, .. }) => "KILL did not end it".to_owned(),
     };
     match &job.phase {
         JobPhase::Waiting { need: None } => "not started yet".to_owned(),
@@ -325,14 +330,14 @@ fn describe(pod: &PodPhase, job: &JobSnapshot, clock: Clock) -> String {
         JobPhase::Pausing { retry_at, cause } => {
             format!("restarted {}, because {cause}", when(*retry_at))
         }
-        JobPhase::Done(Resting::NeedFailed { need, condition }) => {
+        JobPhase::Done(TerminalReason::NeedFailed { need, condition }) => {
             format!("not started: {need} cannot be {} any more", condition.label())
         }
-        JobPhase::Done(Resting::GaveUp(_)) => {
+        JobPhase::Done(TerminalReason::RestartLimit(_)) => {
             format!("given up after too many restarts; it {}", how_it_ended())
         }
-        JobPhase::Done(Resting::Stopped) => format!("stopped on request; it {}", how_it_ended()),
-        JobPhase::Done(Resting::Over) => {
+        JobPhase::Done(TerminalReason::Stopped) => format!("stopped on request; it {}", how_it_ended()),
+        JobPhase::Done(TerminalReason::Exited) => {
             let how = how_it_ended();
             match pod {
                 PodPhase::Lingering { until } => format!("{how}; we leave {}", when(*until)),

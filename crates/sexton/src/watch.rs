@@ -9,21 +9,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::Exit;
-use engine::roster::{Change as Moved, Roster, Sighting};
+use engine::process_watch::{Change as Moved, ObservedProcess, ProcessWatchSet};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::clock::Clock;
-use crate::config::{ProcessSelector, Watch};
 use crate::hub::{Change, Hub};
-use crate::notify::Notify;
-use crate::process::pidfd::Held;
-use crate::process::procfs::{self, Stat};
-use crate::process::signals::SignalStream;
-use crate::process::{Pid, reap, terminal};
 use crate::view::{Health, ProcessView, Status, View};
+use linux::clock::Clock;
+use linux::notify::Notify;
+use linux::pidfd::Held;
+use linux::procfs;
+use linux::procfs::Stat;
+use linux::signals::SignalStream;
+use linux::{reap, terminal};
+use spec::program::Pid;
+use spec::watch::{ProcessSelector, Watch};
 
 /// How long the parent of a process may take to reap it before its end is told without how it ended; that
 /// follows when it is known.
@@ -33,14 +35,14 @@ const REAPED_WITHIN: Duration = Duration::from_millis(100);
 const LEARNT_WITHIN: Duration = Duration::from_secs(60);
 
 /// The end of a process that we held: which, and how it ended if the system said.
-type Ended = (Sighting, Option<Exit>);
+type Ended = (ObservedProcess, Option<Exit>);
 
 /// Looks until somebody tells us to end.
 pub struct Watcher {
     watch: Watch,
     side_port: u16,
     clock: Clock,
-    roster: Roster,
+    roster: ProcessWatchSet,
     held: BTreeMap<(u32, u64), AbortHandle>,
     /// When each who is there, or went last, was started: fixed when it came.
     starts: BTreeMap<(u32, u64), Timestamp>,
@@ -69,7 +71,7 @@ impl Watcher {
             watch,
             side_port,
             clock,
-            roster: Roster::default(),
+            roster: ProcessWatchSet::default(),
             held: BTreeMap::new(),
             starts: BTreeMap::new(),
             ends: mpsc::unbounded_channel(),
@@ -139,7 +141,7 @@ impl Watcher {
     }
 
     fn look(&mut self) -> io::Result<()> {
-        let mut found: Vec<Sighting> = match self.watch.whom.clone() {
+        let mut found: Vec<ObservedProcess> = match self.watch.selector.clone() {
             ProcessSelector::Named(name) => {
                 let own = std::process::id();
                 let all = procfs::processes()?.into_iter();
@@ -164,8 +166,8 @@ impl Watcher {
             },
         };
         // One that has ended, but that we hold: whoever holds it tells its end, and how.
-        let held = |who: &&Sighting| self.held.contains_key(&(who.pid, who.start_ticks));
-        let missing = |who: &&Sighting| {
+        let held = |who: &&ObservedProcess| self.held.contains_key(&(who.pid, who.start_ticks));
+        let missing = |who: &&ObservedProcess| {
             !found.iter().any(|seen| (seen.pid, seen.start_ticks) == (who.pid, who.start_ticks))
         };
         let ended: Vec<_> = self
@@ -178,7 +180,7 @@ impl Watcher {
             .cloned()
             .collect();
         found.extend(ended);
-        let moved = self.roster.looked(self.clock.now(), found);
+        let moved = self.roster.update(self.clock.now(), found);
         self.moved(moved);
         Ok(())
     }
@@ -186,7 +188,7 @@ impl Watcher {
     fn moved(&mut self, moved: Vec<Moved>) {
         for moved in moved {
             match moved {
-                Moved::Came(who) => {
+                Moved::Appeared(who) => {
                     self.ever = true;
                     if let Some(at) = started_at(who.start_ticks) {
                         self.starts.insert((who.pid, who.start_ticks), at);
@@ -194,20 +196,22 @@ impl Watcher {
                     self.hold(&who);
                     self.tell("came", &who, "is there".to_owned());
                 }
-                Moved::Went(departure) => {
+                Moved::Exited(departure) => {
                     self.went_at = Some(Timestamp::now());
-                    if let Some(task) = self.held.remove(&(departure.who.pid, departure.who.start_ticks)) {
+                    if let Some(task) =
+                        self.held.remove(&(departure.process.pid, departure.process.start_ticks))
+                    {
                         task.abort();
                     }
                     let how = departure.exit.map(|exit| format!(", with {exit}")).unwrap_or_default();
-                    self.tell("went", &departure.who, format!("has ended{how}"));
+                    self.tell("went", &departure.process, format!("has ended{how}"));
                 }
             }
         }
     }
 
     /// Waits for the end of a process in the background. Without a pidfd the next look finds it.
-    fn hold(&mut self, who: &Sighting) {
+    fn hold(&mut self, who: &ObservedProcess) {
         let Ok(pid) = Pid::try_from(who.pid) else { return };
         let held = match Held::open(pid) {
             Ok(held) => held,
@@ -237,13 +241,13 @@ impl Watcher {
     }
 
     fn whom(&self) -> String {
-        match &self.watch.whom {
+        match &self.watch.selector {
             ProcessSelector::Named(name) => format!("called '{name}'"),
             ProcessSelector::Numbered(pid) => format!("with number {pid}"),
         }
     }
 
-    fn tell(&self, event: &'static str, who: &Sighting, message: String) {
+    fn tell(&self, event: &'static str, who: &ObservedProcess, message: String) {
         let name = who.arguments.first().cloned().unwrap_or_default();
         log::info!(process:% = name, pid = who.pid; "{message}");
         self.hub.tell(Change {
@@ -262,7 +266,7 @@ impl Watcher {
         self.generation += 1;
         let roster = &self.roster;
         let known = |pid, ticks| {
-            let last = roster.last().map(|last| &last.who);
+            let last = roster.last().map(|last| &last.process);
             roster.present().iter().chain(last).any(|who| (who.pid, who.start_ticks) == (pid, ticks))
         };
         self.starts.retain(|(pid, ticks), _| known(*pid, *ticks));
@@ -279,13 +283,13 @@ impl Watcher {
         });
     }
 
-    fn shown(&self, who: &Sighting) -> ProcessView {
+    fn shown(&self, who: &ObservedProcess) -> ProcessView {
         let (command, arguments) = who
             .arguments
             .split_first()
             .map_or_else(Default::default, |(first, rest)| (first.clone(), rest.to_vec()));
         ProcessView {
-            name: match &self.watch.whom {
+            name: match &self.watch.selector {
                 ProcessSelector::Named(name) => name.as_str().into(),
                 ProcessSelector::Numbered(_) => command.as_str().into(),
             },
@@ -304,7 +308,7 @@ impl Watcher {
     /// Nobody is there: whoever went last, or nobody at all.
     fn absent(&self) -> ProcessView {
         let Some(last) = self.roster.last() else {
-            let name = match &self.watch.whom {
+            let name = match &self.watch.selector {
                 ProcessSelector::Named(name) => name.clone(),
                 ProcessSelector::Numbered(pid) => pid.to_string(),
             };
@@ -320,20 +324,20 @@ impl Watcher {
             Some(Exit::Signal(_)) => Status::Killed,
             Some(Exit::Code(_)) | None => Status::Stopped,
         };
-        ProcessView { status, pid: None, ended_at: self.went_at, ..self.shown(&last.who) }
+        ProcessView { status, pid: None, ended_at: self.went_at, ..self.shown(&last.process) }
     }
 }
 
-fn has_ended(who: &Sighting) -> bool {
+fn has_ended(who: &ObservedProcess) -> bool {
     let stat = Pid::try_from(who.pid).ok().and_then(|pid| procfs::stat(pid).ok());
     stat.is_none_or(|stat| stat.start_ticks != who.start_ticks || stat.is_zombie())
 }
 
-fn sighting_if(stat: &Stat, wanted: impl FnOnce(&[String]) -> bool) -> Option<Sighting> {
+fn sighting_if(stat: &Stat, wanted: impl FnOnce(&[String]) -> bool) -> Option<ObservedProcess> {
     let arguments = procfs::arguments(stat.pid).unwrap_or_default();
     // A process that has overwritten its arguments still has a name.
     let arguments = if arguments.is_empty() { vec![stat.comm.clone()] } else { arguments };
-    wanted(&arguments).then(|| Sighting {
+    wanted(&arguments).then(|| ObservedProcess {
         pid: u32::try_from(stat.pid).unwrap_or(0),
         start_ticks: stat.start_ticks,
         arguments,

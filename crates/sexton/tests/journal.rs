@@ -30,7 +30,10 @@ fn a_journal_replays_to_the_same_end() {
         Sexton::new(["debug".as_ref(), "replay".as_ref(), sexton.path("journal").as_os_str()]).done();
     assert_eq!(replayed.code, 0, "{}", replayed.stderr);
     let count = |part: &str| replayed.stdout.matches(part).count();
-    assert_eq!((count("spawn   job 0 as run"), count("GaveUp {"), count("end     with code 9")), (3, 1, 1));
+    assert_eq!(
+        (count("spawn   job 0 as run"), count("RestartLimitReached {"), count("end     with code 9")),
+        (3, 1, 1)
+    );
     // Chance too: the lives that were drawn are drawn again.
     let drawn: Vec<_> =
         log.lines().filter_map(|line| line.split("started, to live ").nth(1)?.split('"').next()).collect();
@@ -53,7 +56,7 @@ fn a_journal_that_is_none_is_refused_with_its_line() {
     for (text, part) in [
         (String::new(), "is empty"),
         ("{}\n".to_owned(), "line 1"),
-        (good.replacen("\"version\":2", "\"version\":99", 1), "version 99"),
+        (good.replacen("\"version\":3", "\"version\":99", 1), "version 99"),
         (format!("{good}{{\"at\":1}}\n"), "expected an event"),
     ] {
         fs::write(sexton.path("bad"), text).unwrap_or_default();

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Context, Intent, Job, Outcome, Phase, Rest};
-use crate::event::{Cause, What};
-use crate::peer::{AtTimeout, Death, Peers, Stone};
+use super::{Context, Intent, Job, Phase, RunResult, TerminalReason};
+use crate::event::{Cause, JobEventKind};
+use crate::peer::{Death, LifecycleRecord, Peers, TimeoutAction};
 use crate::plan::CodeMap;
 use crate::{Exit, Signal, Time};
 
@@ -22,13 +22,13 @@ impl Job {
         let mut given_up = Vec::new();
         let mut in_vain: Option<Duration> = None;
         let mut until: Option<Time> = None;
-        for it in self.plan.awaits.iter().filter(|it| !peers.hold(&it.expression)) {
+        for it in self.plan.start_dependencies.iter().filter(|it| !peers.hold(&it.expression)) {
             match (it.timeout, it.at_timeout) {
-                (Some(timeout), AtTimeout::GoOn) if since + timeout <= cx.now => {
+                (Some(timeout), TimeoutAction::StartAnyway) if since + timeout <= cx.now => {
                     given_up.push((it.expression.to_string(), timeout));
                     continue;
                 }
-                (Some(timeout), AtTimeout::Fail) if begun + timeout <= cx.now => {
+                (Some(timeout), TimeoutAction::Fail) if begun + timeout <= cx.now => {
                     in_vain = Some(in_vain.map_or(timeout, |other| other.min(timeout)));
                 }
                 (Some(timeout), _) => {
@@ -40,13 +40,18 @@ impl Job {
         }
         let missing = open.join("; ");
         if let Some(timeout) = in_vain {
-            let what = What::WaitedInVain { missing: missing.clone(), timeout, goes_on: false };
+            let what =
+                JobEventKind::DependencyTimedOut { missing: missing.clone(), timeout, started_anyway: false };
             self.tell(None, what, cx);
-            self.last = Some((Outcome::NotBorn(missing, timeout), cx.now));
-            self.finish(Rest::Over, cx);
+            self.last = Some((RunResult::DependencyTimedOut(missing, timeout), cx.now));
+            self.finish(TerminalReason::Exited, cx);
         } else if open.is_empty() {
             for (missing, timeout) in given_up.into_iter().filter(|_| !again) {
-                self.tell(None, What::WaitedInVain { missing, timeout, goes_on: true }, cx);
+                self.tell(
+                    None,
+                    JobEventKind::DependencyTimedOut { missing, timeout, started_anyway: true },
+                    cx,
+                );
             }
             self.proceed_since(Some(since), cx);
         } else {
@@ -58,8 +63,8 @@ impl Job {
     /// The exit code that it stands for, as the plan has it.
     pub(crate) fn mapped_code(&self, codes: &CodeMap) -> i32 {
         let caused = match &self.last {
-            Some((Outcome::Exited { by: Some(by), .. }, _)) => by.is_a_wish(),
-            Some((Outcome::Abandoned, _)) | None => !self.is_wanted(),
+            Some((RunResult::Exited { by: Some(by), .. }, _)) => by.is_intentional(),
+            Some((RunResult::Abandoned, _)) | None => !self.is_wanted(),
             Some(_) => false,
         };
         codes.apply(self.code(), caused)
@@ -68,7 +73,7 @@ impl Job {
     /// The signal that ended it last.
     pub(crate) const fn last_signal(&self) -> Option<Signal> {
         match self.last {
-            Some((Outcome::Exited { exit: Exit::Signal(signal), .. }, _)) => Some(signal),
+            Some((RunResult::Exited { exit: Exit::Signal(signal), .. }, _)) => Some(signal),
             _ => None,
         }
     }
@@ -76,16 +81,16 @@ impl Job {
     /// How it ended last, in words.
     pub(crate) fn last_words(&self) -> String {
         match (&self.last, &self.intent, &self.phase) {
-            (Some((Outcome::Exited { exit, by: None, .. }, _)), ..) => format!("it ended with {exit}"),
-            (Some((Outcome::Exited { exit, by: Some(by), .. }, _)), ..) => {
+            (Some((RunResult::Exited { exit, by: None, .. }, _)), ..) => format!("it ended with {exit}"),
+            (Some((RunResult::Exited { exit, by: Some(by), .. }, _)), ..) => {
                 format!("it ended with {exit}, because {by}")
             }
-            (Some((Outcome::SpawnFailed(error), _)), ..) => error.message.clone(),
-            (Some((Outcome::NotBorn(what, timeout), _)), ..) => {
+            (Some((RunResult::SpawnFailed(error), _)), ..) => error.message.clone(),
+            (Some((RunResult::DependencyTimedOut(what, timeout), _)), ..) => {
                 Cause::BirthTimeout(what.clone(), *timeout).to_string()
             }
-            (Some((Outcome::Abandoned, _)), ..) => "KILL did not end it".to_owned(),
-            (None, _, Phase::Done(Rest::NeedFailed { need, condition })) => {
+            (Some((RunResult::Abandoned, _)), ..) => "KILL did not end it".to_owned(),
+            (None, _, Phase::Done(TerminalReason::NeedFailed { need, condition })) => {
                 format!("never started: {need} cannot be {} any more", condition.label())
             }
             (None, Intent::Down { cause, .. }, _) => format!("never started, because {cause}"),
@@ -94,7 +99,7 @@ impl Job {
     }
 
     /// What others are to be told of it, if that is news; true: it says only that it is not ready any more.
-    pub(crate) fn carve(&mut self, codes: &CodeMap, now: Time) -> Option<(Stone, bool)> {
+    pub(crate) fn carve(&mut self, codes: &CodeMap, now: Time) -> Option<(LifecycleRecord, bool)> {
         let before = self.carved.as_ref();
         let ready = self.is_ready().then(|| before.and_then(|stone| stone.ready).unwrap_or(now));
         let known = before.and_then(|stone| stone.died.clone()).filter(|_| !self.risen);
@@ -106,7 +111,7 @@ impl Job {
         };
         let died = self.is_done().then(|| known.unwrap_or_else(death));
         self.risen = false;
-        let stone = Stone { born: self.born, ready, died };
+        let stone = LifecycleRecord { born: self.born, ready, died };
         if self.carved.as_ref() == Some(&stone) {
             return None;
         }

@@ -17,6 +17,7 @@ pub mod protocol;
 pub mod socket;
 pub mod status;
 
+use linux::pipe::pipe;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
@@ -25,27 +26,28 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::automaton::{Answer, Automaton, Effect, Event, StateId, Transition};
-use engine::{Reach, RequestId, RunId, Signal};
+use engine::automaton::{Automaton, Effect, Event, Response, StateId, Transition};
+use engine::{RequestId, RunId, Signal, SignalScope};
 use jiff::Timestamp;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::clock::{Clock, rfc3339};
 use crate::config::automaton::AutomatonPlan;
 use crate::hub::{Change, Hub};
 use crate::logfmt;
 use crate::logs::lines::Lines;
-use crate::notify::{Notify, OUR_VARIABLES};
-use crate::output;
-use crate::process::group::{Groups, Happened, ToRun};
-use crate::process::signals::SignalStream;
-use crate::process::spawn::{Output, Program, Start, spawn};
-use crate::process::{reap, terminal};
-use crate::view::{Answer as Health, Health as Answers, ProcessView, Status, View};
-use crate::words::one_line;
+use crate::view::{Health as Answers, HealthState as Health, ProcessView, Status, View};
+use linux::clock::{Clock, rfc3339};
+use linux::notify::Notify;
+use linux::process_table::{ProcessTable, ReapedEvent, RunEvent};
+use linux::signals::SignalStream;
+use linux::spawn::{Output, Start, spawn};
+use linux::{reap, terminal};
 use socket::{Asked, Wanted};
+use spec::notify::OUR_VARIABLES;
+use spec::program::Program;
+use spec::text::one_line;
 
 /// How many transitions a follower may fall behind.
 const FOLLOWED: usize = 256;
@@ -84,11 +86,11 @@ pub struct Parts {
 pub struct Driver {
     parts: Parts,
     machine: Automaton,
-    groups: Groups,
+    groups: ProcessTable,
     asked: (mpsc::Sender<Asked>, mpsc::Receiver<Asked>),
     /// Gone when nothing more is told.
     told: Option<broadcast::Sender<Arc<str>>>,
-    replies: BTreeMap<RequestId, oneshot::Sender<Answer>>,
+    replies: BTreeMap<RequestId, oneshot::Sender<Response>>,
     requests: u64,
     /// Runs that have left something behind.
     left: BTreeSet<RunId>,
@@ -134,7 +136,7 @@ impl Driver {
         reap::adopt_orphans();
         Self {
             machine: Automaton::new(parts.plan.chart.clone(), 1),
-            groups: Groups::new(true),
+            groups: ProcessTable::new(true),
             asked: mpsc::channel(socket::QUEUE),
             told: None,
             replies: BTreeMap::new(),
@@ -159,7 +161,7 @@ impl Driver {
         self.told = Some(told);
         let watchdog = self.parts.notify.watchdog();
         let mut alive_at = watchdog.map(|every| Instant::now() + every);
-        self.feed(Event::Began);
+        self.feed(Event::Started);
         let code = loop {
             self.publish();
             if let Some(code) = self.end {
@@ -177,7 +179,7 @@ impl Driver {
                     self.parts.notify.alive();
                     alive_at = watchdog.map(|every| Instant::now() + every);
                 }
-                () = until(due) => self.feed(Event::Woke),
+                () = until(due) => self.feed(Event::TimerFired),
                 () = until(self.over.as_ref().map(|over| over.look_at)) => self.settle(),
                 Some(asked) = self.asked.1.recv() => self.ask(asked),
             }
@@ -210,16 +212,16 @@ impl Driver {
                 let ending = self.ending.is_some() || self.machine.is_ending();
                 let again = ending && matches!(signal, Signal::INT | Signal::QUIT);
                 self.ending.get_or_insert("we were told to");
-                self.feed(Event::Told { now: again });
+                self.feed(Event::StopRequested { now: again });
             }
             _ => {}
         }
     }
 
     fn reap(&mut self) {
-        for Happened { run, what } in self.groups.reap() {
+        for ReapedEvent { run, what } in self.groups.reap() {
             match what {
-                ToRun::Exited { exit, leftovers, .. } => {
+                RunEvent::Exited { exit, leftovers, .. } => {
                     if leftovers {
                         self.left.insert(run);
                     }
@@ -229,8 +231,8 @@ impl Driver {
                     self.over = Some(Over { run, code: exit.shell_code(), look_at: now, until: now + GRACE });
                     self.settle();
                 }
-                ToRun::Cleared => drop(self.left.remove(&run)),
-                ToRun::Suspended(_) | ToRun::Resumed => {}
+                RunEvent::Cleared => drop(self.left.remove(&run)),
+                RunEvent::Suspended(_) | RunEvent::Resumed => {}
             }
         }
     }
@@ -248,7 +250,7 @@ impl Driver {
             return;
         }
         if let Some(Over { run, code, .. }) = self.over.take() {
-            self.feed(Event::Ended(run, code));
+            self.feed(Event::ScriptExited(run, code));
         }
     }
 
@@ -261,7 +263,7 @@ impl Driver {
                         others.map(|(known, value)| known.len() + value.len() + EACH_VARIABLE).sum();
                     if size + key.len() + value.len() + EACH_VARIABLE > MOST_VARIABLES {
                         log::warn!(variable:% = key; "not set: all variables together hold at most 1 MiB");
-                        let _ = reply.send(Answer::No);
+                        let _ = reply.send(Response::No);
                         return;
                     }
                 }
@@ -271,11 +273,11 @@ impl Driver {
                 self.requests += 1;
                 let id = RequestId(self.requests);
                 self.replies.insert(id, reply);
-                self.feed(Event::Asked(id, request));
+                self.feed(Event::Requested(id, request));
             }
             Wanted::History => {
                 let lines: Vec<_> = self.machine.history().map(|it| self.line(it)).collect();
-                let _ = reply.send(Answer::Tag(lines.join("\n")));
+                let _ = reply.send(Response::Tag(lines.join("\n")));
             }
         }
     }
@@ -301,16 +303,16 @@ impl Driver {
                     if let Some(over) = &mut self.over {
                         over.until = Instant::now() + GRACE;
                     }
-                    self.groups.signal(run, signal, Reach::Group);
+                    self.groups.signal(run, signal, SignalScope::Group);
                 }
-                Effect::Answer(request, answer) => {
+                Effect::Respond(request, answer) => {
                     if let Some(reply) = self.replies.remove(&request) {
                         // Whoever asked may have gone.
                         let _ = reply.send(answer);
                     }
                 }
                 Effect::Entered(transition) => self.entered(&transition),
-                Effect::Left { state, code, timed_out } => {
+                Effect::ScriptExited { state, code, timed_out } => {
                     let late = if timed_out { ", since it took too long" } else { "" };
                     let message = format!("the script of {} has ended with {code}{late}", self.tag(state));
                     self.tell("left", &message);
@@ -342,7 +344,7 @@ impl Driver {
                 kind: engine::SpawnErrorKind::System,
                 message: format!("no pipe for a script: {error}"),
             };
-            let (end, writer) = output::pipe().map_err(system)?;
+            let (end, writer) = pipe().map_err(system)?;
             start.stdout = Output::Pipe(writer.try_clone().map_err(system)?);
             start.stderr = Output::Pipe(writer);
             reader = Some(end);
@@ -460,7 +462,7 @@ impl Driver {
         let mut kill_at = Instant::now() + GRACE;
         self.reap();
         for run in self.left.clone() {
-            self.groups.signal(run, signal, Reach::Everything);
+            self.groups.signal(run, signal, SignalScope::Everything);
         }
         self.groups.signal_strays();
         while !self.left.is_empty() {
@@ -482,7 +484,7 @@ impl Driver {
                 signal = Signal::KILL;
                 kill_at = Instant::now() + GRACE;
                 for run in self.left.clone() {
-                    self.groups.signal(run, signal, Reach::Everything);
+                    self.groups.signal(run, signal, SignalScope::Everything);
                 }
                 self.groups.signal_strays();
             }

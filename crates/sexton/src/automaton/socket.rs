@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::automaton::{Answer, Request};
+use engine::automaton::{Request, Response};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
@@ -40,7 +40,7 @@ pub struct Asked {
     /// What is wanted.
     pub what: Wanted,
     /// Where the answer goes.
-    pub reply: oneshot::Sender<Answer>,
+    pub reply: oneshot::Sender<Response>,
 }
 
 /// What the driver can be asked.
@@ -135,10 +135,10 @@ async fn client(stream: UnixStream, service: Service) -> io::Result<()> {
     let Some(busy) = service.busy.upgrade() else { return Ok(()) };
     let wish = line.as_deref().map(protocol::parse);
     let answer = match wish {
-        None => answer_to(&Answer::No),
+        None => answer_to(&Response::No),
         Some(Err(nonsense)) => {
             log::info!("a client of the automaton is told KO: {nonsense}");
-            answer_to(&Answer::No)
+            answer_to(&Response::No)
         }
         Some(Ok(wish)) => {
             let waits = matches!(wish, Wish::Watch | Wish::Machine(Request::Goto { .. }));
@@ -146,7 +146,7 @@ async fn client(stream: UnixStream, service: Service) -> io::Result<()> {
             let answer = match (place.transpose(), wish) {
                 (Err(_), _) => {
                     log::warn!("a client of the automaton is told KO: too many wait already");
-                    Answer::No
+                    Response::No
                 }
                 (Ok(_place), Wish::Watch) => {
                     let Some(told) = service.told.upgrade().map(|told| told.subscribe()) else {
@@ -181,14 +181,14 @@ async fn client(stream: UnixStream, service: Service) -> io::Result<()> {
 }
 
 /// Asks the driver. An error: whoever asked has gone; what it asked for happens nevertheless.
-async fn ask(what: Wanted, stream: &UnixStream, wishes: &mpsc::Sender<Asked>) -> io::Result<Answer> {
+async fn ask(what: Wanted, stream: &UnixStream, wishes: &mpsc::Sender<Asked>) -> io::Result<Response> {
     let (reply, answer) = oneshot::channel();
     if wishes.send(Asked { what, reply }).await.is_err() {
-        return Ok(Answer::No);
+        return Ok(Response::No);
     }
     tokio::select! {
         biased;
-        answer = answer => Ok(answer.unwrap_or(Answer::No)),
+        answer = answer => Ok(answer.unwrap_or(Response::No)),
         error = hung_up(stream) => Err(error),
     }
 }
@@ -204,12 +204,12 @@ async fn hung_up(stream: &UnixStream) -> io::Error {
     }
 }
 
-fn answer_to(answer: &Answer) -> String {
+fn answer_to(answer: &Response) -> String {
     match answer {
-        Answer::Ok => "OK\n".to_owned(),
-        Answer::No => "KO\n".to_owned(),
-        Answer::Failed(code) => format!("KO {code}\n"),
-        Answer::Tag(text) => format!("{text}\n"),
+        Response::Ok => "OK\n".to_owned(),
+        Response::No => "KO\n".to_owned(),
+        Response::Failed(code) => format!("KO {code}\n"),
+        Response::Tag(text) => format!("{text}\n"),
     }
 }
 

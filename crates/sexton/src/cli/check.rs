@@ -4,13 +4,14 @@ use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
-use engine::{AtLimit, ExitRule, JobPlan, Pause, Policy, ProbePlan};
+use engine::{ExitRule, JobPlan, Policy, ProbePlan, RestartDelay, StartLimitAction};
 use serde_json::json;
 
-use crate::config::environment::Environment;
 use crate::config::options::default_control;
 use crate::config::raw::native;
-use crate::config::up::{Check, CliOverrides, ConfigError, ProcessPlan, Source, UpPlan, load};
+use crate::config::up::{CliOverrides, ConfigError, ProcessPlan, Source, UpPlan, load};
+use spec::environment::Environment;
+use spec::probe::Check;
 
 /// The JSON Schema of sexton.yaml.
 #[must_use]
@@ -82,7 +83,7 @@ fn text(plan: &UpPlan, file: &str, environment: &dyn Environment) -> String {
             line("memory", format!("at most {:.1} MiB", megabytes(bytes)));
         }
     }
-    let frame = &plan.plan.frame;
+    let frame = &plan.plan.pod;
     if let Some(deadline) = frame.deadline {
         let _ = writeln!(text, "shutdown deadline: {deadline:?}");
     }
@@ -128,19 +129,19 @@ fn restart(job: &JobPlan) -> String {
         Policy::OnFailure => "on failure",
         Policy::Always => "always",
     };
-    let pause = match &restart.pause {
-        Pause::Fixed(pause) => format!("after {pause:?}"),
-        Pause::Growing { span, reset_after, first_at_once } => {
+    let pause = match &restart.delay {
+        RestartDelay::Fixed(pause) => format!("after {pause:?}"),
+        RestartDelay::Exponential { range, reset_after, first_at_once } => {
             let first = if *first_at_once { "immediately, then " } else { "" };
-            format!("{first}after {:?} to {:?}, reset after a run of {reset_after:?}", span.from, span.to)
+            format!("{first}after {:?} to {:?}, reset after a run of {reset_after:?}", range.from, range.to)
         }
     };
     let limit = restart.limit.map(|limit| {
-        let then = match restart.at_limit {
-            AtLimit::End => "stop it",
-            AtLimit::Exit => "shut down",
-            AtLimit::Hold => "hold it",
-            AtLimit::Ignore => "ignore it",
+        let then = match restart.limit_action {
+            StartLimitAction::End => "stop it",
+            StartLimitAction::Exit => "shut down",
+            StartLimitAction::Hold => "hold it",
+            StartLimitAction::Ignore => "ignore it",
         };
         format!("; after more than {} restarts within {:?}: {then}", limit.restarts, limit.window)
     });

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::config::automaton::DEFAULT_SOCKET;
-use crate::words::describe;
+use spec::text::describe;
 
 /// One request to an automaton.
 #[derive(Debug)]

@@ -12,8 +12,9 @@ use crate::config::options::{IdentityOptions, UsageError, tls_files};
 use crate::ensemble::commands::LIMIT;
 use crate::ensemble::peers::{Dialer, Peer};
 use crate::lock::client::{shown, within};
-use crate::tls::Files;
-use crate::{store, words};
+use crate::store;
+use spec::text;
+use spec::tls::Files;
 
 /// A subcommand of `sexton ensemble`.
 #[derive(Debug, Subcommand)]
@@ -135,7 +136,7 @@ impl PodCommand {
         };
         let PodOptions { pod, tls_ca, tls_cert, tls_key } = options;
         let at = pod.parse();
-        let pod = at.map_err(|why| UsageError(format!("--pod '{}': {why}", words::without_login(&pod))))?;
+        let pod = at.map_err(|why| UsageError(format!("--pod '{}': {why}", text::without_login(&pod))))?;
         Ok(Self { pod, tls: tls_files(tls_cert, tls_key, tls_ca)?, request })
     }
 }
@@ -169,13 +170,13 @@ pub fn run(command: PodCommand) -> Result<(), PodError> {
                 };
                 let done = dialer.events(&pod, follow, line).await;
                 match failed.filter(|error| error.kind() != io::ErrorKind::BrokenPipe) {
-                    Some(error) => Err(words::describe(&error)),
+                    Some(error) => Err(text::describe(&error)),
                     None => done.map(|()| String::new()),
                 }
             }
         }
     });
-    print(response.map_err(PodError)?.as_bytes()).map_err(|error| PodError(words::describe(&error)))
+    print(response.map_err(PodError)?.as_bytes()).map_err(|error| PodError(text::describe(&error)))
 }
 
 fn write(text: &[u8]) -> io::Result<()> {

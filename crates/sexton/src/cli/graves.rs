@@ -9,10 +9,10 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::client::table::{aligned, span};
-use crate::clock::rfc3339;
 use crate::graveyard::carver::look;
 use crate::graveyard::tombstone::Tombstone;
-use crate::words::{describe, one_line};
+use linux::clock::rfc3339;
+use spec::text::{describe, one_line};
 
 /// The directory cannot be read.
 #[derive(Debug, Error)]

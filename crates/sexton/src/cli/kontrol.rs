@@ -3,12 +3,12 @@
 use kube::Pairs;
 use serde_json::Value;
 
-use crate::config::environment::Environment;
 use crate::config::options::{
     CommonOptions, EnsembleOptions, EnsembleRole, IdentityOptions, ListenOptions, ModeOptions, StoreOptions,
     UsageError,
 };
 use crate::ensemble::plan::{MASTERS, bracketed};
+use spec::environment::Environment;
 
 /// The executable name of this personality.
 pub const NAME: &str = "kontrol";

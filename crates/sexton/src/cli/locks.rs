@@ -10,7 +10,7 @@ use crate::client::table::aligned;
 use crate::driver::ORDERS;
 use crate::lock::client::{Server, shown, within};
 use crate::lock::guard;
-use crate::process::Pid;
+use spec::program::Pid;
 
 /// Time limit of the request.
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(10);

@@ -28,21 +28,22 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use log::LevelFilter;
 
 use crate::client::{ClientCommand, ClientRequest};
-use crate::config::environment::Environment;
+use crate::config::Settings;
 use crate::config::options::{
     AutomatonOptions, CommonOptions, DEFAULT_FILE, LogOptions, ModeOptions, Personality, ResolvedEnsemble,
     UsageError, default_control, resolve, sources, tls_files,
 };
-use crate::config::{Settings, duration};
-use crate::graveyard::DEFAULT_DIRECTORY;
 use crate::lock;
 use crate::logging::{self, LogSettings};
-use crate::process::{AS_SEXTON, Pid};
-use crate::words::base_name;
 use args::{AutomatonCommand, ClientOptions, Command, DebugCommand, LockCommand, RequestOptions, Sexton};
 use ensemble::EnsembleCommand;
 use errors::printed;
 use process_wrapper::Parsed;
+use spec::duration;
+use spec::environment::Environment;
+use spec::pod::DEFAULT_DIRECTORY;
+use spec::program::{AS_SEXTON, Pid};
+use spec::text::base_name;
 
 /// A parsed and resolved command line.
 #[derive(Debug)]

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::client::{ClientCommand, ClientRequest};
-use crate::config::duration;
-use crate::config::environment::Environment;
 use crate::config::options::{
     CommonOptions, ListenOptions, ModeOptions, UpOptions, UsageError, default_control,
 };
+use spec::duration;
+use spec::environment::Environment;
 
 /// The executable name of this personality.
 pub const NAME: &str = "process-wrapper";
@@ -92,7 +92,7 @@ pub fn parse(words: &[OsString], environment: &dyn Environment) -> Result<Parsed
             FLAGS.iter().find(|(known, _, _)| *known == name).map(|(known, takes, _)| (*known, *takes));
         let Some((name, takes_value)) = known.or(merging) else {
             let names = FLAGS.iter().map(|(name, _, _)| *name).chain(MERGING);
-            let hint = crate::config::read::hint(name, names);
+            let hint = spec::suggest::hint(name, names);
             return Err(UsageError(format!("unknown flag '-{name}'{hint} (see '{NAME} -help')")));
         };
         let value = match (value, takes_value) {

@@ -13,8 +13,8 @@ use thiserror::Error;
 use crate::ensemble::identity::{Sources, host_name};
 use crate::ensemble::peers::{Dialer, Peer};
 use crate::lock::client::within;
-use crate::tls::Files;
-use crate::words::describe;
+use spec::text::describe;
+use spec::tls::Files;
 
 /// The longest template, in bytes.
 const LONGEST: u64 = 1 << 20;

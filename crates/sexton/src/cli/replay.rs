@@ -45,14 +45,14 @@ fn step(pod: &mut Pod, at: Time, event: Event, out: &mut impl Write) -> io::Resu
     pod.step(at, event, &mut effects);
     for effect in effects {
         match effect {
-            Effect::Tell(news) => writeln!(out, "          tell    {:?}", news.what),
+            Effect::Publish(news) => writeln!(out, "          tell    {:?}", news.kind),
             Effect::Spawn { job, run } => writeln!(out, "          spawn   job {} as run {}", job.0, run.0),
             Effect::Campaign { job, run } => {
                 writeln!(out, "          want    what job {} runs by, for run {}", job.0, run.0)
             }
             Effect::Resign(run) => writeln!(out, "          resign  from what run {} ran by", run.0),
-            Effect::Signal { run, signal, reach } => {
-                writeln!(out, "          signal  {signal} to run {} ({reach:?})", run.0)
+            Effect::Signal { run, signal, scope } => {
+                writeln!(out, "          signal  {signal} to run {} ({scope:?})", run.0)
             }
             Effect::Probe { run, kind, attempt, .. } => {
                 writeln!(out, "          probe   run {}: {kind}, attempt {}", run.0, attempt.0)
@@ -61,14 +61,14 @@ fn step(pod: &mut Pod, at: Time, event: Event, out: &mut impl Write) -> io::Resu
                 writeln!(out, "          hook    run {}: {kind}, attempt {}", run.0, attempt.0)
             }
             Effect::Abort(attempt) => writeln!(out, "          abort   attempt {}", attempt.0),
-            Effect::Answer { request, answer } => {
+            Effect::Respond { request, response: answer } => {
                 writeln!(out, "          answer  request {}: {answer:?}", request.0)
             }
-            Effect::Carve { of, stone } => {
+            Effect::WriteTombstone { job: of, record: stone } => {
                 let whose = of.map_or_else(|| "the whole".to_owned(), |job| format!("job {}", job.0));
                 writeln!(out, "          carve   {whose}: {stone:?}")
             }
-            Effect::Forget(job) => writeln!(out, "          forget  job {}", job.0),
+            Effect::JobRemoved(job) => writeln!(out, "          forget  job {}", job.0),
             Effect::End { code, .. } => writeln!(out, "          end     with code {code}"),
         }?;
     }

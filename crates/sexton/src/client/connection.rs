@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
 use super::ClientError;
-use crate::words::describe;
+use spec::text::describe;
 
 /// A server on a unix socket; each request opens a connection.
 #[derive(Debug, Clone, Copy)]

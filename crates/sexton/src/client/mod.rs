@@ -240,7 +240,7 @@ async fn status(
                 .flatten()
                 .filter_map(|it| it["name"].as_str())
                 .collect();
-            let hint = crate::config::read::hint(missing, known);
+            let hint = spec::suggest::hint(missing, known);
             return Err(ClientError::Refused(format!("there is no process '{missing}'{hint}")));
         }
         if let (false, Some(all)) = (names.is_empty(), response["processes"].as_array_mut()) {

@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use engine::automaton::{Chart, State, StateId};
+use engine::automaton::{State, StateId, StateMachineSpec};
 use engine::glob;
 
 use super::options::parse_mode;
 use super::raw::automaton as raw;
-use super::read::{Keys, Problem, hint, read};
+use super::read::{Keys, Problem, read};
 use super::tree::{self, Node, Step, Value};
 use super::up::{ConfigError, Source, text_of};
+use spec::suggest::hint;
 
 /// How long a script may take to end by itself when its state is left.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -28,7 +29,7 @@ pub const DEFAULT_SOCKET_MODE: u32 = 0o600;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AutomatonPlan {
     /// Its states.
-    pub chart: Chart,
+    pub chart: StateMachineSpec,
     /// Their scripts, by place.
     pub scripts: Vec<Option<String>>,
     /// Where it is asked, if the file says so.
@@ -175,11 +176,11 @@ impl Resolver<'_, '_> {
             self.told.tell(&[Step::from("socketMode")], format!("'{}': {message}", word.0));
         }
         AutomatonPlan {
-            chart: Chart {
+            chart: StateMachineSpec {
                 initial: initial.unwrap_or(StateId(0)),
                 terminal: terminal.unwrap_or(StateId(0)),
                 states,
-                patience: PATIENCE,
+                exit_timeout: PATIENCE,
                 grace: GRACE,
             },
             scripts: raw_states.iter().map(|raw| raw.shell.clone().map(|word| word.0)).collect(),

@@ -5,9 +5,6 @@
 
 pub(crate) mod accounts;
 pub mod automaton;
-pub mod dsn;
-pub mod duration;
-pub mod environment;
 pub mod options;
 pub mod pod;
 pub mod raw;
@@ -15,18 +12,19 @@ pub mod read;
 pub mod tree;
 pub mod up;
 
-use std::net::SocketAddr;
+use spec::listen::{HttpCompat, Listen};
+use spec::logs::OutputPlan;
+use spec::store::StorePlan;
+use spec::watch::Watch;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use engine::{Plan, Span};
-use serde::{Deserialize, Serialize};
+use engine::{DurationRange, Plan};
 
 use crate::ensemble::plan::UnresolvedPlan;
-use crate::graveyard::PodPlan;
 use crate::lock::LockPlan;
-use crate::process::Pid;
-use crate::process::spawn::Program;
+use spec::pod::PodPlan;
+use spec::program::Program;
 
 /// The settings of a mode that runs until it is stopped.
 #[derive(Debug)]
@@ -36,33 +34,6 @@ pub struct Settings {
     pub mode: Mode,
     /// File of the event journal.
     pub journal: Option<PathBuf>,
-}
-
-/// Address of the HTTP server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Listen {
-    /// No server.
-    Nowhere,
-    At {
-        address: SocketAddr,
-        /// Also listen on the next free port above.
-        side: bool,
-    },
-    /// The listening socket passed by the service manager.
-    Activated,
-}
-
-/// Compatibility switches of HTTP responses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HttpCompat {
-    /// The status is a list with one object, as in newer versions of kapo.
-    pub list: bool,
-    /// Unknown paths return the status.
-    pub any_path: bool,
-    /// There are many processes; the routes for them exist.
-    pub many: bool,
-    /// /liveness returns the same as /readiness, as with process-wrapper's files.
-    pub liveness_is_readiness: bool,
 }
 
 /// A mode that runs until it is stopped.
@@ -83,30 +54,6 @@ pub enum Mode {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockServer {
     pub store: StorePlan,
-}
-
-/// The storage of locks and ensembles.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum StorePlan {
-    /// A local file, used by one process.
-    Embedded(PathBuf),
-    Etcd {
-        endpoints: Vec<String>,
-        /// CA bundle for the certificates of the nodes.
-        ca: Option<PathBuf>,
-        /// Client certificate and its key.
-        identity: Option<(PathBuf, PathBuf)>,
-        /// User name and password file.
-        user: Option<(String, PathBuf)>,
-    },
-}
-
-impl StorePlan {
-    /// Whether the store may expire a lease before its time to live has passed.
-    #[must_use]
-    pub const fn may_lapse_early(&self) -> bool {
-        matches!(self, Self::Etcd { .. })
-    }
 }
 
 /// A state machine of scripts.
@@ -150,52 +97,10 @@ pub struct SingleProcessSettings {
     pub output: OutputPlan,
     pub plan: Plan,
     /// The lifetime as configured, for the status.
-    pub ttl: Option<Span>,
+    pub ttl: Option<DurationRange>,
     /// The restart delay or linger time as configured, for the status.
     pub wait: Duration,
     pub pod: Option<PodPlan>,
     /// The process runs only while this lock is held.
     pub lock: Option<LockPlan>,
-}
-
-/// What is done with the output of a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OutputPlan {
-    pub stdout: StreamPlan,
-    pub stderr: StreamPlan,
-}
-
-/// What is done with one output stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StreamPlan {
-    /// The process writes to sexton's own stream.
-    Inherit,
-    Discard,
-    /// Each line becomes a log record.
-    Records,
-}
-
-/// Processes that were started by others.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Watch {
-    pub whom: ProcessSelector,
-    /// Interval between scans of the process list.
-    pub every: Duration,
-}
-
-/// Selects the processes to watch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ProcessSelector {
-    /// All with this executable name.
-    Named(String),
-    /// The one with this process ID.
-    Numbered(Pid),
-}
-
-impl OutputPlan {
-    /// Discards both streams.
-    #[must_use]
-    pub const fn discard() -> Self {
-        Self { stdout: StreamPlan::Discard, stderr: StreamPlan::Discard }
-    }
 }

@@ -13,13 +13,13 @@
 
 use std::time::Duration;
 
-use engine::{AtTimeout, Await, CodeMap, Condition, Expression, Term};
+use engine::{CodeMap, Condition, DependencyTerm, Expression, StartDependency, TimeoutAction};
 
-use super::duration;
-use super::read::hint;
-use super::up::HttpCheck;
-use crate::graveyard::Quit;
-use crate::graveyard::name::{check, check_peer, is_url};
+use spec::duration;
+use spec::names::{check, check_peer, is_url};
+use spec::pod::Quit;
+use spec::probe::HttpCheck;
+use spec::suggest::hint;
 
 /// How long a birth is waited for, unless somebody says otherwise: what kubexit has.
 pub const DEFAULT_BIRTH_TIMEOUT: Duration = Duration::from_secs(30);
@@ -35,7 +35,7 @@ pub struct Defaults {
     /// How long; None: for ever.
     pub timeout: Option<Duration>,
     /// And then.
-    pub at_timeout: AtTimeout,
+    pub at_timeout: TimeoutAction,
 }
 
 /// A tool whose sidecar answers at addresses that everybody knows.
@@ -78,22 +78,22 @@ fn profile(word: &str) -> Result<&'static Profile, String> {
 }
 
 /// What has to hold before a start.
-pub fn births(text: &str, defaults: Defaults) -> Result<Vec<Await>, String> {
+pub fn births(text: &str, defaults: Defaults) -> Result<Vec<StartDependency>, String> {
     items(text)
         .map(|item| {
             let Item { words, timeout, at_timeout } = Item::read(item, defaults)?;
-            Ok(Await { expression: expression(words, Condition::Ready)?, timeout, at_timeout })
+            Ok(StartDependency { expression: expression(words, Condition::Ready)?, timeout, at_timeout })
         })
         .collect()
 }
 
 /// Servers that have to be ready before a start: addresses, or profiles.
-pub fn servers(text: &str, defaults: Defaults) -> Result<Vec<Await>, String> {
+pub fn servers(text: &str, defaults: Defaults) -> Result<Vec<StartDependency>, String> {
     items(text)
         .map(|item| {
             let Item { words, timeout, at_timeout } = Item::read(item, defaults)?;
             let expression = Expression::of(address(words, |profile| profile.ready)?, Condition::Ready);
-            Ok(Await { expression, timeout, at_timeout })
+            Ok(StartDependency { expression, timeout, at_timeout })
         })
         .collect()
 }
@@ -105,7 +105,7 @@ pub fn deaths(text: &str) -> Result<Vec<Expression>, String> {
 
 /// Who is told to end: addresses, or profiles.
 pub fn quits(text: &str) -> Result<Vec<Quit>, String> {
-    let defaults = Defaults { timeout: Some(QUIT_TIMEOUT), at_timeout: AtTimeout::GoOn };
+    let defaults = Defaults { timeout: Some(QUIT_TIMEOUT), at_timeout: TimeoutAction::StartAnyway };
     items(text)
         .map(|item| {
             let Item { words, timeout, at_timeout } = Item::read(item, defaults)?;
@@ -113,7 +113,7 @@ pub fn quits(text: &str) -> Result<Vec<Quit>, String> {
             Ok(Quit {
                 url: address(words, |profile| profile.quit)?,
                 timeout: timeout.ok_or_else(for_ever)?,
-                fatal: at_timeout == AtTimeout::Fail,
+                fatal: at_timeout == TimeoutAction::Fail,
             })
         })
         .collect()
@@ -153,14 +153,14 @@ fn items(text: &str) -> impl Iterator<Item = &str> {
 struct Item<'a> {
     words: &'a str,
     timeout: Option<Duration>,
-    at_timeout: AtTimeout,
+    at_timeout: TimeoutAction,
 }
 
 impl<'a> Item<'a> {
     fn read(text: &'a str, defaults: Defaults) -> Result<Self, String> {
         let (rest, at_timeout) = match (text.strip_suffix('?'), text.strip_suffix('!')) {
-            (Some(rest), _) => (rest, AtTimeout::GoOn),
-            (_, Some(rest)) => (rest, AtTimeout::Fail),
+            (Some(rest), _) => (rest, TimeoutAction::StartAnyway),
+            (_, Some(rest)) => (rest, TimeoutAction::Fail),
             (None, None) => (text, defaults.at_timeout),
         };
         let (words, timeout) = match rest.rsplit_once('@') {
@@ -189,7 +189,7 @@ fn expression(text: &str, condition: Condition) -> Result<Expression, String> {
     text.split('|').map(group).collect::<Result<_, _>>().map(Expression)
 }
 
-fn term(word: &str, condition: Condition) -> Result<Term, String> {
+fn term(word: &str, condition: Condition) -> Result<DependencyTerm, String> {
     let (name, condition) = match word.rsplit_once(':') {
         None => (word, condition),
         Some((name, "started")) => (name, Condition::Started),
@@ -204,14 +204,15 @@ fn term(word: &str, condition: Condition) -> Result<Term, String> {
         }
     };
     check_peer(name)?;
-    Ok(Term { peer: name.to_owned(), condition })
+    Ok(DependencyTerm { peer: name.to_owned(), condition })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const DEFAULTS: Defaults = Defaults { timeout: Some(DEFAULT_BIRTH_TIMEOUT), at_timeout: AtTimeout::Fail };
+    const DEFAULTS: Defaults =
+        Defaults { timeout: Some(DEFAULT_BIRTH_TIMEOUT), at_timeout: TimeoutAction::Fail };
 
     #[test]
     fn births_are_all_of_any_of_all() -> Result<(), String> {
@@ -229,9 +230,9 @@ mod tests {
         assert_eq!(
             times,
             [
-                (Some(DEFAULT_BIRTH_TIMEOUT), AtTimeout::Fail),
-                (Some(Duration::from_secs(60)), AtTimeout::GoOn),
-                (None, AtTimeout::Fail)
+                (Some(DEFAULT_BIRTH_TIMEOUT), TimeoutAction::Fail),
+                (Some(Duration::from_secs(60)), TimeoutAction::StartAnyway),
+                (None, TimeoutAction::Fail)
             ]
         );
         Ok(())
@@ -263,7 +264,7 @@ mod tests {
             Expression::of("http://127.0.0.1:15021/healthz/ready", Condition::Ready)
         );
         assert_eq!(servers[1].expression, Expression::of("http://user@127.0.0.1:80/x", Condition::Ready));
-        assert_eq!(servers[1].at_timeout, AtTimeout::GoOn);
+        assert_eq!(servers[1].at_timeout, TimeoutAction::StartAnyway);
         let quits = quits("linkerd,http://127.0.0.1:1/q@2s!")?;
         assert_eq!((quits[0].url.as_str(), quits[0].fatal), ("http://127.0.0.1:4191/shutdown", false));
         assert_eq!((quits[1].timeout, quits[1].fatal), (Duration::from_secs(2), true));

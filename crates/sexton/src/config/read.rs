@@ -4,6 +4,8 @@
 //! and the rest is read again, until nothing is wrong any more: every field of a raw type may be missing.
 //! Names that a type does not know are collected on the way, with the nearest that it knows.
 
+use spec::suggest::hint;
+use spec::suggest::nearest;
 use std::cell::RefCell;
 use std::fmt;
 
@@ -13,7 +15,7 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-use super::tree::{Node, Place, Step, Value, dotted};
+use super::tree::{Node, Position, Step, Value, dotted};
 
 /// More mistakes than anybody wants to read.
 const MOST_PROBLEMS: usize = 50;
@@ -22,7 +24,7 @@ const MOST_PROBLEMS: usize = 50;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     /// Where.
-    pub place: Place,
+    pub place: Position,
     /// The way to it, dotted.
     pub path: String,
     /// What is wrong, and what was expected.
@@ -73,19 +75,6 @@ pub fn read<T: DeserializeOwned + Default>(root: &Node, keys: Keys) -> (T, Vec<P
             return (T::default(), problems);
         }
     }
-}
-
-/// The nearest of these words, if one is near enough to have been meant.
-pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let lower = word.to_lowercase();
-    let distance = |other: &str| strsim::damerau_levenshtein(&lower, &other.to_lowercase());
-    let near = |other: &&str| distance(other) <= 1.max(word.chars().count() / 3);
-    known.into_iter().filter(near).min_by_key(|other| distance(other))
-}
-
-/// `, did you mean 'x'?`, if something near is known.
-pub fn hint<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(word, known).map(|near| format!(", did you mean '{near}'?")).unwrap_or_default()
 }
 
 struct Shared {

@@ -19,14 +19,14 @@ const DEEPEST: usize = 64;
 
 /// Where something stands; both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Place {
+pub struct Position {
     /// The line.
     pub line: usize,
     /// The column, in characters.
     pub column: usize,
 }
 
-impl Place {
+impl Position {
     fn of(span: Span) -> Self {
         Self { line: span.start.line(), column: span.start.col() + 1 }
     }
@@ -36,7 +36,7 @@ impl Place {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
     /// Where it begins.
-    pub place: Place,
+    pub place: Position,
     /// What it is.
     pub value: Value,
 }
@@ -61,7 +61,7 @@ pub enum Value {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     /// Where it stands.
-    pub place: Place,
+    pub place: Position,
     /// The name.
     pub text: String,
 }
@@ -105,7 +105,7 @@ pub fn dotted(path: &[Step]) -> String {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeError {
     /// Where.
-    pub place: Place,
+    pub place: Position,
     /// Why.
     pub message: String,
 }
@@ -143,7 +143,7 @@ impl Node {
 
     /// Where something stands: the name, if it has one; the nearest that there is, if there is no such thing.
     #[must_use]
-    pub fn place_of(&self, path: &[Step]) -> Place {
+    pub fn place_of(&self, path: &[Step]) -> Position {
         let mut place = self.place;
         let mut node = self;
         for step in path {
@@ -216,18 +216,18 @@ pub fn parse(text: &str) -> Result<Vec<Node>, TreeError> {
     if text.len() > LARGEST {
         let message =
             format!("{} bytes are too many for a configuration: at most {} MiB", text.len(), LARGEST >> 20);
-        return Err(TreeError { place: Place { line: 1, column: 1 }, message });
+        return Err(TreeError { place: Position { line: 1, column: 1 }, message });
     }
     let mut builder = Builder::default();
     let mut documents = Vec::new();
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| TreeError {
-            place: Place { line: error.marker().line(), column: error.marker().col() + 1 },
+            place: Position { line: error.marker().line(), column: error.marker().col() + 1 },
             message: format!("not YAML: {}", error.info()),
         })?;
         builder
-            .take(event, Place::of(span))
-            .map_err(|message| TreeError { place: Place::of(span), message })?;
+            .take(event, Position::of(span))
+            .map_err(|message| TreeError { place: Position::of(span), message })?;
         if let Some(document) = builder.document.take() {
             documents.push(document);
         }
@@ -237,7 +237,7 @@ pub fn parse(text: &str) -> Result<Vec<Node>, TreeError> {
 
 /// A list or map that is not complete.
 struct Open {
-    place: Place,
+    place: Position,
     anchor: usize,
     content: Content,
 }
@@ -262,7 +262,7 @@ struct Builder {
 }
 
 impl Builder {
-    fn take(&mut self, event: Event<'_>, place: Place) -> Result<(), String> {
+    fn take(&mut self, event: Event<'_>, place: Position) -> Result<(), String> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 // `!!str 5` is no number.
@@ -312,7 +312,7 @@ impl Builder {
         Ok(())
     }
 
-    fn begin(&mut self, place: Place, anchor: usize, content: Content) -> Result<(), String> {
+    fn begin(&mut self, place: Position, anchor: usize, content: Content) -> Result<(), String> {
         if self.open.len() >= DEEPEST {
             return Err(format!("nested too deeply: at most {DEEPEST} levels"));
         }
@@ -385,9 +385,9 @@ mod tests {
     fn everything_knows_where_it_stands() {
         let node = one("a: 1\nlist:\n  - x\n  - {y: z}\n");
         let path = [Step::from("list"), Step::from(1), Step::from("y")];
-        assert_eq!(node.place_of(&path), Place { line: 4, column: 6 });
+        assert_eq!(node.place_of(&path), Position { line: 4, column: 6 });
         assert_eq!(dotted(&path), "list[1].y");
-        assert_eq!(node.place_of(&[Step::from("list"), Step::from("none")]), Place { line: 2, column: 1 });
+        assert_eq!(node.place_of(&[Step::from("list"), Step::from("none")]), Position { line: 2, column: 1 });
     }
 
     #[test]

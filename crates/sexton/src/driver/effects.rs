@@ -4,22 +4,23 @@ use std::io;
 use std::sync::Arc;
 
 use engine::{
-    AttemptId, Effect, Event, HookKind, JobId, News, PodPhase, ProbeKind, Reach, RunId, Signal, SpawnError,
-    SpawnErrorKind, What,
+    AttemptId, Effect, Event, HookKind, JobEvent, JobEventKind, JobId, PodPhase, ProbeKind, RunId, Signal,
+    SignalScope, SpawnError, SpawnErrorKind,
 };
 use tokio::time::Instant;
 
 use super::{Driver, RESTARTS_KEPT};
-use crate::announce::{self, Ear};
 use crate::control::ControlError;
 use crate::hub::Change;
 use crate::output::Pipes;
 use crate::probe::{self, Facts};
-use crate::process::group::{Groups, MARK};
-use crate::process::spawn::{Start, spawn};
-use crate::process::terminal::Terminal;
 use crate::tell;
-use crate::words::describe;
+use linux::notify_listener;
+use linux::notify_listener::NotifyReceiver;
+use linux::process_table::{MARK, ProcessTable};
+use linux::spawn::{Start, spawn};
+use linux::terminal::Terminal;
+use spec::text::describe;
 
 impl Driver {
     pub(super) fn perform(&mut self, effect: Effect) {
@@ -27,11 +28,11 @@ impl Driver {
             Effect::Spawn { job, run } => self.starts.push_back((job, run)),
             Effect::Campaign { job, run } => self.campaign(job, run),
             Effect::Resign(run) => self.tenures.resign(run),
-            Effect::Signal { run, signal, reach } => {
+            Effect::Signal { run, signal, scope } => {
                 // The scripts of an automaton are its own to end: it wants to run the last one.
-                let reach =
-                    if signal != Signal::KILL && self.is_automaton(run) { Reach::Group } else { reach };
-                self.groups.signal(run, signal, reach);
+                let scope =
+                    if signal != Signal::KILL && self.is_automaton(run) { SignalScope::Group } else { scope };
+                self.groups.signal(run, signal, scope);
             }
             Effect::Probe { job, kind, attempt, .. } => self.probe(job, kind, attempt),
             Effect::Hook { job, kind, attempt, .. } => self.hook(job, kind, attempt),
@@ -40,19 +41,19 @@ impl Driver {
                     task.abort();
                 }
             }
-            Effect::Carve { of, stone } => {
+            Effect::WriteTombstone { job: of, record: stone } => {
                 if let Some(Err(error)) = self.graveyard.as_mut().map(|graveyard| graveyard.carve(of, &stone))
                 {
                     log::error!("{error}");
                 }
             }
-            Effect::Tell(news) => self.tell(&news),
-            Effect::Answer { request, answer } => {
+            Effect::Publish(news) => self.tell(&news),
+            Effect::Respond { request, response: answer } => {
                 if let Some(reply) = self.requests.remove(&request) {
                     self.replies.push((reply, answer.map_err(ControlError::Refused)));
                 }
             }
-            Effect::Forget(job) => {
+            Effect::JobRemoved(job) => {
                 self.jobs.remove(&job);
                 self.views.remove(&job);
                 self.outputs.forget(job);
@@ -77,10 +78,10 @@ impl Driver {
         let pipes = self.outputs.pipes(id).map_err(|error| system("no pipe", &error))?;
         let Pipes { stdout, stderr, ends } = pipes;
         let mut start = Start::with(stdout, stderr);
-        let mut ear: Option<Ear> = None;
+        let mut ear: Option<NotifyReceiver> = None;
         let mut cgroup = None;
         if job.plan.is_some() || job.lock.is_some() {
-            start.variables.push((MARK, Groups::mark(run).into()));
+            start.variables.push((MARK, ProcessTable::mark(run).into()));
         }
         start.variables.extend(self.tenures.variable(run));
         start.not_after = self.tenures.guard.until(run).map(|until| until.0);
@@ -93,7 +94,7 @@ impl Driver {
             }
             if let Some(kind) = plan.notify {
                 let user = job.program.attributes.user;
-                let made = announce::prepare(kind, run, user, job.watchdog, &mut start);
+                let made = notify_listener::prepare(kind, run, user, job.watchdog, &mut start);
                 ear = Some(made.map_err(|error| system("nowhere to say that it is ready", &error))?);
             }
         } else {
@@ -106,7 +107,7 @@ impl Driver {
                 self.tenures.guard.group(run, pid);
                 self.outputs.follow(id, run, pid, ends);
                 if let Some(ear) = ear {
-                    self.ears.insert(run, announce::listen(run, pid, ear, self.inbox.said.0.clone()));
+                    self.ears.insert(run, notify_listener::listen(run, pid, ear, self.inbox.said.0.clone()));
                 }
                 let now = Instant::now();
                 if self.pod.job(id).is_some_and(|job| job.starts > 0) {
@@ -141,13 +142,13 @@ impl Driver {
     pub(super) fn hook(&mut self, id: JobId, kind: HookKind, attempt: AttemptId) {
         let action = self.jobs.get(&id).and_then(|job| job.hooks[kind as usize].clone());
         let Some(action) = action else {
-            return self.events.push_back(Event::Hooked { attempt, failed: None });
+            return self.events.push_back(Event::HookFinished { attempt, failed: None });
         };
         let (runner, results) = (self.inbox.asked.0.clone(), self.inbox.results.0.clone());
         self.tasks.insert(attempt, probe::begin_hook(attempt, action, runner, results));
     }
 
-    pub(super) fn tell(&mut self, news: &News) {
+    pub(super) fn tell(&mut self, news: &JobEvent) {
         let Some(job) = self.jobs.get(&news.job) else { return };
         let name = Arc::clone(&job.constants.name);
         let (level, message) = tell::words(news);
@@ -157,30 +158,34 @@ impl Driver {
             (Some(run), None) => log::log!(level, process:% = name, run = run.0; "{message}"),
             (None, _) => log::log!(level, process:% = name; "{message}"),
         }
-        match &news.what {
-            What::Started { .. } if self.many.is_none() => self.notify.ready(&format!("{name}: {message}")),
-            What::Ending { .. } if *self.pod.phase() != PodPhase::Up => {
+        match &news.kind {
+            JobEventKind::Started { .. } if self.many.is_none() => {
+                self.notify.ready(&format!("{name}: {message}"))
+            }
+            JobEventKind::Ending { .. } if *self.pod.phase() != PodPhase::Up => {
                 self.notify.stopping(&format!("{name}: {message}"));
             }
-            What::Exited { .. } | What::Restarting { .. } | What::GaveUp { .. } => {
+            JobEventKind::Exited { .. }
+            | JobEventKind::Restarting { .. }
+            | JobEventKind::RestartLimitReached { .. } => {
                 self.notify.status(&format!("{name}: {message}"));
             }
-            What::Stuck { abandoned: true } => {
+            JobEventKind::Stuck { abandoned: true } => {
                 if let Some(run) = news.run {
                     self.groups.abandon(run);
                 }
             }
             _ => {}
         }
-        self.hub.metrics.count(&name, &news.what);
+        self.hub.metrics.count(&name, &news.kind);
         self.hub.tell(Change {
             number: 0,
             at: String::new(),
             process: name.to_string(),
             run: news.run.map(|run| run.0),
             pid,
-            event: news.what.label(),
-            cause: tell::cause(&news.what),
+            event: news.kind.label(),
+            cause: tell::cause(&news.kind),
             message,
         });
     }

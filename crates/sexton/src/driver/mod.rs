@@ -27,8 +27,8 @@ use std::time::Duration;
 
 use engine::pod::Seed;
 use engine::{
-    AttemptId, Effect, Event, Exit, Fulfilled, JobId, Pod, PodPhase, ProbeKind, Reach, RequestId, RunId,
-    Signal,
+    AttemptId, Effect, Event, Exit, JobId, Outcome, Pod, PodPhase, ProbeKind, RequestId, RunId, Signal,
+    SignalScope,
 };
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -38,29 +38,32 @@ use requests::in_words;
 use tenures::Tenures;
 pub use tenures::{ORDERS, start_guard};
 
-use crate::announce::Said;
 use crate::automaton;
-use crate::clock::Clock;
-use crate::config::environment::Real;
-use crate::config::up::{Action, Check, CliOverrides, ProcessPlan, Source, UpPlan};
-use crate::config::{OutputPlan, StreamPlan};
+use crate::config::up::{CliOverrides, ProcessPlan, Source, UpPlan};
 use crate::control::{Command, ControlError, Reply};
-use crate::figures;
 use crate::graveyard::outside::tell_to_quit;
 use crate::graveyard::{Cast, Graveyard};
 use crate::hub::{Change, Hub};
 use crate::journal::Journal;
 use crate::lock::LockPlan;
-use crate::notify::Notify;
 use crate::output::Outputs;
-use crate::probe::{Asked, Kept};
-use crate::process::cgroup::Cgroups;
-use crate::process::group::{Groups, Happened, ToRun};
-use crate::process::signals::SignalStream;
-use crate::process::spawn::Program;
-use crate::process::terminal::{self, AfterSuspension, Terminal};
-use crate::process::{Pid, reap};
-use crate::view::{Constants, ProcessView, View};
+use crate::probe::{ProbeConnections, SpawnRequest};
+use crate::view::{ProcessInfo, ProcessView, View};
+use linux::cgroup::Cgroups;
+use linux::clock::Clock;
+use linux::notify::Notify;
+use linux::notify_listener::NotifyDatagram;
+use linux::process_table::{ProcessTable, ReapedEvent, RunEvent};
+use linux::reap;
+use linux::resource_usage;
+use linux::signals::SignalStream;
+use linux::terminal;
+use linux::terminal::{AfterSuspension, Terminal};
+use spec::environment::Real;
+use spec::logs::{OutputPlan, StreamPlan};
+use spec::probe::{Action, Check};
+use spec::program::Pid;
+use spec::program::Program;
 
 /// Where something of a run is left and nobody may tell us of its end (it is not our child): how soon we
 /// look again, at first and at most.
@@ -84,7 +87,7 @@ pub struct Driver {
     mode: &'static str,
     clock: Clock,
     signals: SignalStream,
-    groups: Groups,
+    groups: ProcessTable,
     /// Dropped behind the groups, each of which is in it.
     cgroups: Option<Cgroups>,
     jobs: BTreeMap<JobId, Job>,
@@ -96,7 +99,7 @@ pub struct Driver {
     many: Option<Many>,
     graveyard: Option<Graveyard>,
     /// What is known of peers before we begin.
-    first_news: Vec<(String, engine::Sighting)>,
+    first_news: Vec<(String, engine::PeerStatus)>,
     /// Events that the effects of an event have made.
     events: VecDeque<Event>,
     views: BTreeMap<JobId, Arc<ProcessView>>,
@@ -114,9 +117,9 @@ pub struct Driver {
     tenures: Tenures,
     ears: BTreeMap<RunId, AbortHandle>,
     inbox: Inbox,
-    requests: BTreeMap<RequestId, Reply<Fulfilled>>,
+    requests: BTreeMap<RequestId, Reply<Outcome>>,
     /// Answers that go out when what they tell of has been published.
-    replies: Vec<(Reply<Fulfilled>, Result<Fulfilled, ControlError>)>,
+    replies: Vec<(Reply<Outcome>, Result<Outcome, ControlError>)>,
     next_request: u64,
     look_again: Option<(Instant, Duration)>,
     look_at_memory: Option<Instant>,
@@ -128,8 +131,8 @@ pub struct Driver {
 /// What comes in from tasks of our own.
 struct Inbox {
     results: (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
-    asked: (mpsc::UnboundedSender<Asked>, mpsc::UnboundedReceiver<Asked>),
-    said: (mpsc::Sender<Said>, mpsc::Receiver<Said>),
+    asked: (mpsc::UnboundedSender<SpawnRequest>, mpsc::UnboundedReceiver<SpawnRequest>),
+    said: (mpsc::Sender<NotifyDatagram>, mpsc::Receiver<NotifyDatagram>),
     /// Runs that use more memory than they may: how much, and how much they may.
     measured: (mpsc::UnboundedSender<Measured>, mpsc::UnboundedReceiver<Measured>),
     /// Nobody sends, where there is no control socket.
@@ -141,14 +144,14 @@ type Measured = Vec<(RunId, u64, u64)>;
 
 /// What we know of a process beside its place in the plan.
 struct Job {
-    constants: Constants,
+    constants: ProcessInfo,
     program: Program,
     plan: Option<ProcessPlan>,
     lock: Option<LockPlan>,
     checks: [Arc<[Check]>; 3],
     limits: [Duration; 3],
     /// What its probes keep.
-    kept: [Kept; 3],
+    kept: [ProbeConnections; 3],
     hooks: [Option<Arc<Action>>; 2],
     watchdog: Option<Duration>,
     /// When it was restarted.
@@ -201,13 +204,13 @@ pub struct Parts {
     /// Of many processes.
     pub many: Option<Many>,
     /// Others in our pod, and what is known of them.
-    pub graveyard: Option<(Graveyard, Vec<(String, engine::Sighting)>)>,
+    pub graveyard: Option<(Graveyard, Vec<(String, engine::PeerStatus)>)>,
 }
 
 /// A process of the plan.
 pub struct Process {
     /// What is shown of it.
-    pub constants: Constants,
+    pub constants: ProcessInfo,
     /// What is started.
     pub program: Program,
     /// Of one of many.
@@ -252,10 +255,10 @@ impl Job {
 
 /// What is shown of a process of a plan that is one of many.
 #[must_use]
-pub fn constants(plan: &ProcessPlan) -> Constants {
+pub fn constants(plan: &ProcessPlan) -> ProcessInfo {
     // As they stand in the file: what a variable holds may be a secret.
     let mut words = plan.words.iter().cloned();
-    Constants {
+    ProcessInfo {
         name: plan.name.as_str().into(),
         command: words.next().unwrap_or_default(),
         arguments: words.collect(),
@@ -268,7 +271,7 @@ pub fn constants(plan: &ProcessPlan) -> Constants {
 /// The streams of a process that is one of many.
 #[must_use]
 pub fn streams(plan: &ProcessPlan) -> OutputPlan {
-    let none = plan.logs.format == crate::config::raw::native::LogFormat::None;
+    let none = plan.logs.format == spec::logs::LogFormat::None;
     let each = if none { StreamPlan::Discard } else { StreamPlan::Records };
     OutputPlan { stdout: each, stderr: each }
 }
@@ -287,7 +290,7 @@ impl Driver {
             .is_some_and(|many| many.plan.processes.iter().any(|it| it.memory_limit.is_some()));
         let (graveyard, first_news) = parts.graveyard.unzip();
         Self {
-            groups: Groups::new(parts.many.is_none()),
+            groups: ProcessTable::new(parts.many.is_none()),
             cgroups: parts.many.as_ref().and_then(|_| Cgroups::find(&Real)),
             pod: Pod::new(parts.seed),
             mode: parts.mode,
@@ -338,7 +341,7 @@ impl Driver {
         // What came before us counts too.
         let news = std::mem::take(&mut self.first_news);
         self.seen(news);
-        self.feed(Event::Began);
+        self.feed(Event::Started);
         self.publish();
         while self.end.is_none() {
             if !self.starts.is_empty() {
@@ -351,7 +354,7 @@ impl Driver {
             let more = (!self.starts.is_empty()).then(Instant::now);
             let due = self.pod.deadline().map(|at| self.clock.instant(at)).into_iter().chain(more).min();
             if due.is_some_and(|due| due <= Instant::now()) {
-                self.feed(Event::Woke);
+                self.feed(Event::TimerFired);
                 self.publish();
                 // Others have their turn: signals, children, those who ask.
                 tokio::task::yield_now().await;
@@ -384,7 +387,7 @@ impl Driver {
                 },
                 Some(said) = self.inbox.said.1.recv() => self.said(said),
                 Some(measured) = self.inbox.measured.1.recv() => self.measured(measured),
-                () = until(due) => self.feed(Event::Woke),
+                () = until(due) => self.feed(Event::TimerFired),
                 Some(command) = self.inbox.commands.recv() => self.command(command),
                 () = until(look_again) => self.reap(),
                 () = until(look_at_memory) => self.look_at_memory(),
@@ -465,9 +468,9 @@ impl Driver {
     }
 
     fn reap(&mut self) {
-        for Happened { run, what } in self.groups.reap() {
+        for ReapedEvent { run, what } in self.groups.reap() {
             match what {
-                ToRun::Exited { exit, leftovers, out_of_memory } => {
+                RunEvent::Exited { exit, leftovers, out_of_memory } => {
                     if let Some(terminal) = &self.terminal {
                         terminal.ended(matches!(exit, Exit::Signal(_)));
                     }
@@ -482,12 +485,12 @@ impl Driver {
                     }
                     self.feed(Event::Exited { run, exit, leftovers, out_of_memory });
                 }
-                ToRun::Cleared => {
+                RunEvent::Cleared => {
                     self.outputs.close(run);
                     self.feed(Event::Cleared(run));
                 }
-                ToRun::Suspended(signal) => self.suspended(run, signal),
-                ToRun::Resumed => self.feed(Event::Resumed(run)),
+                RunEvent::Suspended(signal) => self.suspended(run, signal),
+                RunEvent::Resumed => self.feed(Event::Resumed(run)),
             }
         }
         self.look_again = match self.look_again {
@@ -511,7 +514,7 @@ impl Driver {
             None => AfterSuspension::Wait,
         };
         if after == AfterSuspension::Continue {
-            self.groups.signal(run, Signal::CONT, Reach::Group);
+            self.groups.signal(run, Signal::CONT, SignalScope::Group);
         }
     }
 
@@ -525,16 +528,16 @@ impl Driver {
     }
 
     fn result(&mut self, event: Event) {
-        if let Event::Probed { attempt, .. } | Event::Hooked { attempt, .. } = &event
+        if let Event::Probed { attempt, .. } | Event::HookFinished { attempt, .. } = &event
             && self.tasks.remove(attempt).is_some()
         {
             self.feed(event);
         }
     }
 
-    fn said(&mut self, Said { run, words, status }: Said) {
+    fn said(&mut self, NotifyDatagram { run, words, status }: NotifyDatagram) {
         for word in words {
-            self.feed(Event::Said(run, word));
+            self.feed(Event::Notified(run, word));
         }
         let is_automaton = self.is_automaton(run);
         if let (Some(status), Some(id)) = (status, self.pod.job_of(run))
@@ -595,7 +598,7 @@ impl Driver {
             let limit_of = |pid: Pid| {
                 limited.iter().find(|(_, of, _)| *of == pid).map_or(u64::MAX, |(_, _, limit)| *limit)
             };
-            let over = figures::over(&roots, limit_of);
+            let over = resource_usage::over(&roots, limit_of);
             let told =
                 limited.into_iter().filter_map(|(run, pid, limit)| Some((run, *over.get(&pid)?, limit)));
             let _ = measured.send(told.collect());
@@ -610,9 +613,9 @@ impl Driver {
     }
 
     /// What is known of peers is another.
-    pub(super) fn seen(&mut self, news: Vec<(String, engine::Sighting)>) {
+    pub(super) fn seen(&mut self, news: Vec<(String, engine::PeerStatus)>) {
         for (peer, sighting) in news {
-            self.feed(Event::Seen { peer, sighting });
+            self.feed(Event::PeerChanged { peer, status: sighting });
         }
     }
 
@@ -651,7 +654,7 @@ impl Driver {
             self.pod.step(now, event, &mut effects);
             // What is to be done comes first, and is told then.
             let told = |effect: &mut Effect| {
-                matches!(effect, Effect::Tell(_) | Effect::Forget(_) | Effect::End { .. })
+                matches!(effect, Effect::Publish(_) | Effect::JobRemoved(_) | Effect::End { .. })
             };
             let last: Vec<Effect> = effects.extract_if(.., told).collect();
             for effect in effects.drain(..).chain(last) {
@@ -687,7 +690,7 @@ impl Driver {
 }
 
 /// Waits for news of peers; for ever, if there are none.
-async fn news_of_peers(graveyard: &mut Option<Graveyard>) -> Vec<(String, engine::Sighting)> {
+async fn news_of_peers(graveyard: &mut Option<Graveyard>) -> Vec<(String, engine::PeerStatus)> {
     match graveyard {
         Some(graveyard) => graveyard.changes().await,
         None => std::future::pending().await,
@@ -700,9 +703,9 @@ pub fn cast(plan: &engine::Plan, places: &[JobId], processes: &[ProcessPlan]) ->
     let own = |expressions: &[engine::Expression]| {
         expressions.iter().flat_map(engine::Expression::peers).map(str::to_owned).collect::<Vec<_>>()
     };
-    let dooms = plan.jobs.iter().map(|job| &job.dies_with).chain([&plan.frame.dies_with]);
+    let dooms = plan.jobs.iter().map(|job| &job.death_dependencies).chain([&plan.pod.death_dependencies]);
     let doom: BTreeSet<String> = dooms.flat_map(|expressions| own(expressions)).collect();
-    let awaited = plan.jobs.iter().flat_map(|job| &job.awaits);
+    let awaited = plan.jobs.iter().flat_map(|job| &job.start_dependencies);
     let awaited = awaited.flat_map(|it| own(std::slice::from_ref(&it.expression)));
     let stones = processes.iter().zip(places);
     let stones = stones.filter_map(|(process, id)| Some((*id, process.tombstone.clone()?)));
@@ -721,7 +724,7 @@ async fn until(at: Option<Instant>) {
 #[must_use]
 pub fn first_view(
     mode: &'static str,
-    constants: &[&Constants],
+    constants: &[&ProcessInfo],
     seed: &Seed,
     many: bool,
     clock: Clock,

@@ -1,16 +1,17 @@
 //! What somebody wants of us while we run.
 
-use engine::{Event, Fulfilled, JobId, Plan, PodPhase, Refusal, Request, RequestId};
+use engine::{Event, JobId, Outcome, Plan, PodPhase, Refusal, Request, RequestId};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::{Driver, Job, Process, cast, constants, streams};
-use crate::config::environment::Real;
 use crate::config::up::diff::{Diff, diff};
 use crate::config::up::{self, Source, UpPlan};
-use crate::control::{Command, ControlError, Reloaded, Reply, Wish};
+use crate::control::{Command, ControlError, Reply, Wish};
 use crate::graveyard::Graveyard;
-use crate::words::describe;
+use spec::environment::Real;
+use spec::reload::Reloaded;
+use spec::text::describe;
 
 impl Driver {
     pub(super) fn command(&mut self, command: Command) {
@@ -55,16 +56,16 @@ impl Driver {
         planned.clone().find(named).copied().ok_or_else(|| {
             let names: Vec<_> =
                 planned.filter_map(|id| Some(self.jobs.get(id)?.constants.name.clone())).collect();
-            let hint = crate::config::read::hint(name, names.iter().map(|name| &**name));
+            let hint = spec::suggest::hint(name, names.iter().map(|name| &**name));
             ControlError::Unknown(format!("there is no process '{name}'{hint}"))
         })
     }
 
-    pub(super) fn request(&mut self, what: Request, reply: Reply<Fulfilled>) {
+    pub(super) fn request(&mut self, what: Request, reply: Reply<Outcome>) {
         self.next_request += 1;
         let request = RequestId(self.next_request);
         self.requests.insert(request, reply);
-        self.feed(Event::Asked { request, what });
+        self.feed(Event::Requested { request, action: what });
     }
 
     /// Reads the configuration again. All or nothing: a file that is not all right changes nothing.
@@ -75,7 +76,7 @@ impl Driver {
             ));
         };
         if *self.pod.phase() != PodPhase::Up {
-            return Err(ControlError::Refused(Refusal::Ending));
+            return Err(ControlError::Refused(Refusal::ShuttingDown));
         }
         if let Source::File(path) = &many.source
             && !path.is_file()
@@ -85,7 +86,7 @@ impl Driver {
         }
         let new = up::load(&many.source, &many.beside, &Real)
             .map_err(|error| ControlError::Configuration(error.to_string()))?;
-        let first_new = self.pod.places();
+        let first_new = self.pod.job_count();
         let Diff { places, told } = diff(&many.plan, &many.places, &new, first_new);
         let fresh = || (0..new.processes.len()).filter(|place| places[*place].0 >= first_new);
         for place in fresh() {
@@ -111,7 +112,7 @@ impl Driver {
             };
             self.jobs.insert(places[place], Job::new(made, &new.plan.jobs[place]));
         }
-        let Plan { jobs, mut frame } = new.plan.clone();
+        let Plan { jobs, mut pod } = new.plan.clone();
         let placed = jobs.into_iter().zip(&places).map(|(mut job, place)| {
             for need in &mut job.needs {
                 need.job = places[need.job.0];
@@ -119,7 +120,7 @@ impl Driver {
             (*place, job)
         });
         let jobs = placed.collect();
-        if let engine::ExitRule::From(id) = &mut frame.exit {
+        if let engine::ExitRule::From(id) = &mut pod.exit {
             *id = places[id.0];
         }
         if new.processes.iter().any(|process| process.memory_limit.is_some()) && self.look_at_memory.is_none()
@@ -134,7 +135,7 @@ impl Driver {
         self.next_request += 1;
         let request = RequestId(self.next_request);
         self.requests.insert(request, reply);
-        self.feed(Event::Reloaded { request, jobs, frame });
+        self.feed(Event::Reloaded { request, jobs, pod });
         self.publish();
         match answer.try_recv() {
             Ok(Err(refused)) => Err(refused),
@@ -149,7 +150,7 @@ impl Driver {
         &mut self,
         new: &UpPlan,
         places: &[JobId],
-    ) -> Result<Vec<(String, engine::Sighting)>, ControlError> {
+    ) -> Result<Vec<(String, engine::PeerStatus)>, ControlError> {
         let refused = |message: String| Err(ControlError::Configuration(message));
         let cast = cast(&new.plan, places, &new.processes);
         let begun = match (&mut self.graveyard, &new.pod) {

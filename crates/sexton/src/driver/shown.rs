@@ -8,9 +8,9 @@ use std::sync::Arc;
 use engine::JobId;
 
 use super::{Driver, LAST_LINES};
-use crate::process::cgroup::Cgroups;
 use crate::termination;
 use crate::view::{ProcessView, View};
+use linux::cgroup::Cgroups;
 
 impl Driver {
     /// Shows what has changed, and only then answers: whoever has an answer sees what it tells of.

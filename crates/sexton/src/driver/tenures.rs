@@ -16,18 +16,19 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::Driver;
-use crate::clock::rfc3339_millis;
-use crate::config::environment::Environment as _;
-use crate::config::environment::Real;
 use crate::lock::FENCE;
 use crate::lock::client::Claim;
 use crate::lock::guard::Guard;
 use crate::lock::holder::{Remote, Told, Wanted, hold};
 use crate::lock::pace::Boot;
-use crate::process::group::Groups;
-use crate::process::spawn::{Output, Program, Start, spawn};
-use crate::process::{AS_SEXTON, ourselves};
-use crate::words::describe;
+use linux::clock::rfc3339_millis;
+use linux::process_table::ProcessTable;
+use linux::spawn::{Output, Start, spawn};
+use spec::environment::Environment as _;
+use spec::environment::Real;
+use spec::program::Program;
+use spec::program::{AS_SEXTON, ourselves};
+use spec::text::describe;
 
 /// How long giving back locks may hold us up when we end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -164,14 +165,14 @@ impl Driver {
 }
 
 /// Starts a guard as a helper, and tells it all that it has to know. Its end is told by what is returned.
-pub fn start_guard(guard: &Guard, groups: &mut Groups) -> Result<oneshot::Receiver<Exit>, String> {
+pub fn start_guard(guard: &Guard, groups: &mut ProcessTable) -> Result<oneshot::Receiver<Exit>, String> {
     let (orders, pipe) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| describe(&error.into()))?;
     nonblocking(&pipe).map_err(|error| describe(&error))?;
     let words = [AS_SEXTON.to_owned(), "lock".to_owned(), "guard".to_owned(), std::process::id().to_string()];
     let program = Program {
         command: ourselves().into(),
         arguments: words.iter().map(OsString::from).collect(),
-        without_variables: crate::notify::OUR_VARIABLES.to_vec(),
+        without_variables: spec::notify::OUR_VARIABLES.to_vec(),
         ..Program::default()
     };
     let mut start = Start::with(Output::Discard, Output::Inherit);

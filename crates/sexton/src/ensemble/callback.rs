@@ -1,5 +1,6 @@
 //! One run of the callback: what it is told, and what it prints.
 
+use linux::pipe::pipe;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -14,8 +15,8 @@ use tokio::task::JoinHandle;
 
 use super::reading;
 use super::state::LONGEST;
-use crate::output;
-use crate::process::spawn::{Output, Program, Start};
+use linux::spawn::{Output, Start};
+use spec::program::Program;
 
 /// The longest variable: the kernel takes 128 KiB for one (`MAX_ARG_STRLEN` of execve(2)), name and NUL included.
 const LONGEST_VARIABLE: usize = 96 << 10;
@@ -81,7 +82,7 @@ pub fn program(words: &[String], told: &Told) -> io::Result<(Program, Files)> {
     let program = Program {
         command: words.next().unwrap_or_default(),
         arguments: words.collect(),
-        without_variables: crate::notify::OUR_VARIABLES.to_vec(),
+        without_variables: spec::notify::OUR_VARIABLES.to_vec(),
         variables,
         ..Program::default()
     };
@@ -124,8 +125,8 @@ pub struct Printed {
 
 /// How it is started, and where what it prints comes from.
 pub fn start() -> io::Result<(Start, Printed)> {
-    let (stdout, to_stdout) = output::pipe()?;
-    let (stderr, to_stderr) = output::pipe()?;
+    let (stdout, to_stdout) = pipe()?;
+    let (stderr, to_stderr) = pipe()?;
     let start = Start::with(Output::Pipe(to_stdout), Output::Pipe(to_stderr));
     // One byte more than is taken tells that there was more.
     let stdout = tokio::spawn(async move { reading::up_to(&stdout, LONGEST + 1).await });

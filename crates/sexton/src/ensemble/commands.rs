@@ -1,5 +1,6 @@
 //! What others may have us run: `sh -c` with the whole request in `INPUT`, and what it prints back.
 
+use linux::pipe::pipe;
 use std::time::Duration;
 
 use engine::Exit;
@@ -8,9 +9,9 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::reading;
-use crate::output;
-use crate::probe::{Asked, Runner};
-use crate::process::spawn::{Attributes, Output, Program, Start};
+use crate::probe::{SpawnRequest, SpawnSender};
+use linux::spawn::{Output, Start};
+use spec::program::{Attributes, Program};
 
 /// The most of an output that is sent back.
 const MOST: usize = 1 << 20;
@@ -61,7 +62,7 @@ impl Outcome {
 pub async fn run(
     request: &[u8],
     invoke_user: Option<(u32, u32)>,
-    runner: &Runner,
+    runner: &SpawnSender,
 ) -> Result<Outcome, String> {
     if request.len() > LONGEST {
         return Err(format!("the request is longer than {LONGEST} bytes"));
@@ -82,7 +83,7 @@ pub async fn run(
     let program = Program {
         command: "sh".into(),
         arguments: vec!["-c".into(), command.into()],
-        without_variables: crate::notify::OUR_VARIABLES.to_vec(),
+        without_variables: spec::notify::OUR_VARIABLES.to_vec(),
         variables: vec![("INPUT".into(), input.into())],
         attributes: Attributes {
             user: invoke_user.map(|(user, _)| user),
@@ -97,14 +98,14 @@ pub async fn run(
         .unwrap_or_else(|_| Err(format!("it took longer than {LIMIT:?}, and was killed")))
 }
 
-async fn started(program: Program, runner: &Runner) -> Result<Outcome, String> {
+async fn started(program: Program, runner: &SpawnSender) -> Result<Outcome, String> {
     let no_pipe = |error: std::io::Error| format!("no pipe: {error}");
-    let (stdout, to_stdout) = output::pipe().map_err(no_pipe)?;
-    let (stderr, to_stderr) = output::pipe().map_err(no_pipe)?;
+    let (stdout, to_stdout) = pipe().map_err(no_pipe)?;
+    let (stderr, to_stderr) = pipe().map_err(no_pipe)?;
     let start = Start::with(Output::Pipe(to_stdout), Output::Pipe(to_stderr));
     let (started, there) = oneshot::channel();
     let over = || "everything is ending".to_owned();
-    runner.send(Asked { program, start, started }).map_err(|_| over())?;
+    runner.send(SpawnRequest { program, start, started }).map_err(|_| over())?;
     // Its group is killed when nobody has this any more.
     let mut group = there.await.map_err(|_| over())??;
     let out = tokio::spawn(async move { reading::up_to(&stdout, MOST + 1).await });

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::lock::client::{Answering, Server, exchange, send};
-use crate::words::describe;
+use spec::text::describe;
 
 /// How long whoever looks after processes may take to tell how they are.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -160,7 +160,7 @@ impl Watch {
             let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
             let what = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO;
             inotify::add_watch(&inotify, directory, what)?;
-            Ok::<_, std::io::Error>(Self(crate::readable::readable(inotify)?))
+            Ok::<_, std::io::Error>(Self(linux::readable::readable(inotify)?))
         };
         made().map_err(|error| log::warn!("changes of the payload are seen late: {error}")).ok()
     }

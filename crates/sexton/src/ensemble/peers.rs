@@ -14,8 +14,9 @@ use super::plan::DEFAULT_PORT;
 use super::rpc;
 use crate::lock::client::{Server, exchange, send, within};
 use crate::probe::connect;
-use crate::tls::{Connector, Files, Stream};
-use crate::words::one_line;
+use net::tls::{Connector, Stream};
+use spec::text::one_line;
+use spec::tls::Files;
 
 /// How long a pod may take to begin to answer.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -9,12 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::{self, Identity, Sources};
 use super::peers::Peer;
-use crate::config::StorePlan;
-use crate::tls;
-use crate::words::without_login;
+use spec::store::StorePlan;
+use spec::text::without_login;
 
-/// The variable in which `up` passes a plan, as JSON, to the process that runs it.
-pub const PLAN_VARIABLE: &str = "SEXTON_ENSEMBLE_PLAN";
 /// The default port.
 pub const DEFAULT_PORT: u16 = 8000;
 /// The default time after which a member without keepalives is removed.
@@ -74,7 +71,7 @@ pub struct Access {
     /// Keepalives require it too, and those sent present it.
     pub authenticated_keepalives: bool,
     /// The server certificate, without which nothing is encrypted, and the CA bundle.
-    pub tls: tls::Files,
+    pub tls: spec::tls::Files,
 }
 
 /// The payload of a member's keepalives.

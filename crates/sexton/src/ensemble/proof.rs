@@ -5,18 +5,18 @@ use std::sync::Arc;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 
-use crate::http::Caller;
+use net::server::Caller;
 
 /// What somebody shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Shown {
+pub struct Credentials {
     /// A token.
     pub token: Option<String>,
     /// A certificate that the CA knows.
     pub certified: bool,
 }
 
-impl Shown {
+impl Credentials {
     /// With a request of HTTP.
     pub fn with(headers: &HeaderMap, caller: Caller) -> Self {
         let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
@@ -48,7 +48,7 @@ impl Refusal {
 
 /// What has to be shown.
 #[derive(Debug, Clone, Default)]
-pub struct Proof {
+pub struct AccessPolicy {
     /// This, if there is one.
     pub token: Option<Arc<str>>,
     /// Certificates are looked at.
@@ -59,9 +59,9 @@ pub struct Proof {
     pub keepalives: bool,
 }
 
-impl Proof {
+impl AccessPolicy {
     /// May he have us run commands?
-    pub fn may_invoke(&self, shown: &Shown) -> Result<(), Refusal> {
+    pub fn may_invoke(&self, shown: &Credentials) -> Result<(), Refusal> {
         if self.open {
             return Ok(());
         }
@@ -72,11 +72,11 @@ impl Proof {
     }
 
     /// May he be on the list?
-    pub fn may_report(&self, shown: &Shown) -> Result<(), Refusal> {
+    pub fn may_report(&self, shown: &Credentials) -> Result<(), Refusal> {
         if self.keepalives { self.proven(shown) } else { Ok(()) }
     }
 
-    fn proven(&self, shown: &Shown) -> Result<(), Refusal> {
+    fn proven(&self, shown: &Credentials) -> Result<(), Refusal> {
         let known = self.token.as_deref().zip(shown.token.as_deref());
         let known = known.is_some_and(|(a, b)| !a.is_empty() && same(a, b));
         if known || shown.certified { Ok(()) } else { Err(Refusal::Unproven) }
@@ -94,16 +94,17 @@ mod tests {
 
     #[test]
     fn commands_need_proof_and_keepalives_where_it_is_asked_for() {
-        let nothing = Shown::default();
-        let token = |text: &str| Shown { token: Some(text.to_owned()), certified: false };
-        let certified = Shown { token: None, certified: true };
-        let off = Proof::default();
+        let nothing = Credentials::default();
+        let token = |text: &str| Credentials { token: Some(text.to_owned()), certified: false };
+        let certified = Credentials { token: None, certified: true };
+        let off = AccessPolicy::default();
         assert_eq!(off.may_invoke(&token("x")), Err(Refusal::Off));
         assert_eq!(
-            (off.may_report(&nothing), Proof { open: true, ..off }.may_invoke(&nothing)),
+            (off.may_report(&nothing), AccessPolicy { open: true, ..off }.may_invoke(&nothing)),
             (Ok(()), Ok(()))
         );
-        let by_token = Proof { token: Some("secret".into()), keepalives: true, ..Proof::default() };
+        let by_token =
+            AccessPolicy { token: Some("secret".into()), keepalives: true, ..AccessPolicy::default() };
         for (shown, expected) in [
             (&nothing, Err(Refusal::Unproven)),
             (&token("secres"), Err(Refusal::Unproven)),
@@ -117,12 +118,12 @@ mod tests {
                 "{shown:?}"
             );
         }
-        let empty = Proof { token: Some("".into()), keepalives: true, ..Proof::default() };
+        let empty = AccessPolicy { token: Some("".into()), keepalives: true, ..AccessPolicy::default() };
         assert_eq!(
             (empty.may_invoke(&token("")), empty.may_report(&token(""))),
             (Err(Refusal::Unproven), Err(Refusal::Unproven))
         );
-        let by_certificate = Proof { certificates: true, ..Proof::default() };
+        let by_certificate = AccessPolicy { certificates: true, ..AccessPolicy::default() };
         assert_eq!(by_certificate.may_invoke(&certified), Ok(()));
         assert_eq!(by_certificate.may_invoke(&token("secret")), Err(Refusal::Unproven));
     }

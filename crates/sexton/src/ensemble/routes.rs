@@ -17,16 +17,16 @@ use tokio::sync::mpsc;
 
 use super::commands::{self, Outcome};
 use super::counters::Counters;
-use super::proof::{self, Proof, Refusal};
+use super::proof::{self, AccessPolicy, Refusal};
 use super::tenants::{self, Tenants};
-use crate::http::Caller;
-use crate::http::json::{no_browsers, told};
-use crate::http::query::Query;
-use crate::probe::Runner;
+use crate::probe::SpawnSender;
+use net::json::{no_browsers, told};
+use net::query::Query;
+use net::server::Caller;
 
 /// What is shown of the leader and of callbacks.
 #[derive(Debug, Clone, Default)]
-pub struct Shown {
+pub struct LeaderStatus {
     /// We lead, with this number.
     pub fence: Option<u64>,
     /// Why we do not.
@@ -39,7 +39,7 @@ pub struct Shown {
 
 /// All that answers are made of.
 #[derive(Clone)]
-pub struct Table {
+pub struct ApiState {
     /// Our name, and that of the ensemble.
     pub id: String,
     /// The name of the ensemble.
@@ -47,13 +47,13 @@ pub struct Table {
     /// The members, where we are a master.
     pub registry: Option<Arc<Registry>>,
     /// What is shown beside.
-    pub shown: Arc<Mutex<Shown>>,
+    pub shown: Arc<Mutex<LeaderStatus>>,
     /// What is counted.
     pub counters: Arc<Counters>,
     /// The way to whoever starts processes.
-    pub runner: Runner,
+    pub runner: SpawnSender,
     /// What has to be shown for what.
-    pub proof: Arc<Proof>,
+    pub proof: Arc<AccessPolicy>,
     /// The user and the group that commands run as, if they are not ours.
     pub invoke_user: Option<(u32, u32)>,
     /// Those who run by our leadership.
@@ -62,21 +62,21 @@ pub struct Table {
     pub down: mpsc::UnboundedSender<()>,
 }
 
-impl Table {
+impl ApiState {
     /// What is shown.
-    pub fn shown(&self) -> MutexGuard<'_, Shown> {
+    pub fn shown(&self) -> MutexGuard<'_, LeaderStatus> {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a keepalive of whoever shows this.
-    pub(super) async fn take(&self, text: &[u8], shown: &proof::Shown) -> Result<(), Refused> {
+    pub(super) async fn take(&self, text: &[u8], shown: &proof::Credentials) -> Result<(), Refused> {
         let taken = self.taken(text, shown).await;
         if taken.is_ok() { &self.counters.keepalives_received } else { &self.counters.keepalives_refused }
             .inc();
         taken
     }
 
-    async fn taken(&self, text: &[u8], shown: &proof::Shown) -> Result<(), Refused> {
+    async fn taken(&self, text: &[u8], shown: &proof::Credentials) -> Result<(), Refused> {
         let Some(registry) = &self.registry else { return Err(Refused::Wrong(NO_MASTER.to_owned())) };
         self.proof.may_report(shown).map_err(|refusal| Refused::Unproven(refusal.why()))?;
         let keepalive =
@@ -97,7 +97,7 @@ pub(super) enum Refused {
 }
 
 /// What is answered over TCP.
-pub fn router(table: Table) -> Router {
+pub fn router(table: ApiState) -> Router {
     Router::new()
         .route("/ping", put(ping))
         .route("/state", get(state))
@@ -121,7 +121,7 @@ fn no_master() -> Response {
 }
 
 async fn ping(
-    State(table): State<Table>,
+    State(table): State<ApiState>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
@@ -130,7 +130,7 @@ async fn ping(
         return no_master();
     }
     let taken = match body {
-        Ok(body) => table.take(&body, &proof::Shown::with(&headers, caller)).await,
+        Ok(body) => table.take(&body, &proof::Credentials::with(&headers, caller)).await,
         Err(error) => {
             table.counters.keepalives_refused.inc();
             Err(Refused::Wrong(error.body_text()))
@@ -144,11 +144,11 @@ async fn ping(
     }
 }
 
-async fn state(State(table): State<Table>) -> Response {
+async fn state(State(table): State<ApiState>) -> Response {
     told(StatusCode::OK, &table.shown().state)
 }
 
-async fn pods(State(table): State<Table>, RawQuery(query): RawQuery) -> Response {
+async fn pods(State(table): State<ApiState>, RawQuery(query): RawQuery) -> Response {
     let Some(registry) = &table.registry else { return no_master() };
     let query = Query(query.as_deref());
     let number = |key: &str| match query.all(key).pop() {
@@ -163,7 +163,7 @@ async fn pods(State(table): State<Table>, RawQuery(query): RawQuery) -> Response
     (StatusCode::OK, [(CONTENT_TYPE, "application/json")], format!("{list}\n")).into_response()
 }
 
-async fn digest(State(table): State<Table>) -> Response {
+async fn digest(State(table): State<ApiState>) -> Response {
     let Some(registry) = &table.registry else { return no_master() };
     let (digest, pods) = {
         let mut roster = registry.roster();
@@ -172,7 +172,7 @@ async fn digest(State(table): State<Table>) -> Response {
     told(StatusCode::OK, &json!({"digest": *digest, "pods": pods}))
 }
 
-async fn leader(State(table): State<Table>) -> Response {
+async fn leader(State(table): State<ApiState>) -> Response {
     if table.registry.is_none() {
         return no_master();
     }
@@ -183,7 +183,7 @@ async fn leader(State(table): State<Table>) -> Response {
     )
 }
 
-async fn callbacks(State(table): State<Table>) -> Response {
+async fn callbacks(State(table): State<ApiState>) -> Response {
     if table.registry.is_none() {
         return no_master();
     }
@@ -191,8 +191,8 @@ async fn callbacks(State(table): State<Table>) -> Response {
 }
 
 async fn outcome(
-    table: &Table,
-    shown: &proof::Shown,
+    table: &ApiState,
+    shown: &proof::Credentials,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Outcome, (StatusCode, String)> {
     table.proof.may_invoke(shown).map_err(|refusal| {
@@ -208,7 +208,7 @@ async fn outcome(
 }
 
 /// Only from this machine.
-async fn down(State(table): State<Table>, Extension(caller): Extension<Caller>) -> Response {
+async fn down(State(table): State<ApiState>, Extension(caller): Extension<Caller>) -> Response {
     if !caller.near {
         return told(StatusCode::FORBIDDEN, &json!({"error": "only from this machine"}));
     }
@@ -218,24 +218,24 @@ async fn down(State(table): State<Table>, Extension(caller): Extension<Caller>) 
 }
 
 async fn script(
-    State(table): State<Table>,
+    State(table): State<ApiState>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    match outcome(&table, &proof::Shown::with(&headers, caller), body).await {
+    match outcome(&table, &proof::Credentials::with(&headers, caller), body).await {
         Ok(outcome) => outcome.text().into_response(),
         Err((code, why)) => told(code, &json!({"error": why})),
     }
 }
 
 async fn invoke(
-    State(table): State<Table>,
+    State(table): State<ApiState>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    match outcome(&table, &proof::Shown::with(&headers, caller), body).await {
+    match outcome(&table, &proof::Credentials::with(&headers, caller), body).await {
         Ok(outcome) => told(StatusCode::OK, &outcome.json()),
         Err((code, why)) => told(code, &json!({"error": why})),
     }

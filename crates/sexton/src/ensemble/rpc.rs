@@ -10,11 +10,11 @@ use tokio::sync::broadcast::error::RecvError;
 use zerorpc::{Answer, Answering, Call, FIRST_BYTE, Fault, Method, Service, Value};
 
 use super::commands;
-use super::proof::{Refusal, Shown};
-use super::routes::{Refused, Table};
-use crate::http::{Busy, Caller, Other, Place, Serving};
+use super::proof::{Credentials, Refusal};
+use super::routes::{ApiState, Refused};
 use crate::hub::Hub;
-use crate::tls::Stream;
+use net::server::{AltProtocol, Busy, Caller, ConnectionHandle, Serving};
+use net::tls::Stream;
 
 /// The longest message: a keepalive, and what is around it.
 pub const LONGEST: usize = member::LONGEST + (64 << 10);
@@ -24,17 +24,17 @@ pub use super::commands::TOKEN;
 /// Serves connections.
 pub struct Rpc {
     /// What answers are made of.
-    pub table: Table,
+    pub table: ApiState,
     /// What happens.
     pub hub: Arc<Hub>,
 }
 
-impl Other for Rpc {
+impl AltProtocol for Rpc {
     fn first_byte(&self) -> u8 {
         FIRST_BYTE
     }
 
-    fn serve(&self, stream: Box<dyn Stream>, caller: Caller, place: Place) -> Serving {
+    fn serve(&self, stream: Box<dyn Stream>, caller: Caller, place: ConnectionHandle) -> Serving {
         let (table, hub) = (self.table.clone(), Arc::clone(&self.hub));
         let service = Arc::new(Connection { table, hub, caller, place });
         Box::pin(async move {
@@ -47,10 +47,10 @@ impl Other for Rpc {
 
 /// One connection.
 struct Connection {
-    table: Table,
+    table: ApiState,
     hub: Arc<Hub>,
     caller: Caller,
-    place: Place,
+    place: ConnectionHandle,
 }
 
 impl Service for Connection {
@@ -93,7 +93,7 @@ impl Service for Connection {
                 Some(Value::Binary(bytes)) => bytes,
                 _ => return Err(Fault::new("TypeError", "expected one argument, JSON as a string")),
             };
-            let shown = Shown { token: token.or_else(|| token_of(&json)), certified };
+            let shown = Credentials { token: token.or_else(|| token_of(&json)), certified };
             if is_ping {
                 let taken = table.take(&json, &shown).await;
                 return taken.map(|()| Answer::One("OK".into())).map_err(|refused| match refused {

@@ -24,13 +24,13 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::routes::Table;
-use crate::http::Caller;
-use crate::http::json::told;
+use super::routes::ApiState;
 use crate::lock::client::{TTL_HEADER, WAIT_HEADER};
 use crate::lock::guard::Guard;
 use crate::lock::pace::{Boot, Pace};
 use crate::lock::server::span;
+use net::json::told;
+use net::server::Caller;
 
 /// The longest that somebody may have us wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -186,7 +186,7 @@ impl Tenants {
 }
 
 /// What is answered to those on this machine.
-pub(super) fn router() -> Router<Table> {
+pub(super) fn router() -> Router<ApiState> {
     Router::new()
         .route("/lease", post(acquire))
         .route("/lease/{id}", delete(release))
@@ -203,7 +203,7 @@ fn from_afar(caller: Caller) -> Option<Response> {
 }
 
 async fn acquire(
-    State(table): State<Table>,
+    State(table): State<ApiState>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Bytes,
@@ -242,7 +242,7 @@ async fn acquire(
 }
 
 async fn keep_alive(
-    State(table): State<Table>,
+    State(table): State<ApiState>,
     Extension(caller): Extension<Caller>,
     body: Bytes,
 ) -> Response {
@@ -259,7 +259,7 @@ async fn keep_alive(
 }
 
 async fn release(
-    State(table): State<Table>,
+    State(table): State<ApiState>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Response {

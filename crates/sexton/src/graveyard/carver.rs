@@ -10,13 +10,13 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use engine::Stone;
+use engine::LifecycleRecord;
 use jiff::Timestamp;
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, flock};
 
 use super::directory;
 use super::tombstone::{LARGEST, Tombstone};
-use crate::clock::of_day_by;
+use linux::clock::of_day_by;
 
 /// Everybody may read it, whatever our umask is.
 const MODE: u32 = 0o644;
@@ -27,7 +27,7 @@ const LOOKS: usize = 8;
 
 /// Writes one tombstone.
 #[derive(Debug)]
-pub struct Carver {
+pub struct TombstoneWriter {
     path: PathBuf,
     stone: Tombstone,
     /// What was carved last, open, and whether it is locked.
@@ -39,7 +39,7 @@ pub struct Carver {
     mode: u32,
 }
 
-impl Carver {
+impl TombstoneWriter {
     /// Looks at what a life before this one has left, and changes nothing yet.
     #[must_use]
     pub fn begin(directory: &Path, mode: u32, name: &str) -> (Self, Option<Tombstone>) {
@@ -79,7 +79,7 @@ impl Carver {
     /// Carves what is so now.
     pub fn carve(
         &mut self,
-        stone: &Stone,
+        stone: &LifecycleRecord,
         mourns: BTreeSet<(String, String)>,
         moment: (engine::Time, Timestamp),
     ) -> io::Result<()> {

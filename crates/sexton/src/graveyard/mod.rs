@@ -22,84 +22,25 @@
 
 pub mod carver;
 pub mod directory;
-pub mod name;
 pub mod outside;
 pub mod tombstone;
 pub mod watch;
 
+use spec::pod::{PodPlan, Quit};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use engine::{JobId, PeerEnd, Sighting, Stone};
+use engine::{JobId, LifecycleRecord, PeerExit, PeerStatus};
 use thiserror::Error;
 
-use crate::clock::{Clock, Moment};
-use crate::words::describe;
-use carver::Carver;
-use name::PeerName;
-use outside::{Outside, Word};
+use carver::TombstoneWriter;
+use linux::clock::{Clock, Moment};
+use outside::{ExternalPeers, PeerReport};
+use spec::names::PeerName;
+use spec::text::describe;
 use tombstone::Tombstone;
 use watch::{Found, Watch};
-
-/// Where tombstones are, unless somebody says otherwise.
-pub const DEFAULT_DIRECTORY: &str = "/graveyard";
-/// The mode of a directory that we make: every container may put its own there and nobody may take another's.
-pub const DEFAULT_MODE: u32 = 0o1777;
-
-/// What is said of the pod and of those in it that are not ours.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PodPlan {
-    /// The tombstone of the whole; None: there is none.
-    pub name: Option<String>,
-    /// Where tombstones are.
-    pub directory: PathBuf,
-    /// The mode of the directory, if we make it.
-    pub mode: u32,
-    /// How often it is looked at, beside being told of changes; None: only where changes are not told.
-    pub poll: Option<Duration>,
-    /// Ask the Kubernetes API about the containers of this pod.
-    pub api: Option<ApiPlan>,
-    /// Whom to tell to end when we have ended.
-    pub quit: Vec<Quit>,
-    /// They are told only if our exit code is 0.
-    pub quit_on_success_only: bool,
-}
-
-impl Default for PodPlan {
-    fn default() -> Self {
-        Self {
-            name: None,
-            directory: PathBuf::from(DEFAULT_DIRECTORY),
-            mode: DEFAULT_MODE,
-            poll: None,
-            api: None,
-            quit: Vec::new(),
-            quit_on_success_only: false,
-        }
-    }
-}
-
-/// Which pod to ask the Kubernetes API about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiPlan {
-    /// Its name.
-    pub pod: String,
-    /// Its namespace; None: that of our service account.
-    pub namespace: Option<String>,
-}
-
-/// Somebody who is told to end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Quit {
-    /// By a POST to this.
-    pub url: String,
-    /// How long that may take.
-    pub timeout: Duration,
-    /// If it does not work, we have failed.
-    pub fatal: bool,
-}
 
 /// Why there is no graveyard.
 #[derive(Debug, Error)]
@@ -131,13 +72,13 @@ pub struct Graveyard {
     clock: Clock,
     moment: Moment,
     /// By the name of the tombstone.
-    carvers: BTreeMap<String, Carver>,
+    carvers: BTreeMap<String, TombstoneWriter>,
     /// The tombstone of a process; None: of the whole.
     stones: BTreeMap<Option<JobId>, String>,
     /// Whose word counts: where one process replaces another, the new one's.
     owners: BTreeMap<String, Option<JobId>>,
     watch: Watch,
-    outside: Outside,
+    outside: ExternalPeers,
     /// The lives that were mourned before us: name and identity.
     mourned: BTreeSet<(String, String)>,
     /// The lives that were ours before.
@@ -151,8 +92,8 @@ pub struct Graveyard {
 #[derive(Debug, Clone, Default)]
 struct Known {
     stone: Option<Found>,
-    said: Option<Word>,
-    told: Option<Sighting>,
+    said: Option<PeerReport>,
+    told: Option<PeerStatus>,
 }
 
 /// Whom to look at, and whose tombstones to carve.
@@ -172,13 +113,13 @@ impl Graveyard {
         plan: PodPlan,
         cast: Cast,
         clock: Clock,
-    ) -> Result<(Self, Vec<(String, Sighting)>), GraveyardError> {
+    ) -> Result<(Self, Vec<(String, PeerStatus)>), GraveyardError> {
         let mut this = Self {
             watch: Watch::new(plan.mode, plan.poll),
             carvers: BTreeMap::new(),
             stones: BTreeMap::new(),
             owners: BTreeMap::new(),
-            outside: Outside::default(),
+            outside: ExternalPeers::default(),
             mourned: BTreeSet::new(),
             lives: BTreeSet::new(),
             doom: BTreeSet::new(),
@@ -190,7 +131,7 @@ impl Graveyard {
         if let Some(name) = this.plan.name.clone() {
             let (carver, before) = this.open(&name)?;
             this.own(None, name, Some(carver));
-            this.follow_life(before);
+            this.load_previous(before);
         }
         let news = this.recast(cast)?;
         Ok((this, news))
@@ -203,7 +144,7 @@ impl Graveyard {
     }
 
     /// Others are to be looked at, other tombstones to be carved. An error changes nothing.
-    pub fn recast(&mut self, cast: Cast) -> Result<Vec<(String, Sighting)>, GraveyardError> {
+    pub fn recast(&mut self, cast: Cast) -> Result<Vec<(String, PeerStatus)>, GraveyardError> {
         let mut opened = BTreeMap::new();
         for (_, name) in &cast.stones {
             if !self.carvers.contains_key(name) && !opened.contains_key(name) {
@@ -233,7 +174,7 @@ impl Graveyard {
         for (id, name) in cast.stones {
             let (carver, before) = opened.remove(&name).unzip();
             self.own(Some(id), name, carver);
-            self.follow_life(before.flatten());
+            self.load_previous(before.flatten());
         }
         self.doom = cast.doom;
         self.known.retain(|name, _| cast.awaited.contains(name) || self.doom.contains(name));
@@ -257,16 +198,16 @@ impl Graveyard {
     }
 
     /// A tombstone that is to be carved, and what stands on it.
-    fn open(&self, name: &str) -> Result<(Carver, Option<Tombstone>), GraveyardError> {
+    fn open(&self, name: &str) -> Result<(TombstoneWriter, Option<Tombstone>), GraveyardError> {
         self.make(&self.plan.directory)?;
-        let (carver, before) = Carver::begin(&self.plan.directory, self.plan.mode, name);
+        let (carver, before) = TombstoneWriter::begin(&self.plan.directory, self.plan.mode, name);
         if carver.has_another_keeper() {
             log::warn!(file:% = carver.path().display(); "another process that is alive carves this tombstone: two of the same name");
         }
         Ok((carver, before))
     }
 
-    fn own(&mut self, of: Option<JobId>, name: String, carver: Option<Carver>) {
+    fn own(&mut self, of: Option<JobId>, name: String, carver: Option<TombstoneWriter>) {
         if let Some(carver) = carver {
             self.carvers.insert(name.clone(), carver);
         }
@@ -275,7 +216,7 @@ impl Graveyard {
     }
 
     /// What a life before this one has left.
-    fn follow_life(&mut self, before: Option<Tombstone>) {
+    fn load_previous(&mut self, before: Option<Tombstone>) {
         if let Some(stone) = before {
             self.lives.extend(stone.identity());
             self.mourned.extend(stone.mourns);
@@ -283,7 +224,7 @@ impl Graveyard {
     }
 
     /// Carves. What cannot be carved is tried again with the next change.
-    pub fn carve(&mut self, of: Option<JobId>, stone: &Stone) -> Result<(), GraveyardError> {
+    pub fn carve(&mut self, of: Option<JobId>, stone: &LifecycleRecord) -> Result<(), GraveyardError> {
         let Some(name) = self.stones.get(&of).filter(|name| self.owners.get(*name) == Some(&of)) else {
             // Another has taken its place.
             return Ok(());
@@ -328,7 +269,7 @@ impl Graveyard {
     }
 
     /// Waits for news of peers.
-    pub async fn changes(&mut self) -> Vec<(String, Sighting)> {
+    pub async fn changes(&mut self) -> Vec<(String, PeerStatus)> {
         let mut news = Vec::new();
         tokio::select! {
             changed = self.watch.changes() => {
@@ -352,7 +293,7 @@ impl Graveyard {
     }
 
     /// What is known of a peer, if that is news.
-    fn news_of(&mut self, peer: &str) -> Option<(String, Sighting)> {
+    fn news_of(&mut self, peer: &str) -> Option<(String, PeerStatus)> {
         let known = self.known.get_mut(peer)?;
         let mourned = known.identity().is_some_and(|life| self.mourned.contains(&(peer.to_owned(), life)))
             || known
@@ -379,8 +320,8 @@ impl Known {
     }
 
     /// The end of its newest life, if that has ended.
-    fn ended(&self, mourned: bool) -> Option<PeerEnd> {
-        let end = |code| Some(PeerEnd { code, old: mourned });
+    fn ended(&self, mourned: bool) -> Option<PeerExit> {
+        let end = |code| Some(PeerExit { code, stale: mourned });
         match (&self.stone, &self.said) {
             (Some(Found { stone: Some(stone), .. }), _) if stone.died.is_some() => end(stone.exit_code),
             (Some(Found { stone: Some(_), abandoned: true }), _) => end(None),
@@ -398,14 +339,14 @@ impl Known {
     }
 
     /// `api`: the Kubernetes API is asked who is ready.
-    fn sighting(&self, mourned: bool, api: bool) -> Sighting {
+    fn sighting(&self, mourned: bool, api: bool) -> PeerStatus {
         let ended = self.ended(mourned);
         let alive = self.stone().is_some_and(|stone| stone.born.is_some()) && ended.is_none();
         // kubexit cannot say that it is ready: where nobody else can either, its birth has to do.
         let by_stone =
             self.stone().is_some_and(|stone| stone.ready.is_some() || (stone.incarnation.is_none() && !api));
         let said = self.said.as_ref();
-        Sighting {
+        PeerStatus {
             started: alive || said.is_some_and(|word| word.started && ended.is_none()),
             // The API is told later than others see.
             ready: (alive && by_stone)
@@ -429,9 +370,9 @@ mod tests {
     #[test]
     fn of_kubexit_birth_is_readiness_unless_the_api_knows_better() {
         let mut known = stone(BORN);
-        assert_eq!(known.sighting(false, false), Sighting { started: true, ready: true, ended: None });
+        assert_eq!(known.sighting(false, false), PeerStatus { started: true, ready: true, ended: None });
         assert!(!known.sighting(false, true).ready, "the API has not answered yet");
-        known.said = Some(Word { started: true, ready: true, ..Word::default() });
+        known.said = Some(PeerReport { started: true, ready: true, ..PeerReport::default() });
         assert!(known.sighting(false, true).ready);
         // Ours says it itself.
         assert!(!stone(&format!("{BORN}Incarnation: x\n")).sighting(false, false).ready);
@@ -447,21 +388,24 @@ mod tests {
         let dead = stone(&format!(
             "{BORN}Ready: 2026-11-21T06:41:23Z\nDied: 2026-11-21T06:42:22Z\nExitCode: 3\nIncarnation: x\n"
         ));
-        let end = |old| Some(PeerEnd { code: Some(3), old });
-        assert_eq!(dead.sighting(false, false), Sighting { started: false, ready: false, ended: end(false) });
-        assert_eq!(dead.sighting(true, false), Sighting { started: false, ready: false, ended: end(true) });
+        let end = |old| Some(PeerExit { code: Some(3), stale: old });
+        assert_eq!(
+            dead.sighting(false, false),
+            PeerStatus { started: false, ready: false, ended: end(false) }
+        );
+        assert_eq!(dead.sighting(true, false), PeerStatus { started: false, ready: false, ended: end(true) });
         let mut gone = stone(&format!("{BORN}Ready: 2026-11-21T06:41:23Z\nIncarnation: x\n"));
         gone.stone.as_mut().unwrap_or_else(|| unreachable!()).abandoned = true;
-        let ended = Some(PeerEnd { code: None, old: false });
-        assert_eq!(gone.sighting(false, false), Sighting { started: false, ready: false, ended });
+        let ended = Some(PeerExit { code: None, stale: false });
+        assert_eq!(gone.sighting(false, false), PeerStatus { started: false, ready: false, ended });
     }
 
     #[test]
     fn whoever_carves_nothing_is_known_from_outside() {
-        let word = Word { started: false, ready: true, ended: Some(0), identity: Some("0".to_owned()) };
+        let word = PeerReport { started: false, ready: true, ended: Some(0), identity: Some("0".to_owned()) };
         let known = Known { said: Some(word), ..Known::default() };
-        let ended = Some(PeerEnd { code: Some(0), old: false });
-        assert_eq!(known.sighting(false, false), Sighting { started: false, ready: true, ended });
-        assert_eq!(Known::default().sighting(false, false), Sighting::default());
+        let ended = Some(PeerExit { code: Some(0), stale: false });
+        assert_eq!(known.sighting(false, false), PeerStatus { started: false, ready: true, ended });
+        assert_eq!(Known::default().sighting(false, false), PeerStatus::default());
     }
 }

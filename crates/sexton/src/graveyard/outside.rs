@@ -11,10 +11,11 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use super::{ApiPlan, GraveyardError};
-use crate::config::environment::{Environment as _, Real};
-use crate::config::up::HttpCheck;
+use super::GraveyardError;
 use crate::probe::http;
+use spec::environment::{Environment as _, Real};
+use spec::pod::ApiPlan;
+use spec::probe::HttpCheck;
 
 /// Between requests to a server that is not ready: at first and at most.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
@@ -23,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is said of a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Word {
+pub struct PeerReport {
     /// It is there.
     pub started: bool,
     /// It is ready.
@@ -35,14 +36,14 @@ pub struct Word {
 }
 
 /// Asks them.
-pub struct Outside {
-    sender: mpsc::UnboundedSender<Vec<(String, Word)>>,
-    receiver: mpsc::UnboundedReceiver<Vec<(String, Word)>>,
+pub struct ExternalPeers {
+    sender: mpsc::UnboundedSender<Vec<(String, PeerReport)>>,
+    receiver: mpsc::UnboundedReceiver<Vec<(String, PeerReport)>>,
     servers: BTreeMap<String, AbortHandle>,
     api: Option<AbortHandle>,
 }
 
-impl Outside {
+impl ExternalPeers {
     /// Asks the API from now on. Needs a runtime.
     pub fn ask_api(&mut self, plan: &ApiPlan) -> Result<(), GraveyardError> {
         if self.api.is_some() {
@@ -82,7 +83,7 @@ impl Outside {
     }
 
     /// Waits for what is said; for ever, if nobody is asked.
-    pub async fn words(&mut self) -> Vec<(String, Word)> {
+    pub async fn words(&mut self) -> Vec<(String, PeerReport)> {
         match self.receiver.recv().await {
             Some(words) => words,
             None => std::future::pending().await,
@@ -90,7 +91,7 @@ impl Outside {
     }
 }
 
-impl Default for Outside {
+impl Default for ExternalPeers {
     /// Asks nobody yet.
     fn default() -> Self {
         let (sender, receiver) = mpsc::unbounded_channel();
@@ -98,7 +99,7 @@ impl Default for Outside {
     }
 }
 
-impl Drop for Outside {
+impl Drop for ExternalPeers {
     fn drop(&mut self) {
         for task in self.servers.values().chain(&self.api) {
             task.abort();
@@ -110,7 +111,7 @@ async fn ask_api(
     client: Client,
     namespace: String,
     pod: String,
-    words: mpsc::UnboundedSender<Vec<(String, Word)>>,
+    words: mpsc::UnboundedSender<Vec<(String, PeerReport)>>,
 ) {
     let (updates, mut news) = mpsc::channel(16);
     let watching = watch_pod(&client, &namespace, &pod, updates);
@@ -129,17 +130,17 @@ async fn ask_api(
     }
 }
 
-fn words_of(pod: &PodState) -> Vec<(String, Word)> {
+fn words_of(pod: &PodState) -> Vec<(String, PeerReport)> {
     pod.containers.iter().map(|container| (container.name.clone(), word_of(container))).collect()
 }
 
-fn word_of(container: &ContainerState) -> Word {
+fn word_of(container: &ContainerState) -> PeerReport {
     let running = matches!(container.state, State::Running);
     let ended = match &container.state {
         State::Terminated { exit_code, .. } => Some(*exit_code),
         State::Waiting { .. } | State::Running => None,
     };
-    Word {
+    PeerReport {
         // Before Kubernetes knew 'started' it was not said.
         started: container.started || running,
         ready: container.ready,
@@ -149,7 +150,7 @@ fn word_of(container: &ContainerState) -> Word {
 }
 
 /// Asks a server until it answers that it is ready. Nobody asks it again then: we waited for it, and it is there.
-async fn ask_server(url: String, words: mpsc::UnboundedSender<Vec<(String, Word)>>) {
+async fn ask_server(url: String, words: mpsc::UnboundedSender<Vec<(String, PeerReport)>>) {
     let Ok(check) = HttpCheck::of_url(&url) else { return };
     let mut pause = ASK_AGAIN.0;
     let mut last = String::new();
@@ -166,12 +167,12 @@ async fn ask_server(url: String, words: mpsc::UnboundedSender<Vec<(String, Word)
         sleep(pause).await;
         pause = (pause * 2).min(ASK_AGAIN.1);
     }
-    let ready = Word { started: true, ready: true, ..Word::default() };
+    let ready = PeerReport { started: true, ready: true, ..PeerReport::default() };
     let _ = words.send(vec![(url, ready)]);
 }
 
 /// Tells those to end who are to end with us. False: somebody did not hear who has to.
-pub async fn tell_to_quit(whom: &[super::Quit]) -> bool {
+pub async fn tell_to_quit(whom: &[spec::pod::Quit]) -> bool {
     let mut all_well = true;
     for quit in whom {
         let url = &quit.url;

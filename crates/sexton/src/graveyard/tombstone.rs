@@ -20,8 +20,8 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use thiserror::Error;
 
-use crate::clock::rfc3339;
 use crate::config::tree::{self, Node, Value};
+use linux::clock::rfc3339;
 
 /// The largest tombstone that is read, in bytes.
 pub const LARGEST: usize = 64 << 10;

@@ -21,8 +21,8 @@ use tokio::time::{Instant, sleep_until};
 use super::carver::look;
 use super::directory;
 use super::tombstone::Tombstone;
-use crate::readable::readable;
-use crate::words::describe;
+use linux::readable::readable;
+use spec::text::describe;
 
 /// How often we look where changes are not told.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

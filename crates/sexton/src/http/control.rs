@@ -10,23 +10,23 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
 use bytes::Bytes;
-use engine::{Fulfilled, Signal};
+use engine::{Outcome, Signal};
 use futures_util::stream;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use serde_json::json;
 use tokio::sync::{broadcast, oneshot, watch};
 
-use super::query::Query;
 use super::routes::{JSON, Shared, TEXT, answer, reading, unknown, with_type};
-use crate::clock::Clock;
-use crate::config::HttpCompat;
-use crate::config::raw::native::LogFormat;
 use crate::control::{Command, ControlError, Wish};
 use crate::hub::Hub;
-use crate::logs::recent::{Assembler, Line, Piece};
-use crate::logs::record::{Form, Person, Stamp};
+use crate::logs::recent::{Assembler, Line, OutputChunk};
+use crate::logs::record::{ConsoleStyle, FormattedTime, RecordFormatter};
 use crate::view::View;
+use linux::clock::Clock;
+use net::query::Query;
+use spec::listen::HttpCompat;
+use spec::logs::LogFormat;
 
 /// The most lines that are told of what was written before.
 const MOST_LINES: usize = 10_000;
@@ -55,7 +55,7 @@ async fn asked<T>(
     hub: &Hub,
     make: impl FnOnce(crate::control::Reply<T>) -> Command,
 ) -> Result<T, ControlError> {
-    let ended = || ControlError::Refused(engine::Refusal::Ending);
+    let ended = || ControlError::Refused(engine::Refusal::ShuttingDown);
     let controls = hub.controls.as_ref().ok_or_else(ended)?;
     let (reply, told) = oneshot::channel();
     controls.send(make(reply)).await.map_err(|_| ended())?;
@@ -75,10 +75,10 @@ async fn wish(State(shared): State<Shared>, Path(name): Path<String>, wish: Wish
     fulfilled(asked(&shared.hub, |reply| Command::Process { name, wish, reply }).await)
 }
 
-fn fulfilled(result: Result<Fulfilled, ControlError>) -> Response {
+fn fulfilled(result: Result<Outcome, ControlError>) -> Response {
     match result {
         Ok(how) => {
-            let already = how == Fulfilled::AlreadySo;
+            let already = how == Outcome::Unchanged;
             answer(StatusCode::OK, JSON, format!("{}\n", json!({ "alreadySo": already })).into())
         }
         Err(error) => refused(&error),
@@ -113,7 +113,7 @@ async fn why(State(shared): State<Shared>, Path(name): Path<String>) -> Response
     let Some(process) = view.find(&name) else { return unknown(&view, &name) };
     let changes = shared.hub.changes_of(&name);
     let chain: Vec<_> = changes.iter().map(|change| &**change).collect();
-    let since = process.own.as_ref().and_then(|own| own.since).map(crate::clock::rfc3339_millis);
+    let since = process.own.as_ref().and_then(|own| own.since).map(linux::clock::rfc3339_millis);
     let body = json!({ "name": name, "state": process.state, "since": since, "ready": process.own.as_ref().map(|own| own.job.ready), "chain": chain });
     answer(StatusCode::OK, JSON, format!("{body}\n").into())
 }
@@ -182,8 +182,8 @@ struct Writer {
 impl Writer {
     fn append(&self, out: &mut Vec<u8>, line: &Line) {
         let colour = self.colours.then(|| line.process.bytes().fold(0_u8, u8::wrapping_add) % 6);
-        let person = Person { width: self.width, colour };
-        let form = Form::new(
+        let person = ConsoleStyle { width: self.width, colour };
+        let form = RecordFormatter::new(
             self.format,
             &line.process,
             line.pid,
@@ -191,10 +191,10 @@ impl Writer {
             &std::collections::BTreeMap::new(),
             person,
         );
-        form.append(out, &Stamp::at(line.time), &line.text, false);
+        form.append(out, &FormattedTime::at(line.time), &line.text, false);
     }
 
-    fn wants(&self, piece: &Piece) -> bool {
+    fn wants(&self, piece: &OutputChunk) -> bool {
         self.of.is_empty() || self.of.iter().any(|name| **name == *piece.process)
     }
 }
@@ -202,7 +202,7 @@ impl Writer {
 /// What was written, and then what is written. A reader that does not keep up misses some, and is told.
 struct Follower {
     recent: Bytes,
-    following: broadcast::Receiver<Piece>,
+    following: broadcast::Receiver<OutputChunk>,
     begun: Assembler,
     views: watch::Receiver<Arc<View>>,
     writer: Writer,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::hub::Hub;
-use crate::view::{Answer, View};
+use crate::view::{HealthState, View};
 
 /// What may be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(super) enum Question {
 
 /// The answer, as soon as it is yes, or cannot become yes, or patience is at an end.
 pub(super) async fn ask(hub: &Hub, question: Question, patience: Duration) -> Result<(), String> {
-    fn of(view: &View, question: Question) -> &Answer {
+    fn of(view: &View, question: Question) -> &HealthState {
         match question {
             Question::Live => &view.health.live,
             Question::Ready => &view.health.ready,

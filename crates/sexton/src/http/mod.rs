@@ -3,12 +3,8 @@
 
 mod control;
 mod health;
-pub mod json;
-pub(crate) mod query;
 mod routes;
-mod server;
 mod status;
 
 pub use control::control_router;
 pub use routes::router;
-pub use server::{Beside, Busy, Caller, Other, Place, Server, Serving};

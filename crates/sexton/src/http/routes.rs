@@ -20,17 +20,18 @@ use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::Instant;
 
 use super::health::{self, Question};
-use super::query::Query;
 use super::status;
-use crate::clock::{Clock, rfc3339};
-use crate::config::HttpCompat;
-use crate::config::duration;
 use crate::control::{Command, ControlError};
-use crate::figures::{self, Figures};
 use crate::hub::{Change, Hub};
 use crate::metrics;
-use crate::process::Pid;
 use crate::view::View;
+use linux::clock::{Clock, rfc3339};
+use linux::resource_usage;
+use linux::resource_usage::ResourceUsage;
+use net::query::Query;
+use spec::duration;
+use spec::listen::HttpCompat;
+use spec::program::Pid;
 
 pub(super) const JSON: &str = "application/json";
 pub(super) const JSON_LINES: &str = "application/x-ndjson";
@@ -86,7 +87,7 @@ async fn state(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Respo
 }
 
 /// How much the processes use; looked up where it holds up nobody.
-async fn usage(hub: &Hub, view: &View) -> Arc<BTreeMap<Pid, Figures>> {
+async fn usage(hub: &Hub, view: &View) -> Arc<BTreeMap<Pid, ResourceUsage>> {
     let mut last = hub.usage.lock().await;
     if let Some((at, figures)) = &*last
         && at.elapsed() < USAGE_VALID
@@ -94,7 +95,8 @@ async fn usage(hub: &Hub, view: &View) -> Arc<BTreeMap<Pid, Figures>> {
         return Arc::clone(figures);
     }
     let roots: Vec<Pid> = view.processes.iter().filter_map(|process| process.pid).collect();
-    let figures = tokio::task::spawn_blocking(move || figures::measure(&roots)).await.unwrap_or_default();
+    let figures =
+        tokio::task::spawn_blocking(move || resource_usage::measure(&roots)).await.unwrap_or_default();
     let figures = Arc::new(figures);
     *last = Some((Instant::now(), Arc::clone(&figures)));
     figures
@@ -115,7 +117,7 @@ async fn process(State(shared): State<Shared>, Path(name): Path<String>) -> Resp
 
 /// 404, with the nearest name that there is.
 pub(super) fn unknown(view: &View, name: &str) -> Response {
-    let hint = crate::config::read::hint(name, view.processes.iter().map(|process| &*process.name));
+    let hint = spec::suggest::hint(name, view.processes.iter().map(|process| &*process.name));
     answer(StatusCode::NOT_FOUND, TEXT, format!("there is no process '{name}'{hint}\n").into())
 }
 

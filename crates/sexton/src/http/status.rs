@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use engine::snapshot::LastEnd;
+use engine::snapshot::LastRun;
 use engine::{Exit, JobPhase};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::clock::rfc3339;
-use crate::figures::Figures;
-use crate::process::Pid;
 use crate::tell::exit_words;
 use crate::view::{ProcessView, View};
+use linux::clock::rfc3339;
+use linux::resource_usage::ResourceUsage;
+use spec::program::Pid;
 
 /// What newer kapo writes for a time that is not: Go's zero.
 const GO_ZERO_TIME: &str = "0001-01-01T00:00:00Z";
@@ -206,7 +206,7 @@ struct LastExit {
 /// `GET /v1/processes`.
 pub(super) fn processes(
     view: &View,
-    usage: &BTreeMap<Pid, Figures>,
+    usage: &BTreeMap<Pid, ResourceUsage>,
     clock: impl Fn(engine::Time) -> Option<Timestamp>,
 ) -> Bytes {
     let health = &view.health;
@@ -231,11 +231,11 @@ pub(super) fn processes(
 }
 
 /// `GET /v1/processes/NAME`.
-pub(super) fn one(it: &ProcessView, usage: &BTreeMap<Pid, Figures>) -> Bytes {
+pub(super) fn one(it: &ProcessView, usage: &BTreeMap<Pid, ResourceUsage>) -> Bytes {
     line(serde_json::to_vec(&process(it, usage)))
 }
 
-fn process<'a>(process: &'a ProcessView, usage: &BTreeMap<Pid, Figures>) -> Process<'a> {
+fn process<'a>(process: &'a ProcessView, usage: &BTreeMap<Pid, ResourceUsage>) -> Process<'a> {
     let own = process.own.as_ref().map(|own| {
         let job = &own.job;
         let (cause, suspended_by, leftovers) = match &job.phase {
@@ -289,7 +289,7 @@ fn process<'a>(process: &'a ProcessView, usage: &BTreeMap<Pid, Figures>) -> Proc
     }
 }
 
-fn last_exit(last: &LastEnd, at: Option<Timestamp>) -> LastExit {
+fn last_exit(last: &LastRun, at: Option<Timestamp>) -> LastExit {
     LastExit {
         at: at.map(rfc3339),
         exit_code: last.code,

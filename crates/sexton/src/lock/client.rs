@@ -15,10 +15,10 @@ use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use crate::config::up::HttpCheck;
 use crate::probe::connect;
 use crate::probe::http::Driven;
-use crate::tls::Stream;
+use net::tls::Stream;
+use spec::probe::HttpCheck;
 
 /// How long the lock is to last.
 pub const TTL_HEADER: &str = "x-lease-ttl";
@@ -43,7 +43,7 @@ impl FromStr for Server {
     type Err = String;
 
     fn from_str(url: &str) -> Result<Self, String> {
-        let named = crate::words::without_login(url);
+        let named = spec::text::without_login(url);
         Self::at(url, super::DEFAULT_PORT).map_err(|why| format!("'{named}' is no lock server: {why}"))
     }
 }
@@ -166,11 +166,7 @@ impl Server {
 
     fn unexpected(&self, code: StatusCode, answer: &[u8]) -> String {
         let text = String::from_utf8_lossy(&answer[..answer.len().min(200)]);
-        format!(
-            "the lock server {self} answers HTTP {} {}",
-            code.as_u16(),
-            crate::words::one_line(text.trim())
-        )
+        format!("the lock server {self} answers HTTP {} {}", code.as_u16(), spec::text::one_line(text.trim()))
     }
 
     /// One request and its answer, on a connection of its own.
@@ -246,7 +242,7 @@ pub(crate) async fn send(
 /// What somebody says of himself, for people: one line, and not endless.
 #[must_use]
 pub fn shown(text: &str) -> String {
-    crate::words::one_line(text).chars().take(SHOWN).collect()
+    spec::text::one_line(text).chars().take(SHOWN).collect()
 }
 
 /// Its id as JSON, or as it is: the older tool's server may say it so.

@@ -20,9 +20,10 @@ use rustix::time::{
 };
 
 use super::pace::Boot;
-use crate::process::group::MARK;
-use crate::process::signals::kill;
-use crate::process::{Pid, procfs};
+use linux::process_table::MARK;
+use linux::procfs;
+use linux::signals::kill;
+use spec::program::Pid;
 
 /// Three numbers of eight bytes each: what, of which run, and a value. A write of so few bytes to a pipe is whole
 /// (`PIPE_BUF` of pipe(7)).

@@ -17,7 +17,7 @@
 //! What is guaranteed: measured on this machine's clock (`CLOCK_BOOTTIME`), KILL was sent to the whole run before its
 //! lease can have lapsed at a server whose clock does not go more than a tenth faster; what would be executed later than
 //! that is not. The whole run is its process group, and what has left it and was started with its mark
-//! ([`MARK`](crate::process::group::MARK)). That holds while `sexton` itself
+//! ([`MARK`](linux::process_table::MARK)). That holds while `sexton` itself
 //! is stopped (SIGSTOP) or killed, since the guard is another process; it does not when both are stopped together (a
 //! frozen control group, a machine that is paused): then the run is stopped with them, and killed when they wake, a
 //! moment after it may have woken itself. For that moment there is the fencing number.

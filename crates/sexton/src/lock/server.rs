@@ -24,8 +24,8 @@ use tokio::time::{Instant, timeout};
 
 use super::client::{Claim, TTL_HEADER, WAIT_HEADER};
 use super::{DEFAULT_TTL, check_ttl};
-use crate::config::duration;
-use crate::http::json::{no_browsers, told};
+use net::json::{no_browsers, told};
+use spec::duration;
 
 /// The longest body of a request.
 const LONGEST_BODY: usize = 64 << 10;

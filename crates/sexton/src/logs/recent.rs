@@ -8,7 +8,7 @@ use tokio::sync::broadcast;
 
 use super::Stream;
 use super::lines::Lines;
-use crate::process::Pid;
+use spec::program::Pid;
 
 /// How much of a process is kept, in bytes.
 const KEPT: usize = 32 << 10;
@@ -19,7 +19,7 @@ const BEHIND: usize = 256;
 
 /// A piece of output, as it was read.
 #[derive(Debug, Clone)]
-pub struct Piece {
+pub struct OutputChunk {
     /// When.
     pub time: Timestamp,
     /// Whose.
@@ -35,19 +35,19 @@ pub struct Piece {
 /// What is kept of all processes.
 #[derive(Debug)]
 pub struct Recent {
-    followers: broadcast::Sender<Piece>,
-    kept: Mutex<BTreeMap<Arc<str>, Arc<Kept>>>,
+    followers: broadcast::Sender<OutputChunk>,
+    kept: Mutex<BTreeMap<Arc<str>, Arc<LogRing>>>,
 }
 
 /// What is kept of one process. Nothing, while it has written nothing.
 #[derive(Debug, Default)]
-pub struct Kept {
+pub struct LogRing {
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    pieces: VecDeque<Piece>,
+    pieces: VecDeque<OutputChunk>,
     bytes: usize,
 }
 
@@ -75,7 +75,7 @@ impl Recent {
 
     /// Where the output of a process is kept, for as long as it is planned.
     #[must_use]
-    pub fn keep(&self, process: &Arc<str>) -> Arc<Kept> {
+    pub fn keep(&self, process: &Arc<str>) -> Arc<LogRing> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(kept.entry(Arc::clone(process)).or_default())
     }
@@ -99,16 +99,21 @@ impl Recent {
 
     /// From now on.
     #[must_use]
-    pub fn follow(&self) -> broadcast::Receiver<Piece> {
+    pub fn follow(&self) -> broadcast::Receiver<OutputChunk> {
         self.followers.subscribe()
     }
 
     /// Keeps a piece, and hands it to whoever follows.
-    pub fn note(&self, kept: &Kept, process: &Arc<str>, pid: Pid, stream: Stream, bytes: &[u8]) {
+    pub fn note(&self, kept: &LogRing, process: &Arc<str>, pid: Pid, stream: Stream, bytes: &[u8]) {
         let followed = self.followers.receiver_count() > 0;
         let tail = if followed { bytes } else { &bytes[bytes.len().saturating_sub(KEPT)..] };
-        let piece =
-            Piece { time: Timestamp::now(), process: Arc::clone(process), pid, stream, bytes: tail.into() };
+        let piece = OutputChunk {
+            time: Timestamp::now(),
+            process: Arc::clone(process),
+            pid,
+            stream,
+            bytes: tail.into(),
+        };
         if followed {
             // Nobody there any more: nobody hears.
             let _ = self.followers.send(piece.clone());
@@ -129,7 +134,7 @@ impl Default for Recent {
     }
 }
 
-impl Kept {
+impl LogRing {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -157,8 +162,8 @@ pub struct Assembler {
 
 impl Assembler {
     /// Hands on the lines that end in a piece; and what another run of the same process has left without an end.
-    pub fn take(&mut self, piece: &Piece, mut line: impl FnMut(Line)) {
-        let Piece { time, process, pid, stream, .. } = piece.clone();
+    pub fn take(&mut self, piece: &OutputChunk, mut line: impl FnMut(Line)) {
+        let OutputChunk { time, process, pid, stream, .. } = piece.clone();
         let new = || {
             (Line { time, process: Arc::clone(&process), pid, stream, text: Vec::new() }, Lines::default())
         };
@@ -186,7 +191,7 @@ mod tests {
 
     #[test]
     fn the_last_lines_are_kept_and_no_more() {
-        let (recent, kept) = (Recent::new(), Kept::default());
+        let (recent, kept) = (Recent::new(), LogRing::default());
         let name: Arc<str> = "web".into();
         for n in 0..2000 {
             recent.note(&kept, &name, 7, Stream::Stdout, format!("line {n}\nli").as_bytes());

@@ -7,14 +7,14 @@ use jiff::Timestamp;
 use super::Stream;
 use super::severity::Severity;
 use super::structured::{self, Structured};
-use crate::clock::rfc3339_millis;
-use crate::config::raw::native::LogFormat;
 use crate::logfmt;
-use crate::process::Pid;
+use linux::clock::rfc3339_millis;
+use spec::logs::LogFormat;
+use spec::program::Pid;
 
 /// How the lines of a stream of a process are written.
 #[derive(Debug)]
-pub struct Form {
+pub struct RecordFormatter {
     format: LogFormat,
     /// What is the same in each record: process, pid, stream; encoded.
     who: Vec<u8>,
@@ -27,7 +27,7 @@ pub struct Form {
 
 /// A person reads the records: how wide the names are, and whether in colour.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Person {
+pub struct ConsoleStyle {
     /// The names are made this wide.
     pub width: usize,
     /// In this colour (of the six that terminals have), if in any.
@@ -36,9 +36,9 @@ pub struct Person {
 
 /// The time of many lines, formatted once.
 #[derive(Debug, Clone)]
-pub struct Stamp(String);
+pub struct FormattedTime(String);
 
-impl Stamp {
+impl FormattedTime {
     /// Now.
     #[must_use]
     pub fn now() -> Self {
@@ -57,7 +57,7 @@ impl Stamp {
     }
 }
 
-impl Form {
+impl RecordFormatter {
     /// For a stream of a process.
     #[must_use]
     pub fn new(
@@ -66,7 +66,7 @@ impl Form {
         pid: Pid,
         stream: Stream,
         labels: &BTreeMap<String, String>,
-        person: Person,
+        person: ConsoleStyle,
     ) -> Self {
         let (mut who, mut encoded) = (Vec::new(), Vec::new());
         let pid = pid.to_string();
@@ -95,7 +95,7 @@ impl Form {
     }
 
     /// Appends a line as a record, with its end.
-    pub fn append(&self, out: &mut Vec<u8>, stamp: &Stamp, line: &[u8], partial: bool) {
+    pub fn append(&self, out: &mut Vec<u8>, stamp: &FormattedTime, line: &[u8], partial: bool) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         match self.format {
             LogFormat::Logfmt | LogFormat::Auto => self.logfmt(out, stamp, line, partial),
@@ -117,7 +117,7 @@ impl Form {
         Structured { severity, message: Some(line.into()), fields: Vec::new() }
     }
 
-    fn logfmt(&self, out: &mut Vec<u8>, stamp: &Stamp, line: &[u8], partial: bool) {
+    fn logfmt(&self, out: &mut Vec<u8>, stamp: &FormattedTime, line: &[u8], partial: bool) {
         let found = self.taken_apart(line, partial);
         out.extend_from_slice(b"time=");
         out.extend_from_slice(stamp.0.as_bytes());
@@ -139,7 +139,7 @@ impl Form {
         out.push(b'\n');
     }
 
-    fn json(&self, out: &mut Vec<u8>, stamp: &Stamp, line: &[u8], partial: bool) {
+    fn json(&self, out: &mut Vec<u8>, stamp: &FormattedTime, line: &[u8], partial: bool) {
         let found = self.taken_apart(line, partial);
         out.extend_from_slice(b"{\"time\":\"");
         out.extend_from_slice(stamp.0.as_bytes());
@@ -158,7 +158,7 @@ impl Form {
         out.extend_from_slice(b"}\n");
     }
 
-    fn pretty(&self, out: &mut Vec<u8>, stamp: &Stamp, line: &[u8]) {
+    fn pretty(&self, out: &mut Vec<u8>, stamp: &FormattedTime, line: &[u8]) {
         out.extend_from_slice(stamp.of_day().as_bytes());
         out.push(b' ');
         out.extend_from_slice(&self.front);
@@ -194,10 +194,10 @@ mod tests {
 
     fn record(format: LogFormat, line: &[u8], partial: bool) -> String {
         let labels = BTreeMap::from([("app".to_owned(), "a b".to_owned())]);
-        let form = Form::new(format, "web", 7, Stream::Stderr, &labels, Person::default());
+        let form = RecordFormatter::new(format, "web", 7, Stream::Stderr, &labels, ConsoleStyle::default());
         let mut out = Vec::new();
         let time = "2026-11-24T10:00:00.5Z".parse().unwrap_or(Timestamp::UNIX_EPOCH);
-        form.append(&mut out, &Stamp::at(time), line, partial);
+        form.append(&mut out, &FormattedTime::at(time), line, partial);
         String::from_utf8_lossy(&out).into_owned()
     }
 

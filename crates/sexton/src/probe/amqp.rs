@@ -13,9 +13,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::login;
 use super::{Checked, Problem};
-use crate::config::dsn::{Login, Secret};
-use crate::tls::Stream;
-use crate::words::describe;
+use net::tls::Stream;
+use spec::dsn::{ConnectionInfo, Secret};
+use spec::text::describe;
 
 /// The longest frame that we take, and offer to take.
 const LARGEST_FRAME: u32 = 128 << 10;
@@ -40,7 +40,7 @@ const CLOSE_OK: u16 = 51;
 
 /// A connection that is kept, if there is one.
 #[derive(Debug, Default)]
-pub(super) struct Kept(Mutex<Option<Held>>);
+pub(super) struct AmqpConnections(Mutex<Option<Held>>);
 
 #[derive(Debug)]
 struct Held {
@@ -56,12 +56,12 @@ impl Drop for Held {
 }
 
 /// Whether a connection can be opened; or, if one is kept, whether it is open still.
-pub(super) async fn passes(login: &Login, kept: Option<&Arc<Kept>>) -> Checked {
+pub(super) async fn passes(login: &ConnectionInfo, kept: Option<&Arc<AmqpConnections>>) -> Checked {
     let failed = |what: &str| {
         Problem::Failed(format!(
             "amqp at {}: {}",
             login.place,
-            crate::words::one_line(&login.without_password(what))
+            spec::text::one_line(&login.without_password(what))
         ))
     };
     if let Some(kept) = kept {
@@ -153,7 +153,7 @@ fn closed(arguments: &[u8]) -> Result<String, String> {
 }
 
 impl Connection {
-    async fn open(stream: Box<dyn Stream>, login: &Login) -> Result<Self, String> {
+    async fn open(stream: Box<dyn Stream>, login: &ConnectionInfo) -> Result<Self, String> {
         let mut it = Self { stream, unread: Vec::new(), heartbeat: HEARTBEAT };
         it.write(b"AMQP\0\0\x09\x01").await?;
         let start = it.expect(START, "connection.start").await?;

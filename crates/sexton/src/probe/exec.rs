@@ -1,23 +1,24 @@
 //! A command that ends with 0.
 //!
-//! Commands are started by whoever starts everything, and reaped by whoever reaps everything: a [`Runner`] is the
+//! Commands are started by whoever starts everything, and reaped by whoever reaps everything: a [`SpawnSender`] is the
 //! way there. When nobody waits for a command any more, its whole group is killed.
 
 use engine::{Exit, Signal};
+use linux::pipe::pipe;
 use std::os::fd::OwnedFd;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Checked, MOST_READ, Problem, told};
-use crate::output;
-use crate::process::Pid;
-use crate::process::group::Groups;
-use crate::process::signals::kill;
-use crate::process::spawn::{Output, Program, Start, spawn};
+use linux::process_table::ProcessTable;
+use linux::signals::kill;
+use linux::spawn::{Output, Start, spawn};
+use spec::program::Pid;
+use spec::program::Program;
 
 /// A command that somebody wants to have started.
 #[derive(Debug)]
-pub struct Asked {
+pub struct SpawnRequest {
     /// What.
     pub program: Program,
     /// How.
@@ -26,9 +27,9 @@ pub struct Asked {
     pub started: oneshot::Sender<Result<Group, String>>,
 }
 
-impl Asked {
+impl SpawnRequest {
     /// Starts it, and enters it in the books of whoever reaps.
-    pub fn start(self, groups: &mut Groups) {
+    pub fn start(self, groups: &mut ProcessTable) {
         let Self { program, start, started } = self;
         match spawn(&program, start) {
             Ok(pid) => {
@@ -43,7 +44,7 @@ impl Asked {
 }
 
 /// The way to whoever starts processes.
-pub type Runner = mpsc::UnboundedSender<Asked>;
+pub type SpawnSender = mpsc::UnboundedSender<SpawnRequest>;
 
 /// The group of a command, until it has ended. It is killed when nobody has this any more, wherever on the way to
 /// whoever asked for it that happens.
@@ -65,13 +66,13 @@ impl Drop for Group {
 }
 
 /// Runs a command to its end.
-pub(super) async fn run(program: &Program, runner: &Runner) -> Checked {
+pub(super) async fn run(program: &Program, runner: &SpawnSender) -> Checked {
     let impossible = |what: &str| Problem::Impossible(what.to_owned());
-    let (reader, writer) = output::pipe().map_err(|_| impossible("no pipe"))?;
+    let (reader, writer) = pipe().map_err(|_| impossible("no pipe"))?;
     let both = writer.try_clone().map_err(|_| impossible("no pipe"))?;
     let start = Start::with(Output::Pipe(writer), Output::Pipe(both));
     let (started, there) = oneshot::channel();
-    let asked = Asked { program: program.clone(), start, started };
+    let asked = SpawnRequest { program: program.clone(), start, started };
     runner.send(asked).map_err(|_| impossible("everything is ending"))?;
     let group = there.await.map_err(|_| impossible("everything is ending"))?;
     let mut group = group.map_err(Problem::Failed)?;

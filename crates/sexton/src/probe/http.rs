@@ -11,8 +11,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
 
-use super::{Checked, MOST_READ, Problem, connect, tls, told};
-use crate::config::up::HttpCheck;
+use super::{Checked, MOST_READ, Problem, connect, told};
+use spec::probe::HttpCheck;
 
 /// The most redirects that are followed.
 const MOST_REDIRECTS: usize = 10;
@@ -77,7 +77,7 @@ fn redirected(check: &HttpCheck, to: &str) -> Option<HttpCheck> {
 async fn ask(method: Method, check: &HttpCheck) -> Result<(u16, Vec<u8>, Option<String>), Problem> {
     let stream = connect(&check.host, check.port).await?;
     if check.tls {
-        exchange(tls::encrypt(stream, &check.host).await?, method, check).await
+        exchange(super::encrypt(stream, &check.host).await?, method, check).await
     } else {
         exchange(stream, method, check).await
     }

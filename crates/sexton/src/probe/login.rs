@@ -8,25 +8,25 @@ use rustls::pki_types::ServerName;
 use tokio::net::UnixStream;
 use tokio_rustls::TlsConnector;
 
-use super::{Problem, connect, tls};
-use crate::config::dsn::{Login, Place, Tls};
-use crate::tls::{Stream, add_roots, system_roots, trusting};
-use crate::words::describe;
+use super::{Problem, connect};
+use net::tls::{Stream, add_roots, system_roots, trusting};
+use spec::dsn::{ConnectionInfo, Endpoint, Tls};
+use spec::text::describe;
 
 /// Connects to a server.
-pub(super) async fn open(login: &Login) -> Result<Box<dyn Stream>, Problem> {
+pub(super) async fn open(login: &ConnectionInfo) -> Result<Box<dyn Stream>, Problem> {
     match &login.place {
-        Place::Unix(path) => {
+        Endpoint::Unix(path) => {
             let connected = UnixStream::connect(path).await;
             let connected = connected
                 .map_err(|error| Problem::Failed(format!("{}: {}", path.display(), describe(&error))))?;
             Ok(Box::new(connected))
         }
-        Place::Tcp { host, port } => {
+        Endpoint::Tcp { host, port } => {
             let stream = connect(host, *port).await?;
             match &login.tls {
                 Tls::Off | Tls::IfOffered => Ok(Box::new(stream)),
-                Tls::Unverified => Ok(Box::new(tls::encrypt(stream, host).await?)),
+                Tls::Unverified => Ok(Box::new(super::encrypt(stream, host).await?)),
                 Tls::Verified { ca, .. } => {
                     let config = verifying(ca.as_deref())?;
                     let name = ServerName::try_from(host.clone())

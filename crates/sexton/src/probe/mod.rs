@@ -12,7 +12,6 @@ mod login;
 mod redis;
 mod sql;
 mod tcp;
-mod tls;
 
 use std::fmt;
 use std::io;
@@ -20,15 +19,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::{AttemptId, Event, ProbeResult};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use crate::config::up::{Action, Check};
-use crate::words::describe;
+use spec::probe::{Action, Check};
+use spec::text::describe;
 
-pub use exec::{Asked, Group, Runner};
+pub use exec::{Group, SpawnRequest, SpawnSender};
 pub use guarded::end_on_panic;
 
 /// How much of what is answered is read, as the kubelet has it.
@@ -65,9 +64,9 @@ pub struct Facts {
 
 /// What is kept from probe to probe.
 #[derive(Debug, Clone, Default)]
-pub struct Kept {
-    sql: Arc<sql::Kept>,
-    amqp: Arc<amqp::Kept>,
+pub struct ProbeConnections {
+    sql: Arc<sql::SqlConnections>,
+    amqp: Arc<amqp::AmqpConnections>,
 }
 
 /// Begins a probe. Its result goes into `results`.
@@ -76,8 +75,8 @@ pub fn begin_probe(
     checks: Arc<[Check]>,
     limit: Duration,
     facts: Facts,
-    kept: Kept,
-    runner: Runner,
+    kept: ProbeConnections,
+    runner: SpawnSender,
     results: mpsc::UnboundedSender<Event>,
 ) -> AbortHandle {
     let task = tokio::spawn(async move {
@@ -103,7 +102,7 @@ pub fn begin_probe(
 pub fn begin_hook(
     attempt: AttemptId,
     action: Arc<Action>,
-    runner: Runner,
+    runner: SpawnSender,
     results: mpsc::UnboundedSender<Event>,
 ) -> AbortHandle {
     let task = tokio::spawn(async move {
@@ -118,12 +117,12 @@ pub fn begin_hook(
             Action::Sql(check) => sql::carried_out(check).await,
         };
         let failed = result.err().map(|problem| problem.to_string());
-        let _ = results.send(Event::Hooked { attempt, failed });
+        let _ = results.send(Event::HookFinished { attempt, failed });
     });
     task.abort_handle()
 }
 
-async fn one(check: &Check, facts: &Facts, kept: &Kept, runner: &Runner) -> Checked {
+async fn one(check: &Check, facts: &Facts, kept: &ProbeConnections, runner: &SpawnSender) -> Checked {
     match check {
         Check::Http(check) => http::passes(check).await,
         Check::Tcp { host, port } => tcp::connects(host, *port).await,
@@ -167,21 +166,19 @@ async fn one(check: &Check, facts: &Facts, kept: &Kept, runner: &Runner) -> Chec
 /// A connection to a host, by name or address.
 pub(crate) async fn connect(host: &str, port: u16) -> Result<TcpStream, Problem> {
     let failed = |error: &io::Error| Problem::Failed(format!("{host}:{port}: {}", describe(error)));
-    let connected = match host.parse::<std::net::IpAddr>() {
-        Ok(address) => TcpStream::connect((address, port)).await,
-        Err(_) => {
-            let addresses: Vec<_> =
-                lookup_host((host, port)).await.map_err(|error| failed(&error))?.collect();
-            TcpStream::connect(addresses.as_slice()).await
-        }
-    };
-    connected.map_err(|error| match error.raw_os_error() {
+    net::connect::connect(host, port).await.map_err(|error| match error.raw_os_error() {
         // The system is short of something: that is not the process's fault.
         Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EADDRNOTAVAIL) => {
             Problem::Impossible(describe(&error))
         }
         _ => failed(&error),
     })
+}
+
+/// TLS on a connection, without verification of the certificate.
+async fn encrypt(stream: TcpStream, host: &str) -> Result<impl net::tls::Stream + use<>, Problem> {
+    let encrypted = net::tls_unverified::encrypt(stream, host).await;
+    encrypted.map_err(|error| Problem::Failed(format!("TLS: {}", describe(&error))))
 }
 
 /// What somebody has answered, cut to what is worth telling.

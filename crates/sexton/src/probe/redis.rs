@@ -6,20 +6,20 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::login;
 use super::{Checked, Problem, told};
-use crate::config::dsn::{Login, Secret};
-use crate::tls::Stream;
-use crate::words::describe;
+use net::tls::Stream;
+use spec::dsn::{ConnectionInfo, Secret};
+use spec::text::describe;
 
 /// The longest answer that is read.
 const MOST: usize = 4096;
 
 /// Whether the server answers `PONG`.
-pub(super) async fn pings(login: &Login) -> Checked {
+pub(super) async fn pings(login: &ConnectionInfo) -> Checked {
     let failed = |what: String| {
         Problem::Failed(format!(
             "redis at {}: {}",
             login.place,
-            crate::words::one_line(&login.without_password(&what))
+            spec::text::one_line(&login.without_password(&what))
         ))
     };
     let mut stream = login::open(login).await?;

@@ -16,8 +16,8 @@ use tokio::time::timeout;
 
 use super::guarded::guarded;
 use super::{Checked, Problem};
-use crate::config::dsn::{Login, Place, Secret, Tls};
-use crate::config::up::{SqlCheck, SqlServer};
+use spec::dsn::{ConnectionInfo, Endpoint, Secret, Tls};
+use spec::probe::{SqlCheck, SqlServer};
 
 /// How long to say goodbye may take.
 const GOODBYE: std::time::Duration = std::time::Duration::from_millis(500);
@@ -26,9 +26,9 @@ const MOST_ROWS: usize = 100_000;
 
 /// A connection that is kept, if there is one.
 #[derive(Default)]
-pub(super) struct Kept(Mutex<Option<Connection>>);
+pub(super) struct SqlConnections(Mutex<Option<Connection>>);
 
-impl std::fmt::Debug for Kept {
+impl std::fmt::Debug for SqlConnections {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Kept")
     }
@@ -40,7 +40,7 @@ enum Connection {
 }
 
 /// Whether all queries can be carried out, and the values are there.
-pub(super) async fn passes(check: &SqlCheck, kept: &Arc<Kept>) -> Checked {
+pub(super) async fn passes(check: &SqlCheck, kept: &Arc<SqlConnections>) -> Checked {
     let mut place = kept.0.lock().await;
     // Taken while it is used: what is given up in the midst of a query is not used again.
     let before = place.take();
@@ -123,7 +123,7 @@ fn problem(check: &SqlCheck, trouble: &Trouble) -> Problem {
     Problem::Failed(format!(
         "{name} at {}: {}",
         login.place,
-        crate::words::one_line(&login.without_password(&what))
+        spec::text::one_line(&login.without_password(&what))
     ))
 }
 
@@ -134,7 +134,7 @@ fn words(error: &sqlx::Error, name: &str) -> String {
             Some(code) => format!("{} ({code})", error.message()),
             None => error.message().to_owned(),
         },
-        sqlx::Error::Io(error) => crate::words::describe(error),
+        sqlx::Error::Io(error) => spec::text::describe(error),
         sqlx::Error::Protocol(what) => format!("that is no answer of {name}: {what}"),
         other => {
             let text = other.to_string();
@@ -229,7 +229,7 @@ fn found(value: Option<&[u8]>, missing: &mut BTreeSet<&str>) {
     }
 }
 
-fn mysql(login: &Login) -> MySqlConnectOptions {
+fn mysql(login: &ConnectionInfo) -> MySqlConnectOptions {
     // No variables are set: proxies need not allow it, and queries mean what they mean to other clients.
     let mut options = MySqlConnectOptions::new()
         .pipes_as_concat(false)
@@ -238,8 +238,8 @@ fn mysql(login: &Login) -> MySqlConnectOptions {
         .set_names(false)
         .statement_cache_capacity(0);
     options = match &login.place {
-        Place::Tcp { host, port } => options.host(host).port(*port),
-        Place::Unix(path) => options.socket(path),
+        Endpoint::Tcp { host, port } => options.host(host).port(*port),
+        Endpoint::Unix(path) => options.socket(path),
     };
     if let Some(user) = &login.user {
         options = options.username(user);
@@ -265,13 +265,13 @@ fn mysql(login: &Login) -> MySqlConnectOptions {
     options.disable_statement_logging()
 }
 
-fn postgres(login: &Login) -> PgConnectOptions {
+fn postgres(login: &ConnectionInfo) -> PgConnectOptions {
     let mut options =
         PgConnectOptions::new_without_pgpass().extra_float_digits(None).statement_cache_capacity(0);
     options = match &login.place {
-        Place::Tcp { host, port } => options.host(host).port(*port),
+        Endpoint::Tcp { host, port } => options.host(host).port(*port),
         // The name of the socket is made of its directory and the port.
-        Place::Unix(path) => {
+        Endpoint::Unix(path) => {
             let port = path.extension().and_then(|port| port.to_str()?.parse().ok()).unwrap_or(5432);
             options.socket(path.parent().unwrap_or(path)).port(port)
         }

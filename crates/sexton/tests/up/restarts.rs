@@ -28,8 +28,8 @@ fn at_the_limit_everything_ends_with_the_code_of_the_one() {
 fn at_the_limit_it_may_be_held_or_ignored() {
     let text = "backoff: {initial: 0}\nprocesses:\n  held: {command: [sh, -c, '[ -e $DIR/good ] && exec sleep 1000; exit 6'], restartLimit: {restarts: 1, then: hold}}\n  ignored: {command: [sh, -c, 'exit 6'], restartLimit: {restarts: 1, then: ignore}}\n  good: {command: [sleep, 1000]}\n";
     let mut up = up(text);
-    up.wait_for_phase("held", "gaveUp");
-    up.wait_for_phase("ignored", "gaveUp");
+    up.wait_for_phase("held", "restartLimitReached");
+    up.wait_for_phase("ignored", "restartLimitReached");
     let answer = up.sexton.get("/readiness");
     assert!(answer.code == 503 && answer.body.starts_with("held: given up"), "{answer:?}");
     assert_eq!(up.sexton.get("/liveness").code, 503);

@@ -7,8 +7,9 @@ use clap::{ArgAction, Args};
 use schemars::JsonSchema;
 
 use super::{Personality, Resolver, UsageError};
-use crate::config::raw::words::Word;
-use crate::config::{HttpCompat, Listen, OutputPlan, StreamPlan};
+use crate::config::raw::words::Text;
+use spec::listen::{HttpCompat, Listen};
+use spec::logs::{OutputPlan, StreamPlan};
 
 /// The default port of the HTTP server.
 pub const DEFAULT_PORT: u16 = 6666;
@@ -22,7 +23,7 @@ pub struct ListenOptions {
     /// Port of the HTTP server; 0 for any free port, 'none' for no server
     /// [default: 6666; ensemble: 8000; lock serve: 8191; lock hold: none]
     #[arg(short, long, value_name = "PORT", allow_hyphen_values = true)]
-    #[schemars(with = "Option<Word>")]
+    #[schemars(with = "Option<Text>")]
     pub port: Option<String>,
 }
 

@@ -12,14 +12,16 @@ use super::identity::IdentityOptions;
 use super::locks::StoreOptions;
 use super::{CommonOptions, ListenOptions, LogOptions, Personality, Resolver, UsageError};
 use crate::config::accounts;
-use crate::config::environment::Environment;
-use crate::config::raw::words::{OneOrMany, Span};
-use crate::config::{Listen, Mode, Settings};
+use crate::config::raw::words::{HumanDuration, OneOrMany};
+use crate::config::{Mode, Settings};
 use crate::ensemble::plan::{
     Access, DEFAULT_CALLBACK_DEADLINE, DEFAULT_DAMPER, DEFAULT_FAIL_OVER, DEFAULT_PORT, DEFAULT_STATSD,
-    DEFAULT_TTL, MasterPlan, PLAN_VARIABLE, Payload, UnresolvedPlan,
+    DEFAULT_TTL, MasterPlan, Payload, UnresolvedPlan,
 };
-use crate::tls::Files;
+use spec::environment::Environment;
+use spec::listen::Listen;
+use spec::program::PLAN_VARIABLE;
+use spec::tls::Files;
 
 /// A pod of an ensemble. Each key is the option of `sexton ensemble` of the same name.
 #[derive(Debug, Clone, Default, Args, JsonSchema)]
@@ -55,15 +57,15 @@ pub struct EnsembleOptions {
     pub payload_of: Option<String>,
     /// Remove a member that sends no keepalive for this long; keepalives are sent every 3/4 of it [default: 25s]
     #[arg(long, value_name = "DURATION")]
-    #[schemars(with = "Option<Span>")]
+    #[schemars(with = "Option<HumanDuration>")]
     pub member_ttl: Option<String>,
     /// Time after which a dead leader is replaced [default: 60s]
     #[arg(long, value_name = "DURATION")]
-    #[schemars(with = "Option<Span>")]
+    #[schemars(with = "Option<HumanDuration>")]
     pub fail_over: Option<String>,
     /// Delay between the last membership change and the callback [default: 10s]
     #[arg(long, value_name = "DURATION")]
-    #[schemars(with = "Option<Span>")]
+    #[schemars(with = "Option<HumanDuration>")]
     pub damper: Option<String>,
     /// Command that the leader runs after a membership change, split at blanks
     #[arg(long, value_name = "COMMAND", conflicts_with = "shell_callback")]
@@ -77,7 +79,7 @@ pub struct EnsembleOptions {
     pub leads: Option<String>,
     /// Time limit of a callback, after which it is killed [default: 5m]
     #[arg(long, value_name = "DURATION")]
-    #[schemars(with = "Option<Span>")]
+    #[schemars(with = "Option<HumanDuration>")]
     pub callback_deadline: Option<String>,
     /// File with the token required to run commands remotely; without it and --tls-ca, remote commands are disabled
     #[arg(long, value_name = "FILE")]

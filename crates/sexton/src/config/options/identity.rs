@@ -7,10 +7,10 @@ use kube::Pairs;
 use schemars::JsonSchema;
 
 use super::{Personality, Resolver, UsageError};
-use crate::config::environment::Environment;
 use crate::config::raw::words::Map;
 use crate::ensemble::identity::cloud::Which;
 use crate::ensemble::identity::{Identity, Node, Sources};
+use spec::environment::Environment;
 
 /// Identity of the pod.
 #[derive(Debug, Clone, Default, Args, JsonSchema)]

@@ -6,9 +6,10 @@ use clap::Args;
 use schemars::JsonSchema;
 
 use super::{Resolver, UsageError};
+use crate::config::LockServer;
 use crate::config::raw::words::OneOrMany;
-use crate::config::{LockServer, StorePlan};
 use crate::lock::{self, LockPlan};
+use spec::store::StorePlan;
 
 /// The lock of `lock hold`.
 #[derive(Debug, Clone, Default, Args)]

@@ -9,7 +9,8 @@ use super::single::DEFAULT_WAIT;
 use super::values::{parse_log_format, parse_mode, parse_pid};
 use super::{ListenOptions, LogOptions, Personality, Resolver, UsageError, default_control};
 use crate::config::up::{CliOverrides, Source};
-use crate::config::{Automaton, ControlPath, ProcessSelector, Up, Watch};
+use crate::config::{Automaton, ControlPath, Up};
+use spec::watch::{ProcessSelector, Watch};
 
 /// The default configuration file of `up`.
 pub const DEFAULT_FILE: &str = "sexton.yaml";
@@ -163,6 +164,6 @@ impl Resolver<'_> {
                 ));
             }
         };
-        Ok(Watch { whom: selector, every })
+        Ok(Watch { selector, every })
     }
 }

@@ -31,9 +31,11 @@ pub use pod::PodOptions;
 pub use single::{HoldOptions, ProcessOptions, RestartOptions, RunOptions, SuperviseOptions};
 pub(in crate::config) use values::{parse_mode, parse_stop_signal};
 
-use super::duration::parse as parse_duration;
-use super::environment::Environment;
-use super::{HttpCompat, Mode, Settings};
+use spec::duration::parse as parse_duration;
+use spec::environment::Environment;
+use spec::listen::HttpCompat;
+
+use super::{Mode, Settings};
 use crate::lock;
 use values::parse_switch;
 

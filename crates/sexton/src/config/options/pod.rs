@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use clap::Args;
-use engine::{AtTimeout, Await, CodeMap, Condition, Expression};
+use engine::{CodeMap, Condition, Expression, StartDependency, TimeoutAction};
 
 use super::values::parse_mode;
 use super::{Personality, Resolver, UsageError};
 use crate::config::pod;
-use crate::graveyard::name::check as check_tombstone_name;
-use crate::graveyard::{ApiPlan, DEFAULT_DIRECTORY, DEFAULT_MODE, PodPlan};
+use spec::names::check as check_tombstone_name;
+use spec::pod::{ApiPlan, DEFAULT_DIRECTORY, DEFAULT_MODE, PodPlan};
 
 /// Options about the other containers of the pod.
 ///
@@ -66,7 +66,7 @@ pub struct PodOptions {
 /// The options about the pod, resolved.
 pub(super) struct ResolvedPod {
     pub(super) plan: Option<PodPlan>,
-    pub(super) awaits: Vec<Await>,
+    pub(super) awaits: Vec<StartDependency>,
     pub(super) dies_with: Vec<Expression>,
     pub(super) rebirth: Duration,
     pub(super) codes: CodeMap,
@@ -99,14 +99,14 @@ impl Resolver<'_> {
 
         let defaults = pod::Defaults {
             timeout: timeout.map_or(Some(pod::DEFAULT_BIRTH_TIMEOUT), pod::or_for_ever),
-            at_timeout: AtTimeout::Fail,
+            at_timeout: TimeoutAction::Fail,
         };
         let plainly = self.personality == Personality::Kubexit;
         let awaits_of = |text: &str| match plainly {
             false => pod::births(text, defaults),
             true => Ok(pod::plain_names(text, Condition::Ready)?
                 .into_iter()
-                .map(|expression| Await {
+                .map(|expression| StartDependency {
                     expression,
                     timeout: defaults.timeout,
                     at_timeout: defaults.at_timeout,

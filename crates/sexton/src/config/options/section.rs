@@ -6,15 +6,15 @@ use serde::de::{self, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::ensemble::{EnsembleOptions, EnsembleRole};
-use crate::config::duration;
-use crate::config::raw::words::{Map, OneOrMany, Word};
+use crate::config::raw::words::{Map, OneOrMany, Text};
+use spec::duration;
 
 /// A duration, checked and kept as written.
 struct Duration(String);
 
 impl<'de> Deserialize<'de> for Duration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Word(text) = Word::deserialize(deserializer)?;
+        let Text(text) = Text::deserialize(deserializer)?;
         match duration::parse(&text) {
             Ok(_) => Ok(Self(text)),
             Err(error) => Err(de::Error::custom(format!("'{text}': {error}"))),
@@ -122,7 +122,7 @@ keys! {
     "etcdUser" store.etcd_user String;
     "etcdPasswordFile" store.etcd_password_file String;
     "interface" listen.interface String;
-    "port" listen.port Word;
+    "port" listen.port Text;
 }
 
 impl<'de> Deserialize<'de> for EnsembleOptions {

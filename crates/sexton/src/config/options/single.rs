@@ -4,16 +4,18 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::Args;
-use engine::{ExitRule, Frame, JobPlan, Pause, Plan, Probes, Restart, RestartLimit, Signal, Span};
+use engine::{
+    DurationRange, ExitRule, JobPlan, Plan, PodSettings, Probes, Restart, RestartDelay, RestartLimit, Signal,
+};
+use spec::duration::{parse as parse_duration, parse_span};
+use spec::program::Program;
+use spec::text::base_name;
 
 use super::locks::LockOptions;
 use super::pod::{PodOptions, ResolvedPod};
 use super::values::{parse_backoff, parse_count, parse_stop_signal};
 use super::{CommonOptions, Personality, Resolver, UsageError};
 use crate::config::SingleProcessSettings;
-use crate::config::duration::{parse as parse_duration, parse_span};
-use crate::process::spawn::Program;
-use crate::words::base_name;
 
 /// The default time between the stop signal and SIGKILL, as in Kubernetes.
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
@@ -158,9 +160,9 @@ impl Resolver<'_> {
     ) -> Result<SingleProcessSettings, UsageError> {
         let SuperviseOptions { wait, restart, process, pod, command } = options;
         let restart = self.restart(wait, restart)?;
-        let wait = match &restart.pause {
-            Pause::Fixed(wait) => *wait,
-            Pause::Growing { span, .. } => span.from,
+        let wait = match &restart.delay {
+            RestartDelay::Fixed(wait) => *wait,
+            RestartDelay::Exponential { range, .. } => range.from,
         };
         let mode = SingleMode {
             word: "supervise",
@@ -191,13 +193,13 @@ impl Resolver<'_> {
         let wait = wait.map(|given| given.parse(parse_duration)).transpose()?;
         let reset_after = self.duration(options.backoff_reset, "--backoff-reset", "BACKOFF_RESET")?;
         let pause = match (wait, self.personality) {
-            (Some(wait), _) => Pause::Fixed(wait),
-            (None, Personality::Kapo) => Pause::Fixed(DEFAULT_WAIT),
+            (Some(wait), _) => RestartDelay::Fixed(wait),
+            (None, Personality::Kapo) => RestartDelay::Fixed(DEFAULT_WAIT),
             (None, _) => {
-                let default = Span { from: DEFAULT_WAIT, to: DEFAULT_LONGEST_PAUSE };
-                let span = backoff.map(|given| given.parse(parse_backoff)).transpose()?.unwrap_or(default);
-                Pause::Growing {
-                    span,
+                let default = DurationRange { from: DEFAULT_WAIT, to: DEFAULT_LONGEST_PAUSE };
+                let range = backoff.map(|given| given.parse(parse_backoff)).transpose()?.unwrap_or(default);
+                RestartDelay::Exponential {
+                    range,
                     reset_after: reset_after.unwrap_or(DEFAULT_BACKOFF_RESET),
                     first_at_once: false,
                 }
@@ -247,10 +249,10 @@ impl Resolver<'_> {
         let lock = lock.map(|lock| self.lock(lock)).transpose()?;
         let job = JobPlan {
             name: name.clone(),
-            awaits,
-            tenure: lock.is_some(),
-            dies_with: Vec::new(),
-            grave: false,
+            start_dependencies: awaits,
+            needs_lease: lock.is_some(),
+            death_dependencies: Vec::new(),
+            tombstone: false,
             restart,
             ttl,
             stop_signal: stop_signal.unwrap_or(Signal::TERM),
@@ -261,29 +263,29 @@ impl Resolver<'_> {
             needs: Vec::new(),
             sidecar: false,
             probes: Probes::default(),
-            announces: false,
+            notifies: false,
             start_deadline: None,
             watchdog: None,
             post_start: None,
             pre_stop: false,
         };
-        let frame = Frame {
+        let frame = PodSettings {
             stop_on,
-            hasty: None,
+            fast_shutdown: None,
             forward: true,
             linger,
             deadline: None,
             exit: ExitRule::FirstInPlan,
             codes,
-            dies_with,
+            death_dependencies: dies_with,
             rebirth,
-            grave: pod.as_ref().is_some_and(|pod| pod.name.is_some()),
+            tombstone: pod.as_ref().is_some_and(|pod| pod.name.is_some()),
         };
-        let plan = Plan { jobs: vec![job], frame };
+        let plan = Plan { jobs: vec![job], pod: frame };
         let program = Program {
             command,
             arguments: arguments.collect(),
-            without_variables: crate::notify::OUR_VARIABLES.to_vec(),
+            without_variables: spec::notify::OUR_VARIABLES.to_vec(),
             ..Program::default()
         };
         Ok(SingleProcessSettings { word, name, program, output, plan, ttl, wait, pod, lock })

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use engine::{Pause, Restart, Span};
+use engine::{DurationRange, Restart, RestartDelay};
 
 use super::*;
-use crate::config::{Listen, SingleProcessSettings, StreamPlan};
+use crate::config::SingleProcessSettings;
+use spec::listen::Listen;
+use spec::logs::StreamPlan;
 
 type Variables = BTreeMap<&'static str, &'static str>;
 
@@ -112,14 +114,14 @@ fn sexton_forwards_output_by_default_and_kapo_discards_it() {
 #[test]
 fn the_restart_delay_grows_unless_it_is_fixed() {
     let seconds = Duration::from_secs;
-    let growing = Pause::Growing {
-        span: Span { from: seconds(5), to: seconds(300) },
+    let growing = RestartDelay::Exponential {
+        range: DurationRange { from: seconds(5), to: seconds(300) },
         reset_after: seconds(60),
         first_at_once: false,
     };
     let none = RestartOptions::default();
     assert_eq!(supervise(None, none.clone(), Personality::Sexton), Ok(Restart::always(growing, None)));
-    let fixed = |n| Ok(Restart::always(Pause::Fixed(seconds(n)), None));
+    let fixed = |n| Ok(Restart::always(RestartDelay::Fixed(seconds(n)), None));
     assert_eq!(supervise(None, none.clone(), Personality::Kapo), fixed(5));
     assert_eq!(supervise(Some("30"), none, Personality::Sexton), fixed(30));
     let backoff = RestartOptions { backoff: Some("1s..2s".to_owned()), ..RestartOptions::default() };
@@ -131,8 +133,8 @@ fn the_restart_delay_grows_unless_it_is_fixed() {
     let variables = Variables::from([("KAPO_WAIT", "3")]);
     let mode = supervising(None, backoff);
     let settings = resolve(Personality::Sexton, &CommonOptions::default(), mode, &variables, false);
-    let span = Span { from: seconds(1), to: seconds(2) };
-    let pause = Pause::Growing { span, reset_after: seconds(60), first_at_once: false };
+    let span = DurationRange { from: seconds(1), to: seconds(2) };
+    let pause = RestartDelay::Exponential { range: span, reset_after: seconds(60), first_at_once: false };
     let restart = own(settings.map_err(|error| error.0)).plan.jobs[0].restart.clone();
     assert_eq!(restart, Restart::always(pause, None), "the command line takes precedence over a variable");
     let from_nothing = RestartOptions { backoff: Some("0..2s".to_owned()), ..RestartOptions::default() };
@@ -180,7 +182,7 @@ fn a_ttl_of_zero_means_no_limit() {
     assert_eq!(ttl("0"), None);
     assert_eq!(ttl("0..0"), None);
     let seconds = Duration::from_secs;
-    assert_eq!(ttl("10s..40s"), Some(Span { from: seconds(10), to: seconds(40) }));
+    assert_eq!(ttl("10s..40s"), Some(DurationRange { from: seconds(10), to: seconds(40) }));
 }
 
 #[test]
@@ -196,7 +198,7 @@ fn an_ensemble_plan_survives_the_environment_variable() {
         Variables::from([("SEXTON_PORT", "1"), ("SEXTON_SOCKET_ACTIVATION", "1"), ("HOME", "/root")]);
     let resolved = ResolvedEnsemble::new(options, &server).unwrap_or_else(|error| panic!("{error}"));
     let text = serde_json::to_string(&resolved).unwrap_or_else(|error| panic!("{error}"));
-    let variables = BTreeMap::from([(crate::ensemble::plan::PLAN_VARIABLE, text.as_str())]);
+    let variables = BTreeMap::from([(spec::program::PLAN_VARIABLE, text.as_str())]);
     let settings = ResolvedEnsemble::from_environment(&variables).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(settings.listen, resolved.listen);
     let Listen::At { address, side: false } = settings.listen else { panic!("{:?}", settings.listen) };

@@ -2,11 +2,10 @@
 
 use std::str::FromStr as _;
 
-use engine::{Signal, Span};
-
-use crate::config::duration::parse_span;
-use crate::config::raw::native::LogFormat;
-use crate::process::Pid;
+use engine::{DurationRange, Signal};
+use spec::duration::parse_span;
+use spec::logs::LogFormat;
+use spec::program::Pid;
 
 /// File mode, in octal.
 pub(in crate::config) fn parse_mode(text: &str) -> Result<u32, &'static str> {
@@ -36,7 +35,7 @@ pub(super) fn parse_log_format(word: &str) -> Result<LogFormat, String> {
     }
 }
 
-pub(super) fn parse_backoff(text: &str) -> Result<Span, String> {
+pub(super) fn parse_backoff(text: &str) -> Result<DurationRange, String> {
     let span = parse_span(text).map_err(|error| error.to_string())?;
     if span.from.is_zero() && !span.to.is_zero() {
         return Err("a delay of 0 cannot grow: start with at least 1ms, or use --wait 0".to_owned());

@@ -3,7 +3,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 
-use super::words::{OneOrMany, Span, Word};
+use super::words::{HumanDuration, OneOrMany, Text};
 
 /// A state machine of shell scripts, driven over a unix socket.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -11,15 +11,15 @@ use super::words::{OneOrMany, Span, Word};
 #[schemars(deny_unknown_fields)]
 pub struct Automaton {
     /// The first state
-    pub initial: Option<Word>,
+    pub initial: Option<Text>,
     /// The last: it can be reached from every state, is left by none, and when its script has ended so do we
-    pub terminal: Option<Word>,
+    pub terminal: Option<Text>,
     /// The states
     pub states: Option<Vec<State>>,
     /// Where it is asked [default: /var/run/automaton.sock]
     pub socket: Option<String>,
     /// The mode of the socket, in octal [default: "600"]
-    pub socket_mode: Option<Word>,
+    pub socket_mode: Option<Text>,
 }
 
 /// One state.
@@ -28,18 +28,18 @@ pub struct Automaton {
 #[schemars(deny_unknown_fields)]
 pub struct State {
     /// Its name
-    pub tag: Option<Word>,
+    pub tag: Option<Text>,
     /// What is run when it is entered, by sh -c
-    pub shell: Option<Word>,
+    pub shell: Option<Text>,
     /// A transition waits until the script has ended, instead of ending it
     pub force: Option<bool>,
     /// What may follow beside the terminal state: tags, or patterns as a shell has them; none: nothing
     pub next: Option<OneOrMany<String>>,
     /// The script is ended, and has failed, if it takes longer
-    pub timeout: Option<Span>,
+    pub timeout: Option<HumanDuration>,
     /// The state to go to when the script fails
     #[serde(rename = "on-failure", alias = "onFailure")]
-    pub on_failure: Option<Word>,
+    pub on_failure: Option<Text>,
 }
 
 /// The name of a file, or an [`Automaton`]. What it is, is read from the tree ([`crate::config::automaton`]).

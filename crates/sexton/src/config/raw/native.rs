@@ -4,9 +4,12 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use spec::logs::LogFormat;
 
 use super::automaton::Section;
-use super::words::{Bytes, DependsOn, Later, Map, OneOrMany, Port, Span, Variables, Word, Words};
+use super::words::{
+    Bytes, DependsOn, HumanDuration, Map, OneOrMany, Port, Text, TextList, Unsupported, Variables,
+};
 use crate::config::options::EnsembleOptions;
 
 /// Many processes of one container, started in order, looked after, and stopped in the reverse order.
@@ -17,7 +20,7 @@ pub struct File {
     /// The processes by name. Their order is that of the answers; what starts first is said by dependsOn.
     pub processes: ProcessMap,
     /// How long everything may take to end, in seconds, shared out over those who end one after the other [default: 30]
-    pub termination_grace_period_seconds: Option<Span>,
+    pub termination_grace_period_seconds: Option<HumanDuration>,
     /// For all that do not say otherwise [default: Always]
     pub restart_policy: Option<RestartPolicy>,
     /// The process whose exit code becomes ours, and whose end for good ends everything. Without: the code of
@@ -57,7 +60,7 @@ pub struct File {
     pub automaton: Option<Section>,
     #[schemars(skip)]
     #[doc(hidden)]
-    pub metrics: Option<Later>,
+    pub metrics: Option<Unsupported>,
 }
 
 /// The other containers of the pod.
@@ -75,18 +78,18 @@ pub struct Graveyard {
     /// The directory that the containers share [default: /graveyard]
     pub directory: Option<String>,
     /// The mode of that directory, if we make it, in octal [default: "1777"]
-    pub mode: Option<Word>,
+    pub mode: Option<Text>,
     /// Also look at it this often, where changes are not told (network volumes) [default: 1s there, else never]
-    pub poll: Option<Span>,
+    pub poll: Option<HumanDuration>,
     /// Nothing starts before all of these hold; ready is meant where no condition is given
     pub birth_deps: Option<OneOrMany<String>>,
     /// How long each of them is waited for before what waits has failed with exit code 1; 0 is for ever [default: 30s]
-    pub birth_timeout: Option<Span>,
+    pub birth_timeout: Option<HumanDuration>,
     /// Everything ends when any of these holds; exited is meant where no condition is given
     pub death_deps: Option<OneOrMany<String>>,
     /// A death by which we have ended before counts again after this time, if whoever died has not come back
     /// [default: 10m]
-    pub rebirth_timeout: Option<Span>,
+    pub rebirth_timeout: Option<HumanDuration>,
     /// Ask the Kubernetes API about the containers of this pod: $(NAME) stands for a variable that we were started with
     pub pod_name: Option<String>,
     /// The pod's namespace [default: that of the service account]
@@ -166,9 +169,9 @@ pub struct Process {
     /// Its name, where the processes are a list
     pub name: Option<String>,
     /// What to execute; `$(NAME)` stands for a variable of `env`
-    pub command: Option<Words>,
+    pub command: Option<TextList>,
     /// Arguments behind those of `command`
-    pub args: Option<Words>,
+    pub args: Option<TextList>,
     /// Variables; they count before those of the whole file, which count before those we were started with
     pub env: Option<Variables>,
     /// Files with variables; `env` counts before them
@@ -208,15 +211,15 @@ pub struct Process {
     /// Hooks and the stop signal
     pub lifecycle: Option<Lifecycle>,
     /// From the stop signal, or the beginning of preStop, to KILL [default: that of the whole]
-    pub termination_grace_period_seconds: Option<Span>,
+    pub termination_grace_period_seconds: Option<HumanDuration>,
     /// It ends itself after so long, or is ended; of a range such as 1h..2h a part is drawn at each start
     pub ttl: Option<String>,
     /// It says itself when it has started: `systemd` (READY=1 to $NOTIFY_SOCKET), or `fd:N` (a line on descriptor N)
     pub notify: Option<String>,
     /// With notify systemd: it has to say WATCHDOG=1 this often
-    pub watchdog: Option<Span>,
+    pub watchdog: Option<HumanDuration>,
     /// It has to be ready so long after its start, else it is started anew
-    pub start_deadline: Option<Span>,
+    pub start_deadline: Option<HumanDuration>,
     /// How much it may use
     pub resources: Option<Resources>,
     /// Under which identity it runs
@@ -226,9 +229,9 @@ pub struct Process {
     /// How its output is passed on
     pub logs: Option<Logs>,
     /// The mask of the modes of files that it makes, in octal, such as "022"
-    pub umask: Option<Word>,
+    pub umask: Option<Text>,
     /// Limits as of setrlimit(2) by name, such as {nofile: 1024} or {core: "0:unlimited"}
-    pub rlimits: Option<Map<Word>>,
+    pub rlimits: Option<Map<Text>>,
     /// Its scheduling priority, -20 to 19
     pub nice: Option<i32>,
     /// How willingly the kernel kills it when memory is short, -1000 to 1000
@@ -242,18 +245,18 @@ pub struct Process {
     pub when: Option<When>,
     #[schemars(skip)]
     #[doc(hidden)]
-    pub metrics: Option<Later>,
+    pub metrics: Option<Unsupported>,
     /// It is a state machine of shell scripts instead of a command: its file, or what would stand there
     pub automaton: Option<Section>,
     /// Set by the other two forms, never by a file.
     #[serde(skip)]
     #[schemars(skip)]
-    pub more: More,
+    pub more: ForeignSemantics,
 }
 
 /// What the other two forms can say and ours cannot.
 #[derive(Debug, Clone, Default)]
-pub struct More {
+pub struct ForeignSemantics {
     /// Where it stands in its file.
     pub at: Vec<super::super::tree::Step>,
     /// The readiness probe restarts it when it fails.
@@ -341,11 +344,11 @@ pub enum ExitCodesOperator {
 #[schemars(deny_unknown_fields)]
 pub struct Backoff {
     /// The first pause; it doubles each time, a fifth more or less by chance [default: 1s]
-    pub initial: Option<Span>,
+    pub initial: Option<HumanDuration>,
     /// The longest pause [default: 1m]
-    pub max: Option<Span>,
+    pub max: Option<HumanDuration>,
     /// A run of this length was a good one: the next pause is the first again [default: 1m]
-    pub reset: Option<Span>,
+    pub reset: Option<HumanDuration>,
     /// The first restart comes without a pause [default: true]
     pub first_at_once: Option<bool>,
 }
@@ -358,7 +361,7 @@ pub struct RestartLimit {
     /// So often
     pub restarts: Option<u32>,
     /// Within this time [default: 10m]
-    pub within: Option<Span>,
+    pub within: Option<HumanDuration>,
     /// What happens when it would have to be restarted more often [default: exit]
     pub then: Option<AtLimit>,
 }
@@ -381,17 +384,17 @@ pub enum AtLimit {
 #[schemars(deny_unknown_fields)]
 pub struct Probe {
     /// From the start of the process to the first probe [default: 0]
-    pub initial_delay_seconds: Option<Span>,
+    pub initial_delay_seconds: Option<HumanDuration>,
     /// From one probe to the next [default: 10]
-    pub period_seconds: Option<Span>,
+    pub period_seconds: Option<HumanDuration>,
     /// An answer that takes longer is a failure [default: 1]
-    pub timeout_seconds: Option<Span>,
+    pub timeout_seconds: Option<HumanDuration>,
     /// So many passes in a row make it pass; 1 for startup and liveness [default: 1]
     pub success_threshold: Option<u32>,
     /// So many failures in a row make it fail [default: 3]
     pub failure_threshold: Option<u32>,
     /// Replaces the process's when this probe is why it is ended; not for readiness
-    pub termination_grace_period_seconds: Option<Span>,
+    pub termination_grace_period_seconds: Option<HumanDuration>,
     /// A request that is answered with 200 to 399
     pub http_get: Option<HttpGet>,
     /// A connection that is accepted
@@ -422,9 +425,9 @@ pub struct Probe {
 #[schemars(deny_unknown_fields)]
 pub struct Sql {
     /// They are carried out one after the other; none: the database is only asked whether it is there
-    pub queries: Option<Vec<Word>>,
+    pub queries: Option<Vec<Text>>,
     /// Values that the first column of what the queries return has to hold
-    pub contains: Option<Vec<Word>>,
+    pub contains: Option<Vec<Text>>,
     /// Which of the two, where the process has both
     pub server: Option<SqlServer>,
 }
@@ -470,7 +473,7 @@ pub struct Lock {
     /// Its name [default: that of the process; replicas want the same]
     pub name: Option<String>,
     /// How long it lasts without a sign of life of ours; from 500ms to 24h [default: 2s]
-    pub ttl_duration: Option<Span>,
+    pub ttl_duration: Option<HumanDuration>,
     /// Where it is asked for [default: SEXTON_LOCK_URL, or http://localhost:8191]
     pub url: Option<String>,
 }
@@ -521,7 +524,7 @@ pub struct HttpHeader {
     /// Its name; Host sets the host that is asked for
     pub name: Option<String>,
     /// Its value
-    pub value: Option<Word>,
+    pub value: Option<Text>,
 }
 
 /// A connection that is accepted.
@@ -554,7 +557,7 @@ pub struct Grpc {
 #[schemars(deny_unknown_fields)]
 pub struct Exec {
     /// What to execute, without a shell
-    pub command: Option<Words>,
+    pub command: Option<TextList>,
     /// Variables beside those of the process
     #[schemars(skip)]
     #[doc(hidden)]
@@ -578,7 +581,7 @@ pub struct EnvIs {
     /// Its name
     pub name: Option<String>,
     /// Its value
-    pub value: Option<Word>,
+    pub value: Option<Text>,
 }
 
 /// The process was not restarted too often of late.
@@ -587,7 +590,7 @@ pub struct EnvIs {
 #[schemars(deny_unknown_fields)]
 pub struct FloatingPid {
     /// How far to look back [default: 10s]
-    pub period: Option<Span>,
+    pub period: Option<HumanDuration>,
     /// So many restarts are allowed [default: 1]
     pub threshold: Option<u32>,
 }
@@ -598,7 +601,7 @@ pub struct FloatingPid {
 #[schemars(deny_unknown_fields)]
 pub struct HeartBeat {
     /// Not longer ago than this [default: 10s]
-    pub period: Option<Span>,
+    pub period: Option<HumanDuration>,
 }
 
 /// Hooks and the stop signal.
@@ -628,7 +631,7 @@ pub struct Handler {
     /// A pause
     pub sleep: Option<Sleep>,
     /// How long it may take; preStop has the grace instead [default: 1m]
-    pub deadline: Option<Span>,
+    pub deadline: Option<HumanDuration>,
     /// Queries that a database carries out
     pub sql: Option<Sql>,
 }
@@ -639,7 +642,7 @@ pub struct Handler {
 #[schemars(deny_unknown_fields)]
 pub struct Sleep {
     /// How long
-    pub seconds: Option<Span>,
+    pub seconds: Option<HumanDuration>,
 }
 
 /// How much a process may use.
@@ -661,10 +664,10 @@ pub struct Limits {
     /// Memory of the process and all that descends from it; more, and it is killed (OOMKilled)
     pub memory: Option<Bytes>,
     /// Processors, such as 0.5 or 500m; needs a delegated cgroup
-    pub cpu: Option<Word>,
+    pub cpu: Option<Text>,
     /// Means nothing here
     #[serde(rename = "ephemeral-storage")]
-    pub ephemeral_storage: Option<Word>,
+    pub ephemeral_storage: Option<Text>,
 }
 
 /// Under which identity a process runs.
@@ -673,11 +676,11 @@ pub struct Limits {
 #[schemars(deny_unknown_fields)]
 pub struct SecurityContext {
     /// The user, by number or name
-    pub run_as_user: Option<Word>,
+    pub run_as_user: Option<Text>,
     /// The group, by number or name [default: the user's, if it is known]
-    pub run_as_group: Option<Word>,
+    pub run_as_group: Option<Text>,
     /// The supplementary groups, by number or name [default: none, when user or group are given]
-    pub supplemental_groups: Option<Vec<Word>>,
+    pub supplemental_groups: Option<Vec<Text>>,
     /// It is refused if its user would be root
     pub run_as_non_root: Option<bool>,
     /// Whether programs that it executes may give it more privileges (set-user-ID and its like) [default: true]
@@ -706,23 +709,5 @@ pub struct Logs {
     /// found in the words [default: $LOG_FORMAT, else pretty on a terminal and logfmt elsewhere]
     pub format: Option<LogFormat>,
     /// Added to each record
-    pub labels: Option<Map<Word>>,
-}
-
-/// The form of records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// key=value; a line that is itself logfmt or JSON keeps its level and message
-    Logfmt,
-    /// The same as JSON
-    Json,
-    /// As logfmt, and the level of any line is found in its words
-    Auto,
-    /// Time, name and line, with colours on a terminal
-    Pretty,
-    /// Untouched
-    Raw,
-    /// Thrown away
-    None,
+    pub labels: Option<Map<Text>>,
 }

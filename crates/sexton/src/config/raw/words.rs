@@ -8,22 +8,22 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::config::duration;
+use spec::duration;
 
 /// A duration: a number of seconds, or a word such as `500ms` or `1h30m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span(pub Duration);
+pub struct HumanDuration(pub Duration);
 
-impl<'de> Deserialize<'de> for Span {
+impl<'de> Deserialize<'de> for HumanDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let word = Word::deserialize(deserializer)?;
+        let word = Text::deserialize(deserializer)?;
         duration::parse(&word.0)
             .map(Self)
             .map_err(|error| de::Error::custom(format!("'{}': {error}", word.0)))
     }
 }
 
-impl JsonSchema for Span {
+impl JsonSchema for HumanDuration {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Duration".into()
     }
@@ -41,15 +41,15 @@ impl JsonSchema for Span {
 
 /// A word, which may look like a number or a boolean.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Word(pub String);
+pub struct Text(pub String);
 
-impl<'de> Deserialize<'de> for Word {
+impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(Self)
     }
 }
 
-impl JsonSchema for Word {
+impl JsonSchema for Text {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Word".into()
     }
@@ -61,41 +61,41 @@ impl JsonSchema for Word {
 
 /// Words in a list, or one text that is split as a shell splits it (without anything else that a shell does).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Words(pub Vec<String>);
+pub struct TextList(pub Vec<String>);
 
-impl<'de> Deserialize<'de> for Words {
+impl<'de> Deserialize<'de> for TextList {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct This;
         impl<'de> Visitor<'de> for This {
-            type Value = Words;
+            type Value = TextList;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a list of words, or one text")
             }
 
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Words, E> {
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<TextList, E> {
                 shell_words::split(text)
-                    .map(Words)
+                    .map(TextList)
                     .map_err(|_| E::custom(format!("'{text}': a quote is not closed")))
             }
 
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Words, E> {
-                Ok(Words(vec![number.to_string()]))
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<TextList, E> {
+                Ok(TextList(vec![number.to_string()]))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Words, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<TextList, A::Error> {
                 let mut words = Vec::new();
-                while let Some(word) = items.next_element::<Word>()? {
+                while let Some(word) = items.next_element::<Text>()? {
                     words.push(word.0);
                 }
-                Ok(Words(words))
+                Ok(TextList(words))
             }
         }
         deserializer.deserialize_any(This)
     }
 }
 
-impl JsonSchema for Words {
+impl JsonSchema for TextList {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Words".into()
     }
@@ -121,10 +121,10 @@ impl<T> Default for OneOrMany<T> {
     }
 }
 
-impl<'de, T: From<Word>> Deserialize<'de> for OneOrMany<T> {
+impl<'de, T: From<Text>> Deserialize<'de> for OneOrMany<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct This<T>(std::marker::PhantomData<T>);
-        impl<'de, T: From<Word>> Visitor<'de> for This<T> {
+        impl<'de, T: From<Text>> Visitor<'de> for This<T> {
             type Value = OneOrMany<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -132,7 +132,7 @@ impl<'de, T: From<Word>> Deserialize<'de> for OneOrMany<T> {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(OneOrMany(vec![Word(text.to_owned()).into()]))
+                Ok(OneOrMany(vec![Text(text.to_owned()).into()]))
             }
 
             fn visit_i64<E: de::Error>(self, number: i64) -> Result<Self::Value, E> {
@@ -141,7 +141,7 @@ impl<'de, T: From<Word>> Deserialize<'de> for OneOrMany<T> {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
                 let mut all = Vec::new();
-                while let Some(word) = items.next_element::<Word>()? {
+                while let Some(word) = items.next_element::<Text>()? {
                     all.push(word.into());
                 }
                 Ok(OneOrMany(all))
@@ -151,8 +151,8 @@ impl<'de, T: From<Word>> Deserialize<'de> for OneOrMany<T> {
     }
 }
 
-impl From<Word> for String {
-    fn from(word: Word) -> Self {
+impl From<Text> for String {
+    fn from(word: Text) -> Self {
         word.0
     }
 }
@@ -176,7 +176,7 @@ pub struct Variables(pub Vec<(String, Option<String>)>);
 #[serde(default, rename_all = "camelCase")]
 struct NamedValue {
     name: Option<String>,
-    value: Option<Word>,
+    value: Option<Text>,
     value_from: Option<de::IgnoredAny>,
 }
 
@@ -193,7 +193,7 @@ impl<'de> Deserialize<'de> for Variables {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Variables, A::Error> {
                 let mut all = Vec::new();
                 while let Some(name) = map.next_key::<String>()? {
-                    all.push((name, Some(map.next_value::<Option<Word>>()?.unwrap_or_default().0)));
+                    all.push((name, Some(map.next_value::<Option<Text>>()?.unwrap_or_default().0)));
                 }
                 Ok(Variables(all))
             }
@@ -273,7 +273,7 @@ impl<'de> Deserialize<'de> for DependsOn {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<DependsOn, A::Error> {
                 let mut all = Vec::new();
-                while let Some(name) = items.next_element::<Word>()? {
+                while let Some(name) = items.next_element::<Text>()? {
                     all.push((name.0, None));
                 }
                 Ok(DependsOn(all))
@@ -319,7 +319,7 @@ pub enum Port {
 
 impl<'de> Deserialize<'de> for Port {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Word(word) = Word::deserialize(deserializer)?;
+        let Text(word) = Text::deserialize(deserializer)?;
         match word.parse::<u16>() {
             Ok(0) => Err(de::Error::custom("expected a port from 1 to 65535, or its name, found '0'")),
             Ok(number) => Ok(Self::Number(number)),
@@ -350,7 +350,7 @@ pub struct Bytes(pub u64);
 
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Word(word) = Word::deserialize(deserializer)?;
+        let Text(word) = Text::deserialize(deserializer)?;
         let digits = word.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(word.len());
         let (number, unit) = word.split_at(digits);
         let factor: u64 = match unit {
@@ -397,9 +397,9 @@ impl JsonSchema for Bytes {
 
 /// Something that has a place in the vocabulary and is not there yet: it is read over, and refused by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Later;
+pub struct Unsupported;
 
-impl<'de> Deserialize<'de> for Later {
+impl<'de> Deserialize<'de> for Unsupported {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         de::IgnoredAny::deserialize(deserializer).map(|_| Self)
     }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::words::{Later, Map, Span, Word};
+use super::words::{HumanDuration, Map, Text, Unsupported};
 
 /// An entry of the list.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -10,14 +10,14 @@ use super::words::{Later, Map, Span, Word};
 pub struct Entry {
     pub(in super::super) name: Option<String>,
     pub(in super::super) entrypoint: Option<String>,
-    pub(in super::super) args: Option<Vec<Word>>,
-    pub(in super::super) envs: Option<Map<Option<Word>>>,
+    pub(in super::super) args: Option<Vec<Text>>,
+    pub(in super::super) envs: Option<Map<Option<Text>>>,
     pub(in super::super) envs_file: Option<String>,
     pub(in super::super) dir: Option<String>,
     pub(in super::super) replicas: Option<u32>,
     pub(in super::super) restart_policy: Option<Policy>,
     pub(in super::super) log_format: Option<Format>,
-    pub(in super::super) prom_target: Option<Later>,
+    pub(in super::super) prom_target: Option<Unsupported>,
     #[serde(rename = "memoryLimitMB")]
     pub(in super::super) memory_limit_mb: Option<u64>,
     pub(in super::super) sys_proc_attr: Option<SysProcAttr>,
@@ -60,18 +60,18 @@ pub struct SysProcAttr {
     pub(in super::super) pgid: Option<i32>,
     pub(in super::super) pdeathsig: Option<i32>,
     pub(in super::super) foreground: Option<bool>,
-    pub(in super::super) ptrace: Option<Later>,
-    pub(in super::super) setctty: Option<Later>,
-    pub(in super::super) noctty: Option<Later>,
-    pub(in super::super) ctty: Option<Later>,
-    pub(in super::super) cloneflags: Option<Later>,
-    pub(in super::super) unshareflags: Option<Later>,
-    pub(in super::super) uidmappings: Option<Later>,
-    pub(in super::super) gidmappings: Option<Later>,
-    pub(in super::super) gidmappingsenablesetgroups: Option<Later>,
-    pub(in super::super) ambientcaps: Option<Later>,
-    pub(in super::super) usecgroupfd: Option<Later>,
-    pub(in super::super) cgroupfd: Option<Later>,
+    pub(in super::super) ptrace: Option<Unsupported>,
+    pub(in super::super) setctty: Option<Unsupported>,
+    pub(in super::super) noctty: Option<Unsupported>,
+    pub(in super::super) ctty: Option<Unsupported>,
+    pub(in super::super) cloneflags: Option<Unsupported>,
+    pub(in super::super) unshareflags: Option<Unsupported>,
+    pub(in super::super) uidmappings: Option<Unsupported>,
+    pub(in super::super) gidmappings: Option<Unsupported>,
+    pub(in super::super) gidmappingsenablesetgroups: Option<Unsupported>,
+    pub(in super::super) ambientcaps: Option<Unsupported>,
+    pub(in super::super) usecgroupfd: Option<Unsupported>,
+    pub(in super::super) cgroupfd: Option<Unsupported>,
 }
 
 /// An identity.
@@ -90,8 +90,8 @@ pub struct Credential {
 pub struct Command {
     pub(in super::super) name: Option<String>,
     pub(in super::super) entrypoint: Option<String>,
-    pub(in super::super) args: Option<Vec<Word>>,
-    pub(in super::super) envs: Option<Map<Option<Word>>>,
+    pub(in super::super) args: Option<Vec<Text>>,
+    pub(in super::super) envs: Option<Map<Option<Text>>>,
 }
 
 /// What is done once all probes have passed.
@@ -100,18 +100,18 @@ pub struct Command {
 pub struct PostStart {
     pub(in super::super) command: Option<Command>,
     pub(in super::super) sql: Option<super::native::Sql>,
-    pub(in super::super) envs: Option<Map<Option<Word>>>,
-    pub(in super::super) deadline: Option<Span>,
+    pub(in super::super) envs: Option<Map<Option<Text>>>,
+    pub(in super::super) deadline: Option<HumanDuration>,
 }
 
 /// Readiness and liveness in one; all of the probes have to pass.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Readiness {
-    pub(in super::super) period: Option<Span>,
-    pub(in super::super) delay: Option<Span>,
+    pub(in super::super) period: Option<HumanDuration>,
+    pub(in super::super) delay: Option<HumanDuration>,
     pub(in super::super) failure_threshold: Option<u32>,
-    pub(in super::super) startup_deadline: Option<Span>,
+    pub(in super::super) startup_deadline: Option<HumanDuration>,
     pub(in super::super) http: Option<Http>,
     pub(in super::super) tcp: Option<Tcp>,
     pub(in super::super) file: Option<super::native::FileThere>,

@@ -1,114 +1,18 @@
 //! What probes and hooks do, resolved: nothing is left to look up.
 
-use std::path::PathBuf;
+use spec::probe::{Action, Check, HttpCheck, SqlCheck, SqlServer};
 use std::time::Duration;
 
-use super::super::dsn::{self, Login};
 use super::super::raw::native::{self, Amqp, Exec, Handler, HttpGet, Probe, Redis, Scheme, Sql, TcpSocket};
-use super::super::raw::words::{Port, Word};
+use super::super::raw::words::{Port, Text};
 use super::super::tree::Step;
 use super::environment::expand;
 use super::{Problems, below};
-use crate::process::spawn::Program;
+use spec::dsn::{self, ConnectionInfo};
+use spec::program::Program;
 
 /// The longest name of a service of gRPC that we ask about.
 const LONGEST_SERVICE: usize = 120;
-
-/// One thing that a probe checks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Check {
-    /// A request is answered with 200 to 399.
-    Http(HttpCheck),
-    /// A connection is accepted.
-    Tcp {
-        /// Name or address.
-        host: String,
-        /// Port.
-        port: u16,
-    },
-    /// The health service of gRPC says SERVING.
-    Grpc {
-        /// Name or address.
-        host: String,
-        /// Port.
-        port: u16,
-        /// About which service; empty: the server.
-        service: String,
-    },
-    /// A command ends with 0.
-    Exec(Program),
-    /// A file is there.
-    File(PathBuf),
-    /// A variable has this value.
-    Env {
-        /// Its name.
-        name: String,
-        /// The value that it should have.
-        expected: String,
-        /// The value that the process gets.
-        actual: Option<String>,
-    },
-    /// It was restarted no more often than this.
-    FloatingPid {
-        /// Within this time.
-        period: Duration,
-        /// So often.
-        threshold: u32,
-    },
-    /// Somebody said no longer ago than this that it is alive.
-    HeartBeat(Duration),
-    /// Queries are carried out, and return what they should.
-    Sql(SqlCheck),
-    /// A broker opens a connection.
-    Amqp {
-        /// Where, and who we are.
-        login: Login,
-        /// The connection is kept.
-        keep: bool,
-    },
-    /// Redis answers a PING.
-    Redis(Login),
-}
-
-/// Queries to a database.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SqlCheck {
-    /// Which.
-    pub server: SqlServer,
-    /// Where, and who we are.
-    pub login: Login,
-    /// They are carried out one after the other.
-    pub queries: Vec<String>,
-    /// What their first columns have to hold.
-    pub contains: Vec<String>,
-}
-
-/// Which database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SqlServer {
-    /// MySQL or MariaDB.
-    MySql,
-    /// PostgreSQL.
-    Postgres,
-}
-
-impl SqlServer {
-    /// What people call it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::MySql => "mysql",
-            Self::Postgres => "postgres",
-        }
-    }
-
-    const fn variable(self) -> &'static str {
-        match self {
-            Self::MySql => "MYSQL_DSN",
-            Self::Postgres => "POSTGRES_DSN",
-        }
-    }
-}
 
 const fn variable_of(server: native::SqlServer) -> &'static str {
     match server {
@@ -117,50 +21,15 @@ const fn variable_of(server: native::SqlServer) -> &'static str {
     }
 }
 
-/// A request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpCheck {
-    /// Encrypted, without a check of the certificate.
-    pub tls: bool,
-    /// Name or address to connect to.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// Path and query.
-    pub path: String,
-    /// Names in lower case.
-    pub headers: Vec<(String, String)>,
-}
-
-/// What a hook does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// A command that ends with 0.
-    Exec(Program),
-    /// A request; any answer will do.
-    Http(HttpCheck),
-    /// A connection that is accepted.
-    Tcp {
-        /// Name or address.
-        host: String,
-        /// Port.
-        port: u16,
-    },
-    /// A pause.
-    Sleep(Duration),
-    /// Queries that are carried out.
-    Sql(SqlCheck),
-}
-
 /// What belongs to a process, for the look-ups of its actions.
-pub(super) struct Owner<'a> {
+pub(super) struct ActionResolver<'a> {
     pub(super) ports: Vec<(String, u16)>,
     /// The process's program with other words.
     pub(super) program: &'a dyn Fn(Vec<String>) -> Program,
     pub(super) variable: &'a dyn Fn(&str) -> Option<String>,
 }
 
-impl Owner<'_> {
+impl ActionResolver<'_> {
     fn port(&self, port: Option<&Port>, path: &[Step], problems: &mut Problems<'_>) -> u16 {
         match port {
             Some(Port::Number(number)) => *number,
@@ -168,7 +37,7 @@ impl Owner<'_> {
                 Some((_, number)) => *number,
                 None => {
                     let names = self.ports.iter().map(|(name, _)| name.as_str());
-                    let hint = crate::config::read::hint(name, names);
+                    let hint = spec::suggest::hint(name, names);
                     problems
                         .at(&below(path, "port"), format!("no port of this process is named '{name}'{hint}"));
                     0
@@ -296,7 +165,7 @@ impl Owner<'_> {
     }
 
     fn sql(&self, sql: &Sql, path: &[Step], problems: &mut Problems<'_>) -> Option<SqlCheck> {
-        let words = |words: &Option<Vec<Word>>| words.iter().flatten().map(|word| word.0.clone()).collect();
+        let words = |words: &Option<Vec<Text>>| words.iter().flatten().map(|word| word.0.clone()).collect();
         let found = [native::SqlServer::Mysql, native::SqlServer::Postgres]
             .into_iter()
             .filter(|server| sql.server.is_none_or(|wanted| wanted == *server))
@@ -322,7 +191,7 @@ impl Owner<'_> {
         Some(SqlCheck { server, login, queries: words(&sql.queries), contains: words(&sql.contains) })
     }
 
-    fn amqp(&self, amqp: &Amqp, path: &[Step], problems: &mut Problems<'_>) -> Option<Login> {
+    fn amqp(&self, amqp: &Amqp, path: &[Step], problems: &mut Problems<'_>) -> Option<ConnectionInfo> {
         const TEMPLATE: &str = "AMQP_PROBE_RABBITMQ_DSN_TEMPLATE";
         let variable = self.variable;
         let (origin, login) = if let Some(url) = &amqp.url {
@@ -343,7 +212,7 @@ impl Owner<'_> {
         login.map_err(|why| problems.at(path, format!("{origin}: {why}"))).ok()
     }
 
-    fn redis(&self, redis: &Redis, path: &[Step], problems: &mut Problems<'_>) -> Option<Login> {
+    fn redis(&self, redis: &Redis, path: &[Step], problems: &mut Problems<'_>) -> Option<ConnectionInfo> {
         let (origin, url) = match &redis.url {
             Some(url) => ("url", Some(expand(url, self.variable))),
             None => ("REDIS_URL", (self.variable)("REDIS_URL")),
@@ -363,7 +232,7 @@ impl Owner<'_> {
 
     fn http(&self, http: &HttpGet, path: &[Step], problems: &mut Problems<'_>) -> Option<HttpCheck> {
         if let Some(url) = &http.url {
-            let check = from_url(url);
+            let check = HttpCheck::of_url(url);
             if let Err(message) = &check {
                 problems.at(&below(path, "url"), format!("'{url}': {message}"));
             }
@@ -400,32 +269,4 @@ impl Owner<'_> {
 
 fn local() -> String {
     "127.0.0.1".to_owned()
-}
-
-/// A request to a URL.
-impl HttpCheck {
-    /// A request to a URL.
-    pub fn of_url(url: &str) -> Result<Self, String> {
-        from_url(url)
-    }
-}
-
-pub(super) fn from_url(url: &str) -> Result<HttpCheck, String> {
-    let uri: http::Uri =
-        url.parse().map_err(|_| "expected a URL such as http://localhost:8080/health".to_owned())?;
-    let tls = match uri.scheme_str() {
-        Some("http") => false,
-        Some("https") => true,
-        _ => return Err("expected http:// or https://".to_owned()),
-    };
-    let host = uri.host().filter(|host| !host.is_empty()).ok_or("it names no host")?;
-    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-    let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    Ok(HttpCheck {
-        tls,
-        host: bare.to_owned(),
-        port: uri.port_u16().unwrap_or(if tls { 443 } else { 80 }),
-        path: path.to_owned(),
-        headers: Vec::new(),
-    })
 }

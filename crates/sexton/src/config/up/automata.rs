@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use super::super::automaton::{self, AutomatonPlan, DEFAULT_SOCKET};
 use super::super::raw::native::{File, Process, RestartPolicy};
-use super::super::raw::words::{Variables, Words};
+use super::super::raw::words::{TextList, Variables};
 use super::super::read::Problem;
 use super::super::tree::{Node, Step, Value, dotted};
-use crate::process::{AS_SEXTON, ourselves};
+use spec::program::{AS_SEXTON, ourselves};
 
 /// The name of the section of the whole, and of the process that it becomes.
 const SECTION: &str = "automaton";
@@ -57,7 +57,7 @@ impl Sections<'_> {
     /// Makes a process of the section there; `way` is how ourselves are told of it.
     fn insert(&mut self, at: &[Step], way: &str, process: &mut Process) {
         // Whatever is wrong with it: nobody is asked for a command.
-        process.command = Some(Words(vec![SECTION.to_owned()]));
+        process.command = Some(TextList(vec![SECTION.to_owned()]));
         let Some(path) = self.path else {
             self.problem(at, "an automaton needs a file to be in: it reads its section by itself");
             return;
@@ -93,7 +93,7 @@ impl Sections<'_> {
             "--debug".to_owned(),
         ];
         // What looks like a variable is none.
-        process.command = Some(Words(words.map(|word| word.replace('$', "$$")).to_vec()));
+        process.command = Some(TextList(words.map(|word| word.replace('$', "$$")).to_vec()));
         process.restart_policy = process.restart_policy.or(Some(RestartPolicy::OnFailure));
         process.notify = process.notify.take().or_else(|| Some("systemd".to_owned()));
         let mut hasher = DefaultHasher::new();

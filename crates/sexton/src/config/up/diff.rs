@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use engine::{JobId, JobPlan};
 
 use super::UpPlan;
-use crate::control::Reloaded;
+use spec::reload::Reloaded;
 
 /// Where each process of the new plan goes: the place where it runs, or one that is new.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,10 +55,10 @@ pub fn diff(old: &UpPlan, places: &[JobId], new: &UpPlan, next: usize) -> Diff {
 fn is_same(old: &JobPlan, new: &JobPlan) -> bool {
     let JobPlan {
         needs: _,
-        awaits: _,
-        dies_with: _,
-        tenure,
-        grave,
+        start_dependencies: _,
+        death_dependencies: _,
+        needs_lease,
+        tombstone,
         name,
         sidecar,
         restart,
@@ -69,18 +69,26 @@ fn is_same(old: &JobPlan, new: &JobPlan) -> bool {
         terminal,
         must_start,
         probes,
-        announces,
+        notifies,
         start_deadline,
         watchdog,
         post_start,
         pre_stop,
     } = old;
-    (tenure, grave, name, sidecar, restart, ttl, stop_signal)
-        == (&new.tenure, &new.grave, &new.name, &new.sidecar, &new.restart, &new.ttl, &new.stop_signal)
+    (needs_lease, tombstone, name, sidecar, restart, ttl, stop_signal)
+        == (
+            &new.needs_lease,
+            &new.tombstone,
+            &new.name,
+            &new.sidecar,
+            &new.restart,
+            &new.ttl,
+            &new.stop_signal,
+        )
         && (grace, abandon_after, terminal, must_start)
             == (&new.grace, &new.abandon_after, &new.terminal, &new.must_start)
-        && (probes, announces, start_deadline, watchdog)
-            == (&new.probes, &new.announces, &new.start_deadline, &new.watchdog)
+        && (probes, notifies, start_deadline, watchdog)
+            == (&new.probes, &new.notifies, &new.start_deadline, &new.watchdog)
         && (post_start, pre_stop) == (&new.post_start, &new.pre_stop)
 }
 

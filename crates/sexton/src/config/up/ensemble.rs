@@ -6,18 +6,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::super::environment::Environment;
 use super::super::options::{EnsembleOptions, ResolvedEnsemble};
 use super::super::raw::native::{File, Lock, Process, RestartPolicy};
-use super::super::raw::words::{Span, Variables, Words};
+use super::super::raw::words::{HumanDuration, TextList, Variables};
 use super::super::tree::Step;
 use super::{CliOverrides, Problems, below};
 use crate::config::Listen;
 use crate::ensemble::leadership;
-use crate::ensemble::plan::PLAN_VARIABLE;
 use crate::ensemble::tenants::longest;
 use crate::lock::TTLS;
-use crate::process::{AS_SEXTON, ourselves};
+use spec::environment::Environment;
+use spec::program::{AS_SEXTON, PLAN_VARIABLE, ourselves};
 
 /// The section, and the process that it becomes.
 const NAME: &str = "ensemble";
@@ -127,7 +126,7 @@ fn lease(resolved: &ResolvedEnsemble) -> Result<Lock, String> {
         IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
     };
     let url = format!("http://{}", SocketAddr::new(ip, address.port()));
-    Ok(Lock { name: Some(leader_key()), ttl_duration: Some(Span(ttl)), url: Some(url) })
+    Ok(Lock { name: Some(leader_key()), ttl_duration: Some(HumanDuration(ttl)), url: Some(url) })
 }
 
 /// A key that only the processes of this `up` and its ensemble know, not another `up` on the same machine or one that was
@@ -149,7 +148,7 @@ fn process(resolved: &ResolvedEnsemble, at: &[Step]) -> Result<Process, String> 
     let executable = ourselves();
     let command = [&executable.to_string_lossy(), AS_SEXTON, NAME, "run-plan"];
     let mut process = Process {
-        command: Some(Words(command.map(escaped).to_vec())),
+        command: Some(TextList(command.map(escaped).to_vec())),
         env: Some(Variables(vec![(PLAN_VARIABLE.to_owned(), Some(escaped(&plan)))])),
         restart_policy: Some(RestartPolicy::Always),
         // It starts before the processes that depend on it, stops after them, and does not delay the exit of `up`.

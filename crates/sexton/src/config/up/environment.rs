@@ -12,7 +12,7 @@ const LARGEST: u64 = 1 << 20;
 /// name; one pair of quotes around a value goes.
 pub(super) fn read_file(path: &Path) -> Result<Vec<(String, String)>, String> {
     let describe =
-        |error: std::io::Error| format!("cannot read {}: {}", path.display(), crate::words::describe(&error));
+        |error: std::io::Error| format!("cannot read {}: {}", path.display(), spec::text::describe(&error));
     // A named pipe must not hold us up, nor a device go on for ever.
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(describe)?;
     if !file.metadata().map_err(describe)?.is_file() {

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use super::super::raw::kubernetes::{Container, Manifest, Pod};
 use super::super::raw::native::{
-    Backoff, ContainerPort, File, More, Process, ProcessMap, Resources, RestartPolicy, SecurityContext,
+    Backoff, ContainerPort, File, ForeignSemantics, Process, ProcessMap, Resources, RestartPolicy,
+    SecurityContext,
 };
-use super::super::raw::words::{Condition, DependsOn, Span};
-use super::super::read::{Keys, Problem, hint, read};
+use super::super::raw::words::{Condition, DependsOn, HumanDuration};
+use super::super::read::{Keys, Problem, read};
 use super::super::tree::{Node, Step, Value};
 use super::{Problems, problem_at_root};
+use spec::suggest::hint;
 
 /// Kinds that have a pod in them, and the way to it.
 const KINDS: [(&str, &[&str]); 9] = [
@@ -174,9 +176,9 @@ fn of_pod(
         termination_grace_period_seconds: pod.termination_grace_period_seconds,
         restart_policy: Some(policy),
         backoff: Some(Backoff {
-            initial: Some(Span(Duration::from_secs(10))),
-            max: Some(Span(Duration::from_secs(300))),
-            reset: Some(Span(Duration::from_secs(600))),
+            initial: Some(HumanDuration(Duration::from_secs(10))),
+            max: Some(HumanDuration(Duration::from_secs(300))),
+            reset: Some(HumanDuration(Duration::from_secs(600))),
             first_at_once: Some(true),
         }),
         ..File::default()
@@ -236,7 +238,7 @@ fn of_container(
         restart_policy: container.restart_policy,
         restart_policy_rules: container.restart_policy_rules,
         security_context: Some(security),
-        more: More { at: at.to_vec(), ignores_sidecars: true, ..More::default() },
+        more: ForeignSemantics { at: at.to_vec(), ignores_sidecars: true, ..ForeignSemantics::default() },
         ..Process::default()
     }
 }

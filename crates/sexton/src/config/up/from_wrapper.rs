@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use super::super::raw::native::{
-    Exec, File, Handler, HttpGet, Lifecycle, Limits, LogFormat, Logs, More, Probe, Process, ProcessMap,
+    Exec, File, ForeignSemantics, Handler, HttpGet, Lifecycle, Limits, Logs, Probe, Process, ProcessMap,
     Resources, RestartPolicy, SecurityContext, TcpSocket,
 };
-use super::super::raw::words::{Bytes, Map, OneOrMany, Port, Span, Variables, Word, Words};
+use super::super::raw::words::{Bytes, HumanDuration, Map, OneOrMany, Port, Text, TextList, Variables};
 use super::super::raw::wrapper::{Command, Credential, Entry, Format, Policy, Readiness, SysProcAttr};
-use super::super::read::{Keys, Problem, hint, read};
+use super::super::read::{Keys, Problem, read};
 use super::super::tree::{Node, Step};
 use super::{CliOverrides, Problems, below};
+use spec::logs::LogFormat;
+use spec::suggest::hint;
 
 /// Makes our form of it.
 pub(super) fn file(root: &Node, beside: &CliOverrides) -> (File, Vec<Problem>) {
@@ -102,7 +104,7 @@ fn process(entry: Entry, at: &[Step], problems: &mut Problems<'_>) -> Process {
         .map(|mb| Limits { memory: Some(Bytes(mb << 20)), ..Limits::default() });
     Process {
         name: entry.name,
-        command: Some(Words(entry.entrypoint.into_iter().collect())),
+        command: Some(TextList(entry.entrypoint.into_iter().collect())),
         args: entry.args.map(words),
         env: entry.envs.map(variables),
         env_file: entry.envs_file.filter(|file| !file.is_empty()).map(|file| OneOrMany(vec![file])),
@@ -121,7 +123,7 @@ fn process(entry: Entry, at: &[Step], problems: &mut Problems<'_>) -> Process {
         chroot: attributes.chroot.clone(),
         setsid: attributes.setsid,
         logs: entry.log_format.map(|format| Logs { format: Some(log_format(format)), ..Logs::default() }),
-        more: More {
+        more: ForeignSemantics {
             at: at.to_vec(),
             readiness_restarts: true,
             post_start_when_ready: true,
@@ -140,7 +142,7 @@ fn keep_groups(attributes: &SysProcAttr) -> bool {
 }
 
 fn identity(credential: &Credential) -> SecurityContext {
-    let word = |number: u32| Word(number.to_string());
+    let word = |number: u32| Text(number.to_string());
     SecurityContext {
         // Go's zero values: an identity that is given without a number is root's.
         run_as_user: Some(word(credential.uid.unwrap_or(0))),
@@ -158,24 +160,24 @@ const fn log_format(format: Format) -> LogFormat {
     }
 }
 
-fn words(words: Vec<Word>) -> Words {
-    Words(words.into_iter().map(|word| word.0).collect())
+fn words(words: Vec<Text>) -> TextList {
+    TextList(words.into_iter().map(|word| word.0).collect())
 }
 
-fn variables(map: Map<Option<Word>>) -> Variables {
+fn variables(map: Map<Option<Text>>) -> Variables {
     Variables(map.into_iter().map(|(name, value)| (name, Some(value.unwrap_or_default().0))).collect())
 }
 
-fn exec(command: Command, more: Option<Map<Option<Word>>>) -> Exec {
+fn exec(command: Command, more: Option<Map<Option<Text>>>) -> Exec {
     let mut all: Vec<String> = command.entrypoint.into_iter().collect();
     all.extend(command.args.into_iter().flatten().map(|word| word.0));
     let mut env = command.envs.map(variables).unwrap_or_default();
     env.0.extend(more.map(variables).unwrap_or_default().0);
-    Exec { command: Some(Words(all)), env: Some(env) }
+    Exec { command: Some(TextList(all)), env: Some(env) }
 }
 
 fn probe(readiness: &Readiness, at: &[Step], problems: &mut Problems<'_>) -> Probe {
-    let five = Some(Span(Duration::from_secs(5)));
+    let five = Some(HumanDuration(Duration::from_secs(5)));
     let tcp = readiness.tcp.as_ref().and_then(|tcp| {
         let socket = tcp.socket.clone().unwrap_or_default();
         let parts = socket

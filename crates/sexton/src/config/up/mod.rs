@@ -21,7 +21,9 @@ mod shared_lock;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use spec::logs::LogPlan;
+use spec::notify::NotifyKind;
+use spec::probe::{Action, Check};
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
@@ -31,15 +33,13 @@ use std::time::Duration;
 
 use engine::Plan;
 
-use super::environment::Environment;
-use super::raw::native::LogFormat;
 use super::read::{Keys, Problem, read};
 use super::tree::{self, Node, Step, Value};
-use crate::graveyard::PodPlan;
 use crate::lock::LockPlan;
-use crate::process::spawn::Program;
-
-pub use actions::{Action, Check, HttpCheck, SqlCheck, SqlServer};
+use spec::environment::Environment;
+use spec::logs::LogFormat;
+use spec::pod::PodPlan;
+use spec::program::Program;
 
 /// All processes, and what each is made of, by place.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,24 +87,6 @@ pub struct ProcessPlan {
     pub tombstone: Option<String>,
     /// It is an automaton, and says its state.
     pub automaton: bool,
-}
-
-/// How a process says that it has started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotifyKind {
-    /// `READY=1` to `$NOTIFY_SOCKET`, sd_notify(3).
-    Systemd,
-    /// A line on this descriptor, as s6 has it.
-    Descriptor(i32),
-}
-
-/// How the output of a process is passed on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogPlan {
-    /// The form of the records.
-    pub format: LogFormat,
-    /// Added to each.
-    pub labels: BTreeMap<String, String>,
 }
 
 /// Where a configuration comes from.
@@ -197,7 +179,7 @@ pub fn load(
 }
 
 pub(super) fn text_of(path: &Path) -> Result<String, String> {
-    let describe = |error: std::io::Error| format!("cannot read it: {}", crate::words::describe(&error));
+    let describe = |error: std::io::Error| format!("cannot read it: {}", spec::text::describe(&error));
     let mut raw = Vec::new();
     let file = File::open(path).map_err(describe)?;
     file.take(tree::LARGEST as u64 + 1).read_to_end(&mut raw).map_err(describe)?;
@@ -258,7 +240,7 @@ pub fn from_text(
 }
 
 fn problem_at_root(message: &str) -> Problem {
-    let place = tree::Place { line: 1, column: 1 };
+    let place = tree::Position { line: 1, column: 1 };
     Problem { place, path: String::new(), message: message.to_owned() }
 }
 

@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use engine::{AtTimeout, Await, CodeMap, Condition, Expression};
+use engine::{CodeMap, Condition, Expression, StartDependency, TimeoutAction};
 
-use super::super::environment::Environment;
 use super::super::options::parse_mode;
 use super::super::pod::{self, Defaults};
 use super::super::raw::native::{File, Graveyard, Process, QuitWhen};
@@ -13,8 +12,9 @@ use super::super::raw::words::{self, OneOrMany};
 use super::super::tree::Step;
 use super::environment::expand;
 use super::{Problems, below};
-use crate::graveyard::name::{check, check_peer};
-use crate::graveyard::{ApiPlan, DEFAULT_MODE, PodPlan};
+use spec::environment::Environment;
+use spec::names::{check, check_peer};
+use spec::pod::{ApiPlan, DEFAULT_MODE, PodPlan};
 
 /// What tells a tombstone from a process of the file, in `dependsOn`.
 pub(super) const PREFIX: &str = "pod/";
@@ -26,7 +26,7 @@ pub(super) struct InPod {
     pub(super) rebirth: Duration,
     pub(super) codes: CodeMap,
     /// What everything waits for.
-    awaits: Vec<Await>,
+    awaits: Vec<StartDependency>,
     defaults: Defaults,
 }
 
@@ -48,7 +48,7 @@ pub(super) fn resolve(file: &File, environment: &dyn Environment, problems: &mut
     let timeout = raw.birth_timeout.map(|span| span.0);
     let defaults = Defaults {
         timeout: timeout.map_or(Some(pod::DEFAULT_BIRTH_TIMEOUT), pod::or_for_ever),
-        at_timeout: AtTimeout::Fail,
+        at_timeout: TimeoutAction::Fail,
     };
     let of_file = |text: &str| pod::births(text, defaults);
     let mut awaits = each(raw.birth_deps.as_ref(), &at, "birthDeps", of_file, problems);
@@ -112,7 +112,12 @@ fn plan(raw: &Graveyard, at: &[Step], environment: &dyn Environment, problems: &
 
 impl InPod {
     /// What a process waits for of other containers.
-    pub(super) fn awaits_of(&self, raw: &Process, at: &[Step], problems: &mut Problems<'_>) -> Vec<Await> {
+    pub(super) fn awaits_of(
+        &self,
+        raw: &Process,
+        at: &[Step],
+        problems: &mut Problems<'_>,
+    ) -> Vec<StartDependency> {
         let Defaults { timeout, at_timeout } = self.defaults;
         let mut awaits = self.awaits.clone();
         for (name, condition) in raw.depends_on.iter().flat_map(|needs| &needs.0) {
@@ -121,7 +126,7 @@ impl InPod {
                 problems.at(&below(&below(at, "dependsOn"), name.as_str()), message);
             }
             let condition = condition.unwrap_or(words::Condition::Ready).into();
-            awaits.push(Await { expression: Expression::of(peer, condition), timeout, at_timeout });
+            awaits.push(StartDependency { expression: Expression::of(peer, condition), timeout, at_timeout });
         }
         let births = |text: &str| pod::births(text, self.defaults);
         awaits.extend(each(raw.birth_deps.as_ref(), at, "birthDeps", births, problems));

@@ -6,23 +6,26 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use engine::{
-    Condition, ExitRule, Frame, JobId, JobPlan, Need, Pause, Plan, Policy, PostStart, ProbeKind, ProbePlan,
-    Probes, Restart, RestartLimit, RestartRule, Signal, Span, order,
+    Condition, DurationRange, ExitRule, JobId, JobPlan, Need, Plan, PodSettings, Policy, PostStart,
+    ProbeKind, ProbePlan, Probes, Restart, RestartDelay, RestartLimit, RestartRule, Signal, dependencies,
 };
 
-use super::super::duration::parse_span;
-use super::super::environment::Environment;
-use super::super::raw::native::{self, AtLimit, File, LogFormat, Logs, Process, RestartPolicy};
-use super::super::raw::words::{self, Later, Word};
-use super::super::read::hint;
+use super::super::raw::native::{self, AtLimit, File, Logs, Process, RestartPolicy};
+use super::super::raw::words::{self, Text, Unsupported};
 use super::super::tree::Step;
-use super::actions::Owner;
+use super::actions::ActionResolver;
 use super::environment::{check_name, expand, read_file};
 use super::pod::{self, InPod};
-use super::{CliOverrides, LogPlan, NotifyKind, Problems, ProcessPlan, UpPlan, below};
+use super::{CliOverrides, Problems, ProcessPlan, UpPlan, below};
 use crate::config::accounts;
 use crate::lock::{self, LockPlan};
-use crate::process::spawn::{Attributes, MOST_GROUPS, Program};
+use spec::duration::parse_span;
+use spec::environment::Environment;
+use spec::logs::LogFormat;
+use spec::logs::LogPlan;
+use spec::notify::NotifyKind;
+use spec::program::{Attributes, MOST_GROUPS, Program};
+use spec::suggest::hint;
 
 /// How long everything may take to end: what Kubernetes gives a pod.
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
@@ -40,7 +43,7 @@ const HASTY_GRACE: Duration = Duration::from_secs(2);
 const MOST_REPLICAS: u32 = 10_000;
 
 /// A process of the file, and where it stands.
-struct Named<'a> {
+struct ExpandedProcess<'a> {
     /// The name in the file; its replicas have it with a number.
     base: &'a str,
     name: String,
@@ -84,7 +87,7 @@ pub(super) fn resolve(
         }
     }
     resolver.needs(&named, &places, &mut jobs, &pod, problems);
-    if let Some(cycle) = order::cycle(&jobs) {
+    if let Some(cycle) = dependencies::cycle(&jobs) {
         let names: Vec<_> = cycle.iter().chain(cycle.first()).map(|id| named[id.0].base).collect();
         let at = below(&named[cycle[0].0].at, "dependsOn");
         problems.at(&at, format!("a cycle: {}", names.join(" needs ")));
@@ -109,32 +112,35 @@ pub(super) fn resolve(
         }
     };
     let grace = file.termination_grace_period_seconds.map_or(DEFAULT_GRACE, |span| span.0);
-    let frame = Frame {
+    let frame = PodSettings {
         stop_on: vec![Signal::TERM, Signal::QUIT, Signal::INT],
-        hasty: Some((vec![Signal::INT], HASTY_GRACE)),
+        fast_shutdown: Some((vec![Signal::INT], HASTY_GRACE)),
         forward: false,
         linger: Duration::ZERO,
         deadline: Some(beside.deadline.unwrap_or_else(|| grace.saturating_sub(MARGIN.min(grace / 10)))),
         exit,
         codes: pod.codes,
-        dies_with: pod.dies_with,
+        death_dependencies: pod.dies_with,
         rebirth: pod.rebirth,
-        grave: pod.plan.name.is_some(),
+        tombstone: pod.plan.name.is_some(),
     };
-    let speaks = frame.grave
-        || !frame.dies_with.is_empty()
+    let speaks = frame.tombstone
+        || !frame.death_dependencies.is_empty()
         || pod.plan.api.is_some()
         || !pod.plan.quit.is_empty()
-        || jobs.iter().any(|job| job.grave || !job.awaits.is_empty() || !job.dies_with.is_empty());
-    let doomed = !frame.dies_with.is_empty() || jobs.iter().any(|job| !job.dies_with.is_empty());
-    let nameless = (doomed && !frame.grave && jobs.iter().all(|job| !job.grave)).then(|| {
+        || jobs.iter().any(|job| {
+            job.tombstone || !job.start_dependencies.is_empty() || !job.death_dependencies.is_empty()
+        });
+    let doomed =
+        !frame.death_dependencies.is_empty() || jobs.iter().any(|job| !job.death_dependencies.is_empty());
+    let nameless = (doomed && !frame.tombstone && jobs.iter().all(|job| !job.tombstone)).then(|| {
         " graveyard.name is missing: without a tombstone of our own an old death ends us again when we are started again"
             .to_owned()
     });
     let readiness_file =
         beside.readiness_file.clone().or_else(|| file.readiness_file.as_ref().map(PathBuf::from));
     Some(UpPlan {
-        plan: Plan { jobs, frame },
+        plan: Plan { jobs, pod: frame },
         processes,
         readiness_file,
         pod: speaks.then_some(pod.plan),
@@ -145,7 +151,7 @@ pub(super) fn resolve(
 
 fn not_yet<'a>(
     path: &[Step],
-    keys: impl IntoIterator<Item = (&'a str, &'a Option<Later>)>,
+    keys: impl IntoIterator<Item = (&'a str, &'a Option<Unsupported>)>,
     problems: &mut Problems<'_>,
 ) {
     for (key, given) in keys {
@@ -163,8 +169,8 @@ struct Resolver<'a> {
 }
 
 impl<'a> Resolver<'a> {
-    fn named(&self, problems: &mut Problems<'_>) -> Vec<Named<'a>> {
-        let mut all: Vec<Named<'a>> = Vec::new();
+    fn named(&self, problems: &mut Problems<'_>) -> Vec<ExpandedProcess<'a>> {
+        let mut all: Vec<ExpandedProcess<'a>> = Vec::new();
         let mut seen = BTreeSet::new();
         for (index, (name, raw)) in self.file.processes.0.iter().enumerate() {
             let at = if !raw.more.at.is_empty() {
@@ -198,7 +204,13 @@ impl<'a> Resolver<'a> {
                 if !name.is_empty() && !seen.insert(name.clone()) {
                     problems.at(&at, format!("there is a process '{name}' already"));
                 }
-                all.push(Named { base: &self.file.processes.0[index].0, name, raw, at: at.clone(), replica });
+                all.push(ExpandedProcess {
+                    base: &self.file.processes.0[index].0,
+                    name,
+                    raw,
+                    at: at.clone(),
+                    replica,
+                });
             }
         }
         all
@@ -206,7 +218,7 @@ impl<'a> Resolver<'a> {
 
     fn needs(
         &self,
-        named: &[Named<'_>],
+        named: &[ExpandedProcess<'_>],
         places: &BTreeMap<&str, Vec<usize>>,
         jobs: &mut [JobPlan],
         pod: &InPod,
@@ -214,8 +226,8 @@ impl<'a> Resolver<'a> {
     ) {
         for (place, it) in named.iter().enumerate() {
             let at = below(&it.at, "dependsOn");
-            jobs[place].awaits = pod.awaits_of(it.raw, &it.at, problems);
-            jobs[place].dies_with = pod::deaths(it.raw.death_deps.as_ref(), &it.at, problems);
+            jobs[place].start_dependencies = pod.awaits_of(it.raw, &it.at, problems);
+            jobs[place].death_dependencies = pod::deaths(it.raw.death_deps.as_ref(), &it.at, problems);
             for (name, condition) in it.raw.depends_on.iter().flat_map(|needs| &needs.0) {
                 if name.starts_with(pod::PREFIX) {
                     continue;
@@ -267,7 +279,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn process(&self, it: &Named<'_>, problems: &mut Problems<'_>) -> (JobPlan, ProcessPlan) {
+    fn process(&self, it: &ExpandedProcess<'_>, problems: &mut Problems<'_>) -> (JobPlan, ProcessPlan) {
         let (raw, at) = (it.raw, it.at.as_slice());
         not_yet(at, [("metrics", &raw.metrics)], problems);
         let variables = self.variables(it, problems);
@@ -287,7 +299,7 @@ impl<'a> Resolver<'a> {
             lookup(&variables, name)
                 .or_else(|| self.environment.get(name).map(|value| value.to_string_lossy().into_owned()))
         };
-        let owner = Owner { ports: ports(raw, at, problems), program: &with_words, variable: &look };
+        let owner = ActionResolver { ports: ports(raw, at, problems), program: &with_words, variable: &look };
         let mut plans = Probes::default();
         let mut checks = [Vec::new(), Vec::new(), Vec::new()];
         for (kind, key, probe) in [
@@ -350,10 +362,10 @@ impl<'a> Resolver<'a> {
         let job = JobPlan {
             name: it.name.clone(),
             needs: Vec::new(),
-            awaits: Vec::new(),
-            tenure: lock.is_some(),
-            dies_with: Vec::new(),
-            grave: tombstone.is_some(),
+            start_dependencies: Vec::new(),
+            needs_lease: lock.is_some(),
+            death_dependencies: Vec::new(),
+            tombstone: tombstone.is_some(),
             sidecar,
             restart: self.restart(raw, at, problems),
             ttl,
@@ -363,7 +375,7 @@ impl<'a> Resolver<'a> {
             terminal: false,
             must_start: false,
             probes: plans,
-            announces: notify.is_some(),
+            notifies: notify.is_some(),
             start_deadline: raw.start_deadline.map(|span| span.0),
             watchdog: raw.watchdog.map(|span| span.0),
             post_start: post_start_plan,
@@ -390,7 +402,12 @@ impl<'a> Resolver<'a> {
 
     // === single parts ===
 
-    fn lock(&self, raw: &native::Lock, it: &Named<'_>, problems: &mut Problems<'_>) -> Option<LockPlan> {
+    fn lock(
+        &self,
+        raw: &native::Lock,
+        it: &ExpandedProcess<'_>,
+        problems: &mut Problems<'_>,
+    ) -> Option<LockPlan> {
         let name = raw.name.as_deref().unwrap_or(it.base);
         let ttl = raw.ttl_duration.map_or(lock::DEFAULT_TTL, |span| span.0);
         let url = raw.url.as_deref().or(self.beside.lock_url.as_deref()).unwrap_or(lock::DEFAULT_URL);
@@ -403,7 +420,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// The variables that the process gets beside those that we were started with; the last of a name counts.
-    fn variables(&self, it: &Named<'_>, problems: &mut Problems<'_>) -> Vec<(String, String)> {
+    fn variables(&self, it: &ExpandedProcess<'_>, problems: &mut Problems<'_>) -> Vec<(String, String)> {
         let (raw, at) = (it.raw, it.at.as_slice());
         let mut all = Vec::new();
         for (index, file) in self.file.env_file.iter().flat_map(|files| &files.0).enumerate() {
@@ -474,7 +491,7 @@ impl<'a> Resolver<'a> {
 
     fn program(
         &self,
-        it: &Named<'_>,
+        it: &ExpandedProcess<'_>,
         variables: &[(String, String)],
         problems: &mut Problems<'_>,
     ) -> Program {
@@ -488,7 +505,7 @@ impl<'a> Resolver<'a> {
         Program {
             command,
             arguments: words.collect(),
-            without_variables: crate::notify::OUR_VARIABLES.to_vec(),
+            without_variables: spec::notify::OUR_VARIABLES.to_vec(),
             variables: variables.iter().map(|(name, value)| (name.into(), value.into())).collect(),
             directory: raw.working_dir.as_ref().map(PathBuf::from),
             attributes: attributes(raw, at, problems),
@@ -523,10 +540,10 @@ impl<'a> Resolver<'a> {
             problems.at(&path, "initial is longer than max");
         }
         let pause = if longest.is_zero() || initial.is_zero() {
-            Pause::Fixed(Duration::ZERO)
+            RestartDelay::Fixed(Duration::ZERO)
         } else {
-            Pause::Growing {
-                span: Span { from: initial.min(longest), to: longest.max(initial) },
+            RestartDelay::Exponential {
+                range: DurationRange { from: initial.min(longest), to: longest.max(initial) },
                 reset_after: own.reset.or(shared.reset).map_or(Duration::from_secs(60), |span| span.0),
                 first_at_once: own.first_at_once.or(shared.first_at_once).unwrap_or(true),
             }
@@ -536,9 +553,9 @@ impl<'a> Resolver<'a> {
             problems.at(&below(at, "restartLimit"), "restarts is missing: how many?");
         }
         let at_limit = match limit.and_then(|limit| limit.then).unwrap_or(AtLimit::Exit) {
-            AtLimit::Exit => engine::AtLimit::Exit,
-            AtLimit::Hold => engine::AtLimit::Hold,
-            AtLimit::Ignore => engine::AtLimit::Ignore,
+            AtLimit::Exit => engine::StartLimitAction::Exit,
+            AtLimit::Hold => engine::StartLimitAction::Hold,
+            AtLimit::Ignore => engine::StartLimitAction::Ignore,
         };
         let limit = limit.and_then(|limit| {
             let window = limit.within.map_or(DEFAULT_WINDOW, |span| span.0);
@@ -549,7 +566,7 @@ impl<'a> Resolver<'a> {
             RestartPolicy::OnFailure => Policy::OnFailure,
             RestartPolicy::Never => Policy::Never,
         };
-        Restart { policy, rules, pause, limit, at_limit }
+        Restart { policy, rules, delay: pause, limit, limit_action: at_limit }
     }
 
     fn logs(&self, own: Option<&Logs>, at: &[Step], problems: &mut Problems<'_>) -> LogPlan {
@@ -631,8 +648,9 @@ fn probe_plan(
     restarts: bool,
     problems: &mut Problems<'_>,
 ) -> ProbePlan {
-    let span =
-        |given: Option<words::Span>, default: u64| given.map_or(Duration::from_secs(default), |span| span.0);
+    let span = |given: Option<words::HumanDuration>, default: u64| {
+        given.map_or(Duration::from_secs(default), |span| span.0)
+    };
     let positive = |given: Option<u32>, default: u32, key: &str, problems: &mut Problems<'_>| match given {
         Some(0) => {
             problems.at(&below(path, key), "expected 1 or more, found 0");
@@ -676,7 +694,7 @@ fn notify(word: &str, at: &[Step], problems: &mut Problems<'_>) -> Option<Notify
     }
 }
 
-fn cpu(word: &Word, at: &[Step], problems: &mut Problems<'_>) -> Option<f64> {
+fn cpu(word: &Text, at: &[Step], problems: &mut Problems<'_>) -> Option<f64> {
     let number = match word.0.strip_suffix('m') {
         Some(milli) => milli.parse::<f64>().map(|milli| milli / 1000.0),
         None => word.0.parse::<f64>(),
@@ -699,7 +717,7 @@ fn attributes(raw: &Process, at: &[Step], problems: &mut Problems<'_>) -> Attrib
             None
         }
     });
-    let mut group_of = |word: &Word, key: &str| match accounts::group(&word.0) {
+    let mut group_of = |word: &Text, key: &str| match accounts::group(&word.0) {
         Ok(gid) => Some(gid),
         Err(message) => {
             problems.at(&below(&path, key), message);

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::super::raw::native::{File, Handler, Lifecycle, Process, Sleep};
-use super::super::raw::words::{Condition, DependsOn, Span, Words};
+use super::super::raw::words::{Condition, DependsOn, HumanDuration, TextList};
 use super::CliOverrides;
-use crate::process::{AS_SEXTON, ourselves};
+use spec::program::{AS_SEXTON, ourselves};
 
 /// What it is called.
 const NAME: &str = "shared-lock";
@@ -24,11 +24,11 @@ pub(super) fn insert(beside: &CliOverrides, file: &mut File) {
     // What looks like a variable is none.
     let words = own.iter().chain(more).map(|word| word.replace('$', "$$"));
     let process = Process {
-        command: Some(Words(words.collect())),
+        command: Some(TextList(words.collect())),
         notify: Some("systemd".to_owned()),
         lifecycle: Some(Lifecycle {
             pre_stop: Some(Handler {
-                sleep: Some(Sleep { seconds: Some(Span(STAYS)) }),
+                sleep: Some(Sleep { seconds: Some(HumanDuration(STAYS)) }),
                 ..Handler::default()
             }),
             ..Lifecycle::default()

@@ -31,7 +31,7 @@ fn the_least_that_works() {
     let plan = good("processes: {web: {command: [./web, --port, 80]}}");
     assert_eq!(plan.processes[0].program.arguments, ["--port", "80"]);
     assert_eq!(plan.plan.jobs[0].restart.policy, Policy::Always);
-    assert_eq!(plan.plan.frame.deadline, Some(Duration::from_secs(29)));
+    assert_eq!(plan.plan.pod.deadline, Some(Duration::from_secs(29)));
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn a_manifest_is_read_and_what_means_nothing_is_told() {
         jobs[2].needs.iter().map(|need| need.condition.label()).collect::<Vec<_>>(),
         ["succeeded", "started"]
     );
-    assert_eq!(plan.plan.frame.deadline, Some(Duration::from_secs(19)));
+    assert_eq!(plan.plan.pod.deadline, Some(Duration::from_secs(19)));
     assert_eq!(
         plan.warnings,
         [

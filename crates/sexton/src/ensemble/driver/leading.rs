@@ -11,12 +11,12 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Driver, LAST_WORDS, LOOK_AGAIN, News, Term};
-use crate::clock::rfc3339_millis;
 use crate::driver::start_guard;
 use crate::ensemble::leadership::{self, Leadership};
 use crate::ensemble::state::PAUSE;
 use crate::lock::holder::{Told, Wanted, hold};
 use crate::lock::pace::Boot;
+use linux::clock::rfc3339_millis;
 
 impl Driver {
     /// Wants to lead, if there is something to run.

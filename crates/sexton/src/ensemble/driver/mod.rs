@@ -27,19 +27,19 @@ use super::counters::Counters;
 use super::payload::Source;
 use super::peers::Dialer;
 use super::plan::{EnsemblePlan, MasterPlan, MemberPlan};
-use super::proof::Proof;
+use super::proof::AccessPolicy;
 use super::reporter::{self, Targets};
-use super::routes::{Shown, Table};
+use super::routes::{ApiState, LeaderStatus};
 use super::tenants::Tenants;
 use crate::hub::{Change, Hub};
 use crate::lock::guard::Guard;
 use crate::lock::holder::Told;
 use crate::lock::pace::Boot;
-use crate::notify::Notify;
-use crate::probe::Asked;
-use crate::process::group::Groups;
-use crate::process::reap;
-use crate::process::signals::SignalStream;
+use crate::probe::SpawnRequest;
+use linux::notify::Notify;
+use linux::process_table::ProcessTable;
+use linux::reap;
+use linux::signals::SignalStream;
 
 /// How many runs of the callback are remembered.
 const REMEMBERED: usize = 20;
@@ -59,7 +59,7 @@ pub struct Parts {
     /// Where the list is, where we are a master.
     pub store: Option<Arc<dyn Store>>,
     /// What has to be shown for what.
-    pub proof: Proof,
+    pub proof: AccessPolicy,
     /// How others are spoken to.
     pub dialer: Dialer,
     /// What is counted.
@@ -79,13 +79,13 @@ pub struct Driver {
     signals: SignalStream,
     notify: Notify,
     hub: Arc<Hub>,
-    groups: Groups,
+    groups: ProcessTable,
     guard: Guard,
     guard_ended: Option<oneshot::Receiver<engine::Exit>>,
     guard_tried: Instant,
-    asked: mpsc::UnboundedReceiver<Asked>,
+    asked: mpsc::UnboundedReceiver<SpawnRequest>,
     down: mpsc::UnboundedReceiver<()>,
-    table: Table,
+    table: ApiState,
     master: Option<Master>,
     began: Instant,
     newest_term: u64,
@@ -145,7 +145,7 @@ enum News {
 impl Driver {
     /// A driver that has not begun, and what its server answers with.
     #[must_use]
-    pub fn new(parts: Parts) -> (Self, Table) {
+    pub fn new(parts: Parts) -> (Self, ApiState) {
         reap::adopt_orphans();
         let Parts { plan, store, proof, dialer, counters, signals, notify, hub } = parts;
         let (runner, asked) = mpsc::unbounded_channel();
@@ -170,11 +170,14 @@ impl Driver {
                 plan: master,
             }
         });
-        let table = Table {
+        let table = ApiState {
             id: plan.id.clone(),
             app: plan.app.clone(),
             registry: master.as_ref().map(|master| Arc::clone(&master.registry)),
-            shown: Arc::new(Mutex::new(Shown { why: "it has not begun".to_owned(), ..Shown::default() })),
+            shown: Arc::new(Mutex::new(LeaderStatus {
+                why: "it has not begun".to_owned(),
+                ..LeaderStatus::default()
+            })),
             counters,
             runner,
             proof: Arc::new(proof),
@@ -191,7 +194,7 @@ impl Driver {
             signals,
             notify,
             hub,
-            groups: Groups::new(false),
+            groups: ProcessTable::new(false),
             guard,
             guard_ended: None,
             guard_tried: Instant::now(),

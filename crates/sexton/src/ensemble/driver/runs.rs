@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::{Reach, Signal};
+use engine::{Signal, SignalScope};
 use ensemble::callbacks::Run;
 use ensemble::leader::{self, Effect, Seen};
 use ensemble::state::State;
@@ -11,11 +11,11 @@ use serde_json::json;
 use tokio::time::{Instant, timeout};
 
 use super::{Driver, LAST_WORDS, News, REMEMBERED, RETRY, Running};
-use crate::clock::rfc3339_millis;
 use crate::ensemble::callback;
 use crate::ensemble::state::save_patiently;
-use crate::process::group::{Groups, MARK, ToRun};
-use crate::process::spawn::spawn;
+use linux::clock::rfc3339_millis;
+use linux::process_table::{MARK, ProcessTable, RunEvent};
+use linux::spawn::spawn;
 
 impl Driver {
     pub(super) fn woke(&mut self) {
@@ -33,7 +33,7 @@ impl Driver {
             // It is looked at again when it has ended.
             running.until = instant + LAST_WORDS;
             log::warn!("the callback took longer than {:?}, and is killed", master.plan.callback_deadline);
-            self.groups.signal(running.term, Signal::KILL, Reach::Everything);
+            self.groups.signal(running.term, Signal::KILL, SignalScope::Everything);
             self.groups.signal_strays();
             return;
         }
@@ -132,11 +132,11 @@ impl Driver {
         let made = callback::program(words, &told).and_then(|made| Ok((made, callback::start()?)));
         let started = match made {
             Ok(((program, files), (mut start, printed))) => {
-                start.variables.push((MARK, Groups::mark(term_run).into()));
+                start.variables.push((MARK, ProcessTable::mark(term_run).into()));
                 start.not_after = Some(until.0);
                 spawn(&program, start).map(|pid| (pid, files, printed)).map_err(|error| error.message)
             }
-            Err(error) => Err(crate::words::describe(&error)),
+            Err(error) => Err(spec::text::describe(&error)),
         };
         self.table.counters.callback_invoked();
         match started {
@@ -167,7 +167,7 @@ impl Driver {
 
     pub(super) fn kill(&mut self) {
         if let Some(running) = self.master.as_ref().and_then(|master| master.running.as_ref()) {
-            self.groups.signal(running.term, Signal::KILL, Reach::Everything);
+            self.groups.signal(running.term, Signal::KILL, SignalScope::Everything);
             self.groups.signal_strays();
         }
     }
@@ -179,18 +179,18 @@ impl Driver {
                 continue;
             };
             match happened.what {
-                ToRun::Exited { exit, leftovers, .. } => {
+                RunEvent::Exited { exit, leftovers, .. } => {
                     running.exit = Some(exit);
                     if leftovers {
                         // What it has left behind goes with it.
-                        self.groups.signal(happened.run, Signal::KILL, Reach::Everything);
+                        self.groups.signal(happened.run, Signal::KILL, SignalScope::Everything);
                         self.groups.signal_strays();
                     } else {
                         self.cleared();
                     }
                 }
-                ToRun::Cleared => self.cleared(),
-                ToRun::Suspended(_) | ToRun::Resumed => {}
+                RunEvent::Cleared => self.cleared(),
+                RunEvent::Suspended(_) | RunEvent::Resumed => {}
             }
         }
     }

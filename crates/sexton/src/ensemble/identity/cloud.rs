@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::lock::client::{Server, exchange, within};
 use crate::probe::connect;
-use crate::words::one_line;
+use spec::text::one_line;
 
 /// How long one may take: it is on the same machine, or next to it.
 const LIMIT: Duration = Duration::from_secs(3);

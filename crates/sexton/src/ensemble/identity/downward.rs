@@ -8,7 +8,7 @@ use std::path::Path;
 use kube::Pairs;
 
 use super::Identity;
-use crate::words::describe;
+use spec::text::describe;
 
 /// The longest file: annotations of a pod are 256 KiB at most.
 const LONGEST: u64 = 1 << 20;

@@ -15,8 +15,8 @@ use kube::{Client, Config, Kind, Pairs};
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
-use crate::config::environment::{Environment as _, Real};
 use cloud::Which;
+use spec::environment::{Environment as _, Real};
 
 /// The pauses before somebody is asked again, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));

@@ -1,0 +1,89 @@
+//! How much the processes use: each with all that descends from it or is in its group. Read when somebody asks.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+
+use crate::procfs::{self, Stat};
+use spec::program::Pid;
+
+/// How much a tree of processes uses.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct ResourceUsage {
+    /// Processor time of those that are there, in seconds.
+    pub cpu_seconds: f64,
+    /// Resident memory in bytes; what several share counts for each.
+    pub resident_bytes: u64,
+    /// How many processes there are.
+    pub processes: u64,
+}
+
+/// Measures the trees of these processes, with one look at the process list.
+#[must_use]
+pub fn measure(roots: &[Pid]) -> BTreeMap<Pid, ResourceUsage> {
+    let mut found: BTreeMap<Pid, ResourceUsage> = BTreeMap::new();
+    if roots.is_empty() {
+        return found;
+    }
+    let page = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
+    #[expect(clippy::cast_precision_loss, reason = "ticks of one machine's life fit")]
+    let seconds = |ticks: u64| ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
+    for (root, members) in trees(roots, procfs::processes().unwrap_or_default()) {
+        let figures = found.entry(root).or_default();
+        for stat in members {
+            figures.cpu_seconds += seconds(stat.cpu_ticks);
+            figures.resident_bytes += stat.resident_pages * page;
+            figures.processes += 1;
+        }
+    }
+    found
+}
+
+/// The trees that use more memory than they may, and how much. Pages that several processes of a tree share count in
+/// parts (PSS), where we may know.
+#[must_use]
+pub fn over(roots: &[Pid], limit_of: impl Fn(Pid) -> u64) -> BTreeMap<Pid, u64> {
+    let page = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
+    let used = |(root, members): (Pid, Vec<Stat>)| {
+        let resident = members.iter().map(|stat| stat.resident_pages * page).sum::<u64>();
+        if resident <= limit_of(root) {
+            return None;
+        }
+        let own: u64 = members.iter().map(|stat| pss(stat.pid).unwrap_or(0)).sum();
+        let used = if own > 0 { own } else { resident };
+        (used > limit_of(root)).then_some((root, used))
+    };
+    trees(roots, procfs::processes().unwrap_or_default()).into_iter().filter_map(used).collect()
+}
+
+fn pss(pid: Pid) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes << 10)
+}
+
+/// Who belongs to whom: by group, or by the nearest root among the ancestors.
+fn trees(roots: &[Pid], all: Vec<Stat>) -> BTreeMap<Pid, Vec<Stat>> {
+    let parents: HashMap<Pid, Pid> = all.iter().map(|stat| (stat.pid, stat.ppid)).collect();
+    let known: std::collections::HashSet<Pid> = roots.iter().copied().collect();
+    let mut trees: BTreeMap<Pid, Vec<Stat>> = BTreeMap::new();
+    for stat in all {
+        let mut root = known.contains(&stat.pgrp).then_some(stat.pgrp);
+        let mut at = stat.pid;
+        // A list that changed while it was read may have a loop.
+        for _ in 0..1024 {
+            if root.is_some() {
+                break;
+            }
+            root = known.contains(&at).then_some(at);
+            match parents.get(&at) {
+                Some(parent) if *parent > 0 => at = *parent,
+                _ => break,
+            }
+        }
+        if let Some(root) = root.filter(|_| !stat.is_zombie()) {
+            trees.entry(root).or_default().push(stat);
+        }
+    }
+    trees
+}
