@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sexton::graveyard::tombstone::Tombstone;
+use sexton::tombstones::tombstone::Tombstone;
 
 fuzz_target!(|text: &str| {
     if let Ok(stone) = Tombstone::parse(text) {

@@ -28,16 +28,16 @@ use crate::ensemble::peers::Dialer;
 use crate::ensemble::plan::UnresolvedPlan;
 use crate::ensemble::proof::AccessPolicy;
 use crate::ensemble::rpc::Rpc;
-use crate::graveyard::{Graveyard, GraveyardError};
-use crate::http::{control_router, router};
-use crate::hub::Hub;
 use crate::journal::Journal;
-use crate::lock;
-use crate::logging;
-use crate::output::Outputs;
+use crate::locks;
+use crate::logs::capture::Outputs;
+use crate::logs::own_log;
+use crate::status::api::{control_router, router};
+use crate::status::hub::Hub;
+use crate::status::termination;
+use crate::status::{Health, ProcessInfo, View};
 use crate::store;
-use crate::termination;
-use crate::view::{Health, ProcessInfo, View};
+use crate::tombstones::{Graveyard, GraveyardError};
 use crate::watch::Watcher;
 use linux::clock::Clock;
 use linux::descriptors;
@@ -168,7 +168,7 @@ pub fn live(settings: Settings) -> Result<i32, LifeError> {
                     .await
             }
         };
-        logging::flush().await;
+        own_log::flush().await;
         code
     });
     // Whatever is still under way, nobody waits for it any more.
@@ -427,7 +427,7 @@ async fn serve_locks(
     answers: HttpCompat,
 ) -> Result<i32, LifeError> {
     let (store, made) = store::open(&plan.store)?;
-    let locks = ::ensemble::lock::Locks::new(store, lock::PREFIX);
+    let locks = ::ensemble::lock::Locks::new(store, locks::PREFIX);
     let locks = if made { locks.of_new_store() } else { locks };
     let health = Health::watched(true, true, "serves locks");
     let hub = Hub::new(View {
@@ -439,7 +439,7 @@ async fn serve_locks(
         over: false,
     });
     let (hub, clock, notify) = (Arc::new(hub), Clock::begin(), Notify::from_environment());
-    let routes = lock::server::router(locks).merge(router(Arc::clone(&hub), answers, clock));
+    let routes = locks::server::router(locks).merge(router(Arc::clone(&hub), answers, clock));
     let server = serve(bound, &hub, routes)?;
     notify.ready("serves locks");
     while !signals.next().await.map_err(system("signals"))?.iter().any(|signal| signal.ends_a_program()) {}

@@ -7,7 +7,7 @@ use linux::terminal::Terminal;
 use sexton::cli::{self, Invocation};
 use sexton::config::up::ConfigError;
 use sexton::life::LifeError;
-use sexton::{automaton, client, config, life, logging};
+use sexton::{automaton, client, config, life};
 use spec::environment::Real;
 use spec::text;
 
@@ -27,14 +27,14 @@ const CONFIG: u8 = 78;
 const CANNOT_CREATE: u8 = 73;
 
 fn main() -> ExitCode {
-    sexton::probe::end_on_panic();
+    sexton::probes::end_on_panic();
     let arguments: Vec<_> = std::env::args_os().collect();
     let terminal = Terminal::on_stdin().is_some_and(|terminal| terminal.is_ours());
     let (invocation, log) = match cli::parse(arguments, &Real, terminal) {
         Ok(parsed) => parsed,
         Err(error) => return refused(&error, USAGE),
     };
-    if let Err(error) = logging::begin(&log) {
+    if let Err(error) = sexton::logs::own_log::begin(&log) {
         return refused(&format!("cannot write the log: {}", text::describe(&error)), CANNOT_CREATE);
     }
     match invocation {

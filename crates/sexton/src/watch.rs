@@ -15,8 +15,8 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::hub::{Change, Hub};
-use crate::view::{Health, ProcessView, Status, View};
+use crate::status::hub::{Change, Hub};
+use crate::status::{Health, ProcessView, Status, View};
 use linux::clock::Clock;
 use linux::notify::Notify;
 use linux::pidfd::Held;

@@ -34,10 +34,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::config::automaton::AutomatonPlan;
-use crate::hub::{Change, Hub};
-use crate::logfmt;
 use crate::logs::lines::Lines;
-use crate::view::{Health as Answers, HealthState as Health, ProcessView, Status, View};
+use crate::logs::logfmt;
+use crate::status::hub::{Change, Hub};
+use crate::status::{Health as Answers, HealthState as Health, ProcessView, Status, View};
 use linux::clock::{Clock, rfc3339};
 use linux::notify::Notify;
 use linux::process_table::{ProcessTable, ReapedEvent, RunEvent};

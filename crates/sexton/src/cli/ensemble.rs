@@ -11,7 +11,7 @@ use crate::client::table::aligned;
 use crate::config::options::{IdentityOptions, UsageError, tls_files};
 use crate::ensemble::commands::LIMIT;
 use crate::ensemble::peers::{Dialer, Peer};
-use crate::lock::client::{shown, within};
+use crate::locks::client::{shown, within};
 use crate::store;
 use spec::text;
 use spec::tls::Files;

@@ -9,8 +9,8 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::client::table::{aligned, span};
-use crate::graveyard::carver::look;
-use crate::graveyard::tombstone::Tombstone;
+use crate::tombstones::tombstone::Tombstone;
+use crate::tombstones::writer::look;
 use linux::clock::rfc3339;
 use spec::text::{describe, one_line};
 

@@ -8,8 +8,8 @@ use thiserror::Error;
 
 use crate::client::table::aligned;
 use crate::driver::ORDERS;
-use crate::lock::client::{Server, shown, within};
-use crate::lock::guard;
+use crate::locks::client::{Server, shown, within};
+use crate::locks::guard;
 use spec::program::Pid;
 
 /// Time limit of the request.

@@ -33,8 +33,7 @@ use crate::config::options::{
     AutomatonOptions, CommonOptions, DEFAULT_FILE, LogOptions, ModeOptions, Personality, ResolvedEnsemble,
     UsageError, default_control, resolve, sources, tls_files,
 };
-use crate::lock;
-use crate::logging::{self, LogSettings};
+use crate::logs::own_log::{self, LogSettings};
 use args::{AutomatonCommand, ClientOptions, Command, DebugCommand, LockCommand, RequestOptions, Sexton};
 use ensemble::EnsembleCommand;
 use errors::printed;
@@ -77,7 +76,7 @@ pub enum Invocation {
     /// Send a request to a pod of an ensemble.
     AskPod(ensemble::PodCommand),
     /// List locks.
-    Locks { server: lock::client::Server, json: bool },
+    Locks { server: crate::locks::client::Server, json: bool },
     /// List tombstones.
     Graves { directory: PathBuf, json: bool },
     /// Check a configuration file.
@@ -100,7 +99,7 @@ pub fn parse(
             Err(error) => return Ok(quiet(printed(&error, kapo::NAME)?)),
         };
         let settings = resolve(Personality::Kapo, &common, mode, environment, terminal)?;
-        let log = logging::settings(LevelFilter::Warn, 0, None, environment)?;
+        let log = own_log::settings(LevelFilter::Warn, 0, None, environment)?;
         return Ok((Invocation::Live(Box::new(settings)), log));
     }
     if called == kubexit::NAME {
@@ -108,13 +107,13 @@ pub fn parse(
             return Ok(quiet(Invocation::Print(kubexit::help())));
         };
         let settings = resolve(Personality::Kubexit, &common, mode, environment, terminal)?;
-        let log = logging::settings(LevelFilter::Info, 0, None, environment)?;
+        let log = own_log::settings(LevelFilter::Info, 0, None, environment)?;
         return Ok((Invocation::Live(Box::new(settings)), log));
     }
     if called == kontrol::NAME {
         let (common, mode, verbose) = kontrol::parse(environment)?;
         let settings = resolve(Personality::Kontrol, &common, mode, environment, false)?;
-        let log = logging::settings(LevelFilter::Info, u8::from(verbose) * 2, None, environment)?;
+        let log = own_log::settings(LevelFilter::Info, u8::from(verbose) * 2, None, environment)?;
         return Ok((Invocation::Live(Box::new(settings)), log));
     }
     if called == automaton::NAME {
@@ -123,7 +122,7 @@ pub fn parse(
             Err(error) => return Ok(quiet(printed(&error, automaton::NAME)?)),
         };
         let settings = resolve(Personality::Automaton, &common, mode, environment, false)?;
-        let to = logging::settings(LevelFilter::Info, 0, None, environment)?.into_file(Some(log));
+        let to = own_log::settings(LevelFilter::Info, 0, None, environment)?.into_file(Some(log));
         return Ok((Invocation::Live(Box::new(settings)), to));
     }
     if called == process_wrapper::NAME {
@@ -133,7 +132,7 @@ pub fn parse(
             Parsed::Live(live, debug) => {
                 let (common, mode) = *live;
                 let settings = resolve(Personality::ProcessWrapper, &common, mode, environment, false)?;
-                let log = logging::settings(LevelFilter::Info, u8::from(debug) * 2, None, environment)?;
+                let log = own_log::settings(LevelFilter::Info, u8::from(debug) * 2, None, environment)?;
                 Ok((Invocation::Live(Box::new(settings)), log))
             }
         };
@@ -163,7 +162,7 @@ fn sexton(
     let live = |level, common: CommonOptions, mode| {
         let common = common.or(before);
         let LogOptions { verbose, log_format } = common.log.clone();
-        let log = logging::settings(level, verbose, log_format, environment)?;
+        let log = own_log::settings(level, verbose, log_format, environment)?;
         let settings = resolve(Personality::Sexton, &common, mode, environment, terminal)?;
         Ok((Invocation::Live(Box::new(settings)), log))
     };
@@ -209,7 +208,7 @@ fn sexton(
             live(LevelFilter::Info, common, ModeOptions::Ensemble(ensemble))
         }
         Command::Ensemble { command: Some(EnsembleCommand::RunPlan), .. } => {
-            let log = logging::settings(LevelFilter::Info, 0, Some("logfmt".to_owned()), environment)?;
+            let log = own_log::settings(LevelFilter::Info, 0, Some("logfmt".to_owned()), environment)?;
             Ok((Invocation::Live(Box::new(ResolvedEnsemble::from_environment(environment)?)), log))
         }
         Command::Check { file, json } => {
@@ -253,7 +252,7 @@ fn sexton(
         Command::Lock { command: LockCommand::List { url, output } } => {
             let url =
                 url.or_else(|| Some(environment.get("SEXTON_LOCK_URL")?.to_string_lossy().into_owned()));
-            let server = url.as_deref().unwrap_or(lock::DEFAULT_URL).parse().map_err(UsageError)?;
+            let server = url.as_deref().unwrap_or(crate::locks::DEFAULT_URL).parse().map_err(UsageError)?;
             done(Invocation::Locks { server, json: output.is_json() })
         }
         Command::Ensemble {

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::ensemble::identity::{Sources, host_name};
 use crate::ensemble::peers::{Dialer, Peer};
-use crate::lock::client::within;
+use crate::locks::client::within;
 use spec::text::describe;
 use spec::tls::Files;
 

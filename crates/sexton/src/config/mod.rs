@@ -22,7 +22,7 @@ use std::time::Duration;
 use engine::{DurationRange, Plan};
 
 use crate::ensemble::plan::UnresolvedPlan;
-use crate::lock::LockPlan;
+use crate::locks::LockPlan;
 use spec::pod::PodPlan;
 use spec::program::Program;
 

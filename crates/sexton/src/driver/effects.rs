@@ -11,10 +11,11 @@ use tokio::time::Instant;
 
 use super::{Driver, RESTARTS_KEPT};
 use crate::control::ControlError;
-use crate::hub::Change;
-use crate::output::Pipes;
-use crate::probe::{self, Facts};
-use crate::tell;
+use crate::logs::capture::Pipes;
+use crate::probes;
+use crate::probes::Facts;
+use crate::status::event_text;
+use crate::status::hub::Change;
 use linux::notify_listener;
 use linux::notify_listener::NotifyReceiver;
 use linux::process_table::{MARK, ProcessTable};
@@ -135,7 +136,7 @@ impl Driver {
         let checks = Arc::clone(&job.checks[kind as usize]);
         let (runner, results) = (self.inbox.asked.0.clone(), self.inbox.results.0.clone());
         let (limit, kept) = (job.limits[kind as usize], job.kept[kind as usize].clone());
-        let task = probe::begin_probe(attempt, checks, limit, facts, kept, runner, results);
+        let task = probes::begin_probe(attempt, checks, limit, facts, kept, runner, results);
         self.tasks.insert(attempt, task);
     }
 
@@ -145,13 +146,13 @@ impl Driver {
             return self.events.push_back(Event::HookFinished { attempt, failed: None });
         };
         let (runner, results) = (self.inbox.asked.0.clone(), self.inbox.results.0.clone());
-        self.tasks.insert(attempt, probe::begin_hook(attempt, action, runner, results));
+        self.tasks.insert(attempt, probes::begin_hook(attempt, action, runner, results));
     }
 
     pub(super) fn tell(&mut self, news: &JobEvent) {
         let Some(job) = self.jobs.get(&news.job) else { return };
         let name = Arc::clone(&job.constants.name);
-        let (level, message) = tell::words(news);
+        let (level, message) = event_text::words(news);
         let pid = news.run.and_then(|run| self.groups.pid(run));
         match (news.run, pid) {
             (Some(run), Some(pid)) => log::log!(level, process:% = name, run = run.0, pid = pid; "{message}"),
@@ -185,7 +186,7 @@ impl Driver {
             run: news.run.map(|run| run.0),
             pid,
             event: news.kind.label(),
-            cause: tell::cause(&news.kind),
+            cause: event_text::cause(&news.kind),
             message,
         });
     }

@@ -8,7 +8,7 @@ use super::{Driver, Job, Process, cast, constants, streams};
 use crate::config::up::diff::{Diff, diff};
 use crate::config::up::{self, Source, UpPlan};
 use crate::control::{Command, ControlError, Reply, Wish};
-use crate::graveyard::Graveyard;
+use crate::tombstones::Graveyard;
 use spec::environment::Real;
 use spec::reload::Reloaded;
 use spec::text::describe;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use engine::JobId;
 
 use super::{Driver, LAST_LINES};
-use crate::termination;
-use crate::view::{ProcessView, View};
+use crate::status::termination;
+use crate::status::{ProcessView, View};
 use linux::cgroup::Cgroups;
 
 impl Driver {

@@ -1,4 +1,4 @@
-//! What only one can hold: a task for each run that wants it, and the [guard](crate::lock::guard) of those that have it.
+//! What only one can hold: a task for each run that wants it, and the [guard](crate::locks::guard) of those that have it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -16,11 +16,11 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::Driver;
-use crate::lock::FENCE;
-use crate::lock::client::Claim;
-use crate::lock::guard::Guard;
-use crate::lock::holder::{Remote, Told, Wanted, hold};
-use crate::lock::pace::Boot;
+use crate::locks::FENCE;
+use crate::locks::client::Claim;
+use crate::locks::guard::Guard;
+use crate::locks::holder::{Remote, Told, Wanted, hold};
+use crate::locks::pace::Boot;
 use linux::clock::rfc3339_millis;
 use linux::process_table::ProcessTable;
 use linux::spawn::{Output, Start, spawn};

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::reading;
-use crate::probe::{SpawnRequest, SpawnSender};
+use crate::probes::{SpawnRequest, SpawnSender};
 use linux::spawn::{Output, Start};
 use spec::program::{Attributes, Program};
 

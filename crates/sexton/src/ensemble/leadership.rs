@@ -7,8 +7,8 @@ use ensemble::state::LEADER;
 use ensemble::{LeaseId, StoreError};
 use tokio::time::Instant;
 
-use crate::lock::client::{Granted, InUse, Reply};
-use crate::lock::holder::Grantor;
+use crate::locks::client::{Granted, InUse, Reply};
+use crate::locks::holder::Grantor;
 
 /// How long the lease of a leader lasts, so that another leads when this time has passed since it died. Where the lock
 /// waits once more after it has lapsed, a lease is somewhat less than half of it, in whole seconds since etcd has no

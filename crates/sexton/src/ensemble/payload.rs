@@ -17,7 +17,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::lock::client::{Answering, Server, exchange, send};
+use crate::locks::client::{Answering, Server, exchange, send};
 use spec::text::describe;
 
 /// How long whoever looks after processes may take to tell how they are.

@@ -12,8 +12,8 @@ use zerorpc::{CallError, Client, Value};
 
 use super::plan::DEFAULT_PORT;
 use super::rpc;
-use crate::lock::client::{Server, exchange, send, within};
-use crate::probe::connect;
+use crate::locks::client::{Server, exchange, send, within};
+use crate::probes::connect;
 use net::tls::{Connector, Stream};
 use spec::text::one_line;
 use spec::tls::Files;

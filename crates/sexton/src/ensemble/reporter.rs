@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::counters::Counters;
 use super::payload::Source;
 use super::peers::{Dialer, Peer};
-use crate::lock::client::within;
+use crate::locks::client::within;
 
 /// How long a master may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);

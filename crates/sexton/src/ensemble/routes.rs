@@ -19,7 +19,7 @@ use super::commands::{self, Outcome};
 use super::counters::Counters;
 use super::proof::{self, AccessPolicy, Refusal};
 use super::tenants::{self, Tenants};
-use crate::probe::SpawnSender;
+use crate::probes::SpawnSender;
 use net::json::{no_browsers, told};
 use net::query::Query;
 use net::server::Caller;

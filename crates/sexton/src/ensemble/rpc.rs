@@ -12,7 +12,7 @@ use zerorpc::{Answer, Answering, Call, FIRST_BYTE, Fault, Method, Service, Value
 use super::commands;
 use super::proof::{Credentials, Refusal};
 use super::routes::{ApiState, Refused};
-use crate::hub::Hub;
+use crate::status::hub::Hub;
 use net::server::{AltProtocol, Busy, Caller, ConnectionHandle, Serving};
 use net::tls::Stream;
 
@@ -126,7 +126,8 @@ fn token_of(json: &[u8]) -> Option<String> {
 /// What has happened lately, and then what happens, if that is to be followed.
 fn events(hub: &Hub, follow: bool, busy: Busy) -> zerorpc::Answers {
     let (recent, following) = hub.changes();
-    let text = |change: &crate::hub::Change| Ok(serde_json::to_string(change).unwrap_or_default().into());
+    let text =
+        |change: &crate::status::hub::Change| Ok(serde_json::to_string(change).unwrap_or_default().into());
     let recent = recent.into_iter();
     Box::pin(stream::unfold((recent, following, busy), move |(mut recent, mut following, busy)| async move {
         if let Some(change) = recent.next() {

@@ -1,5 +1,5 @@
 //! Processes that run by our leadership: whoever asks from this machine while we lead is granted a lease of it, and keeps
-//! that alive as he would a lock's ([`crate::lock::client`]).
+//! that alive as he would a lock's ([`crate::locks::client`]).
 //!
 //! ```text
 //! leadership   0 ............ 3/5 T: given up ........ 9/10 T: the guard kills ... T: another may lead
@@ -25,10 +25,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::routes::ApiState;
-use crate::lock::client::{TTL_HEADER, WAIT_HEADER};
-use crate::lock::guard::Guard;
-use crate::lock::pace::{Boot, Pace};
-use crate::lock::server::span;
+use crate::locks::client::{TTL_HEADER, WAIT_HEADER};
+use crate::locks::guard::Guard;
+use crate::locks::pace::{Boot, Pace};
+use crate::locks::server::span;
 use net::json::told;
 use net::server::Caller;
 

@@ -10,10 +10,14 @@
 //! * [`structured`]: lines that are themselves logfmt or JSON
 //! * [`record`]: a line as a record
 //! * [`rotating`]: a log file that does not grow for ever
-//! * [`recent`]: the last of what was written, and those who follow
+//! * [`buffer`]: the last of what was written, and those who follow
 
+pub mod buffer;
+pub mod capture;
+pub mod line_writer;
 pub mod lines;
-pub mod recent;
+pub mod logfmt;
+pub mod own_log;
 pub mod record;
 pub mod rotating;
 pub mod severity;

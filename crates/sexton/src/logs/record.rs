@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::Stream;
 use super::severity::Severity;
 use super::structured::{self, Structured};
-use crate::logfmt;
+use crate::logs::logfmt;
 use linux::clock::rfc3339_millis;
 use spec::logs::LogFormat;
 use spec::program::Pid;

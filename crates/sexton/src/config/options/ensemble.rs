@@ -182,7 +182,7 @@ impl Resolver<'_> {
         let ttl = span(raw.member_ttl, "--member-ttl", "ENSEMBLE_MEMBER_TTL", DEFAULT_TTL)?;
         let fail_over = span(raw.fail_over, "--fail-over", "ENSEMBLE_FAIL_OVER", DEFAULT_FAIL_OVER)?;
         for (option, time) in [("--member-ttl", ttl), ("--fail-over", fail_over)] {
-            crate::lock::check_ttl(time).map_err(|why| UsageError(format!("{option}: {why}")))?;
+            crate::locks::check_ttl(time).map_err(|why| UsageError(format!("{option}: {why}")))?;
         }
         let callback = match (raw.callback, raw.shell_callback) {
             (Some(_), Some(_)) => {

@@ -36,7 +36,6 @@ use spec::environment::Environment;
 use spec::listen::HttpCompat;
 
 use super::{Mode, Settings};
-use crate::lock;
 use values::parse_switch;
 
 /// The command line that is emulated.
@@ -146,7 +145,7 @@ pub fn resolve(
     let answers = resolver.http_compat(common.status_format.clone())?;
     let journal = resolver.text(common.debug_journal.clone(), "--debug-journal", "DEBUG_JOURNAL")?;
     let port = match mode {
-        ModeOptions::LockServer(_) => lock::DEFAULT_PORT,
+        ModeOptions::LockServer(_) => crate::locks::DEFAULT_PORT,
         ModeOptions::Ensemble(_) => crate::ensemble::plan::DEFAULT_PORT,
         _ => DEFAULT_PORT,
     };

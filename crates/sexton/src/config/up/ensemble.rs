@@ -14,7 +14,7 @@ use super::{CliOverrides, Problems, below};
 use crate::config::Listen;
 use crate::ensemble::leadership;
 use crate::ensemble::tenants::longest;
-use crate::lock::TTLS;
+use crate::locks::TTLS;
 use spec::environment::Environment;
 use spec::program::{AS_SEXTON, PLAN_VARIABLE, ourselves};
 

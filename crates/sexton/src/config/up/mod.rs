@@ -35,7 +35,7 @@ use engine::Plan;
 
 use super::read::{Keys, Problem, read};
 use super::tree::{self, Node, Step, Value};
-use crate::lock::LockPlan;
+use crate::locks::LockPlan;
 use spec::environment::Environment;
 use spec::logs::LogFormat;
 use spec::pod::PodPlan;

@@ -14,8 +14,8 @@ use super::{Driver, LAST_WORDS, LOOK_AGAIN, News, Term};
 use crate::driver::start_guard;
 use crate::ensemble::leadership::{self, Leadership};
 use crate::ensemble::state::PAUSE;
-use crate::lock::holder::{Told, Wanted, hold};
-use crate::lock::pace::Boot;
+use crate::locks::holder::{Told, Wanted, hold};
+use crate::locks::pace::Boot;
 use linux::clock::rfc3339_millis;
 
 impl Driver {

@@ -31,11 +31,11 @@ use super::proof::AccessPolicy;
 use super::reporter::{self, Targets};
 use super::routes::{ApiState, LeaderStatus};
 use super::tenants::Tenants;
-use crate::hub::{Change, Hub};
-use crate::lock::guard::Guard;
-use crate::lock::holder::Told;
-use crate::lock::pace::Boot;
-use crate::probe::SpawnRequest;
+use crate::locks::guard::Guard;
+use crate::locks::holder::Told;
+use crate::locks::pace::Boot;
+use crate::probes::SpawnRequest;
+use crate::status::hub::{Change, Hub};
 use linux::notify::Notify;
 use linux::process_table::ProcessTable;
 use linux::reap;
@@ -404,9 +404,9 @@ fn nonce() -> String {
 
 /// What is shown before anything has happened.
 #[must_use]
-pub fn first_view() -> crate::view::View {
-    let health = crate::view::Health::watched(true, true, "in the ensemble");
-    crate::view::View {
+pub fn first_view() -> crate::status::View {
+    let health = crate::status::Health::watched(true, true, "in the ensemble");
+    crate::status::View {
         generation: 0,
         mode: "ensemble",
         processes: Vec::new(),

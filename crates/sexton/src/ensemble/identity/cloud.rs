@@ -11,8 +11,8 @@ use futures_util::future::select_ok;
 use hyper::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use crate::lock::client::{Server, exchange, within};
-use crate::probe::connect;
+use crate::locks::client::{Server, exchange, within};
+use crate::probes::connect;
 use spec::text::one_line;
 
 /// How long one may take: it is on the same machine, or next to it.

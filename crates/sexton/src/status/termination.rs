@@ -5,7 +5,7 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::Path;
 
-use crate::view::ProcessView;
+use crate::status::ProcessView;
 
 /// Where Kubernetes looks.
 pub const FILE: &str = "/dev/termination-log";

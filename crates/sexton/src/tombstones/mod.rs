@@ -6,9 +6,9 @@
 //!
 //! * [`tombstone`]: what stands in the file
 //! * [`directory`]: where tombstones are
-//! * [`carver`]: writes it, whole or not at all, and holds a lock on it as long as we live
+//! * [`writer`]: writes it, whole or not at all, and holds a lock on it as long as we live
 //! * [`watch`]: sees what others write, and that a keeper is gone without a word
-//! * [`outside`]: what the Kubernetes API and HTTP servers say of those who carve no tombstone
+//! * [`external_peers`]: what the Kubernetes API and HTTP servers say of those who carve no tombstone
 //! * [`Graveyard`]: all of that, for the driver
 //!
 //! **Old deaths.** A shared directory outlives a restart of containers. A death is old, and does not end us at once, if
@@ -20,11 +20,11 @@
 //! He is expected back, and only if he has not come back within a while does his death count. A life is known by its
 //! `Incarnation`, and kubexit's, which has none, by its `Born`.
 
-pub mod carver;
 pub mod directory;
-pub mod outside;
+pub mod external_peers;
 pub mod tombstone;
 pub mod watch;
+pub mod writer;
 
 use spec::pod::{PodPlan, Quit};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,13 +34,13 @@ use std::path::{Path, PathBuf};
 use engine::{JobId, LifecycleRecord, PeerExit, PeerStatus};
 use thiserror::Error;
 
-use carver::TombstoneWriter;
+use external_peers::{ExternalPeers, PeerReport};
 use linux::clock::{Clock, Moment};
-use outside::{ExternalPeers, PeerReport};
 use spec::names::PeerName;
 use spec::text::describe;
 use tombstone::Tombstone;
 use watch::{Found, Watch};
+use writer::TombstoneWriter;
 
 /// Why there is no graveyard.
 #[derive(Debug, Error)]

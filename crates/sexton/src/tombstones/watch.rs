@@ -18,9 +18,9 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until};
 
-use super::carver::look;
 use super::directory;
 use super::tombstone::Tombstone;
+use super::writer::look;
 use linux::readable::readable;
 use spec::text::describe;
 

@@ -1,5 +1,11 @@
 //! What is shown of the processes: the engine's snapshot with numbers, names and times of day.
 
+pub mod api;
+pub mod event_text;
+pub mod hub;
+pub mod metrics;
+pub mod termination;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -13,9 +13,9 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
 use crate::control::Controls;
-use crate::logs::recent as logs;
-use crate::metrics::Metrics;
-use crate::view::View;
+use crate::logs::buffer as logs;
+use crate::status::View;
+use crate::status::metrics::Metrics;
 use linux::resource_usage::ResourceUsage;
 use spec::program::Pid;
 

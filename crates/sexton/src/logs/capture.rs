@@ -4,7 +4,7 @@
 //!   pipe open. What was written before the end is read before the end is told; what comes later, until
 //!   nothing of the run is left.
 //! * A line longer than [`LONGEST`] is split, each part but the last marked `partial=true`.
-//! * Reading never waits long for whoever reads us: see [`crate::sink`].
+//! * Reading never waits long for whoever reads us: see [`crate::logs::line_writer`].
 
 use linux::pipe::pipe;
 use std::cell::RefCell;
@@ -18,10 +18,10 @@ use tokio::io::unix::AsyncFd;
 use tokio::task::AbortHandle;
 
 use crate::logs::Stream;
+use crate::logs::buffer::{LogRing, Recent};
+use crate::logs::line_writer::Sink;
 use crate::logs::lines::{LONGEST, Lines};
-use crate::logs::recent::{LogRing, Recent};
 use crate::logs::record::{ConsoleStyle, FormattedTime, RecordFormatter};
-use crate::sink::Sink;
 use linux::spawn::Output;
 use spec::logs::LogFormat;
 use spec::logs::LogPlan;

@@ -15,8 +15,8 @@ use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use crate::probe::connect;
-use crate::probe::http::Driven;
+use crate::probes::connect;
+use crate::probes::http::Driven;
 use net::tls::Stream;
 use spec::probe::HttpCheck;
 

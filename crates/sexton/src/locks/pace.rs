@@ -103,7 +103,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::lock::TTLS;
+    use crate::locks::TTLS;
 
     proptest! {
         #[test]

@@ -19,10 +19,10 @@ use tokio::sync::{broadcast, oneshot, watch};
 
 use super::routes::{JSON, Shared, TEXT, answer, reading, unknown, with_type};
 use crate::control::{Command, ControlError, Wish};
-use crate::hub::Hub;
-use crate::logs::recent::{Assembler, Line, OutputChunk};
+use crate::logs::buffer::{Assembler, Line, OutputChunk};
 use crate::logs::record::{ConsoleStyle, FormattedTime, RecordFormatter};
-use crate::view::View;
+use crate::status::View;
+use crate::status::hub::Hub;
 use linux::clock::Clock;
 use net::query::Query;
 use spec::listen::HttpCompat;

@@ -13,9 +13,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::sink::Sink;
-use crate::tell;
-use crate::view::{Status, View};
+use crate::logs::line_writer::Sink;
+use crate::status::event_text;
+use crate::status::{Status, View};
 use linux::procfs;
 use linux::resource_usage::ResourceUsage;
 use spec::program::Pid;
@@ -219,7 +219,7 @@ impl Metrics {
                 self.starts.get_or_create(&process()).inc();
             }
             JobEventKind::Exited { exit, .. } => {
-                let (code, signal) = tell::exit_words(*exit);
+                let (code, signal) = event_text::exit_words(*exit);
                 self.exits.get_or_create(&OfExit { process: name.to_owned(), code, signal }).inc();
             }
             JobEventKind::Restarting { cause, .. } => {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::hub::Hub;
-use crate::view::{HealthState, View};
+use crate::status::hub::Hub;
+use crate::status::{HealthState, View};
 
 /// What may be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

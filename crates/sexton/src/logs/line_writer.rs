@@ -18,7 +18,7 @@ use rustix::io::fcntl_dupfd_cloexec;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
-use crate::logfmt;
+use crate::logs::logfmt;
 use linux::clock::rfc3339_millis;
 use linux::signals;
 

@@ -9,8 +9,8 @@ use engine::{Exit, JobPhase};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::tell::exit_words;
-use crate::view::{ProcessView, View};
+use crate::status::event_text::exit_words;
+use crate::status::{ProcessView, View};
 use linux::clock::rfc3339;
 use linux::resource_usage::ResourceUsage;
 use spec::program::Pid;

@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use super::GraveyardError;
-use crate::probe::http;
+use crate::probes::http;
 use spec::environment::{Environment as _, Real};
 use spec::pod::ApiPlan;
 use spec::probe::HttpCheck;

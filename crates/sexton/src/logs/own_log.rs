@@ -13,9 +13,9 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::config::options::UsageError;
-use crate::logfmt;
+use crate::logs::line_writer::Sink;
+use crate::logs::logfmt;
 use crate::logs::rotating::Rotating;
-use crate::sink::Sink;
 use linux::clock::rfc3339_millis;
 use spec::environment::Environment;
 use spec::text::one_line;

@@ -22,9 +22,9 @@ use tokio::time::Instant;
 use super::health::{self, Question};
 use super::status;
 use crate::control::{Command, ControlError};
-use crate::hub::{Change, Hub};
-use crate::metrics;
-use crate::view::View;
+use crate::status::View;
+use crate::status::hub::{Change, Hub};
+use crate::status::metrics;
 use linux::clock::{Clock, rfc3339};
 use linux::resource_usage;
 use linux::resource_usage::ResourceUsage;
@@ -154,7 +154,7 @@ async fn health(State(shared): State<Shared>, RawQuery(query): RawQuery, questio
 
 fn by_name<T: serde::Serialize>(
     view: &View,
-    value: impl Fn(&crate::view::ProcessView) -> Option<T>,
+    value: impl Fn(&crate::status::ProcessView) -> Option<T>,
 ) -> Response {
     let map: BTreeMap<&str, T> =
         view.processes.iter().filter_map(|process| Some((&*process.name, value(process)?))).collect();
