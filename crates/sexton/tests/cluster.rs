@@ -1,6 +1,6 @@
 //! An API server of Kubernetes that is pretended, and the service account of our pod.
 
-use kube::pretend::Pretend;
+use k8s::pretend::Pretend;
 use testkit::{TempDir, private_directory};
 
 use crate::harness::Sexton;

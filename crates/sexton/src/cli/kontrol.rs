@@ -1,6 +1,6 @@
 //! The environment variables of `kontrol`, which has no command line.
 
-use kube::Pairs;
+use k8s::Pairs;
 use serde_json::Value;
 
 use crate::config::options::{

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use kube::watch::{Update, watch_pod};
-use kube::{Client, Config, ContainerState, PodState, State};
+use k8s::watch::{Update, watch_pod};
+use k8s::{Client, Config, ContainerState, PodState, State};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
@@ -50,8 +50,7 @@ impl ExternalPeers {
             return Ok(());
         }
         let variable = |name: &str| Real.get(name).map(|value| value.to_string_lossy().into_owned());
-        let directory =
-            variable("SEXTON_SERVICE_ACCOUNT").unwrap_or_else(|| kube::SERVICE_ACCOUNT.to_owned());
+        let directory = variable("SEXTON_SERVICE_ACCOUNT").unwrap_or_else(|| k8s::SERVICE_ACCOUNT.to_owned());
         let config = Config::in_cluster(variable, Path::new(&directory))?;
         let namespace = plan.namespace.clone().or_else(|| config.namespace.clone());
         let namespace = namespace.unwrap_or_else(|| "default".to_owned());

@@ -63,7 +63,7 @@ pub enum GraveyardError {
     },
     /// The Kubernetes API cannot be asked.
     #[error("cannot ask the Kubernetes API: {0}")]
-    Api(#[from] kube::KubeError),
+    Api(#[from] k8s::KubeError),
 }
 
 /// Our tombstones, and those that we watch.

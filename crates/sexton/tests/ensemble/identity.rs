@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use kube::pretend::{Fault, Verb, pod_of};
+use k8s::pretend::{Fault, Verb, pod_of};
 use serde_json::{Value, json};
 use testkit::net::inside_namespaces;
 use testkit::servers::free_ports;
@@ -157,7 +157,7 @@ fn the_example_for_telegraf_is_filled_from_pod_node_and_annotation() {
     has(&cluster, |_| ());
     cluster.server.fail_next(
         Verb::Get,
-        Fault::Body(pod_of("shop", "web-0", &[]).to_string().into_bytes(), kube::pretend::After::End),
+        Fault::Body(pod_of("shop", "web-0", &[]).to_string().into_bytes(), k8s::pretend::After::End),
     );
     cluster.server.fail_next(Verb::Get, Fault::Forbidden);
     let done = render(cluster.seen_by(Sexton::new([

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use kube::Pairs;
+use k8s::Pairs;
 use schemars::JsonSchema;
 
 use super::{Personality, Resolver, UsageError};

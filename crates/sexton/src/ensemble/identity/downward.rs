@@ -5,7 +5,7 @@
 use std::io;
 use std::path::Path;
 
-use kube::Pairs;
+use k8s::Pairs;
 
 use super::Identity;
 use spec::text::describe;

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kube::{Client, Config, Kind, Pairs};
+use k8s::{Client, Config, Kind, Pairs};
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
@@ -126,7 +126,7 @@ impl Sources {
 
 fn in_cluster() -> Result<(Client, String), String> {
     let variable = |name: &str| Real.get(name).map(|value| value.to_string_lossy().into_owned());
-    let directory = variable("SEXTON_SERVICE_ACCOUNT").unwrap_or_else(|| kube::SERVICE_ACCOUNT.to_owned());
+    let directory = variable("SEXTON_SERVICE_ACCOUNT").unwrap_or_else(|| k8s::SERVICE_ACCOUNT.to_owned());
     let config = Config::in_cluster(variable, Path::new(&directory)).map_err(|error| error.to_string())?;
     let namespace = config.namespace.clone().unwrap_or_else(|| "default".to_owned());
     Ok((Client::new(config).map_err(|error| error.to_string())?, namespace))

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use kube::pretend::{Fault, Pretend, Verb};
-use kube::{Client, Config, Kind, KubeError, Limits};
+use k8s::pretend::{Fault, Pretend, Verb};
+use k8s::{Client, Config, Kind, KubeError, Limits};
 
 use crate::harness::{NAME, NAMESPACE, Place, quick};
 
@@ -62,7 +62,7 @@ async fn a_server_of_another_ca_gets_no_token() {
 #[tokio::test]
 async fn a_server_of_another_name_gets_no_token() {
     let place = Place::named("IP:127.0.0.2,DNS:localhost");
-    place.server.set_pod(Some(kube::pretend::pod(NAMESPACE, NAME)));
+    place.server.set_pod(Some(k8s::pretend::pod(NAMESPACE, NAME)));
     let config = place.server.config(place.account.path()).unwrap_or_else(|error| panic!("{error}"));
     let error = failed(config.clone()).await;
     assert_eq!(error.kind(), Kind::Certificate);

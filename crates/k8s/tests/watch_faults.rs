@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use kube::pretend::{After, Asked, Fault, Verb, container, pod_of, state_running};
-use kube::{Limits, Pace};
+use k8s::pretend::{After, Asked, Fault, Verb, container, pod_of, state_running};
+use k8s::{Limits, Pace};
 
 use crate::harness::{NAME, NAMESPACE, Place, Watching, quick};
 

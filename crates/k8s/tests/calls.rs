@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use kube::pretend::{After, Fault, Verb};
-use kube::{Client, Kind, KubeError, Limits, State};
+use k8s::pretend::{After, Fault, Verb};
+use k8s::{Client, Kind, KubeError, Limits, State};
 use testkit::LIMIT;
 use tokio::net::TcpSocket;
 use tokio::time::timeout;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use kube::pretend::Pretend;
-use kube::watch::{Update, watch_pod};
-use kube::{Client, KubeError, Limits, Pace, PodState};
+use k8s::pretend::Pretend;
+use k8s::watch::{Update, watch_pod};
+use k8s::{Client, KubeError, Limits, Pace, PodState};
 use testkit::{LIMIT, TempDir};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -35,7 +35,7 @@ impl Place {
     /// With a pod.
     pub(crate) fn with_pod() -> Self {
         let place = Self::new();
-        place.server.set_pod(Some(kube::pretend::pod(NAMESPACE, NAME)));
+        place.server.set_pod(Some(k8s::pretend::pod(NAMESPACE, NAME)));
         place
     }
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use kube::Limits;
-use kube::pretend::{After, Asked, Fault, Pretend, Verb, container, pod_of, state_running};
-use kube::watch::watch_pod;
+use k8s::Limits;
+use k8s::pretend::{After, Asked, Fault, Pretend, Verb, container, pod_of, state_running};
+use k8s::watch::watch_pod;
 
 use crate::harness::{NAME, NAMESPACE, Place, quick};
 
