@@ -29,7 +29,7 @@ pub fn list(server: &Server, json: bool) -> Result<String, ListError> {
         return Ok(format!("{all}\n"));
     }
     let text = |value: &Value| shown(&value.as_str().map_or_else(|| value.to_string(), str::to_owned));
-    let mut rows = vec![["LOCK", "HOLDER", "FENCE", "SINCE"].map(str::to_owned)];
+    let mut rows = vec![["LOCK", "HOLDER", "FENCE", "REQUESTED"].map(str::to_owned)];
     rows.extend(all.as_array().into_iter().flatten().map(|lock| {
         let since = lock.get("timestamp").map(text).unwrap_or_default();
         [text(&lock["key"]), text(&lock["value"]), text(&lock["fence"]), since]

@@ -144,7 +144,7 @@ fn what_cannot_be_used_is_refused_before_anything_begins() {
         (&["--tls-cert", &certificate][..], 64, "must be given together"),
         (&["--authenticated-keepalives"], 64, "requires credentials"),
         (&["--token-file", &empty], 78, "empty: expected a token, found nothing"),
-        (&["--masters", "m"], 64, "a master alone reports to nobody"),
+        (&["--masters", "m"], 64, "--masters is for members"),
         (&["--tls-cert", &bad, "--tls-key", &key], 78, "bad.pem: expected a certificate in PEM"),
         (&["--tls-cert", &certificate, "--tls-key", &bad], 78, "bad.pem: expected a private key in PEM"),
         (
