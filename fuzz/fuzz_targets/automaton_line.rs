@@ -3,13 +3,13 @@
 
 use engine::automaton::Request;
 use libfuzzer_sys::fuzz_target;
-use sexton::automaton::protocol::{LONGEST_VALUE, Wish, parse};
+use sexton::automaton::protocol::{Command, MAX_VALUE, parse};
 
 fuzz_target!(|line: &[u8]| {
-    let fits = |value: &[u8]| value.len() < LONGEST_VALUE && !value.contains(&0);
+    let fits = |value: &[u8]| value.len() < MAX_VALUE && !value.contains(&0);
     match parse(line) {
-        Ok(Wish::Machine(Request::Goto { tag, input, .. })) => assert!(!tag.is_empty() && fits(&input)),
-        Ok(Wish::Machine(Request::Set { key, value })) => {
+        Ok(Command::Machine(Request::Goto { tag, input, .. })) => assert!(!tag.is_empty() && fits(&input)),
+        Ok(Command::Machine(Request::Set { key, value })) => {
             assert!(fits(&value) && !key.is_empty() && !key.contains(['=', '\0']));
         }
         _ => {}

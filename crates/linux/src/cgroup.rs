@@ -1,17 +1,17 @@
-//! Control groups (cgroup v2), where a part of their tree is ours: cgroups(7), Documentation/admin-guide/cgroup-v2.rst.
+//! Control groups (cgroup v2), where a subtree is delegated: cgroups(7), Documentation/admin-guide/cgroup-v2.rst.
 //!
-//! Each run gets a group of its own. Nobody leaves it by forking or by a new session, so that all of a run can be
-//! found and killed; and the kernel keeps its memory and processors within limits, where it has the controllers.
+//! Each run gets its own group. A process cannot leave it by forking or by creating a session, so all processes of the
+//! run can be found and killed; and the kernel enforces memory and CPU limits, where the controllers are available.
 //!
 //! ```text
-//! our group (delegated to us)
-//! ├── sexton-PID           ourselves: a group with controllers for others must have no processes itself
+//! own group (delegated)
+//! ├── sexton-PID           sexton: a group that has controllers enabled for its children must not contain processes
 //! ├── sexton-PID-web.3     a run
 //! └── sexton-PID-worker.7
 //! ```
 //!
-//! A group is taken for ours if we are PID 1 of a container, if its owner is our user and that is not root, or if
-//! systemd says so (`Delegate=`, the attribute `user.delegate`). `SEXTON_CGROUP` says `on` or `off` in spite of that.
+//! A group counts as delegated if sexton is PID 1 of a container, if its owner is the user of sexton and not root, or
+//! if systemd marks it (`Delegate=`, attribute `user.delegate`). `SEXTON_CGROUP=on` or `off` overrides this.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -25,48 +25,48 @@ use rustix::process::{Pid as RustixPid, PidfdFlags, pidfd_open, pidfd_send_signa
 use spec::environment::Environment;
 use spec::program::Pid;
 
-/// The groups that are ours.
+/// The delegated control groups.
 #[derive(Debug)]
 pub struct Cgroups {
     own: PathBuf,
-    /// Where we ourselves are.
+    /// The group of sexton itself.
     leaf: PathBuf,
     memory: bool,
     cpu: bool,
 }
 
-/// The group of a run.
+/// The control group of a run.
 #[derive(Debug)]
 pub struct RunGroup {
     path: PathBuf,
-    /// The kernel keeps its memory within the limit.
+    /// Whether the kernel enforces its memory limit.
     pub limits_memory: bool,
 }
 
 impl Cgroups {
-    /// The groups that are ours, if there are any.
+    /// The delegated groups, if there are any.
     #[must_use]
     pub fn find(environment: &dyn Environment) -> Option<Self> {
         let wanted = environment.get("SEXTON_CGROUP").map(|word| word.to_string_lossy().into_owned());
         let own = own_group()?;
-        let ours = match wanted.as_deref() {
+        let usable = match wanted.as_deref() {
             Some("off") => false,
             Some("on") => true,
             _ => std::process::id() == 1 || is_delegated(&own),
         };
-        if !ours {
+        if !usable {
             return None;
         }
-        match Self::begin(own) {
+        match Self::prepare(own) {
             Ok(this) => Some(this),
             Err(error) => {
-                log::info!("no control groups: {error}");
+                log::info!("control groups disabled: {error}");
                 None
             }
         }
     }
 
-    fn begin(own: PathBuf) -> io::Result<Self> {
+    fn prepare(own: PathBuf) -> io::Result<Self> {
         let leaf = own.join(format!("sexton-{}", std::process::id()));
         fs::create_dir(&leaf)?;
         let mut this = Self { own, leaf, memory: false, cpu: false };
@@ -74,20 +74,20 @@ impl Cgroups {
         let has = |name: &str| controllers.split_ascii_whitespace().any(|it| it == name);
         if has("memory") || has("cpu") {
             write(&this.leaf.join("cgroup.procs"), "0")?;
-            // Others may be in our group beside us: then the kernel refuses, and we go without limits.
+            // If other processes share the group, the kernel refuses: then there are no limits.
             this.memory = has("memory") && write(&this.own.join("cgroup.subtree_control"), "+memory").is_ok();
             this.cpu = has("cpu") && write(&this.own.join("cgroup.subtree_control"), "+cpu").is_ok();
         }
         Ok(this)
     }
 
-    /// Does the kernel keep processors within limits?
+    /// Whether the kernel enforces CPU limits.
     #[must_use]
     pub const fn limits_processors(&self) -> bool {
         self.cpu
     }
 
-    /// Makes the group of a run.
+    /// Creates the group of a run.
     pub fn make(
         &self,
         name: &str,
@@ -100,7 +100,7 @@ impl Cgroups {
         let mut group = RunGroup { path, limits_memory: false };
         if let (Some(bytes), true) = (memory, self.memory) {
             write(&group.path.join("memory.max"), &bytes.to_string())?;
-            // All of it goes together, as with the kubelet.
+            // The out-of-memory killer kills the complete group, as with the kubelet.
             let _ = write(&group.path.join("memory.oom.group"), "1");
             let _ = write(&group.path.join("memory.swap.max"), "0");
             group.limits_memory = true;
@@ -130,27 +130,27 @@ impl Drop for Cgroups {
 }
 
 impl RunGroup {
-    /// To be written to by a process that is to be in it.
+    /// The file that a process writes to in order to join the group.
     pub fn entry(&self) -> io::Result<OwnedFd> {
         Ok(File::options().write(true).open(self.path.join("cgroup.procs"))?.into())
     }
 
-    /// Is anybody in it?
+    /// Whether a process is in it.
     #[must_use]
     pub fn is_populated(&self) -> bool {
         let events = fs::read_to_string(self.path.join("cgroup.events")).unwrap_or_default();
         events.lines().any(|line| line == "populated 1")
     }
 
-    /// Has the kernel killed somebody in it because its memory was at its limit?
+    /// Whether the kernel has killed a process in it because the memory limit was reached.
     #[must_use]
     pub fn is_out_of_memory(&self) -> bool {
         let events = fs::read_to_string(self.path.join("memory.events")).unwrap_or_default();
         events.lines().filter_map(|line| line.strip_prefix("oom_kill ")).any(|count| count != "0")
     }
 
-    /// Sends a signal to those who are in it and not in this process group, whose members have had it.
-    pub fn signal_beside(&self, group: Pid, signal: Signal) {
+    /// Sends a signal to the processes that are not in this process group, whose members have already had it.
+    pub fn signal_outside_group(&self, group: Pid, signal: Signal) {
         if signal == Signal::KILL && write(&self.path.join("cgroup.kill"), "1").is_ok() {
             return;
         }
@@ -158,12 +158,12 @@ impl RunGroup {
             if super::ids::group_of(pid) == Some(group) {
                 continue;
             }
-            // Held first, and looked for again: the number cannot have become somebody else's in between.
-            let held = RustixPid::from_raw(pid).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
-            if let (Some(Ok(held)), true) = (held, self.members().contains(&pid))
+            // A pidfd is opened before the second look at the members: the ID cannot have been reused in between.
+            let pidfd = RustixPid::from_raw(pid).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
+            if let (Some(Ok(pidfd)), true) = (pidfd, self.members().contains(&pid))
                 && let Some(number) = rustix::process::Signal::from_named_raw(signal.0)
             {
-                let _ = pidfd_send_signal(held, number);
+                let _ = pidfd_send_signal(pidfd, number);
             }
         }
     }
@@ -176,7 +176,7 @@ impl RunGroup {
 
 impl Drop for RunGroup {
     fn drop(&mut self) {
-        // One that is not empty stays: something in it could not be ended.
+        // Fails if it is not empty: a process in it could not be stopped.
         let _ = fs::remove_dir(&self.path);
     }
 }
@@ -185,7 +185,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
 }
 
-/// The directory of the group that we are in.
+/// The directory of the group of sexton.
 fn own_group() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     let own = fs::read_to_string("/proc/self/cgroup").ok()?;
@@ -205,10 +205,10 @@ fn group_in(mounts: &str, own: &str) -> Option<PathBuf> {
 
 fn is_delegated(group: &Path) -> bool {
     let mut value = [0; 8];
-    let said = rustix::fs::getxattr(group, "user.delegate", value.as_mut_slice())
+    let marked = rustix::fs::getxattr(group, "user.delegate", value.as_mut_slice())
         .is_ok_and(|length| &value[..length] == b"1");
     let user = rustix::process::geteuid().as_raw();
-    said || (user != 0 && fs::metadata(group).is_ok_and(|metadata| metadata.uid() == user))
+    marked || (user != 0 && fs::metadata(group).is_ok_and(|metadata| metadata.uid() == user))
 }
 
 #[cfg(test)]
@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn our_group_is_found_in_pure_hybrid_and_nested_trees() {
+    fn finds_the_own_group_in_pure_hybrid_and_nested_trees() {
         let pure = "25 1 0:22 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n";
         assert_eq!(group_in(pure, "0::/user.slice/a\n"), Some("/sys/fs/cgroup/user.slice/a".into()));
         let hybrid = "30 1 0:25 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n31 1 0:26 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";

@@ -1,7 +1,8 @@
-//! How many descriptors we may have, and how many our processes may.
+//! The limit of open descriptors (RLIMIT_NOFILE), for sexton and for its processes.
 //!
-//! Each process costs us two, for its output; so we take as many as the hard limit allows. A process gets back what we
-//! had: many programs close each descriptor that they may have, or use select(2), which cannot count beyond 1024.
+//! Each process costs two descriptors, for its output, so sexton raises its soft limit to the hard limit. A process
+//! gets the original limit back: many programs close every possible descriptor, or use select(2), which cannot handle
+//! numbers beyond 1024.
 
 use std::sync::OnceLock;
 
@@ -9,7 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 static BEFORE: OnceLock<Rlimit> = OnceLock::new();
 
-/// Takes as many as we may have.
+/// Raises the soft limit to the hard limit.
 pub fn raise() {
     let before = getrlimit(Resource::Nofile);
     if setrlimit(Resource::Nofile, Rlimit { current: before.maximum, ..before }).is_ok() {
@@ -17,7 +18,7 @@ pub fn raise() {
     }
 }
 
-/// What a process gets, if it is another limit than ours: soft and hard.
+/// The original soft and hard limit, for processes; None if the limit was not changed.
 #[must_use]
 pub fn for_processes() -> Option<(u64, u64)> {
     let Rlimit { current, maximum } = BEFORE.get()?;

@@ -1,23 +1,23 @@
-//! Groups, sessions and the terminal's foreground group, by number.
+//! Process groups, sessions and the terminal's foreground group.
 //!
-//! A number may be 0: that of a group or session outside our PID namespace (pid_namespaces(7)). It is no
-//! number to act upon, and must not be taken for one.
+//! An ID may be 0: a group or session outside the own PID namespace (pid_namespaces(7)). It must not be
+//! signalled or compared as if it were a real ID.
 
 use std::os::fd::RawFd;
 
 use spec::program::Pid;
 
-/// Standard input, as the terminal that we may have.
+/// Standard input, which may be a terminal.
 const STDIN: RawFd = 0;
 
-/// Our parent; 0 when it is outside our PID namespace.
+/// The parent process; 0 when it is outside the PID namespace.
 #[must_use]
 pub fn parent() -> Pid {
     // SAFETY: no memory is involved.
     unsafe { libc::getppid() }
 }
 
-/// Our process group.
+/// The process group of sexton.
 #[must_use]
 pub fn own_group() -> Pid {
     // SAFETY: no memory is involved.
@@ -32,7 +32,7 @@ pub fn group_of(pid: Pid) -> Option<Pid> {
     (group >= 0).then_some(group)
 }
 
-/// The session of a process; of ourselves for 0.
+/// The session of a process; 0 selects the calling process.
 #[must_use]
 pub fn session_of(pid: Pid) -> Option<Pid> {
     // SAFETY: no memory is involved.
@@ -40,7 +40,7 @@ pub fn session_of(pid: Pid) -> Option<Pid> {
     (session >= 0).then_some(session)
 }
 
-/// The foreground group of the terminal that is our standard input.
+/// The foreground group of the terminal on standard input.
 #[must_use]
 pub fn foreground() -> Option<Pid> {
     // SAFETY: no memory is involved.
@@ -48,7 +48,7 @@ pub fn foreground() -> Option<Pid> {
     (group > 0).then_some(group)
 }
 
-/// Makes a group the foreground group of the terminal that is our standard input. Safe after a fork.
+/// Sets the foreground group of the terminal on standard input. Async-signal-safe.
 pub fn set_foreground(group: Pid) -> bool {
     // SAFETY: no memory is involved.
     group > 0 && unsafe { libc::tcsetpgrp(STDIN, group) } == 0

@@ -1,18 +1,19 @@
-//! Processes as Linux has them: started, signalled, reaped.
+//! Linux processes: start, signal, reap.
 //!
-//! * [`signals`]: what others send us, read from a descriptor
-//! * [`spawn`]: the one way to start a process
-//! * [`reap`]: the one place that waits for children
-//! * [`process_table`]: what belongs to a run, and how it is signalled until nothing is left
-//! * [`terminal`]: who has the terminal
-//! * [`ids`]: groups and sessions by number
-//! * [`cgroup`]: control groups, where a part of their tree is ours
-//! * [`descriptors`]: how many we may have
-//! * [`procfs`]: what `/proc` knows
+//! * [`signals`]: received signals, read from a signalfd
+//! * [`spawn`]: process start; the only module that forks
+//! * [`reap`]: the only module that waits for children
+//! * [`process_table`]: the processes of a run, and signals to them until none is left
+//! * [`terminal`]: foreground process group of the terminal
+//! * [`ids`]: process groups and sessions by number
+//! * [`cgroup`]: control groups, where a subtree is delegated
+//! * [`descriptors`]: limits of open descriptors
+//! * [`procfs`]: process information from `/proc`
+//! * [`pidfd`]: references to processes that are not children
 //! * [`clock`], [`pipe`], [`readable`]: time, pipes and descriptors for the event loop
 //! * [`notify`], [`notify_listener`]: sd_notify(3), sent and received
 //! * [`resource_usage`]: CPU and memory of process trees
-//! * [`pidfd`]: holding on to processes that are not ours
+//! * [`sys`]: unsafe code
 
 pub mod cgroup;
 pub mod clock;

@@ -1,5 +1,5 @@
-//! What processes say about themselves: over a socket as systemd has it (sd_notify(3)), or with a line on a
-//! descriptor as s6 has it.
+//! Receiver of notifications from processes: over a socket as in systemd (sd_notify(3)), or a line on a descriptor as
+//! in s6.
 
 use std::ffi::OsString;
 use std::io;
@@ -22,30 +22,30 @@ use crate::spawn::Start;
 use spec::notify::NotifyKind;
 use spec::program::Pid;
 
-/// The longest message that is read.
-const LONGEST: usize = 4096;
+/// The maximum length of a message.
+const MAX_MESSAGE: usize = 4096;
 
-/// What a process has said in one message.
+/// A parsed notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotifyDatagram {
-    /// Of which run.
+    /// The run that sent it.
     pub run: RunId,
-    /// To the engine; each word at most once.
+    /// Messages for the engine, each kind at most once.
     pub words: Vec<NotifyMessage>,
-    /// To people.
+    /// Status text for people.
     pub status: Option<String>,
 }
 
-/// Where a process that is about to be started will speak.
+/// The socket or pipe on which a process sends notifications.
 #[derive(Debug)]
 pub enum NotifyReceiver {
-    /// On a socket of its own; only these users are heard.
+    /// A socket for this process; messages of these users only are accepted.
     Socket(AsyncFd<OwnedFd>, [u32; 3]),
-    /// On a pipe.
+    /// A pipe.
     Pipe(AsyncFd<OwnedFd>),
 }
 
-/// Makes a place for a process to speak, and tells it where.
+/// Creates the socket or pipe for a process that is about to be started, and passes it in `start`.
 pub fn prepare(
     kind: NotifyKind,
     run: RunId,
@@ -60,8 +60,8 @@ pub fn prepare(
             Ok(NotifyReceiver::Pipe(reader))
         }
         NotifyKind::Systemd => {
-            // Not to be guessed: the name is seen by all who share our network.
-            let name = format!("sexton/{}/{:016x}{:016x}", run.0, chance(run), chance(run));
+            // The name must not be guessable: it is visible in the complete network namespace.
+            let name = format!("sexton/{}/{:016x}{:016x}", run.0, random(run), random(run));
             let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
             socket.set_nonblocking(true)?;
             sockopt::set_socket_passcred(&socket, true)?;
@@ -75,18 +75,18 @@ pub fn prepare(
     }
 }
 
-/// Something that nobody can guess: the standard library seeds its hash tables from the system's source of chance.
-fn chance(run: RunId) -> u64 {
+/// An unpredictable number: the standard library seeds its hash tables from the system's random source.
+fn random(run: RunId) -> u64 {
     use std::hash::{BuildHasher as _, RandomState};
     RandomState::new().hash_one(run.0)
 }
 
-/// Listens until it is aborted, or there is nothing more to hear.
+/// Receives notifications until it is aborted or the channel is closed.
 pub fn listen(
     run: RunId,
     leader: Pid,
     ear: NotifyReceiver,
-    said: mpsc::Sender<NotifyDatagram>,
+    sender: mpsc::Sender<NotifyDatagram>,
 ) -> AbortHandle {
     let task = tokio::spawn(async move {
         match ear {
@@ -96,7 +96,7 @@ pub fn listen(
                     match rustix::io::read(pipe.get_ref(), &mut buffer) {
                         Ok(0) => return,
                         Ok(length) if buffer[..length].contains(&b'\n') => {
-                            let _ = said
+                            let _ = sender
                                 .send(NotifyDatagram { run, words: vec![NotifyMessage::Ready], status: None })
                                 .await;
                             return;
@@ -111,10 +111,10 @@ pub fn listen(
                 while let Ok(mut ready) = socket.readable().await {
                     match receive(socket.get_ref(), users, leader) {
                         Ok(message) => {
-                            let message = understood(run, &message);
-                            // Whoever says more than we can hear waits: so does whoever sends to a full socket.
+                            let message = parse(run, &message);
+                            // If the channel is full, the socket fills up too, and the sender blocks.
                             if (!message.words.is_empty() || message.status.is_some())
-                                && said.send(message).await.is_err()
+                                && sender.send(message).await.is_err()
                             {
                                 return;
                             }
@@ -131,9 +131,9 @@ pub fn listen(
     task.abort_handle()
 }
 
-/// A message, if it comes from somebody who may speak for the process; else an empty one.
+/// Receives a message; an empty one if the sender is not authorized.
 fn receive(socket: &OwnedFd, users: [u32; 3], leader: Pid) -> io::Result<Vec<u8>> {
-    let mut buffer = [0; LONGEST];
+    let mut buffer = [0; MAX_MESSAGE];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = recvmsg(
@@ -148,32 +148,32 @@ fn receive(socket: &OwnedFd, users: [u32; 3], leader: Pid) -> io::Result<Vec<u8>
         }
         _ => None,
     });
-    let heard = sender.is_some_and(|(user, pid)| users.contains(&user) && belongs(pid, leader));
-    Ok(if heard { buffer[..received.bytes.min(LONGEST)].to_vec() } else { Vec::new() })
+    let accepted = sender.is_some_and(|(user, pid)| users.contains(&user) && is_descendant(pid, leader));
+    Ok(if accepted { buffer[..received.bytes.min(MAX_MESSAGE)].to_vec() } else { Vec::new() })
 }
 
-/// Is it of the process's group, or a descendant? One that has ended since it spoke cannot be asked; it is believed.
-fn belongs(pid: Pid, leader: Pid) -> bool {
-    let mut at = pid;
+/// Whether a process is the leader, in its group or a descendant. One that has exited in the meantime is trusted.
+fn is_descendant(pid: Pid, leader: Pid) -> bool {
+    let mut ancestor = pid;
     for _ in 0..64 {
-        let Ok(stat) = procfs::stat(at) else { return true };
+        let Ok(stat) = procfs::stat(ancestor) else { return true };
         if stat.pgrp == leader || stat.pid == leader {
             return true;
         }
         if stat.ppid <= 1 {
             return false;
         }
-        at = stat.ppid;
+        ancestor = stat.ppid;
     }
     false
 }
 
-/// What of a message we know; see sd_notify(3), "Well-known assignments".
-fn understood(run: RunId, message: &[u8]) -> NotifyDatagram {
+/// Parses the known assignments of a message; see sd_notify(3), "Well-known assignments".
+fn parse(run: RunId, message: &[u8]) -> NotifyDatagram {
     let text = String::from_utf8_lossy(message);
-    let mut said = NotifyDatagram { run, words: Vec::new(), status: None };
+    let mut parsed = NotifyDatagram { run, words: Vec::new(), status: None };
     for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
-        let word = match (name, value) {
+        let assignment = match (name, value) {
             ("READY", "1") => NotifyMessage::Ready,
             ("STOPPING", "1") => NotifyMessage::Stopping,
             ("WATCHDOG", "1") => NotifyMessage::Watchdog,
@@ -183,16 +183,20 @@ fn understood(run: RunId, message: &[u8]) -> NotifyDatagram {
                 Err(_) => continue,
             },
             ("STATUS", status) => {
-                said.status = Some(spec::text::one_line(status));
+                parsed.status = Some(spec::text::one_line(status));
                 continue;
             }
             _ => continue,
         };
-        if !said.words.iter().any(|known| std::mem::discriminant(known) == std::mem::discriminant(&word)) {
-            said.words.push(word);
+        if !parsed
+            .words
+            .iter()
+            .any(|known| std::mem::discriminant(known) == std::mem::discriminant(&assignment))
+        {
+            parsed.words.push(assignment);
         }
     }
-    said
+    parsed
 }
 
 #[cfg(test)]
@@ -200,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_understood_and_others_are_passed_over() {
+    fn parses_known_assignments_and_ignores_others() {
         let message =
             b"READY=1\nSTATUS=warm\x1bing\nFDSTORE=1\nEXTEND_TIMEOUT_USEC=x\nWATCHDOG=1\nREADY=1\nnonsense";
         let expected = NotifyDatagram {
@@ -208,6 +212,6 @@ mod tests {
             words: vec![NotifyMessage::Ready, NotifyMessage::Watchdog],
             status: Some("warm\\u{1b}ing".to_owned()),
         };
-        assert_eq!(understood(RunId(3), message), expected);
+        assert_eq!(parse(RunId(3), message), expected);
     }
 }

@@ -1,4 +1,4 @@
-//! Holding on to a process that is not ours.
+//! References to processes that are not children.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -11,27 +11,27 @@ use tokio::io::unix::AsyncFd;
 use crate::readable::readable;
 use spec::program::Pid;
 
-/// A process by descriptor: it is the same process as long as we hold it, whatever happens to its number.
-pub struct Held(AsyncFd<OwnedFd>);
+/// A pidfd. It refers to the same process even after its ID has been reused.
+pub struct PidFd(AsyncFd<OwnedFd>);
 
-impl Held {
-    /// `NotFound`: there is no such process.
+impl PidFd {
+    /// Fails with `NotFound` if there is no such process.
     pub fn open(pid: Pid) -> io::Result<Self> {
         let pid = RustixPid::from_raw(pid).ok_or(io::ErrorKind::NotFound)?;
         let descriptor = match pidfd_open(pid, PidfdFlags::NONBLOCK) {
-            // Before Linux 5.10 there was no such flag; waiting is epoll's matter anyway.
+            // Linux before 5.10 lacks the flag; it is not needed, since epoll does the waiting.
             Err(rustix::io::Errno::INVAL) => pidfd_open(pid, PidfdFlags::empty())?,
             opened => opened?,
         };
         Ok(Self(readable(descriptor)?))
     }
 
-    /// Waits for its end.
+    /// Waits until the process has exited.
     pub async fn ended(&self) -> io::Result<()> {
         self.0.readable().await.map(drop)
     }
 
-    /// Waits until its own parent has reaped it: from then on Linux, from 6.15 on, tells how it ended.
+    /// Waits until its parent has reaped it; from then on Linux 6.15 and later report the exit status.
     pub async fn reaped(&self) -> Option<Exit> {
         loop {
             let mut ready = self.0.readable().await.ok()?;
@@ -44,8 +44,8 @@ impl Held {
 
     fn exit(&self) -> Option<Exit> {
         let mut info = MaybeUninit::<PidfdInfo>::zeroed();
-        // SAFETY: zeros are a valid request; the kernel writes at most the size that the request's number
-        // tells, which is the size of the structure.
+        // SAFETY: zeros are a valid request; the kernel writes at most the size encoded in the ioctl
+        // number, which is the size of the structure.
         let info = unsafe {
             (*info.as_mut_ptr()).mask = PIDFD_INFO_EXIT;
             if libc::ioctl(self.0.as_raw_fd(), PIDFD_GET_INFO, info.as_mut_ptr()) != 0 {
@@ -75,7 +75,7 @@ struct PidfdInfo {
     exit_code: i32,
 }
 
-/// The exit status is wanted, or given.
+/// Mask bit of the exit status, in requests and responses.
 const PIDFD_INFO_EXIT: u64 = 1 << 3;
 
 /// `_IOWR(PIDFS_IOCTL_MAGIC, 11, struct pidfd_info)` of linux/pidfd.h.

@@ -1,10 +1,10 @@
-//! What belongs to a run, and how it is signalled until nothing is left.
+//! The processes of each run, and signals to them until none is left.
 //!
-//! A run's process leads a group; what it starts is in that group unless it leaves it (setsid(2)). Those
-//! who have left, once their own parents are gone, are handed to us as orphans: [escaped_orphans](Groups::strays).
-//! Where there is but one process to look after, every stray is of its making and ends with it. Where there are
-//! many, a variable that each run is started with ([`MARK`]) tells whose a stray is; one that has cleared its
-//! environment is nobody's, unless the run has a [control group](super::cgroup).
+//! The main process of a run leads a process group; its descendants are in that group unless they leave it
+//! (setsid(2)). Once their parents have exited, those that left become orphans and sexton adopts them: see
+//! [`ProcessTable::escaped_orphans`]. With a single supervised process, every such orphan belongs to it. With several,
+//! a variable in the environment ([`MARK`]) names the run; an orphan that has cleared its environment belongs to no
+//! run, unless the run has a [control group](super::cgroup).
 //!
 //! Helpers (the commands of probes and hooks) lead groups of their own, and what they leave behind is killed.
 
@@ -21,89 +21,85 @@ use super::reap::{self, Change};
 use super::signals::kill;
 use spec::program::Pid;
 
-/// The variable that tells of which run a process is.
+/// The environment variable that names the run of a process.
 pub const MARK: &str = "SEXTON_RUN";
 
-/// The runs that are there, or of which something is left.
+/// The runs that have processes left, and the helpers.
 #[derive(Debug)]
 pub struct ProcessTable {
     runs: BTreeMap<RunId, Group>,
-    /// The runs by the number of their process, while it has not ended.
+    /// The runs by their main process, until it has exited.
     leaders: BTreeMap<Pid, RunId>,
-    /// Those of them whose process has ended and who were told to end, which are looked at each time.
+    /// The runs whose main process has exited or that were signalled to stop; checked at every reap.
     ending: BTreeSet<RunId>,
-    /// Strays may be there who have not had the signal of their run.
-    untold: bool,
+    /// Escaped orphans may exist that have not had the signal of their run.
+    orphans_unsignalled: bool,
     helpers: BTreeMap<Pid, oneshot::Sender<Exit>>,
-    /// Whose a stray is; None: nobody's.
-    marks: BTreeMap<Pid, Option<RunId>>,
-    /// There is but one process to look after: strays are its.
-    sole: bool,
-    /// Children that we already had when we became this program (by exec); nobody's concern.
+    /// The run of each escaped orphan; None: unknown.
+    orphan_runs: BTreeMap<Pid, Option<RunId>>,
+    /// There is a single supervised process: all escaped orphans are its descendants.
+    single: bool,
+    /// Children from before sexton was executed in this process; ignored.
     inherited: BTreeSet<Pid>,
 }
 
 #[derive(Debug)]
 struct Group {
-    /// The number of the process and so of its group.
+    /// The main process, and so the process group.
     pid: Pid,
-    /// How the process ended; None: it has not.
+    /// Exit status of the main process, once it has exited.
     exit: Option<Exit>,
-    /// Nobody was left in the group after the end of the process: from then on its number may be anybody's,
-    /// and is neither asked about nor signalled.
+    /// The group was empty after the main process had exited: its ID may have been reused and is no longer
+    /// checked or signalled.
     empty: bool,
-    /// Its control group, where there are such.
     cgroup: Option<RunGroup>,
-    /// The signal that everything of the run gets, those included who turn up later.
-    condemned: Option<Signal>,
-    /// Strays who have had it.
-    told: BTreeSet<Pid>,
+    /// The signal for all processes of the run, including those that appear later.
+    stop_signal: Option<Signal>,
+    /// Escaped orphans that have had it.
+    signalled: BTreeSet<Pid>,
 }
 
-/// A change that concerns a run.
+/// A state change of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReapedEvent {
-    /// Which run.
     pub run: RunId,
-    /// What.
     pub what: RunEvent,
 }
 
-/// What may happen to a run.
+/// The kinds of state changes of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunEvent {
-    /// Its process has ended.
+    /// The main process has exited.
     Exited {
-        /// How.
         exit: Exit,
-        /// It left processes behind.
+        /// Other processes of the run are left.
         leftovers: bool,
-        /// The kernel killed it, or something of it, because its memory was at its limit.
+        /// The kernel killed a process of the run because the memory limit was reached.
         out_of_memory: bool,
     },
-    /// Nothing of it is left.
+    /// No process of the run is left.
     Cleared,
-    /// Its process was stopped by this signal.
+    /// The main process was stopped by this signal.
     Suspended(Signal),
-    /// Its process goes on.
+    /// The main process was continued.
     Resumed,
 }
 
 impl ProcessTable {
-    /// Books with nothing in them. Children that we have at this moment were somebody else's before an
-    /// exec, unless we are PID 1, to whom all belong.
+    /// An empty table. Children that exist now date from before an exec and are ignored, unless sexton is PID 1, to
+    /// which all belong.
     #[must_use]
-    pub fn new(sole: bool) -> Self {
-        let had = std::process::id() != 1 && reap::any_children();
-        let inherited = if had { procfs::children().unwrap_or_default() } else { Vec::new() };
+    pub fn new(single: bool) -> Self {
+        let has_children = std::process::id() != 1 && reap::any_children();
+        let inherited = if has_children { procfs::children().unwrap_or_default() } else { Vec::new() };
         Self {
             runs: BTreeMap::new(),
             leaders: BTreeMap::new(),
             ending: BTreeSet::new(),
-            untold: false,
+            orphans_unsignalled: false,
             helpers: BTreeMap::new(),
-            marks: BTreeMap::new(),
-            sole,
+            orphan_runs: BTreeMap::new(),
+            single,
             inherited: inherited.into_iter().collect(),
         }
     }
@@ -114,52 +110,52 @@ impl ProcessTable {
         format!("{}.{}", std::process::id(), run.0)
     }
 
-    /// Enters a helper that was just started.
-    pub fn enter_helper(&mut self, pid: Pid, ended: oneshot::Sender<Exit>) {
-        self.helpers.insert(pid, ended);
+    /// Adds a helper that was just started.
+    pub fn enter_helper(&mut self, pid: Pid, on_exit: oneshot::Sender<Exit>) {
+        self.helpers.insert(pid, on_exit);
     }
 
     /// Kills all helpers, with their groups.
     pub fn kill_helpers(&self) {
-        // They have not been reaped, so the numbers are theirs.
+        // They have not been reaped, so the IDs are still theirs.
         for pid in self.helpers.keys() {
             let _ = kill(-pid, Signal::KILL.0);
         }
     }
 
-    /// Enters a process that was just started.
+    /// Adds a process that was just started.
     pub fn enter(&mut self, run: RunId, pid: Pid, cgroup: Option<RunGroup>) {
         self.runs.insert(
             run,
-            Group { pid, exit: None, empty: false, cgroup, condemned: None, told: BTreeSet::new() },
+            Group { pid, exit: None, empty: false, cgroup, stop_signal: None, signalled: BTreeSet::new() },
         );
         self.leaders.insert(pid, run);
     }
 
-    /// The process of a run, if it has not ended.
+    /// The main process of a run, if it has not exited.
     #[must_use]
     pub fn pid(&self, run: RunId) -> Option<Pid> {
         self.runs.get(&run).filter(|group| group.exit.is_none()).map(|group| group.pid)
     }
 
-    /// Is anybody left in the group of a run? Those who have left the group do not count.
+    /// Whether the process group of a run has members. Processes that have left it do not count.
     #[must_use]
     pub fn is_group_populated(&self, run: RunId) -> bool {
         self.runs.get(&run).is_some_and(|group| !group.empty && group_is_populated(group.pid))
     }
 
-    /// Is a run's process gone and something of the run still there?
+    /// Whether any run has processes left after its main process has exited.
     #[must_use]
     pub fn any_leftovers(&self) -> bool {
         self.ending.iter().any(|run| self.runs.get(run).is_some_and(|group| group.exit.is_some()))
     }
 
-    /// The runs and the numbers of their processes, of those that have not ended.
+    /// The runs and their main processes, of those that have not exited.
     pub fn leaders(&self) -> impl Iterator<Item = (RunId, Pid)> {
         self.leaders.iter().map(|(pid, run)| (*run, *pid))
     }
 
-    /// Forgets a run of which something could not be ended.
+    /// Removes a run of which a process could not be stopped.
     pub fn abandon(&mut self, run: RunId) {
         if let Some(group) = self.runs.remove(&run) {
             self.leaders.remove(&group.pid);
@@ -167,12 +163,12 @@ impl ProcessTable {
         self.ending.remove(&run);
     }
 
-    /// Sends a signal; to those who have left the group, with [`signal_strays`](Self::signal_strays).
+    /// Sends a signal. Escaped orphans get it in [`signal_strays`](Self::signal_strays).
     pub fn signal(&mut self, run: RunId, signal: Signal, scope: SignalScope) {
         let Some(group) = self.runs.get_mut(&run) else { return };
         if !group.empty {
             match kill(-group.pid, signal.0) {
-                // All of it has ended; that will be told in its time.
+                // All members have exited; the next reap reports it.
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
                 Err(error) => {
                     log::warn!(pid = group.pid, signal:% = signal; "cannot signal the process group: {error}");
@@ -180,39 +176,39 @@ impl ProcessTable {
                 Ok(()) => {}
             }
         }
-        // Strays are continued together with what else they are told.
+        // Escaped orphans are continued right after the signal.
         if scope == SignalScope::Everything && signal != Signal::CONT {
             if let Some(cgroup) = &group.cgroup {
-                cgroup.signal_beside(group.pid, signal);
+                cgroup.signal_outside_group(group.pid, signal);
             }
-            group.condemned = Some(signal);
-            group.told.clear();
+            group.stop_signal = Some(signal);
+            group.signalled.clear();
             self.ending.insert(run);
-            self.untold = true;
+            self.orphans_unsignalled = true;
         }
     }
 
-    /// Passes signals on to those who have left the groups of the runs they were for. Once for all signals that
-    /// are sent together: to find the strays takes a look at all our children.
+    /// Sends pending signals to escaped orphans. Called once per batch of signals, since finding them takes a scan
+    /// of all children.
     pub fn signal_strays(&mut self) {
-        if self.untold {
+        if self.orphans_unsignalled {
             let escaped_orphans = self.escaped_orphans();
-            self.tell(&escaped_orphans);
+            self.signal_orphans(&escaped_orphans);
         }
     }
 
-    /// Takes what has happened to our children. What was condemned and turned up since gets its signal.
+    /// Reaps children and returns the changes of runs. Processes that have appeared since the stop signal get it.
     pub fn reap(&mut self) -> Vec<ReapedEvent> {
         let mut happened = Vec::new();
         let mut exited = Vec::new();
-        // What a helper leaves behind is killed while its number is still its own.
+        // What a helper leaves behind is killed while its process ID is still reserved.
         for pid in self.helpers.keys().filter(|pid| reap::has_ended(**pid)) {
             let _ = kill(-pid, Signal::KILL.0);
         }
         for (pid, change) in reap::reap() {
             let Some(run) = self.leaders.get(&pid).copied() else {
                 if let Change::Ended(exit) = change {
-                    self.ended_beside(pid, exit);
+                    self.reap_other(pid, exit);
                 }
                 continue;
             };
@@ -232,8 +228,8 @@ impl ProcessTable {
             }
         }
         let escaped_orphans = if self.ending.is_empty() { Vec::new() } else { self.escaped_orphans() };
-        self.tell(&escaped_orphans);
-        // Only now, since the others of its group may have been reaped right behind it.
+        self.signal_orphans(&escaped_orphans);
+        // Only now, since other members of the group may have been reaped right after it.
         for run in self.ending.clone() {
             if self.runs.get(&run).is_none_or(|group| group.exit.is_none()) {
                 continue;
@@ -258,18 +254,18 @@ impl ProcessTable {
         happened
     }
 
-    /// The run's process has ended: is anything of it left?
+    /// Whether processes of the run are left after its main process has exited.
     fn has_leftovers(&mut self, run: RunId, escaped_orphans: &[(Pid, RunId)]) -> bool {
         let Some(group) = self.runs.get_mut(&run) else { return false };
         group.empty = group.empty || !group_is_populated(group.pid);
-        let beside = group.cgroup.as_ref().is_some_and(RunGroup::is_populated);
-        if let (true, Some(cgroup), Some(signal)) = (beside, &group.cgroup, group.condemned) {
-            // Whoever has turned up since.
+        let outside = group.cgroup.as_ref().is_some_and(RunGroup::is_populated);
+        if let (true, Some(cgroup), Some(signal)) = (outside, &group.cgroup, group.stop_signal) {
+            // Those that have appeared since.
             if signal == Signal::KILL {
-                cgroup.signal_beside(group.pid, signal);
+                cgroup.signal_outside_group(group.pid, signal);
             }
         }
-        beside || !group.empty || escaped_orphans.iter().any(|(_, of)| *of == run)
+        outside || !group.empty || escaped_orphans.iter().any(|(_, of)| *of == run)
     }
 
     fn is_out_of_memory(&self, run: RunId) -> bool {
@@ -277,25 +273,25 @@ impl ProcessTable {
         cgroup.is_some_and(RunGroup::is_out_of_memory)
     }
 
-    /// Does the kernel keep the memory of a run within its limit?
+    /// Whether the kernel enforces the memory limit of a run.
     #[must_use]
     pub fn limits_memory(&self, run: RunId) -> bool {
         self.runs.get(&run).and_then(|group| group.cgroup.as_ref()).is_some_and(|cgroup| cgroup.limits_memory)
     }
 
-    /// Somebody has ended who is the process of no run.
-    fn ended_beside(&mut self, pid: Pid, exit: Exit) {
-        if let Some(ended) = self.helpers.remove(&pid) {
-            // Nobody waits for it any more: nobody hears.
-            let _ = ended.send(exit);
+    /// Handles the exit of a child that is not the main process of a run.
+    fn reap_other(&mut self, pid: Pid, exit: Exit) {
+        if let Some(on_exit) = self.helpers.remove(&pid) {
+            // Err: nothing waits for it any more.
+            let _ = on_exit.send(exit);
             return;
         }
-        self.forget_stray(pid);
-        log::debug!(pid = pid; "reaped an orphan that ended with {exit}");
+        self.forget_orphan(pid);
+        log::debug!(pid = pid; "reaped an orphan: {exit}");
     }
 
-    /// Our children that are neither the process of a run nor a helper nor inherited, and whose they are. One that
-    /// has just ended may be among them; its end is told soon.
+    /// The children that are neither main processes nor helpers nor inherited, with their runs. It may include one
+    /// that has just exited and is reaped next.
     fn escaped_orphans(&mut self) -> Vec<(Pid, RunId)> {
         if !reap::any_children() {
             return Vec::new();
@@ -303,7 +299,7 @@ impl ProcessTable {
         let children = procfs::children().unwrap_or_else(|error| {
             static ONCE: Once = Once::new();
             ONCE.call_once(|| {
-                log::warn!("cannot see who left a process group, and so cannot end them: /proc: {error}");
+                log::warn!("cannot find processes that left their process group, so they will not be stopped: /proc: {error}");
             });
             Vec::new()
         });
@@ -311,25 +307,25 @@ impl ProcessTable {
             self.leaders.contains_key(pid) || self.helpers.contains_key(pid) || self.inherited.contains(pid)
         };
         let escaped_orphans: BTreeSet<Pid> = children.into_iter().filter(|pid| !known(pid)).collect();
-        if self.sole {
+        if self.single {
             let only = self.runs.keys().next_back().copied();
             return escaped_orphans.into_iter().filter_map(|pid| Some((pid, only?))).collect();
         }
-        self.marks.retain(|pid, _| escaped_orphans.contains(pid));
+        self.orphan_runs.retain(|pid, _| escaped_orphans.contains(pid));
         let own = format!("{}.", std::process::id());
         let of = |pid: Pid| procfs::variable(pid, MARK)?.strip_prefix(&own)?.parse().ok().map(RunId);
-        let whose = |pid: Pid| Some((pid, (*self.marks.entry(pid).or_insert_with(|| of(pid)))?));
-        escaped_orphans.into_iter().filter_map(whose).collect()
+        let with_run = |pid: Pid| Some((pid, (*self.orphan_runs.entry(pid).or_insert_with(|| of(pid)))?));
+        escaped_orphans.into_iter().filter_map(with_run).collect()
     }
 
-    /// Those of them who have not had the signal that their run is condemned to get it now. A stray is our
-    /// unreaped child: its number is its own.
-    fn tell(&mut self, escaped_orphans: &[(Pid, RunId)]) {
-        self.untold = false;
+    /// Sends the stop signal of its run to each orphan that has not had it. An orphan is an unreaped child, so its
+    /// process ID is still reserved.
+    fn signal_orphans(&mut self, escaped_orphans: &[(Pid, RunId)]) {
+        self.orphans_unsignalled = false;
         for (stray, run) in escaped_orphans {
             let Some(group) = self.runs.get_mut(run) else { continue };
-            let Some(signal) = group.condemned else { continue };
-            if group.told.insert(*stray) {
+            let Some(signal) = group.stop_signal else { continue };
+            if group.signalled.insert(*stray) {
                 let _ = kill(*stray, signal.0);
                 if signal != Signal::KILL {
                     let _ = kill(*stray, Signal::CONT.0);
@@ -338,21 +334,21 @@ impl ProcessTable {
         }
     }
 
-    fn forget_stray(&mut self, pid: Pid) {
+    fn forget_orphan(&mut self, pid: Pid) {
         self.inherited.remove(&pid);
-        self.marks.remove(&pid);
+        self.orphan_runs.remove(&pid);
         for group in self.runs.values_mut() {
-            group.told.remove(&pid);
+            group.signalled.remove(&pid);
         }
     }
 }
 
-/// Is there anybody in the group who has not ended?
+/// Whether the group has a member that has not exited.
 fn group_is_populated(group: Pid) -> bool {
     match kill(-group, 0) {
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => false,
-        // Somebody is there, be it only one who has ended and whose own parent does not look (and that
-        // parent has left the group, else we would not ask): those do not count.
+        // It has members, but they may be zombies that their parent (outside the group, else sexton would not
+        // check) has not reaped: those do not count.
         Ok(()) | Err(_) => members(group).map_or(true, |members| members > 0),
     }
 }

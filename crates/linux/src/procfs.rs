@@ -1,4 +1,4 @@
-//! What `/proc` knows about processes; proc_pid_stat(5), proc_pid_cmdline(5), proc_tid_children(5).
+//! Process information from `/proc`: proc_pid_stat(5), proc_pid_cmdline(5), proc_tid_children(5).
 
 use std::fs;
 use std::io;
@@ -6,35 +6,34 @@ use std::path::Path;
 
 use spec::program::Pid;
 
-/// A line of `/proc/PID/stat`, as far as we need it.
+/// The fields of `/proc/PID/stat` that sexton uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stat {
-    /// Its number.
     pub pid: Pid,
-    /// The file name of what it executes, cut to 15 bytes, or what it has put there itself.
+    /// File name of the executable, truncated to 15 bytes, or a name that the process has set itself.
     pub comm: String,
     /// `R`, `S`, `D`, `Z` and so on.
     pub state: char,
-    /// Its parent.
+    /// Parent process ID.
     pub ppid: Pid,
-    /// Its process group.
+    /// Process group ID.
     pub pgrp: Pid,
-    /// When it was started, in clock ticks since boot.
+    /// Start time in clock ticks since boot.
     pub start_ticks: u64,
-    /// Processor time of itself, in clock ticks.
+    /// User and system time of the process itself, without children, in clock ticks.
     pub cpu_ticks: u64,
     /// Resident memory, in pages.
     pub resident_pages: u64,
 }
 
 impl Stat {
-    /// It has ended; only its parent has not looked yet.
+    /// Whether it has exited and not been reaped.
     #[must_use]
     pub const fn is_zombie(&self) -> bool {
         matches!(self.state, 'Z' | 'X' | 'x')
     }
 
-    /// The name stands in parentheses and may hold parentheses and spaces itself: the last `)` counts.
+    /// The name is in parentheses and may contain parentheses and spaces: the last `)` ends it.
     fn parse(line: &str) -> Option<Self> {
         let (pid, rest) = line.split_once(" (")?;
         let (comm, rest) = rest.rsplit_once(") ")?;
@@ -52,7 +51,7 @@ impl Stat {
     }
 }
 
-/// One process. `NotFound`: there is none with that number.
+/// Reads the status of a process. `NotFound`: no process has this ID.
 pub fn stat(pid: Pid) -> io::Result<Stat> {
     let raw = fs::read(format!("/proc/{pid}/stat"))?;
     let line = String::from_utf8_lossy(&raw);
@@ -60,13 +59,13 @@ pub fn stat(pid: Pid) -> io::Result<Stat> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("cannot read {line:?}")))
 }
 
-/// Does this error say that the process is not there, or no longer?
+/// Whether this error means that the process does not exist (any more).
 #[must_use]
 pub fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
 
-/// All processes that we can see. One that ends while we look may be missing.
+/// All visible processes. A process that exits during the scan may be missing.
 pub fn processes() -> io::Result<Vec<Stat>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
@@ -78,13 +77,13 @@ pub fn processes() -> io::Result<Vec<Stat>> {
         }
     }
     if found.is_empty() {
-        // We are a process ourselves: an empty list means that this is no proc file system.
+        // At least sexton itself must be there.
         return Err(io::Error::new(io::ErrorKind::NotFound, "/proc lists no processes: is it mounted?"));
     }
     Ok(found)
 }
 
-/// The arguments of a process, the first being the command. Empty for kernel threads and zombies.
+/// The arguments of a process, starting with the command. Empty for kernel threads and zombies.
 pub fn arguments(pid: Pid) -> io::Result<Vec<String>> {
     let raw = fs::read(format!("/proc/{pid}/cmdline"))?;
     let trimmed = raw.strip_suffix(b"\0").unwrap_or(&raw);
@@ -94,14 +93,14 @@ pub fn arguments(pid: Pid) -> io::Result<Vec<String>> {
     Ok(trimmed.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect())
 }
 
-/// The file name of what a process executes; None where we may not know.
+/// The file name of a process's executable; None without permission to read it.
 #[must_use]
 pub fn executable_name(pid: Pid) -> Option<String> {
     let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
     path.file_name().map(|name| name.to_string_lossy().into_owned())
 }
 
-/// The value of a variable that a process was started with.
+/// The value of a variable in a process's initial environment.
 #[must_use]
 pub fn variable(pid: Pid, name: &str) -> Option<String> {
     let raw = fs::read(format!("/proc/{pid}/environ")).ok()?;
@@ -112,11 +111,11 @@ pub fn variable(pid: Pid, name: &str) -> Option<String> {
     raw.split(|byte| *byte == 0).find_map(value)
 }
 
-/// Our children, the adopted ones included.
+/// The children of sexton, adopted orphans included.
 pub fn children() -> io::Result<Vec<Pid>> {
     match children_by_thread(Path::new("/proc/self/task")) {
         Ok(children) => Ok(children),
-        // A kernel without CONFIG_PROC_CHILDREN has no such file.
+        // A kernel without CONFIG_PROC_CHILDREN does not have the file.
         Err(_) => {
             let own = Pid::try_from(std::process::id()).unwrap_or(0);
             Ok(processes()?.into_iter().filter(|stat| stat.ppid == own).map(|stat| stat.pid).collect())
@@ -133,7 +132,7 @@ fn children_by_thread(tasks: &Path) -> io::Result<Vec<Pid>> {
     Ok(children)
 }
 
-/// Our own memory in bytes: resident, and virtual.
+/// The memory of sexton in bytes: resident, virtual.
 #[must_use]
 pub fn own_memory() -> Option<(u64, u64)> {
     let statm = fs::read_to_string("/proc/self/statm").ok()?;
@@ -143,10 +142,10 @@ pub fn own_memory() -> Option<(u64, u64)> {
     Some((resident * page, virtual_size * page))
 }
 
-/// How many descriptors we have open.
+/// The number of descriptors that sexton has open.
 #[must_use]
 pub fn own_descriptors() -> Option<u64> {
-    // The directory itself is open while we count.
+    // Without the descriptor of the directory itself.
     u64::try_from(fs::read_dir("/proc/self/fd").ok()?.count().checked_sub(1)?).ok()
 }
 
@@ -155,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_may_hold_parentheses_spaces_and_newlines() {
+    fn parses_names_with_parentheses_spaces_and_newlines() {
         let fields = "S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 777 9";
         let stat = Stat::parse(&format!("43 (a) b (c\n) {fields}"));
         let stat = stat.map(|stat| (stat.pid, stat.comm, stat.state, stat.ppid, stat.pgrp, stat.start_ticks));
@@ -163,14 +162,14 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_cut_is_no_process() {
+    fn rejects_truncated_lines() {
         for line in ["", "43", "43 (x", "43 (x) ", "43 (x) S 1 2", "x (x) S 1 42 42"] {
             assert_eq!(Stat::parse(line), None, "{line:?}");
         }
     }
 
     #[test]
-    fn we_are_among_the_processes() -> io::Result<()> {
+    fn lists_the_current_process() -> io::Result<()> {
         let own = Pid::try_from(std::process::id()).unwrap_or(0);
         assert!(processes()?.iter().any(|stat| stat.pid == own && !stat.is_zombie()));
         assert!(!arguments(own)?.is_empty());

@@ -1,4 +1,4 @@
-//! Descriptors that the event loop tells to be readable.
+//! Descriptors watched by the event loop.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -6,9 +6,8 @@ use std::os::fd::OwnedFd;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Has the running event loop watch a descriptor.
+/// Registers a descriptor for readability with the running event loop.
 pub fn readable(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an `OwnedFd` is an open descriptor, always the same, until it is dropped, and the `AsyncFd`
-    // owns it.
+    // SAFETY: an `OwnedFd` is the same open descriptor until it is dropped, and the `AsyncFd` owns it.
     Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
 }

@@ -1,7 +1,7 @@
-//! The one place that waits for children.
+//! Reaping of children; the only module that waits for them.
 //!
-//! Children are started and reaped by the same thread, one after the other: an exit cannot be seen before
-//! the number of the child is in the books, and a number is safe to signal until it is reaped here.
+//! One thread both starts and reaps children: no exit is seen before the child is in the process table, and a
+//! process ID is safe to signal until the child is reaped here.
 
 use engine::{Exit, Signal};
 use rustix::io::Errno;
@@ -9,19 +9,19 @@ use rustix::process::{WaitId, WaitIdOptions, WaitOptions, WaitStatus, wait, wait
 
 use spec::program::Pid;
 
-/// What became of a child.
+/// A state change of a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// It has ended, and its number is free.
+    /// It has exited and was reaped; its ID may be reused.
     Ended(Exit),
-    /// It was stopped.
+    /// It was stopped by this signal.
     Suspended(Signal),
-    /// It goes on.
+    /// It was continued.
     Resumed,
 }
 
-/// All that has happened to children since the last call, orphans that were handed to us included. Never
-/// blocks. One CHLD may stand for many changes, so all are taken.
+/// Reaps all state changes of children since the last call, adopted orphans included. Never blocks. One SIGCHLD may
+/// stand for several changes, so all pending ones are taken.
 #[must_use]
 pub fn reap() -> Vec<(Pid, Change)> {
     let mut changes = Vec::new();
@@ -33,13 +33,13 @@ pub fn reap() -> Vec<(Pid, Change)> {
                 }
             }
             Err(Errno::INTR) => {}
-            // Nothing more has happened, or there are no children.
+            // No more changes, or no children.
             Ok(None) | Err(_) => return changes,
         }
     }
 }
 
-/// Has a child ended that was not reaped yet?
+/// Whether a child has exited and not been reaped.
 #[must_use]
 pub fn has_ended(pid: Pid) -> bool {
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
@@ -47,7 +47,7 @@ pub fn has_ended(pid: Pid) -> bool {
     child.is_some_and(|child| matches!(waitid(child, look), Ok(Some(_))))
 }
 
-/// Have we any children at all, ended or not?
+/// Whether there are any children, running or exited.
 #[must_use]
 pub fn any_children() -> bool {
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
@@ -66,7 +66,7 @@ fn meaning(status: WaitStatus) -> Option<Change> {
     }
 }
 
-/// Makes orphaned descendants ours to reap, where we are not PID 1, whose they are anyway.
+/// Makes sexton the reaper of orphaned descendants; PID 1 is one anyway.
 pub fn adopt_orphans() {
     if std::process::id() == 1 {
         return;
@@ -75,7 +75,7 @@ pub fn adopt_orphans() {
     let read_back = rustix::process::child_subreaper();
     if set.is_err() || !matches!(read_back, Ok(Some(_))) {
         log::warn!(
-            "we cannot adopt orphans (PR_SET_CHILD_SUBREAPER): processes that leave their group will escape us"
+            "cannot adopt orphans (PR_SET_CHILD_SUBREAPER): processes that leave their process group will not be stopped"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! How much the processes use: each with all that descends from it or is in its group. Read when somebody asks.
+//! CPU and memory usage of process trees: all descendants and group members of a process. Measured on request.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -6,18 +6,18 @@ use std::fs;
 use crate::procfs::{self, Stat};
 use spec::program::Pid;
 
-/// How much a tree of processes uses.
+/// CPU and memory usage of a process tree.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct ResourceUsage {
-    /// Processor time of those that are there, in seconds.
+    /// CPU time of the running processes in seconds.
     pub cpu_seconds: f64,
-    /// Resident memory in bytes; what several share counts for each.
+    /// Resident memory in bytes; shared pages count for each process.
     pub resident_bytes: u64,
-    /// How many processes there are.
+    /// Number of processes.
     pub processes: u64,
 }
 
-/// Measures the trees of these processes, with one look at the process list.
+/// Measures the trees of these processes with a single scan of the process list.
 #[must_use]
 pub fn measure(roots: &[Pid]) -> BTreeMap<Pid, ResourceUsage> {
     let mut found: BTreeMap<Pid, ResourceUsage> = BTreeMap::new();
@@ -25,7 +25,7 @@ pub fn measure(roots: &[Pid]) -> BTreeMap<Pid, ResourceUsage> {
         return found;
     }
     let page = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
-    #[expect(clippy::cast_precision_loss, reason = "ticks of one machine's life fit")]
+    #[expect(clippy::cast_precision_loss, reason = "the ticks of a machine's uptime fit")]
     let seconds = |ticks: u64| ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
     for (root, members) in trees(roots, procfs::processes().unwrap_or_default()) {
         let figures = found.entry(root).or_default();
@@ -38,8 +38,8 @@ pub fn measure(roots: &[Pid]) -> BTreeMap<Pid, ResourceUsage> {
     found
 }
 
-/// The trees that use more memory than they may, and how much. Pages that several processes of a tree share count in
-/// parts (PSS), where we may know.
+/// The trees above their memory limit, with their usage in bytes. Shared pages count proportionally (PSS) if that can be
+/// read.
 #[must_use]
 pub fn over(roots: &[Pid], limit_of: impl Fn(Pid) -> u64) -> BTreeMap<Pid, u64> {
     let page = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
@@ -62,22 +62,22 @@ fn pss(pid: Pid) -> Option<u64> {
     Some(kilobytes << 10)
 }
 
-/// Who belongs to whom: by group, or by the nearest root among the ancestors.
+/// The members of each tree: by process group, or by the nearest root among the ancestors.
 fn trees(roots: &[Pid], all: Vec<Stat>) -> BTreeMap<Pid, Vec<Stat>> {
     let parents: HashMap<Pid, Pid> = all.iter().map(|stat| (stat.pid, stat.ppid)).collect();
-    let known: std::collections::HashSet<Pid> = roots.iter().copied().collect();
+    let root_set: std::collections::HashSet<Pid> = roots.iter().copied().collect();
     let mut trees: BTreeMap<Pid, Vec<Stat>> = BTreeMap::new();
     for stat in all {
-        let mut root = known.contains(&stat.pgrp).then_some(stat.pgrp);
-        let mut at = stat.pid;
-        // A list that changed while it was read may have a loop.
+        let mut root = root_set.contains(&stat.pgrp).then_some(stat.pgrp);
+        let mut ancestor = stat.pid;
+        // Bounded: a list that changes while it is read may contain a loop.
         for _ in 0..1024 {
             if root.is_some() {
                 break;
             }
-            root = known.contains(&at).then_some(at);
-            match parents.get(&at) {
-                Some(parent) if *parent > 0 => at = *parent,
+            root = root_set.contains(&ancestor).then_some(ancestor);
+            match parents.get(&ancestor) {
+                Some(parent) if *parent > 0 => ancestor = *parent,
                 _ => break,
             }
         }

@@ -1,7 +1,7 @@
-//! Signals as a stream of facts: blocked as long as we live, read from a signalfd(2).
+//! Received signals as a stream: all are blocked and read from a signalfd(2).
 //!
-//! Nothing runs in a handler, so nothing can run at a bad moment. Signals that the kernel raises for our own
-//! faults (SEGV and its like) still end us: a blocked signal that is raised by a fault kills (signal(7)).
+//! There are no signal handlers. Signals that the kernel raises for a fault (such as SIGSEGV) still terminate the
+//! process even though they are blocked (signal(7)).
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};
@@ -14,17 +14,17 @@ use tokio::io::unix::AsyncFd;
 use crate::readable::readable;
 use spec::program::Pid;
 
-/// All signals, blocked and waiting to be read. To be made before any thread is: threads inherit the mask.
+/// All signals, blocked and readable. Must be created before any thread, because threads inherit the mask.
 pub struct Signals {
     descriptor: OwnedFd,
-    /// Ignored when we were started, as nohup(1) and the background jobs of shells without job control
-    /// have it: whoever started us does not want them to reach us or our processes.
+    /// Signals that were ignored at start, as nohup(1) and shells without job control arrange for background
+    /// jobs: neither sexton nor its processes should react to them.
     ignored: Vec<Signal>,
 }
 
 impl Signals {
-    /// Blocks all signals and resets what they do, for us and so for every process that we start: an
-    /// ignored signal would stay ignored through an exec. The mask, which would too, is the child's to clear.
+    /// Blocks all signals and resets their actions, for sexton and its future children: an ignored signal stays
+    /// ignored across exec. The mask is inherited too; the child clears it itself.
     pub fn take() -> io::Result<Self> {
         let init = std::process::id() == 1;
         let mut ignored = Vec::new();
@@ -45,26 +45,26 @@ impl Signals {
         if descriptor < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: signalfd has just made it and nobody else has it.
+        // SAFETY: signalfd has just created it and nothing else owns it.
         let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
         Ok(Self { descriptor, ignored })
     }
 
-    /// Makes the signals readable from the runtime that calls.
+    /// Makes the signals readable on the current runtime.
     pub fn into_stream(self) -> io::Result<SignalStream> {
         Ok(SignalStream { descriptor: readable(self.descriptor)?, ignored: self.ignored })
     }
 }
 
-/// Gives a signal its default action. True: it was ignored.
+/// Resets a signal to its default action. Returns whether it was ignored.
 ///
-/// By the system call itself: the C library denies that there are 32 and 33, which it uses itself, and
-/// which its posix_spawn(3) leaves ignored in whatever it starts.
+/// Uses the system call directly: the C library rejects signals 32 and 33, which it uses itself, and its
+/// posix_spawn(3) leaves them ignored in the processes that it starts.
 fn reset(signal: Signal) -> io::Result<bool> {
     if matches!(signal.0, libc::SIGKILL | libc::SIGSTOP) {
         return Ok(false);
     }
-    // `struct sigaction` as the kernel has it begins with the handler; zeros are the default action.
+    // The kernel's `struct sigaction` starts with the handler; zeros are the default action.
     let new = [0_usize; 8];
     let mut old = [0_usize; 8];
     let mask_size = 8_usize;
@@ -74,25 +74,25 @@ fn reset(signal: Signal) -> io::Result<bool> {
     if result != 0 {
         return Err(io::Error::last_os_error());
     }
-    // The runtime of the language ignores PIPE for us; that says nothing about our parent.
+    // The Rust runtime ignores SIGPIPE, so its state says nothing about the parent.
     Ok(old[0] == libc::SIG_IGN && signal != Signal::PIPE)
 }
 
-/// The signals that others send us, in the order in which the kernel tells them.
+/// The signals sent by other processes, in the order in which the kernel reports them.
 pub struct SignalStream {
     descriptor: AsyncFd<OwnedFd>,
     ignored: Vec<Signal>,
 }
 
 impl SignalStream {
-    /// Waits for signals and returns all that are there. CHLD is among them: that something happened to a
-    /// child. Several of one kind may have become one.
+    /// Waits for signals and returns all pending ones, SIGCHLD included. The kernel may merge several signals of
+    /// one kind.
     pub async fn next(&self) -> io::Result<Vec<Signal>> {
         loop {
             let mut ready = self.descriptor.readable().await?;
             match ready.try_io(|fd| read_all(fd.as_raw_fd())) {
                 Ok(Ok(infos)) => {
-                    let signals: Vec<_> = infos.iter().filter_map(|info| self.meant(info)).collect();
+                    let signals: Vec<_> = infos.iter().filter_map(|info| self.from_outside(info)).collect();
                     if !signals.is_empty() {
                         return Ok(signals);
                     }
@@ -103,29 +103,29 @@ impl SignalStream {
         }
     }
 
-    /// The signals that are there already, if there are any.
+    /// The pending signals, without waiting.
     pub fn at_once(&self) -> io::Result<Option<Vec<Signal>>> {
         match read_all(self.descriptor.as_raw_fd()) {
-            Ok(infos) => Ok(Some(infos.iter().filter_map(|info| self.meant(info)).collect())),
+            Ok(infos) => Ok(Some(infos.iter().filter_map(|info| self.from_outside(info)).collect())),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    fn meant(&self, info: &libc::signalfd_siginfo) -> Option<Signal> {
+    fn from_outside(&self, info: &libc::signalfd_siginfo) -> Option<Signal> {
         let signal = Signal(i32::try_from(info.ssi_signo).ok()?);
-        // From ourselves: PIPE, for a write to a pipe that nobody reads, the error of which says as much;
-        // and what we sent to our whole group.
+        // Not from sexton itself: SIGPIPE for a write to a closed pipe, which also returns an error, and
+        // signals sent to the own process group.
         let own = info.ssi_pid == std::process::id();
         (!own && !self.ignored.contains(&signal)).then_some(signal)
     }
 }
 
 fn read_all(descriptor: i32) -> io::Result<Vec<libc::signalfd_siginfo>> {
-    const AT_ONCE: usize = 16;
+    const BATCH: usize = 16;
     let mut infos = Vec::new();
     loop {
-        let mut buffer = [const { MaybeUninit::<libc::signalfd_siginfo>::zeroed() }; AT_ONCE];
+        let mut buffer = [const { MaybeUninit::<libc::signalfd_siginfo>::zeroed() }; BATCH];
         // SAFETY: the buffer is valid for writes of its size; signalfd writes whole records only.
         let read = unsafe { libc::read(descriptor, buffer.as_mut_ptr().cast(), size_of_val(&buffer)) };
         let Ok(read) = usize::try_from(read) else {
@@ -145,7 +145,7 @@ fn read_all(descriptor: i32) -> io::Result<Vec<libc::signalfd_siginfo>> {
     }
 }
 
-/// In a child, before it executes: no signal is blocked.
+/// Unblocks all signals; called in a child before exec.
 pub fn unblock_all() -> io::Result<()> {
     let mut none = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: sigemptyset initialises the set; both calls are safe after a fork (signal-safety(7)).
@@ -156,7 +156,7 @@ pub fn unblock_all() -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// In a thread of ours: signals are read, not taken.
+/// Blocks all signals in the calling thread.
 pub fn block_all() {
     let mut all = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: sigfillset initialises the set, which outlives the call that reads it.
@@ -166,7 +166,7 @@ pub fn block_all() {
     }
 }
 
-/// Lets a blocked signal that was sent to us do what it does by default.
+/// Unblocks a pending signal for a moment so that its default action happens.
 pub fn take_effect(signal: Signal) {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: sigemptyset initialises the set, which outlives the calls that read it.
@@ -178,7 +178,7 @@ pub fn take_effect(signal: Signal) {
     }
 }
 
-/// kill(2): to a process, or with a negative number to a group. Signal 0 only asks whether it is there.
+/// kill(2): signals a process, or a process group if `pid` is negative. Signal 0 only checks existence.
 pub fn kill(pid: Pid, signal: i32) -> io::Result<()> {
     // SAFETY: no memory is involved.
     if unsafe { libc::kill(pid, signal) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

@@ -1,11 +1,11 @@
-//! The one way to start a process.
+//! Process start; the only module that forks.
 //!
-//! Every process leads a group of its own, so that it and what it starts can be signalled together. Its
-//! signal mask is empty and its signals do what they do by default. It inherits no descriptor of ours:
-//! each is made close-on-exec. What our own caller left open for it passes through.
+//! Every process leads a process group of its own, so that it and its descendants can be signalled together. Its signal
+//! mask is empty and its signals have their default actions. It inherits no descriptor that sexton has opened: all are
+//! close-on-exec. Descriptors that the caller of sexton left open pass through.
 //!
-//! What a process is to be (limits, root, identity) is set between fork and exec, privileges last, and read
-//! back: a process that is not what it is to be is not started.
+//! Attributes of the process (limits, root, identity) are set between fork and exec, privileges last, and verified: a
+//! process that does not have them is not started.
 
 use spec::program::{Attributes, MOST_GROUPS, Program};
 use std::ffi::{CString, OsStr, OsString};
@@ -24,14 +24,14 @@ use super::{descriptors, signals, terminal};
 use spec::program::Pid;
 use spec::text::describe;
 
-/// Where an output goes.
+/// The destination of an output stream.
 #[derive(Debug)]
 pub enum Output {
-    /// Where ours goes.
+    /// The same as that of sexton.
     Inherit,
-    /// Nowhere.
+    /// `/dev/null`.
     Discard,
-    /// Into this pipe.
+    /// This pipe.
     Pipe(OwnedFd),
 }
 
@@ -45,29 +45,27 @@ impl From<Output> for Stdio {
     }
 }
 
-/// What belongs to one start and not to the program.
+/// Parameters of one start, as opposed to those of the program.
 #[derive(Debug)]
 pub struct Start {
-    /// Its standard output.
     pub stdout: Output,
-    /// Its standard error.
     pub stderr: Output,
-    /// It takes the terminal.
+    /// It becomes the foreground job of the terminal.
     pub foreground: bool,
-    /// Its standard input is ours; else it is empty.
+    /// It inherits standard input; otherwise standard input is empty.
     pub stdin: bool,
-    /// Variables of this start.
+    /// Environment variables of this start.
     pub variables: Vec<(&'static str, OsString)>,
-    /// A descriptor that it gets under this number.
+    /// A descriptor for it, and the number that it gets.
     pub descriptor: Option<(OwnedFd, RawFd)>,
-    /// It does not execute after this (ns, `CLOCK_BOOTTIME`): it may not run any more then.
+    /// The exec is refused after this time (ns, `CLOCK_BOOTTIME`): the lease has expired then.
     pub not_after: Option<u64>,
-    /// Files into which its own number is written before it executes: it joins these control groups.
+    /// The `cgroup.procs` file of the control group that it joins before exec.
     pub cgroup: Option<OwnedFd>,
 }
 
 impl Start {
-    /// With these outputs, and nothing else that is special.
+    /// A start with these outputs and defaults otherwise.
     #[must_use]
     pub const fn with(stdout: Output, stderr: Output) -> Self {
         Self {
@@ -83,7 +81,7 @@ impl Start {
     }
 }
 
-/// What is done between fork and exec, in this order, so that a failure can be named.
+/// The steps between fork and exec, for error messages.
 #[derive(Debug, Clone, Copy)]
 #[repr(u8)]
 enum Step {
@@ -127,37 +125,36 @@ impl Step {
         Self::Late,
     ];
 
-    const fn what(self) -> &'static str {
+    const fn description(self) -> &'static str {
         match self {
-            Self::Descriptor => "cannot hand it a descriptor",
+            Self::Descriptor => "cannot pass a descriptor to it",
             Self::Cgroup => "cannot put it into its control group",
-            Self::Session => "cannot make a session for it",
-            Self::DeathSignal => "cannot arm its death signal",
+            Self::Session => "cannot create a session for it",
+            Self::DeathSignal => "cannot set its parent death signal",
             Self::OomScore => "cannot set oomScoreAdj",
-            Self::Limits => "cannot set its limits (rlimits)",
+            Self::Limits => "cannot set its resource limits (rlimits)",
             Self::Nice => "cannot set its priority (nice)",
             Self::Mask => "cannot set its umask",
             Self::Root => "cannot change its root directory (chroot)",
-            Self::Directory => "cannot go to its working directory",
+            Self::Directory => "cannot change to its working directory",
             Self::ProcessTable => "cannot set its supplementary groups",
             Self::Group => "cannot set its group (runAsGroup)",
             Self::User => "cannot set its user (runAsUser)",
-            Self::Verify => "it still has the identity that it was to lose",
-            Self::NoNewPrivileges => "cannot forbid it more privileges (allowPrivilegeEscalation)",
+            Self::Verify => "verification failed: it still has its former identity",
+            Self::NoNewPrivileges => "cannot set no_new_privs (allowPrivilegeEscalation: false)",
             Self::Signals => "cannot unblock its signals",
-            Self::Late => "what it was to run by is ours no more",
+            Self::Late => "the lease has expired",
         }
     }
 }
 
-/// Starts it, as execvp(3) does: a file that names no interpreter is the shell's. The process is there, and
-/// executes the program, when this returns. The caller has to enter the number into its books before it reaps
-/// again.
+/// Starts a process as execvp(3) does: a file without a known format is run by the shell. On success the child has
+/// executed the program. The caller must add it to the process table before the next reap.
 pub fn spawn(program: &Program, start: Start) -> Result<Pid, SpawnError> {
     let name = program.command.to_string_lossy();
-    let system = |what: &str, error: &io::Error| SpawnError {
+    let system = |description: &str, error: &io::Error| SpawnError {
         kind: SpawnErrorKind::System,
-        message: format!("cannot start '{name}': {what}: {}", describe(error)),
+        message: format!("cannot start '{name}': {description}: {}", describe(error)),
     };
     let mut command = Command::new(&program.command);
     command.args(&program.arguments).stdout(start.stdout).stderr(start.stderr);
@@ -172,19 +169,20 @@ pub fn spawn(program: &Program, start: Start) -> Result<Pid, SpawnError> {
     if !program.attributes.setsid {
         command.process_group(0);
     }
-    // The number that it is to get must not be that of a pipe by which a failure is told.
+    // The pipe that reports a failure must not get the number that is reserved for the descriptor.
     let number = start.descriptor.as_ref().map(|(_, number)| *number);
     let reserved =
         number.map(|number| File::open("/dev/null").and_then(|null| Ok(fcntl_dupfd_cloexec(null, number)?)));
-    let _reserved = reserved.transpose().map_err(|error| system("no descriptor", &error))?;
+    let _reserved = reserved.transpose().map_err(|error| system("cannot reserve a descriptor", &error))?;
     let plan = Prepared::new(program, start.foreground, start.descriptor, start.cgroup);
     let plan = plan.map(|plan| Prepared { not_after: start.not_after, ..plan });
-    let plan = plan.map_err(|error| system("a path holds a NUL", &error))?;
-    // Which step has failed is told through a pipe; the standard library tells only why.
-    let (reader, writer) = io::pipe().map_err(|error| system("no pipe", &error))?;
-    rustix::io::ioctl_fionbio(&reader, true).map_err(|error| system("no pipe", &error.into()))?;
+    let plan = plan.map_err(|error| system("a path contains a NUL byte", &error))?;
+    // The failed step is reported through a pipe; the standard library only reports the error number.
+    let (reader, writer) = io::pipe().map_err(|error| system("cannot create a pipe", &error))?;
+    rustix::io::ioctl_fionbio(&reader, true)
+        .map_err(|error| system("cannot create a pipe", &error.into()))?;
     let report = writer.as_raw_fd();
-    let as_child = move || plan.carry_out(report);
+    let as_child = move || plan.run_in_child(report);
     // SAFETY: the function only makes system calls that are safe after a fork (signal-safety(7)), and
     // allocates nothing.
     unsafe { command.pre_exec(as_child) };
@@ -198,25 +196,25 @@ pub fn spawn(program: &Program, start: Start) -> Result<Pid, SpawnError> {
         };
         match failed {
             Some(step) => SpawnError {
-                // What is late once may be in time the next time.
+                // The next attempt may be in time.
                 kind: if matches!(step, Step::Late) {
                     SpawnErrorKind::System
                 } else {
                     SpawnErrorKind::NotExecutable
                 },
-                message: format!("cannot start '{name}': {}: {}", step.what(), describe(&error)),
+                message: format!("cannot start '{name}': {}: {}", step.description(), describe(&error)),
             },
             None => failure(&program.command, &error),
         }
     })?;
-    // The handle may go: dropping it neither waits nor kills.
+    // Dropping the handle neither waits nor kills.
     Pid::try_from(child.id()).map_err(|_| SpawnError {
         kind: SpawnErrorKind::System,
-        message: "the process has no number".to_owned(),
+        message: "the process ID is out of range".to_owned(),
     })
 }
 
-/// All that the child needs, made before the fork.
+/// The data that the child needs, prepared before the fork.
 struct Prepared {
     attributes: Attributes,
     root: Option<CString>,
@@ -261,8 +259,8 @@ impl Prepared {
         })
     }
 
-    /// In the child. System calls only.
-    fn carry_out(&self, report: RawFd) -> io::Result<()> {
+    /// Runs in the child: system calls only.
+    fn run_in_child(&self, report: RawFd) -> io::Result<()> {
         self.steps().map_err(|step| {
             let error = io::Error::last_os_error();
             let number = step as u8;
@@ -273,13 +271,13 @@ impl Prepared {
     }
 
     fn steps(&self) -> Result<(), Step> {
-        let ok = |result: libc::c_int, step| if result == 0 { Ok(()) } else { Err(step) };
+        let check = |result: libc::c_int, step| if result == 0 { Ok(()) } else { Err(step) };
         let attributes = &self.attributes;
         if self.foreground {
             terminal::take_as_child();
         }
-        // SAFETY: each call is a system call that is safe after a fork; each pointer is to something that was
-        // made before the fork and lives on.
+        // SAFETY: each call is a system call that is safe after a fork; each pointer is to memory that was
+        // allocated before the fork and stays valid.
         unsafe {
             if let Some(cgroup) = &self.cgroup
                 && libc::write(cgroup.as_raw_fd(), b"0".as_ptr().cast(), 1) != 1
@@ -299,49 +297,49 @@ impl Prepared {
             for (resource, soft, hard) in &attributes.rlimits {
                 let limit = libc::rlimit { rlim_cur: *soft, rlim_max: *hard };
                 let resource = resource.cast_unsigned() as libc::__rlimit_resource_t;
-                ok(libc::setrlimit(resource, &raw const limit), Step::Limits)?;
+                check(libc::setrlimit(resource, &raw const limit), Step::Limits)?;
             }
             if let Some(nice) = attributes.nice {
-                ok(libc::setpriority(libc::PRIO_PROCESS, 0, nice), Step::Nice)?;
+                check(libc::setpriority(libc::PRIO_PROCESS, 0, nice), Step::Nice)?;
             }
             if let Some(mask) = attributes.umask {
                 libc::umask(mask);
             }
             if let Some(root) = &self.root {
-                ok(libc::chroot(root.as_ptr()), Step::Root)?;
+                check(libc::chroot(root.as_ptr()), Step::Root)?;
             }
             if let Some(groups) = &attributes.groups {
-                ok(
+                check(
                     libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) as libc::c_int,
                     Step::ProcessTable,
                 )?;
             }
             if let Some(group) = attributes.group {
-                ok(libc::syscall(libc::SYS_setresgid, group, group, group) as libc::c_int, Step::Group)?;
+                check(libc::syscall(libc::SYS_setresgid, group, group, group) as libc::c_int, Step::Group)?;
             }
             if let Some(user) = attributes.user {
-                ok(libc::syscall(libc::SYS_setresuid, user, user, user) as libc::c_int, Step::User)?;
+                check(libc::syscall(libc::SYS_setresuid, user, user, user) as libc::c_int, Step::User)?;
             }
             self.verify()?;
             if attributes.no_new_privileges {
-                ok(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), Step::NoNewPrivileges)?;
+                check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), Step::NoNewPrivileges)?;
             }
-            // As the user that it is: what root may enter says nothing.
+            // After the change of user, whose permissions count.
             if let Some(directory) = &self.directory {
-                ok(libc::chdir(directory.as_ptr()), Step::Directory)?;
+                check(libc::chdir(directory.as_ptr()), Step::Directory)?;
             }
-            // Behind the change of identity, which clears it.
+            // After the change of identity, which clears it.
             if let Some(signal) = attributes.parent_death_signal {
-                ok(libc::prctl(libc::PR_SET_PDEATHSIG, signal, 0, 0, 0), Step::DeathSignal)?;
+                check(libc::prctl(libc::PR_SET_PDEATHSIG, signal, 0, 0, 0), Step::DeathSignal)?;
                 if libc::getppid() != self.parent && self.parent != 1 {
                     return Err(Step::DeathSignal);
                 }
             }
-            // Last, since it may take the number of something that was needed until here.
+            // Last, since it may replace a descriptor that earlier steps need.
             if let Some((descriptor, number)) = &self.descriptor {
                 let from = descriptor.as_raw_fd();
                 if from == *number {
-                    ok(libc::fcntl(from, libc::F_SETFD, 0), Step::Descriptor)?;
+                    check(libc::fcntl(from, libc::F_SETFD, 0), Step::Descriptor)?;
                 } else if libc::dup2(from, *number) < 0 {
                     return Err(Step::Descriptor);
                 }
@@ -351,7 +349,7 @@ impl Prepared {
         if let Some(not_after) = self.not_after {
             let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
             // SAFETY: it writes to a local, and is safe after a fork.
-            ok(unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) }, Step::Late)?;
+            check(unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) }, Step::Late)?;
             let now = now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned();
             if now > not_after {
                 // SAFETY: errno is this thread's own.
@@ -362,7 +360,7 @@ impl Prepared {
         Ok(())
     }
 
-    /// The identity is what it is to be, and there is no way back.
+    /// Verifies that the identity has changed and cannot be changed back.
     fn verify(&self) -> Result<(), Step> {
         let (mut real, mut effective, mut saved) = (0, 0, 0);
         // SAFETY: the calls write to locals, within their sizes.
@@ -407,7 +405,7 @@ fn failure(command: &OsStr, error: &io::Error) -> SpawnError {
     let has_slash = name.contains('/');
     let why = match kind {
         SpawnErrorKind::NotFound if has_slash && fs::metadata(Path::new(command)).is_ok() => {
-            "the file is there, but the interpreter or loader that it names is not".to_owned()
+            "the file exists, but its interpreter or loader does not".to_owned()
         }
         SpawnErrorKind::NotFound if has_slash => "no such file".to_owned(),
         SpawnErrorKind::NotFound if name.is_empty() => "its name is empty".to_owned(),
@@ -422,18 +420,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_too_late_is_not_executed() {
+    fn does_not_execute_after_the_deadline() {
         let directory = testkit::private_directory();
-        let file = directory.path().join("made");
+        let file = directory.path().join("created");
         let program =
             Program { command: "touch".into(), arguments: vec![file.clone().into()], ..Program::default() };
         let mut start = Start::with(Output::Discard, Output::Discard);
-        // A nanosecond after the machine was started.
+        // One nanosecond after boot.
         start.not_after = Some(1);
         let error = spawn(&program, start).err();
         assert!(
             error.as_ref().is_some_and(|error| error.kind == SpawnErrorKind::System
-                && error.message.contains("what it was to run by is ours no more")),
+                && error.message.contains("the lease has expired")),
             "{error:?}"
         );
         assert!(!file.exists());

@@ -1,17 +1,16 @@
-//! Who has the terminal.
+//! Job control: the foreground process group of the terminal.
 //!
-//! When our standard input is a terminal and we are its foreground job, the process that we start becomes
-//! the foreground job instead: its keys (Ctrl-C, Ctrl-Z, Ctrl-\) go to it alone, and it may read.
+//! When standard input is a terminal and sexton is its foreground job, the process that sexton starts becomes the
+//! foreground job instead: its keys (Ctrl-C, Ctrl-Z, Ctrl-\) reach only that process, and it may read from it.
 //!
 //! ```text
-//!            Ctrl-Z: the group is stopped      we take the terminal back and stop ourselves
-//! group ─────────────────────────────────► us ──────────────────────────────────────────► shell
-//!   ▲                                       │                                              │ fg, bg
-//!   └── CONT; the terminal too, if it is ours ◄──────────────── CONT ──────────────────────┘
+//!              Ctrl-Z: the group is stopped        sexton takes the terminal back and stops itself
+//! group ───────────────────────────────────► sexton ─────────────────────────────────────────────► shell
+//!   ▲                                           │                                                   │ fg, bg
+//!   └─ SIGCONT; terminal too, if in foreground ◄────────────────── SIGCONT ─────────────────────────┘
 //! ```
 //!
-//! So the shell sees what it would have seen without us. See "Implementing a Job Control Shell" in the
-//! manual of the GNU C library.
+//! So the shell sees the same as without sexton. See "Implementing a Job Control Shell" in the GNU C library manual.
 
 use std::cell::{Cell, RefCell};
 
@@ -23,28 +22,28 @@ use super::signals::{self, kill};
 use super::{ids, procfs};
 use spec::program::Pid;
 
-/// The terminal that is our standard input.
+/// The terminal on standard input.
 #[derive(Debug)]
 pub struct Terminal {
-    /// Its modes when we began.
+    /// Modes at the start of sexton.
     modes: Option<Termios>,
-    /// Its modes when the group was stopped, until it goes on.
+    /// Modes at the time the group was stopped, until it is continued.
     modes_of_group: RefCell<Option<Termios>>,
-    /// The process, or some job of its making, has the terminal: it was ours, and we gave it away.
+    /// Whether sexton had the terminal and gave it to the process (which may have passed it on to its own jobs).
     given: Cell<bool>,
 }
 
-/// What to do about a group that was stopped.
+/// What to do about a process group that was stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterSuspension {
-    /// Continue it at once.
+    /// Continue it immediately.
     Continue,
-    /// Wait for a CONT.
+    /// Wait for SIGCONT.
     Wait,
 }
 
 impl Terminal {
-    /// None: standard input is no terminal.
+    /// The terminal on standard input; None if standard input is not a terminal.
     #[must_use]
     pub fn on_stdin() -> Option<Self> {
         isatty(stdin()).then(|| Self {
@@ -54,21 +53,21 @@ impl Terminal {
         })
     }
 
-    /// Are we the foreground job now?
+    /// Whether sexton is the foreground job.
     #[must_use]
-    pub fn is_ours(&self) -> bool {
+    pub fn is_foreground(&self) -> bool {
         ids::foreground() == Some(ids::own_group())
     }
 
-    /// A process is about to be started. True: it shall [take](take_as_child) the terminal.
+    /// Called before a process is started. Returns whether the child must [take](take_as_child) the terminal.
     #[must_use]
     pub fn offer(&self) -> bool {
-        self.given.set(self.is_ours());
+        self.given.set(self.is_foreground());
         self.given.get()
     }
 
-    /// The process has ended, or could not be started after all. If the terminal was given to it we take it
-    /// back, whichever of its jobs had it; with the modes that we found, if it had no chance to tidy up.
+    /// Takes the terminal back, if it was given away, after the process has exited or failed to start. If a signal
+    /// killed it, it could not restore the modes: the initial ones are set.
     pub fn ended(&self, by_signal: bool) {
         if self.given.replace(false) {
             self.take();
@@ -78,31 +77,31 @@ impl Terminal {
         }
     }
 
-    /// The group was stopped.
+    /// Handles a stop of the process group.
     #[must_use]
     pub fn suspended(&self, group: Pid, signal: Signal) -> AfterSuspension {
-        if matches!(signal.0, libc::SIGTTIN | libc::SIGTTOU) && self.is_ours() {
-            // It was started or continued in the background; meanwhile we were brought to the foreground.
+        if matches!(signal.0, libc::SIGTTIN | libc::SIGTTOU) && self.is_foreground() {
+            // It was started or continued in the background; sexton was brought to the foreground since.
             self.give(group);
             return AfterSuspension::Continue;
         }
-        let somebody = !nobody_would_continue_us();
-        if somebody {
+        let has_shell = !in_orphaned_group();
+        if has_shell {
             self.take_from_group();
         }
         if signal.suspends() {
             return suspend_ourselves(signal);
         }
-        // STOP is somebody's deliberate act. The shell, if there is one, is told by our own stop.
-        if somebody {
-            let _ = kill(own_number(), libc::SIGSTOP);
+        // SIGSTOP was sent on purpose. Stopping sexton too informs the shell, if there is one.
+        if has_shell {
+            let _ = kill(own_pid(), libc::SIGSTOP);
         }
         AfterSuspension::Wait
     }
 
-    /// We were continued: the group gets the terminal, if we did.
+    /// Handles SIGCONT: gives the terminal to the group if sexton is in the foreground.
     pub fn continued(&self, group: Pid) {
-        if self.is_ours() {
+        if self.is_foreground() {
             self.set_modes(self.modes_of_group.take().as_ref());
             self.give(group);
         }
@@ -117,7 +116,7 @@ impl Terminal {
     }
 
     fn take(&self) {
-        // TTOU is blocked, like all signals: then tcsetpgrp(3) works from the background too.
+        // SIGTTOU is blocked, like all signals, so tcsetpgrp(3) works from the background too.
         ids::set_foreground(ids::own_group());
     }
 
@@ -132,24 +131,23 @@ impl Terminal {
     }
 }
 
-/// Stops us by this signal, as our process was stopped or as we were asked to, until the shell continues us.
+/// Stops sexton by this signal until the shell continues it: because the process was stopped, or on request.
 pub fn suspend_ourselves(signal: Signal) -> AfterSuspension {
-    if nobody_would_continue_us() {
-        // Nobody would ever say `fg`. For TSTP the kernel has a rule: a group that nobody could continue
-        // ("orphaned", setpgid(2)) is not stopped, and without us the process would have been in one. But
-        // who was stopped for reading would only be stopped for reading again.
+    if in_orphaned_group() {
+        // No shell would continue sexton. The kernel does not stop an orphaned process group (setpgid(2)) by
+        // SIGTSTP, and without sexton the process would have been in one. After SIGTTIN, continuing would only
+        // stop it again.
         return if signal == Signal::TSTP { AfterSuspension::Continue } else { AfterSuspension::Wait };
     }
-    // The other members of a pipeline `sexton … | less` stop with us, as they would have without us; and the
-    // shell is told by which signal.
+    // The other members of a pipeline `sexton … | less` stop too, as without sexton, and the shell sees the signal.
     let _ = kill(-ids::own_group(), signal.0);
     signals::take_effect(signal);
     AfterSuspension::Wait
 }
 
-/// Is our process group orphaned (setpgid(2))? Then there is no shell above us that would say `fg`: the
-/// nearest ancestor outside our group is in another session, or there is none.
-fn nobody_would_continue_us() -> bool {
+/// Whether the process group of sexton is orphaned (setpgid(2)): the nearest ancestor outside the group is in
+/// another session or does not exist, so no shell can continue it.
+fn in_orphaned_group() -> bool {
     let session = ids::session_of(0);
     let mut ancestor = ids::parent();
     while ancestor > 0 {
@@ -164,13 +162,12 @@ fn nobody_would_continue_us() -> bool {
     true
 }
 
-fn own_number() -> Pid {
+fn own_pid() -> Pid {
     Pid::try_from(std::process::id()).unwrap_or(0)
 }
 
-/// In a child that leads its own group, before it executes: makes the group the foreground job. The child
-/// does it itself, lest it read before it may; TTOU is still blocked, lest it be stopped for asking. Where it
-/// fails the process works all the same, in the background.
+/// Makes the child's own process group the foreground job; called in the child before exec, so that it cannot read
+/// too early. SIGTTOU is still blocked, so the call does not stop it. If it fails, the process runs in the background.
 pub fn take_as_child() {
     ids::set_foreground(ids::own_group());
 }

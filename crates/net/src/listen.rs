@@ -1,4 +1,4 @@
-//! Where we answer: bound before anything is started, so that a port that is taken starts nothing.
+//! Listening sockets: bound before any process is started, so that nothing is started if a port is in use.
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
@@ -16,68 +16,58 @@ use thiserror::Error;
 
 use spec::listen::Listen;
 
-/// The first descriptor that a service manager hands over; sd_listen_fds(3).
-const FIRST_HANDED: i32 = 3;
+/// The first descriptor that a service manager passes; sd_listen_fds(3).
+const FIRST_PASSED: i32 = 3;
 
-/// How many connections may wait to be accepted: in a storm of them, one that is not queued comes again
-/// after a second at the earliest.
-const QUEUE: i32 = 4096;
+/// The length of the accept queue. A connection that does not fit in during a burst is retried after one second at the
+/// earliest.
+const BACKLOG: i32 = 4096;
 
-/// What `sockaddr_un` holds, less the end; unix(7).
-const LONGEST_SOCKET_PATH: usize = 107;
+/// The maximum path length in `sockaddr_un`, without the final NUL; unix(7).
+const MAX_SOCKET_PATH: usize = 107;
 
-/// A bound socket that does not listen on any runtime yet.
+/// A bound socket that is not registered with a runtime yet.
 #[derive(Debug)]
 pub enum Bound {
-    /// Of the internet.
+    /// TCP.
     Tcp(StdTcpListener),
-    /// Of this machine.
+    /// Unix socket.
     Unix(StdUnixListener),
-    /// Of this machine, and only for ourselves and root.
+    /// Control socket: a unix socket for the user of sexton and root only.
     Control(StdUnixListener),
 }
 
-/// All that we have bound.
+/// The bound sockets.
 #[derive(Debug, Default)]
 pub struct Listeners {
-    /// Sockets to answer on.
+    /// Sockets of the HTTP server.
     pub bound: Vec<Bound>,
-    /// The port above the one asked for, or 0.
+    /// The second port, above the requested one; 0 if there is none.
     pub side_port: u16,
 }
 
-/// Why we cannot listen.
+/// The reason why a socket cannot be opened.
 #[derive(Debug, Error)]
 pub enum ListenError {
     /// An address cannot be bound.
-    #[error("cannot listen at {address}: {}", spec::text::describe(source))]
-    Bind {
-        /// Which.
-        address: SocketAddr,
-        /// Why.
-        source: io::Error,
-    },
-    /// No port above is free.
-    #[error("cannot listen at a second port: none above {0} is free")]
+    #[error("cannot listen on {address}: {}", spec::text::describe(source))]
+    Bind { address: SocketAddr, source: io::Error },
+    /// No higher port is free.
+    #[error("cannot listen on a second port: none above {0} is free")]
     NoSidePort(u16),
-    /// A socket that has one owner cannot be had.
-    #[error("cannot listen at the socket {}: {why}", path.display())]
-    Control {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        why: String,
-    },
-    /// The service manager handed us nothing.
+    /// The control socket cannot be opened.
+    #[error("cannot listen on socket {}: {why}", path.display())]
+    Control { path: PathBuf, why: String },
+    /// The service manager did not pass a usable socket.
     #[error("cannot take a socket from the service manager: {0}")]
     NotActivated(String),
 }
 
-/// Binds.
+/// Binds the sockets of the HTTP server.
 pub fn open(listen: &Listen) -> Result<Listeners, ListenError> {
     match listen {
         Listen::Nowhere => Ok(Listeners::default()),
-        Listen::Activated => Ok(Listeners { bound: vec![handed_over()?], side_port: 0 }),
+        Listen::Activated => Ok(Listeners { bound: vec![take_passed_listener()?], side_port: 0 }),
         Listen::At { address, side } => {
             let main = bind(*address)?;
             let actual =
@@ -95,23 +85,23 @@ pub fn open(listen: &Listen) -> Result<Listeners, ListenError> {
 
 fn bind(address: SocketAddr) -> Result<StdTcpListener, ListenError> {
     let bound = StdTcpListener::bind(address).and_then(|listener| {
-        // A longer queue than the standard library's; the system cuts it to what it allows (listen(2)).
-        rustix::net::listen(&listener, QUEUE)?;
+        // Longer than the standard library's; the system limits it (listen(2)).
+        rustix::net::listen(&listener, BACKLOG)?;
         Ok(listener)
     });
     bound.map_err(|source| ListenError::Bind { address, source })
 }
 
-/// The control socket, for as long as it is ours.
+/// The control socket and its lock.
 #[derive(Debug)]
 pub struct ControlSocket {
-    /// To answer on.
+    /// The socket to serve.
     pub bound: Bound,
-    /// Removes the socket, and gives up the lock, when all is over.
+    /// Removes the socket and releases the lock when it is dropped.
     pub guard: ControlGuard,
 }
 
-/// Holds the lock beside the socket.
+/// Holds the lock file of the control socket.
 #[derive(Debug)]
 pub struct ControlGuard {
     path: PathBuf,
@@ -120,18 +110,18 @@ pub struct ControlGuard {
 
 impl Drop for ControlGuard {
     fn drop(&mut self) {
-        // The lock file stays: whoever waits for it has it open.
+        // The lock file stays: another process that waits for the lock has it open.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Binds the control socket. A lock beside it tells whether another has it; a socket without one is left over from
-/// somebody who was killed, and goes.
+/// Binds the control socket. A lock file beside it shows whether another sexton uses it; a socket without a held lock
+/// is left over from a killed process and is removed.
 pub fn control(path: &Path) -> Result<ControlSocket, ListenError> {
-    let wrong = |why: String| ListenError::Control { path: path.to_owned(), why };
-    let io = |error: io::Error| wrong(spec::text::describe(&error));
-    if path.as_os_str().len() > LONGEST_SOCKET_PATH {
-        return Err(wrong(format!("the path is too long for a socket: at most {LONGEST_SOCKET_PATH} bytes")));
+    let failed = |why: String| ListenError::Control { path: path.to_owned(), why };
+    let io = |error: io::Error| failed(spec::text::describe(&error));
+    if path.as_os_str().len() > MAX_SOCKET_PATH {
+        return Err(failed(format!("the path is too long: at most {MAX_SOCKET_PATH} bytes for a socket")));
     }
     let mut lock = path.as_os_str().to_owned();
     lock.push(".lock");
@@ -144,21 +134,21 @@ pub fn control(path: &Path) -> Result<ControlSocket, ListenError> {
         .open(lock)
         .map_err(io)?;
     if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-        return Err(wrong("another sexton has it".to_owned()));
+        return Err(failed("in use by another sexton".to_owned()));
     }
     match fs::symlink_metadata(path) {
-        Ok(there) if there.file_type().is_socket() => {
-            // Somebody may answer there who knows no such lock.
+        Ok(existing) if existing.file_type().is_socket() => {
+            // Another program that does not use the lock may listen on it.
             if StdUnixStream::connect(path).is_ok() {
-                return Err(wrong("another program answers there".to_owned()));
+                return Err(failed("in use by another program".to_owned()));
             }
             fs::remove_file(path).map_err(io)?;
         }
-        Ok(_) => return Err(wrong("there is a file of that name which is no socket".to_owned())),
+        Ok(_) => return Err(failed("a file of this name exists and is not a socket".to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(io(error)),
     }
-    // For the time between bind and chmod too: nobody else may connect. There is no other thread yet.
+    // The umask covers the time between bind and chmod: no other user may connect. There is no other thread yet.
     let before = rustix::process::umask(Mode::from_raw_mode(0o177));
     let bound = StdUnixListener::bind(path);
     rustix::process::umask(before);
@@ -167,7 +157,7 @@ pub fn control(path: &Path) -> Result<ControlSocket, ListenError> {
     Ok(ControlSocket { bound: Bound::Control(bound), guard })
 }
 
-/// The next port above that is free.
+/// Binds the next free port above the given address.
 fn bind_above(address: SocketAddr) -> Result<StdTcpListener, ListenError> {
     for port in u32::from(address.port()) + 1..=u32::from(u16::MAX) {
         let Ok(port) = u16::try_from(port) else { break };
@@ -179,33 +169,33 @@ fn bind_above(address: SocketAddr) -> Result<StdTcpListener, ListenError> {
     Err(ListenError::NoSidePort(address.port()))
 }
 
-/// The one listener that the service manager hands us.
-fn handed_over() -> Result<Bound, ListenError> {
-    let wrong = |what: String| Err(ListenError::NotActivated(what));
+/// Takes the listener that the service manager passes.
+fn take_passed_listener() -> Result<Bound, ListenError> {
+    let failed = |why: String| Err(ListenError::NotActivated(why));
     let number = |name: &str| env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
     match number("LISTEN_PID") {
         Some(pid) if pid == std::process::id() => {}
-        Some(pid) => return wrong(format!("LISTEN_PID is {pid}, which is not us")),
-        None => return wrong("LISTEN_PID is not set, so there is none".to_owned()),
+        Some(pid) => return failed(format!("LISTEN_PID is {pid}, which is not this process")),
+        None => return failed("LISTEN_PID is not set".to_owned()),
     }
     match number("LISTEN_FDS") {
         Some(1) => {}
-        Some(count) => return wrong(format!("LISTEN_FDS is {count}, expected 1")),
-        None => return wrong("LISTEN_FDS is not set".to_owned()),
+        Some(count) => return failed(format!("LISTEN_FDS is {count}, expected 1")),
+        None => return failed("LISTEN_FDS is not set".to_owned()),
     }
-    // The protocol of sd_listen_fds(3), checked above, gives this descriptor to this process.
-    let socket = linux::sys::inherited_descriptor(FIRST_HANDED)
+    // By the protocol of sd_listen_fds(3), verified above, the descriptor belongs to this process.
+    let socket = linux::sys::inherited_descriptor(FIRST_PASSED)
         .map_err(|error| ListenError::NotActivated(format!("descriptor 3: {error}")))?;
     let described = |error: rustix::io::Errno| ListenError::NotActivated(format!("descriptor 3: {error}"));
     fcntl_setfd(&socket, FdFlags::CLOEXEC).map_err(described)?;
     let stream = sockopt::socket_type(socket.as_fd()).map_err(described)? == SocketType::STREAM;
     let listening = sockopt::socket_acceptconn(socket.as_fd()).map_err(described)?;
     if !stream || !listening {
-        return wrong("descriptor 3 is no listening stream socket (ListenStream=, Accept=no)".to_owned());
+        return failed("descriptor 3 is not a listening stream socket (ListenStream=, Accept=no)".to_owned());
     }
     match sockopt::socket_domain(socket.as_fd()).map_err(described)? {
         AddressFamily::INET | AddressFamily::INET6 => Ok(Bound::Tcp(socket.into())),
         AddressFamily::UNIX => Ok(Bound::Unix(socket.into())),
-        other => wrong(format!("descriptor 3 is of address family {}", other.as_raw())),
+        other => failed(format!("descriptor 3 is of address family {}", other.as_raw())),
     }
 }

@@ -1,4 +1,4 @@
-//! TLS by files: whom we trust, and what we show. Files that are replaced, as certificates are, are read again.
+//! TLS settings from files: trusted CAs, and the own certificate. Replaced files are read again.
 
 use std::fs::Metadata;
 use std::io;
@@ -17,34 +17,34 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use spec::text::describe;
 use spec::tls::Files;
 
-/// Something that bytes go through.
+/// A byte stream.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
-/// The certificates of those whom the system knows.
+/// The CA certificates of the system.
 pub fn system_roots() -> &'static RootCertStore {
-    // To read them takes a while: once is enough.
-    static KNOWN: OnceLock<RootCertStore> = OnceLock::new();
-    KNOWN.get_or_init(|| {
+    // Reading them takes long, so it happens once.
+    static ROOTS: OnceLock<RootCertStore> = OnceLock::new();
+    ROOTS.get_or_init(|| {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         roots
     })
 }
 
-/// Adds those of a file.
+/// Adds the CA certificates of a file.
 pub fn add_roots(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
     let before = roots.len();
     for certificate in certificates(path)? {
         roots.add(certificate).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     if roots.len() == before {
-        return Err(format!("{}: expected certificates in PEM, found none", path.display()));
+        return Err(format!("{}: expected PEM certificates, found none", path.display()));
     }
     Ok(())
 }
 
-/// A client that trusts these, and shows nothing.
+/// A client configuration with these CA certificates and without a client certificate.
 pub fn trusting(roots: RootCertStore) -> Result<ClientConfig, String> {
     Ok(client()?.with_root_certificates(roots).with_no_client_auth())
 }
@@ -70,11 +70,11 @@ fn identity((certificate, key): &(PathBuf, PathBuf)) -> Result<Identity, String>
     let named = |error: &dyn std::fmt::Display| format!("{}: {error}", key.display());
     let chain = certificates(certificate)?;
     if chain.is_empty() {
-        return Err(format!("{}: expected a certificate in PEM, found none", certificate.display()));
+        return Err(format!("{}: expected a PEM certificate, found none", certificate.display()));
     }
     let read = std::fs::read(key).map_err(|error| named(&describe(&error)))?;
     let key = PrivateKeyDer::from_pem_slice(&read)
-        .map_err(|error| named(&format!("expected a private key in PEM: {error}")))?;
+        .map_err(|error| named(&format!("expected a PEM private key: {error}")))?;
     Ok((chain, key))
 }
 
@@ -85,35 +85,35 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-/// What was made of files, until they are others.
-struct Made<T> {
+/// A configuration that is rebuilt when its files change.
+struct Reloading<T> {
     files: Files,
-    make: fn(&Files) -> Result<T, String>,
-    /// Of which files, what; and of which others that could not be used.
-    current: Mutex<(Vec<Stamp>, T, Vec<Stamp>)>,
+    build: fn(&Files) -> Result<T, String>,
+    /// Stamps of the files in use, the configuration, and stamps of the last files that were unusable.
+    current: Mutex<(Vec<FileStamp>, T, Vec<FileStamp>)>,
 }
 
-/// What tells a file from one that has replaced it.
-type Stamp = Option<(u64, u64, i64, i64)>;
+/// Identifies a version of a file: inode, size, modification time.
+type FileStamp = Option<(u64, u64, i64, i64)>;
 
-impl<T: Clone> Made<T> {
-    fn new(files: Files, make: fn(&Files) -> Result<T, String>) -> Result<Self, String> {
-        let current = Mutex::new((stamps(&files), make(&files)?, Vec::new()));
-        Ok(Self { files, make, current })
+impl<T: Clone> Reloading<T> {
+    fn new(files: Files, build: fn(&Files) -> Result<T, String>) -> Result<Self, String> {
+        let current = Mutex::new((stamps(&files), build(&files)?, Vec::new()));
+        Ok(Self { files, build, current })
     }
 
     fn get(&self) -> T {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let stamps = stamps(&self.files);
         if current.0 != stamps {
-            match (self.make)(&self.files) {
-                Ok(made) => {
-                    log::info!("certificates have changed and were read again");
-                    (current.0, current.1) = (stamps, made);
+            match (self.build)(&self.files) {
+                Ok(built) => {
+                    log::info!("certificates reloaded");
+                    (current.0, current.1) = (stamps, built);
                 }
-                // Half replaced, perhaps, or the system is short of something: it is tried again, and told once.
+                // Possibly half replaced, or a shortage of system resources: retried, and reported once.
                 Err(why) if current.2 != stamps => {
-                    log::warn!("certificates have changed and cannot be used: {why}");
+                    log::warn!("cannot reload certificates, keeping the previous ones: {why}");
                     current.2 = stamps;
                 }
                 Err(_) => {}
@@ -123,14 +123,14 @@ impl<T: Clone> Made<T> {
     }
 }
 
-fn stamps(files: &Files) -> Vec<Stamp> {
+fn stamps(files: &Files) -> Vec<FileStamp> {
     let stamp = |file: Metadata| (file.ino(), file.size(), file.mtime(), file.mtime_nsec());
     let own = files.own.iter().flat_map(|(certificate, key)| [certificate, key]);
     own.chain(&files.ca).map(|path| std::fs::metadata(path).ok().map(stamp)).collect()
 }
 
-/// The side that is called.
-pub struct Acceptor(Made<TlsAcceptor>);
+/// The server side of TLS.
+pub struct Acceptor(Reloading<TlsAcceptor>);
 
 impl std::fmt::Debug for Acceptor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -139,9 +139,9 @@ impl std::fmt::Debug for Acceptor {
 }
 
 impl Acceptor {
-    /// With our certificate. Whoever shows one himself has to be known by the CA.
+    /// A server with the own certificate. If the client sends a certificate, the CA must have signed it.
     pub fn new(files: Files) -> Result<Self, String> {
-        let make = |files: &Files| {
+        let build = |files: &Files| {
             let own = files.own.as_ref().ok_or("a server needs a certificate and a key")?;
             let (chain, key) = identity(own)?;
             let config = ServerConfig::builder_with_provider(provider())
@@ -150,32 +150,32 @@ impl Acceptor {
             let config = match files.ca.as_deref() {
                 None => config.with_no_client_auth(),
                 Some(path) => {
-                    let known = Arc::new(roots(Some(path))?);
-                    let verifier = WebPkiClientVerifier::builder_with_provider(known, provider());
-                    // Probes of the kubelet show none: who has to have one is decided by what he wants.
+                    let trusted = Arc::new(roots(Some(path))?);
+                    let verifier = WebPkiClientVerifier::builder_with_provider(trusted, provider());
+                    // The kubelet's probes have none; whether one is required depends on the request.
                     let verifier = verifier.allow_unauthenticated().build();
                     config.with_client_cert_verifier(verifier.map_err(|error| error.to_string())?)
                 }
             };
             let mut config = config.with_single_cert(chain, key).map_err(|error| error.to_string())?;
-            // A session that is resumed would not look at the certificate again, which may be out of date by then.
+            // A resumed session would not check the client certificate, which may have expired.
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
             Ok(TlsAcceptor::from(Arc::new(config)))
         };
-        Made::new(files, make).map(Self)
+        Reloading::new(files, build).map(Self)
     }
 
-    /// Speaks TLS on a connection; true: the other side has shown a certificate that the CA knows.
+    /// Performs the handshake. Returns also whether the client has sent a certificate, which is then verified.
     pub async fn accept<S: Stream>(&self, stream: S) -> io::Result<(impl Stream + use<S>, bool)> {
         let stream = self.0.get().accept(stream).await?;
-        let certified = stream.get_ref().1.peer_certificates().is_some_and(|shown| !shown.is_empty());
+        let certified = stream.get_ref().1.peer_certificates().is_some_and(|chain| !chain.is_empty());
         Ok((stream, certified))
     }
 }
 
-/// The side that calls.
-pub struct Connector(Made<Arc<ClientConfig>>);
+/// The client side of TLS.
+pub struct Connector(Reloading<Arc<ClientConfig>>);
 
 impl std::fmt::Debug for Connector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -184,22 +184,22 @@ impl std::fmt::Debug for Connector {
 }
 
 impl Connector {
-    /// With our certificate, if there is one.
+    /// A client with the own certificate, if there is one.
     pub fn new(files: Files) -> Result<Self, String> {
-        let make = |files: &Files| {
-            let known = roots(files.ca.as_deref())?;
-            let Some(own) = &files.own else { return Ok(Arc::new(trusting(known)?)) };
+        let build = |files: &Files| {
+            let trusted = roots(files.ca.as_deref())?;
+            let Some(own) = &files.own else { return Ok(Arc::new(trusting(trusted)?)) };
             let (chain, key) = identity(own)?;
-            let config = client()?.with_root_certificates(known).with_client_auth_cert(chain, key);
+            let config = client()?.with_root_certificates(trusted).with_client_auth_cert(chain, key);
             Ok(Arc::new(config.map_err(|error| error.to_string())?))
         };
-        Made::new(files, make).map(Self)
+        Reloading::new(files, build).map(Self)
     }
 
-    /// Speaks TLS on a connection to this host.
+    /// Performs the handshake with this host.
     pub async fn connect<S: Stream>(&self, host: &str, stream: S) -> Result<impl Stream + use<S>, String> {
-        let name =
-            ServerName::try_from(host.to_owned()).map_err(|_| format!("'{host}' is no name of a host"))?;
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| format!("'{host}' is not a valid host name"))?;
         let connected = TlsConnector::from(self.0.get()).connect(name, stream).await;
         connected.map_err(|error| format!("TLS: {}", describe(&error)))
     }

@@ -1,5 +1,4 @@
-//! TLS without a check of the certificate, as the kubelet's probes have it: they ask whether somebody is there, not
-//! who it is.
+//! TLS without verification of the certificate, as in the kubelet's probes: they check availability, not identity.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -12,11 +11,11 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// Takes any certificate.
+/// Accepts any certificate.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+struct AcceptAnyCertificate(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,
@@ -57,14 +56,14 @@ fn config() -> Result<Arc<ClientConfig>, Error> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()?;
-        let verifier = Arc::new(Anybody(provider));
+        let verifier = Arc::new(AcceptAnyCertificate(provider));
         let config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
         Ok(Arc::new(config))
     };
     CONFIG.get_or_init(make).clone()
 }
 
-/// Speaks TLS on a connection.
+/// Performs the TLS handshake on a connection.
 pub async fn encrypt(stream: TcpStream, host: &str) -> io::Result<TlsStream<TcpStream>> {
     let config = config().map_err(io::Error::other)?;
     let name = ServerName::try_from(host.to_owned()).map_err(|_| {

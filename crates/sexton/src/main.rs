@@ -27,14 +27,14 @@ const CONFIG: u8 = 78;
 const CANNOT_CREATE: u8 = 73;
 
 fn main() -> ExitCode {
-    sexton::probes::end_on_panic();
+    sexton::probes::abort_on_panic();
     let arguments: Vec<_> = std::env::args_os().collect();
-    let terminal = Terminal::on_stdin().is_some_and(|terminal| terminal.is_ours());
+    let terminal = Terminal::on_stdin().is_some_and(|terminal| terminal.is_foreground());
     let (invocation, log) = match cli::parse(arguments, &Real, terminal) {
         Ok(parsed) => parsed,
         Err(error) => return refused(&error, USAGE),
     };
-    if let Err(error) = sexton::logs::own_log::begin(&log) {
+    if let Err(error) = sexton::logs::own_log::init(&log) {
         return refused(&format!("cannot write the log: {}", text::describe(&error)), CANNOT_CREATE);
     }
     match invocation {

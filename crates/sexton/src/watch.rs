@@ -1,7 +1,7 @@
-//! `watch`: answers for processes that somebody else started.
+//! `watch`: status of processes that sexton did not start.
 //!
-//! The process list is looked at again and again, since Linux tells nobody of strangers' births. Deaths are
-//! told at once: each process that was found is held by a pidfd.
+//! The process list is polled, since Linux does not report the start of unrelated processes. Exits are reported
+//! immediately through a pidfd for each process.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,7 +19,7 @@ use crate::status::hub::{Change, Hub};
 use crate::status::{Health, ProcessView, Status, View};
 use linux::clock::Clock;
 use linux::notify::Notify;
-use linux::pidfd::Held;
+use linux::pidfd::PidFd;
 use linux::procfs;
 use linux::procfs::Stat;
 use linux::signals::SignalStream;
@@ -27,39 +27,39 @@ use linux::{reap, terminal};
 use spec::program::Pid;
 use spec::watch::{ProcessSelector, Watch};
 
-/// How long the parent of a process may take to reap it before its end is told without how it ended; that
-/// follows when it is known.
-const REAPED_WITHIN: Duration = Duration::from_millis(100);
+/// How long to wait for the parent to reap a process before its exit is reported without the exit status, which follows
+/// when it is known.
+const REAP_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// How long to go on waiting for that.
-const LEARNT_WITHIN: Duration = Duration::from_secs(60);
+/// How long to wait for the exit status after that.
+const LATE_REAP_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The end of a process that we held: which, and how it ended if the system said.
+/// The exit of a watched process, and its exit status if known.
 type Ended = (ObservedProcess, Option<Exit>);
 
-/// Looks until somebody tells us to end.
+/// Watches processes until a stop request.
 pub struct Watcher {
     watch: Watch,
     side_port: u16,
     clock: Clock,
     roster: ProcessWatchSet,
     held: BTreeMap<(u32, u64), AbortHandle>,
-    /// When each who is there, or went last, was started: fixed when it came.
+    /// Start times of the present processes and of the last one that exited; fixed at the first sighting.
     starts: BTreeMap<(u32, u64), Timestamp>,
     ends: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
-    /// The first that had the number that we watch: a later one is somebody else.
-    numbered: Option<u64>,
+    /// Start ticks of the first process with the watched PID: a later one is a different process.
+    start_ticks: Option<u64>,
     generation: u64,
-    ever: bool,
+    ever_present: bool,
     over: bool,
-    /// When the last went.
+    /// When the last process exited.
     went_at: Option<Timestamp>,
     notify: Notify,
     hub: Arc<Hub>,
 }
 
 impl Watcher {
-    /// Looks for the first time. An error: there is no process list.
+    /// Performs the first scan. Fails if there is no process list.
     pub fn new(
         watch: Watch,
         side_port: u16,
@@ -75,25 +75,25 @@ impl Watcher {
             held: BTreeMap::new(),
             starts: BTreeMap::new(),
             ends: mpsc::unbounded_channel(),
-            numbered: None,
+            start_ticks: None,
             generation: 0,
-            ever: false,
+            ever_present: false,
             over: false,
             went_at: None,
             notify,
             hub,
         };
-        this.look()?;
+        this.scan()?;
         this.publish();
         Ok(this)
     }
 
-    /// Looks again and again. Returns the exit code, 0, when a signal asks us to end.
+    /// Watches until a signal requests the stop. Returns the exit code, 0.
     pub async fn run(mut self, signals: SignalStream) -> io::Result<i32> {
-        self.notify.ready(&format!("watching {}", self.whom()));
+        self.notify.ready(&format!("watching {}", self.description()));
         let watchdog = self.notify.watchdog();
         let mut alive_at = watchdog.map(|every| Instant::now() + every);
-        let mut look_at = Instant::now() + self.watch.every;
+        let mut scan_at = Instant::now() + self.watch.every;
         loop {
             let alive = async {
                 match alive_at {
@@ -107,8 +107,8 @@ impl Watcher {
                     let _ = reap::reap();
                     for signal in signals? {
                         if signal.ends_a_program() {
-                            log::info!(signal:% = signal; "told to end");
-                            self.notify.stopping("told to end");
+                            log::info!(signal:% = signal; "shutting down: received SIG{signal}");
+                            self.notify.stopping("shutting down");
                             self.over = true;
                             self.publish();
                             return Ok(0);
@@ -118,19 +118,19 @@ impl Watcher {
                         }
                     }
                 }
-                ended = self.ends.1.recv() => if let Some((who, exit)) = ended {
-                    // From here on the holder can only tell how it ended, which it may learn later.
-                    self.held.remove(&(who.pid, who.start_ticks));
-                    let moved = self.roster.exited(self.clock.now(), who.pid, who.start_ticks, exit);
-                    self.moved(moved.into_iter().collect());
+                ended = self.ends.1.recv() => if let Some((process, exit)) = ended {
+                    // The task only learns the exit status from here on, perhaps later.
+                    self.held.remove(&(process.pid, process.start_ticks));
+                    let changes = self.roster.exited(self.clock.now(), process.pid, process.start_ticks, exit);
+                    self.apply(changes.into_iter().collect());
                     self.publish();
                 },
-                () = sleep_until(look_at) => {
-                    match self.look() {
+                () = sleep_until(scan_at) => {
+                    match self.scan() {
                         Ok(()) => self.publish(),
-                        Err(error) => log::error!("cannot look at the process list: {error}"),
+                        Err(error) => log::error!("cannot read the process list: {error}"),
                     }
-                    look_at = Instant::now() + self.watch.every;
+                    scan_at = Instant::now() + self.watch.every;
                 }
                 () = alive => {
                     self.notify.alive();
@@ -140,35 +140,35 @@ impl Watcher {
         }
     }
 
-    fn look(&mut self) -> io::Result<()> {
+    fn scan(&mut self) -> io::Result<()> {
         let mut found: Vec<ObservedProcess> = match self.watch.selector.clone() {
             ProcessSelector::Named(name) => {
                 let own = std::process::id();
                 let all = procfs::processes()?.into_iter();
                 let living = all.filter(|stat| !stat.is_zombie() && u32::try_from(stat.pid) != Ok(own));
                 living
-                    .filter_map(|stat| sighting_if(&stat, |arguments| is_called(&stat, arguments, &name)))
+                    .filter_map(|stat| observe_if(&stat, |arguments| has_name(&stat, arguments, &name)))
                     .collect()
             }
             ProcessSelector::Numbered(pid) => match procfs::stat(pid) {
                 Ok(stat)
                     if !stat.is_zombie()
-                        && *self.numbered.get_or_insert(stat.start_ticks) == stat.start_ticks =>
+                        && *self.start_ticks.get_or_insert(stat.start_ticks) == stat.start_ticks =>
                 {
-                    sighting_if(&stat, |_| true).into_iter().collect()
+                    observe_if(&stat, |_| true).into_iter().collect()
                 }
                 Ok(_) => Vec::new(),
                 Err(error) if procfs::is_gone(&error) => {
-                    // No such process, or no process list at all?
+                    // No such process, or no process list?
                     procfs::processes().map(|_| Vec::new())?
                 }
                 Err(error) => return Err(error),
             },
         };
-        // One that has ended, but that we hold: whoever holds it tells its end, and how.
-        let held = |who: &&ObservedProcess| self.held.contains_key(&(who.pid, who.start_ticks));
-        let missing = |who: &&ObservedProcess| {
-            !found.iter().any(|seen| (seen.pid, seen.start_ticks) == (who.pid, who.start_ticks))
+        // Exited processes with a pidfd task count as present: the task reports their exit, with its status.
+        let held = |process: &&ObservedProcess| self.held.contains_key(&(process.pid, process.start_ticks));
+        let missing = |process: &&ObservedProcess| {
+            !found.iter().any(|seen| (seen.pid, seen.start_ticks) == (process.pid, process.start_ticks))
         };
         let ended: Vec<_> = self
             .roster
@@ -176,25 +176,25 @@ impl Watcher {
             .iter()
             .filter(held)
             .filter(missing)
-            .filter(|who| has_ended(who))
+            .filter(|process| has_ended(process))
             .cloned()
             .collect();
         found.extend(ended);
-        let moved = self.roster.update(self.clock.now(), found);
-        self.moved(moved);
+        let changes = self.roster.update(self.clock.now(), found);
+        self.apply(changes);
         Ok(())
     }
 
-    fn moved(&mut self, moved: Vec<Moved>) {
-        for moved in moved {
-            match moved {
-                Moved::Appeared(who) => {
-                    self.ever = true;
-                    if let Some(at) = started_at(who.start_ticks) {
-                        self.starts.insert((who.pid, who.start_ticks), at);
+    fn apply(&mut self, changes: Vec<Moved>) {
+        for change in changes {
+            match change {
+                Moved::Appeared(process) => {
+                    self.ever_present = true;
+                    if let Some(at) = started_at(process.start_ticks) {
+                        self.starts.insert((process.pid, process.start_ticks), at);
                     }
-                    self.hold(&who);
-                    self.tell("came", &who, "is there".to_owned());
+                    self.watch_exit(&process);
+                    self.publish_event("came", &process, "found".to_owned());
                 }
                 Moved::Exited(departure) => {
                     self.went_at = Some(Timestamp::now());
@@ -203,59 +203,59 @@ impl Watcher {
                     {
                         task.abort();
                     }
-                    let how = departure.exit.map(|exit| format!(", with {exit}")).unwrap_or_default();
-                    self.tell("went", &departure.process, format!("has ended{how}"));
+                    let how = departure.exit.map(|exit| format!(" with {exit}")).unwrap_or_default();
+                    self.publish_event("went", &departure.process, format!("exited{how}"));
                 }
             }
         }
     }
 
-    /// Waits for the end of a process in the background. Without a pidfd the next look finds it.
-    fn hold(&mut self, who: &ObservedProcess) {
-        let Ok(pid) = Pid::try_from(who.pid) else { return };
-        let held = match Held::open(pid) {
+    /// Waits for the exit of a process in a task. Without a pidfd the next scan detects it.
+    fn watch_exit(&mut self, process: &ObservedProcess) {
+        let Ok(pid) = Pid::try_from(process.pid) else { return };
+        let held = match PidFd::open(pid) {
             Ok(held) => held,
             Err(error) => {
-                log::debug!(pid = pid; "cannot hold the process: {error}");
+                log::debug!(pid = pid; "cannot open a pidfd: {error}");
                 return;
             }
         };
-        // Between the look and now its number may have become somebody else's.
-        if procfs::stat(pid).is_ok_and(|stat| stat.start_ticks != who.start_ticks) {
+        // The PID may have been reused since the scan.
+        if procfs::stat(pid).is_ok_and(|stat| stat.start_ticks != process.start_ticks) {
             return;
         }
-        let (ends, sighting) = (self.ends.0.clone(), who.clone());
+        let (ends, sighting) = (self.ends.0.clone(), process.clone());
         let task = tokio::spawn(async move {
-            // If nobody listens, we are ending.
+            // Err: the watcher is shutting down.
             if held.ended().await.is_ok() {
-                let at_once = timeout(REAPED_WITHIN, held.reaped()).await.ok();
-                let _ = ends.send((sighting.clone(), at_once.flatten()));
-                if at_once.is_none()
-                    && let Ok(exit) = timeout(LEARNT_WITHIN, held.reaped()).await
+                let early = timeout(REAP_TIMEOUT, held.reaped()).await.ok();
+                let _ = ends.send((sighting.clone(), early.flatten()));
+                if early.is_none()
+                    && let Ok(exit) = timeout(LATE_REAP_TIMEOUT, held.reaped()).await
                 {
                     let _ = ends.send((sighting, exit));
                 }
             }
         });
-        self.held.insert((who.pid, who.start_ticks), task.abort_handle());
+        self.held.insert((process.pid, process.start_ticks), task.abort_handle());
     }
 
-    fn whom(&self) -> String {
+    fn description(&self) -> String {
         match &self.watch.selector {
-            ProcessSelector::Named(name) => format!("called '{name}'"),
-            ProcessSelector::Numbered(pid) => format!("with number {pid}"),
+            ProcessSelector::Named(name) => format!("named '{name}'"),
+            ProcessSelector::Numbered(pid) => format!("with PID {pid}"),
         }
     }
 
-    fn tell(&self, event: &'static str, who: &ObservedProcess, message: String) {
-        let name = who.arguments.first().cloned().unwrap_or_default();
-        log::info!(process:% = name, pid = who.pid; "{message}");
+    fn publish_event(&self, event: &'static str, process: &ObservedProcess, message: String) {
+        let name = process.arguments.first().cloned().unwrap_or_default();
+        log::info!(process:% = name, pid = process.pid; "{message}");
         self.hub.tell(Change {
             number: 0,
             at: String::new(),
             process: name,
             run: None,
-            pid: i32::try_from(who.pid).ok(),
+            pid: i32::try_from(process.pid).ok(),
             event,
             cause: None,
             message,
@@ -267,11 +267,15 @@ impl Watcher {
         let roster = &self.roster;
         let known = |pid, ticks| {
             let last = roster.last().map(|last| &last.process);
-            roster.present().iter().chain(last).any(|who| (who.pid, who.start_ticks) == (pid, ticks))
+            roster
+                .present()
+                .iter()
+                .chain(last)
+                .any(|process| (process.pid, process.start_ticks) == (pid, ticks))
         };
         self.starts.retain(|(pid, ticks), _| known(*pid, *ticks));
-        let present: Vec<_> = self.roster.present().iter().map(|who| self.shown(who)).collect();
-        let health = Health::watched(!present.is_empty(), self.ever, &self.whom());
+        let present: Vec<_> = self.roster.present().iter().map(|process| self.view(process)).collect();
+        let health = Health::watched(!present.is_empty(), self.ever_present, &self.description());
         let processes = if present.is_empty() { vec![self.absent()] } else { present };
         self.hub.publish(View {
             generation: self.generation,
@@ -283,8 +287,8 @@ impl Watcher {
         });
     }
 
-    fn shown(&self, who: &ObservedProcess) -> ProcessView {
-        let (command, arguments) = who
+    fn view(&self, process: &ObservedProcess) -> ProcessView {
+        let (command, arguments) = process
             .arguments
             .split_first()
             .map_or_else(Default::default, |(first, rest)| (first.clone(), rest.to_vec()));
@@ -296,8 +300,8 @@ impl Watcher {
             command,
             arguments,
             status: Status::Running,
-            pid: i32::try_from(who.pid).ok(),
-            started_at: self.starts.get(&(who.pid, who.start_ticks)).copied(),
+            pid: i32::try_from(process.pid).ok(),
+            started_at: self.starts.get(&(process.pid, process.start_ticks)).copied(),
             exit_code: self.roster.last().and_then(|last| last.exit).map_or(0, Exit::shell_code),
             wait: self.watch.every,
             side_port: self.side_port,
@@ -305,7 +309,7 @@ impl Watcher {
         }
     }
 
-    /// Nobody is there: whoever went last, or nobody at all.
+    /// The view without a present process: of the last one that exited, if any.
     fn absent(&self) -> ProcessView {
         let Some(last) = self.roster.last() else {
             let name = match &self.watch.selector {
@@ -324,18 +328,18 @@ impl Watcher {
             Some(Exit::Signal(_)) => Status::Killed,
             Some(Exit::Code(_)) | None => Status::Stopped,
         };
-        ProcessView { status, pid: None, ended_at: self.went_at, ..self.shown(&last.process) }
+        ProcessView { status, pid: None, ended_at: self.went_at, ..self.view(&last.process) }
     }
 }
 
-fn has_ended(who: &ObservedProcess) -> bool {
-    let stat = Pid::try_from(who.pid).ok().and_then(|pid| procfs::stat(pid).ok());
-    stat.is_none_or(|stat| stat.start_ticks != who.start_ticks || stat.is_zombie())
+fn has_ended(process: &ObservedProcess) -> bool {
+    let stat = Pid::try_from(process.pid).ok().and_then(|pid| procfs::stat(pid).ok());
+    stat.is_none_or(|stat| stat.start_ticks != process.start_ticks || stat.is_zombie())
 }
 
-fn sighting_if(stat: &Stat, wanted: impl FnOnce(&[String]) -> bool) -> Option<ObservedProcess> {
+fn observe_if(stat: &Stat, wanted: impl FnOnce(&[String]) -> bool) -> Option<ObservedProcess> {
     let arguments = procfs::arguments(stat.pid).unwrap_or_default();
-    // A process that has overwritten its arguments still has a name.
+    // Fallback for a process that has overwritten its arguments.
     let arguments = if arguments.is_empty() { vec![stat.comm.clone()] } else { arguments };
     wanted(&arguments).then(|| ObservedProcess {
         pid: u32::try_from(stat.pid).unwrap_or(0),
@@ -344,17 +348,17 @@ fn sighting_if(stat: &Stat, wanted: impl FnOnce(&[String]) -> bool) -> Option<Ob
     })
 }
 
-/// By the name of what is executed: the kernel's name for it (which for a script is the script's), the file
-/// name of the executable, or that of the first argument.
-fn is_called(stat: &Stat, arguments: &[String], name: &str) -> bool {
-    // The kernel's name is cut to 15 bytes: a longer one needs more than that to be told.
+/// Compares the name with the kernel's name of the process (for a script, that of the script), the file name of the
+/// executable, and that of the first argument.
+fn has_name(stat: &Stat, arguments: &[String], name: &str) -> bool {
+    // The kernel truncates its name to 15 bytes, so that a longer one cannot be compared with it.
     const KERNEL_NAME: usize = 15;
     let by_kernel = name.len() <= KERNEL_NAME && stat.comm == name;
     let first = arguments.first().and_then(|first| first.rsplit('/').next());
     by_kernel || first == Some(name) || procfs::executable_name(stat.pid).as_deref() == Some(name)
 }
 
-/// The start of a process as a time of day. The kernel counts its ticks (proc_pid_stat(5)) from boot.
+/// The start time of a process. The kernel counts the ticks (proc_pid_stat(5)) from boot.
 fn started_at(start_ticks: u64) -> Option<Timestamp> {
     let ticks_per_second = rustix::param::clock_ticks_per_second();
     let since_boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);

@@ -15,7 +15,7 @@ fn a_port_that_is_taken_is_69_and_nothing_is_started() {
             Sexton::new(["-i", "127.0.0.1", "-p", &port, mode, "--", "sh", "-c", "echo > started"]).start();
         assert_eq!(sexton.wait(), 69);
         let stderr = sexton.stderr();
-        assert_eq!(stderr, format!("sexton: cannot listen at 127.0.0.1:{port}: address already in use\n"));
+        assert_eq!(stderr, format!("sexton: cannot listen on 127.0.0.1:{port}: address already in use\n"));
         assert!(!sexton.path("started").exists());
     }
 }

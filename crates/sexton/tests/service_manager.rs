@@ -52,10 +52,7 @@ fn a_unix_socket_is_taken_over() {
 fn without_a_socket_there_is_a_clear_error() {
     let done = Sexton::new(["-s", "run", "--", "sh", "-c", "echo > started"]).done();
     assert_eq!(done.code, 69);
-    assert_eq!(
-        done.stderr,
-        "sexton: cannot take a socket from the service manager: LISTEN_PID is not set, so there is none\n"
-    );
+    assert_eq!(done.stderr, "sexton: cannot take a socket from the service manager: LISTEN_PID is not set\n");
     let script = format!("LISTEN_PID=$$ LISTEN_FDS=1 exec {SEXTON} -s run true 3</dev/null");
     let done = Sexton::program("/bin/sh".as_ref(), ["-c", &script]).done();
     assert_eq!(done.code, 69);

@@ -1,23 +1,23 @@
-//! Names of peers: in the graveyard, in another, or an address.
+//! Names of peers: tombstones in this or another graveyard, or URLs.
 
 use std::path::{Path, PathBuf};
 
-/// The longest name of a tombstone, in bytes: what a file system takes, with room for ours beside it.
-const LONGEST: usize = 200;
+/// The maximum length of a tombstone's name in bytes: the file system's limit, less a suffix for temporary files.
+const MAX_NAME: usize = 200;
 
-/// What the name of a peer stands for.
+/// A parsed name of a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PeerName<'a> {
-    /// A tombstone in the graveyard.
+    /// A tombstone in the configured graveyard.
     Here(&'a str),
-    /// A tombstone in another.
+    /// The path of a tombstone in another graveyard.
     Elsewhere(&'a Path),
     /// An HTTP server.
     Url,
 }
 
 impl<'a> PeerName<'a> {
-    /// Of a name that was checked.
+    /// Parses a valid name.
     #[must_use]
     pub fn of(name: &'a str) -> Self {
         if is_url(name) {
@@ -29,7 +29,7 @@ impl<'a> PeerName<'a> {
         }
     }
 
-    /// Where its tombstone is.
+    /// The path of its tombstone.
     #[must_use]
     pub fn path(&self, graveyard: &Path) -> PathBuf {
         match self {
@@ -40,31 +40,31 @@ impl<'a> PeerName<'a> {
     }
 }
 
-/// Is it an address?
+/// Whether the name is a URL.
 #[must_use]
 pub fn is_url(name: &str) -> bool {
     name.starts_with("http://") || name.starts_with("https://")
 }
 
-/// Whether a tombstone may have this name.
+/// Checks the name of a tombstone.
 pub fn check(name: &str) -> Result<(), String> {
-    let wrong = |why: &str| Err(format!("'{name}' is no name of a tombstone: {why}"));
+    let invalid = |why: &str| Err(format!("'{name}' is not a valid tombstone name: {why}"));
     match name {
-        "" => wrong("it is empty"),
-        "." | ".." => wrong("it is a directory"),
-        _ if name.starts_with('.') => wrong("it begins with a dot"),
-        _ if name.len() > LONGEST => wrong("it is longer than 200 bytes"),
-        _ if name.contains('/') => wrong("it holds a /"),
-        _ if name.chars().any(char::is_control) => wrong("it holds a control character"),
+        "" => invalid("it is empty"),
+        "." | ".." => invalid("it is a directory"),
+        _ if name.starts_with('.') => invalid("it starts with a dot"),
+        _ if name.len() > MAX_NAME => invalid("it is longer than 200 bytes"),
+        _ if name.contains('/') => invalid("it contains a /"),
+        _ if name.chars().any(char::is_control) => invalid("it contains a control character"),
         _ => Ok(()),
     }
 }
 
-/// Whether a peer may have this name: a tombstone's, or the whole path of one.
+/// Checks the name of a peer: a tombstone's name, or an absolute path of one.
 pub fn check_peer(name: &str) -> Result<(), String> {
     let Some((directory, file)) = name.rsplit_once('/') else { return check(name) };
     if !directory.starts_with('/') {
-        return Err(format!("'{name}': expected the name of a tombstone, or its whole path from / on"));
+        return Err(format!("'{name}': expected a tombstone name or an absolute path"));
     }
     check(file)
 }
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_lead_elsewhere_are_refused() {
+    fn rejects_names_that_leave_the_directory() {
         for name in ["", ".", "..", ".a", "a/b", "/a", "a\0b", "a\nb", &"x".repeat(201)] {
             assert!(check(name).is_err(), "{name:?}");
         }

@@ -1,16 +1,16 @@
-//! Names and errors as people read them.
+//! Text helpers for names and errors in messages.
 
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 
-/// The last part of a path, as a name for people.
+/// The last component of a path.
 #[must_use]
 pub fn base_name(path: &OsStr) -> String {
     Path::new(path).file_name().unwrap_or(path).to_string_lossy().into_owned()
 }
 
-/// The system's words, without the number that the standard library appends; our own as they are.
+/// The text of a system error without the error number that the standard library appends; other errors unchanged.
 #[must_use]
 pub fn describe(error: &io::Error) -> String {
     let text = error.to_string();
@@ -20,7 +20,7 @@ pub fn describe(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
 
-/// A URL without the name and the password that it may hold.
+/// A URL with user name and password hidden.
 #[must_use]
 pub fn without_login(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
@@ -31,7 +31,7 @@ pub fn without_login(url: &str) -> String {
     }
 }
 
-/// The same on one line and without control characters, whatever a name in it may hold.
+/// The text with control characters escaped, so that it is a single line.
 #[must_use]
 pub fn one_line(text: &str) -> String {
     text.chars()

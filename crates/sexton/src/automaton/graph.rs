@@ -1,4 +1,4 @@
-//! The machine as a drawing, in the language of Graphviz.
+//! The state machine as a graph in the DOT language of Graphviz.
 
 use std::fmt::Write as _;
 
@@ -6,22 +6,22 @@ use engine::automaton::StateId;
 
 use crate::config::automaton::AutomatonPlan;
 
-/// The states and what may follow each: `sexton automaton FILE --dot | dot -Tsvg`. The way to the terminal state, which
-/// leads from everywhere, is left out unless a state names it.
+/// States and transitions: `sexton automaton FILE --dot | dot -Tsvg`. Transitions to the terminal state, which is
+/// reachable from every state, are only drawn if a state lists it.
 #[must_use]
 pub fn dot(plan: &AutomatonPlan) -> String {
     let chart = &plan.chart;
     let mut text = "digraph automaton {\n  rankdir=LR;\n  start [shape=point];\n".to_owned();
-    for (place, state) in chart.states.iter().enumerate() {
-        let shape = if StateId(place) == chart.terminal { "doublecircle" } else { "ellipse" };
+    for (index, state) in chart.states.iter().enumerate() {
+        let shape = if StateId(index) == chart.terminal { "doublecircle" } else { "ellipse" };
         let style = if state.force { ", style=bold" } else { "" };
         let _ = writeln!(text, "  {} [shape={shape}{style}];", quoted(&state.tag));
     }
     let _ = writeln!(text, "  start -> {};", quoted(&chart.states[chart.initial.0].tag));
-    for (place, state) in chart.states.iter().enumerate() {
-        for (other, to) in chart.states.iter().enumerate() {
-            let named = state.next.iter().any(|next| engine::glob::matches(next, &to.tag));
-            if named && chart.allows(Some(StateId(place)), StateId(other)) {
+    for (index, state) in chart.states.iter().enumerate() {
+        for (target, to) in chart.states.iter().enumerate() {
+            let listed = state.next.iter().any(|next| engine::glob::matches(next, &to.tag));
+            if listed && chart.allows(Some(StateId(index)), StateId(target)) {
                 let _ = writeln!(text, "  {} -> {};", quoted(&state.tag), quoted(&to.tag));
             }
         }

@@ -1,16 +1,16 @@
-//! A state machine of shell scripts, driven over a unix socket.
+//! A state machine of shell scripts, controlled over a unix socket.
 //!
 //! ```text
 //! socket ──Request──►                            ──Run──► sh -c SCRIPT
-//! signals ──Told────► engine::automaton::Automaton ──Signal──► its group
+//! signals ──Told────► engine::automaton::Automaton ──Signal──► its process group
 //! scripts ──Ended───►                            ──Answer──► socket ; hub ─► http
 //! ```
 //!
-//! * [`protocol`]: the line that a client sends
-//! * [`socket`]: clients, each of whom holds up nobody
-//! * [`graph`]: the machine as a drawing
-//! * [`status`]: what is said to whoever is above us
-//! * [`Driver`]: facts to the machine, its wishes to the system
+//! * [`protocol`]: the commands of clients
+//! * [`socket`]: the server for clients
+//! * [`graph`]: the machine as a graph
+//! * [`status`]: the status text for the service manager
+//! * [`Driver`]: feeds events to the machine and performs its effects
 
 pub mod graph;
 pub mod protocol;
@@ -44,109 +44,107 @@ use linux::process_table::{ProcessTable, ReapedEvent, RunEvent};
 use linux::signals::SignalStream;
 use linux::spawn::{Output, Start, spawn};
 use linux::{reap, terminal};
-use socket::{Asked, Wanted};
+use socket::{ClientRequest, Query};
 use spec::notify::OUR_VARIABLES;
 use spec::program::Program;
 use spec::text::one_line;
 
-/// How many transitions a follower may fall behind.
-const FOLLOWED: usize = 256;
-/// How long what the scripts have left behind may take to end when we do, before it is killed.
-const GRACE: Duration = Duration::from_secs(5);
-/// Between looks at what is left behind.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// How long the last words of scripts are waited for, if something of theirs still holds the pipe.
-const LAST_WORDS: Duration = Duration::from_millis(500);
-/// How much all variables that were set may hold, in bytes: half of what the kernel takes for all (execve(2)).
-const MOST_VARIABLES: usize = 1 << 20;
-/// What each of them costs beside its text: a pointer, `=` and NUL.
-const EACH_VARIABLE: usize = 10;
+/// The number of transitions that a follower may lag behind.
+const FOLLOWER_CAPACITY: usize = 256;
+/// Grace period of processes that the scripts left behind, at shutdown.
+const GRACE_PERIOD: Duration = Duration::from_secs(5);
+/// How often left-over processes are checked.
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
+/// How long to wait for the last output of scripts, if another process still holds the pipe open.
+const OUTPUT_TIMEOUT: Duration = Duration::from_millis(500);
+/// The maximum size of all variables in bytes: half of the kernel's limit for arguments and environment (execve(2)).
+const MAX_VARIABLES: usize = 1 << 20;
+/// The overhead of each variable: a pointer, `=` and NUL.
+const VARIABLE_OVERHEAD: usize = 10;
 
-/// All that a driver is made of.
+/// The parts of a driver.
 pub struct Parts {
-    /// What people call it.
+    /// Name for people.
     pub name: String,
-    /// What to do.
     pub plan: AutomatonPlan,
-    /// Where it is asked.
+    /// Path of the control socket.
     pub socket: PathBuf,
-    /// What the scripts print is logged.
+    /// Whether the output of scripts is logged.
     pub debug: bool,
-    /// Since when.
     pub clock: Clock,
-    /// What others send us.
+    /// Received signals.
     pub signals: SignalStream,
-    /// Who is above us.
+    /// The service manager (sd_notify).
     pub notify: Notify,
-    /// Who reads.
+    /// Publishes status and events.
     pub hub: Arc<Hub>,
 }
 
-/// Looks after an automaton until it has ended.
+/// Runs an automaton until it ends.
 pub struct Driver {
     parts: Parts,
     machine: Automaton,
     groups: ProcessTable,
-    asked: (mpsc::Sender<Asked>, mpsc::Receiver<Asked>),
-    /// Gone when nothing more is told.
-    told: Option<broadcast::Sender<Arc<str>>>,
+    inbox: (mpsc::Sender<ClientRequest>, mpsc::Receiver<ClientRequest>),
+    /// None at shutdown, when there are no more transitions.
+    followers: Option<broadcast::Sender<Arc<str>>>,
     replies: BTreeMap<RequestId, oneshot::Sender<Response>>,
-    requests: u64,
-    /// Runs that have left something behind.
-    left: BTreeSet<RunId>,
+    last_request: u64,
+    /// Runs that have left processes behind.
+    leftover_runs: BTreeSet<RunId>,
     readers: Vec<JoinHandle<()>>,
     generation: u64,
-    /// When the present script was started, and as which process.
+    /// The run of the current script, and its start time.
     running: Option<(RunId, Timestamp)>,
-    /// It was told to end.
-    cut: bool,
-    /// It has ended, and the machine has not been told yet.
-    over: Option<Over>,
+    /// A signal was sent to the script.
+    script_signalled: bool,
+    /// The script has exited, but the machine has not been informed yet.
+    finished: Option<FinishedScript>,
     ended_at: Option<Timestamp>,
-    /// Why it is ending.
+    /// Why it is shutting down.
     ending: Option<&'static str>,
     end: Option<i32>,
 }
 
-/// A script that has ended.
-struct Over {
+/// A script that has exited.
+struct FinishedScript {
     run: RunId,
     code: i32,
-    /// When to see whether its group is empty.
-    look_at: Instant,
-    /// When that is no longer waited for.
+    /// Time of the next check whether its process group is empty.
+    check_at: Instant,
+    /// End of these checks.
     until: Instant,
 }
 
-/// What is shown before anything has happened.
+/// The view before the start.
 #[must_use]
 pub fn first_view() -> View {
     let health = Answers {
         live: Health::Yes,
-        ready: Health::No("it has not begun".to_owned()),
-        started: Health::No("it has not begun".to_owned()),
+        ready: Health::No("not started".to_owned()),
+        started: Health::No("not started".to_owned()),
     };
     View { generation: 0, mode: "automaton", processes: Vec::new(), health, ending: None, over: false }
 }
 
 impl Driver {
-    /// A driver that has not begun.
+    /// A driver that is not running yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         reap::adopt_orphans();
         Self {
             machine: Automaton::new(parts.plan.chart.clone(), 1),
             groups: ProcessTable::new(true),
-            asked: mpsc::channel(socket::QUEUE),
-            told: None,
+            inbox: mpsc::channel(socket::QUEUE),
+            followers: None,
             replies: BTreeMap::new(),
-            requests: 0,
-            left: BTreeSet::new(),
+            last_request: 0,
+            leftover_runs: BTreeSet::new(),
             readers: Vec::new(),
             generation: 0,
             running: None,
-            cut: false,
-            over: None,
+            script_signalled: false,
+            finished: None,
             ended_at: None,
             ending: None,
             end: None,
@@ -154,14 +152,14 @@ impl Driver {
         }
     }
 
-    /// Answers on this socket and runs the machine to its end. Returns the exit code of the terminal script.
+    /// Serves the socket and runs the machine until it ends. Returns the exit code of the terminal script.
     pub async fn run(mut self, listener: std::os::unix::net::UnixListener) -> io::Result<i32> {
-        let told = broadcast::Sender::new(FOLLOWED);
-        let server = socket::serve(listener, self.asked.0.clone(), told.downgrade())?;
-        self.told = Some(told);
+        let followers = broadcast::Sender::new(FOLLOWER_CAPACITY);
+        let server = socket::serve(listener, self.inbox.0.clone(), followers.downgrade())?;
+        self.followers = Some(followers);
         let watchdog = self.parts.notify.watchdog();
         let mut alive_at = watchdog.map(|every| Instant::now() + every);
-        self.feed(Event::Started);
+        self.dispatch(Event::Started);
         let code = loop {
             self.publish();
             if let Some(code) = self.end {
@@ -172,47 +170,47 @@ impl Driver {
                 biased;
                 signals = self.parts.signals.next() => {
                     for signal in signals? {
-                        self.signalled(signal);
+                        self.handle_signal(signal);
                     }
                 }
                 () = until(alive_at) => {
                     self.parts.notify.alive();
                     alive_at = watchdog.map(|every| Instant::now() + every);
                 }
-                () = until(due) => self.feed(Event::TimerFired),
-                () = until(self.over.as_ref().map(|over| over.look_at)) => self.settle(),
-                Some(asked) = self.asked.1.recv() => self.ask(asked),
+                () = until(due) => self.dispatch(Event::TimerFired),
+                () = until(self.finished.as_ref().map(|finished| finished.check_at)) => self.report_exit(),
+                Some(request) = self.inbox.1.recv() => self.handle_request(request),
             }
         };
-        // Whoever still waits is told KO.
-        self.asked.1.close();
-        while self.asked.1.try_recv().is_ok() {}
+        // Waiting clients get KO.
+        self.inbox.1.close();
+        while self.inbox.1.try_recv().is_ok() {}
         self.replies.clear();
-        drop(self.told.take());
+        drop(self.followers.take());
         server.finish().await;
-        self.clear().await?;
+        self.stop_leftovers().await?;
         for reader in std::mem::take(&mut self.readers) {
-            // Whoever left its group may hold the pipe.
-            let _ = timeout(LAST_WORDS, reader).await;
+            // A process that left its group may hold the pipe open.
+            let _ = timeout(OUTPUT_TIMEOUT, reader).await;
         }
         Ok(code)
     }
 
-    // === facts ===
+    // === events ===
 
-    fn signalled(&mut self, signal: Signal) {
+    fn handle_signal(&mut self, signal: Signal) {
         match signal {
             Signal::CHLD => self.reap(),
             signal if signal.suspends() => {
                 terminal::suspend_ourselves(signal);
             }
             signal if matches!(signal, Signal::TERM | Signal::INT | Signal::QUIT | Signal::HUP) => {
-                log::info!(signal:% = signal; "told to end");
-                // A person who asks twice has no more patience; TERM again changes nothing.
+                log::info!(signal:% = signal; "shutting down: received SIG{signal}");
+                // A second SIGINT or SIGQUIT forces the shutdown; a second SIGTERM changes nothing.
                 let ending = self.ending.is_some() || self.machine.is_ending();
-                let again = ending && matches!(signal, Signal::INT | Signal::QUIT);
-                self.ending.get_or_insert("we were told to");
-                self.feed(Event::StopRequested { now: again });
+                let forced = ending && matches!(signal, Signal::INT | Signal::QUIT);
+                self.ending.get_or_insert("stop requested by signal");
+                self.dispatch(Event::StopRequested { now: forced });
             }
             _ => {}
         }
@@ -223,68 +221,73 @@ impl Driver {
             match what {
                 RunEvent::Exited { exit, leftovers, .. } => {
                     if leftovers {
-                        self.left.insert(run);
+                        self.leftover_runs.insert(run);
                     }
                     self.ended_at = Some(Timestamp::now());
                     self.running = None;
                     let now = Instant::now();
-                    self.over = Some(Over { run, code: exit.shell_code(), look_at: now, until: now + GRACE });
-                    self.settle();
+                    self.finished = Some(FinishedScript {
+                        run,
+                        code: exit.shell_code(),
+                        check_at: now,
+                        until: now + GRACE_PERIOD,
+                    });
+                    self.report_exit();
                 }
-                RunEvent::Cleared => drop(self.left.remove(&run)),
+                RunEvent::Cleared => drop(self.leftover_runs.remove(&run)),
                 RunEvent::Suspended(_) | RunEvent::Resumed => {}
             }
         }
     }
 
-    /// Tells the machine that its script has ended. One that was told to end has ended with its whole group: the next
-    /// script shall not meet it.
-    fn settle(&mut self) {
+    /// Informs the machine that its script has exited. After a signal, only when its process group is empty, so that the
+    /// next script does not run concurrently with it.
+    fn report_exit(&mut self) {
         let now = Instant::now();
-        if let Some(over) = &mut self.over
-            && self.cut
-            && now < over.until
-            && self.groups.is_group_populated(over.run)
+        if let Some(finished) = &mut self.finished
+            && self.script_signalled
+            && now < finished.until
+            && self.groups.is_group_populated(finished.run)
         {
-            over.look_at = now + LOOK_AGAIN;
+            finished.check_at = now + CHECK_INTERVAL;
             return;
         }
-        if let Some(Over { run, code, .. }) = self.over.take() {
-            self.feed(Event::ScriptExited(run, code));
+        if let Some(FinishedScript { run, code, .. }) = self.finished.take() {
+            self.dispatch(Event::ScriptExited(run, code));
         }
     }
 
-    fn ask(&mut self, Asked { what, reply }: Asked) {
-        match what {
-            Wanted::Machine(request) => {
+    fn handle_request(&mut self, ClientRequest { query, reply }: ClientRequest) {
+        match query {
+            Query::Machine(request) => {
                 if let engine::automaton::Request::Set { key, value } = &request {
                     let others = self.machine.variables().iter().filter(|(known, _)| *known != key);
                     let size: usize =
-                        others.map(|(known, value)| known.len() + value.len() + EACH_VARIABLE).sum();
-                    if size + key.len() + value.len() + EACH_VARIABLE > MOST_VARIABLES {
-                        log::warn!(variable:% = key; "not set: all variables together hold at most 1 MiB");
+                        others.map(|(known, value)| known.len() + value.len() + VARIABLE_OVERHEAD).sum();
+                    if size + key.len() + value.len() + VARIABLE_OVERHEAD > MAX_VARIABLES {
+                        log::warn!(variable:% = key; "variable not set: the limit for all variables is 1 MiB");
                         let _ = reply.send(Response::No);
                         return;
                     }
                 }
                 if request == engine::automaton::Request::Die {
-                    self.ending.get_or_insert("somebody asked for it");
+                    self.ending.get_or_insert("stop requested by DIE");
                 }
-                self.requests += 1;
-                let id = RequestId(self.requests);
+                self.last_request += 1;
+                let id = RequestId(self.last_request);
                 self.replies.insert(id, reply);
-                self.feed(Event::Requested(id, request));
+                self.dispatch(Event::Requested(id, request));
             }
-            Wanted::History => {
-                let lines: Vec<_> = self.machine.history().map(|it| self.line(it)).collect();
+            Query::History => {
+                let lines: Vec<_> = self.machine.history().map(|it| self.transition_line(it)).collect();
                 let _ = reply.send(Response::Tag(lines.join("\n")));
             }
         }
     }
 
-    // === the machine ===
+    // === state machine ===
 
-    fn feed(&mut self, event: Event) {
+    fn dispatch(&mut self, event: Event) {
         let mut effects = Vec::new();
         self.machine.step(self.parts.clock.now(), event, &mut effects);
         for effect in effects {
@@ -293,29 +296,33 @@ impl Driver {
                     if let Err(error) = self.start(run, state, input) {
                         log::error!(state:% = self.tag(state); "{}", error.message);
                         let now = Instant::now();
-                        // Not here: scripts that cannot be started and lead to each other would keep us from all else.
-                        self.over =
-                            Some(Over { run, code: error.kind.exit_code(), look_at: now, until: now });
+                        // Not directly: scripts that cannot start and lead to each other would block the loop.
+                        self.finished = Some(FinishedScript {
+                            run,
+                            code: error.kind.exit_code(),
+                            check_at: now,
+                            until: now,
+                        });
                     }
                 }
                 Effect::Signal(run, signal) => {
-                    self.cut = true;
-                    if let Some(over) = &mut self.over {
-                        over.until = Instant::now() + GRACE;
+                    self.script_signalled = true;
+                    if let Some(finished) = &mut self.finished {
+                        finished.until = Instant::now() + GRACE_PERIOD;
                     }
                     self.groups.signal(run, signal, SignalScope::Group);
                 }
                 Effect::Respond(request, answer) => {
                     if let Some(reply) = self.replies.remove(&request) {
-                        // Whoever asked may have gone.
+                        // Err: the client has disconnected.
                         let _ = reply.send(answer);
                     }
                 }
                 Effect::Entered(transition) => self.entered(&transition),
                 Effect::ScriptExited { state, code, timed_out } => {
-                    let late = if timed_out { ", since it took too long" } else { "" };
-                    let message = format!("the script of {} has ended with {code}{late}", self.tag(state));
-                    self.tell("left", &message);
+                    let late = if timed_out { " (timeout)" } else { "" };
+                    let message = format!("the script of {} exited with code {code}{late}", self.tag(state));
+                    self.publish_event("left", &message);
                 }
                 Effect::End(code) => self.end = Some(code),
             }
@@ -327,7 +334,7 @@ impl Driver {
     }
 
     fn start(&mut self, run: RunId, state: StateId, input: Vec<u8>) -> Result<(), engine::SpawnError> {
-        self.cut = false;
+        self.script_signalled = false;
         let script = self.parts.plan.scripts[state.0].clone().unwrap_or_default();
         let set = self.machine.variables().iter();
         let program = Program {
@@ -342,7 +349,7 @@ impl Driver {
         if self.parts.debug {
             let system = |error: io::Error| engine::SpawnError {
                 kind: engine::SpawnErrorKind::System,
-                message: format!("no pipe for a script: {error}"),
+                message: format!("cannot create a pipe for a script: {error}"),
             };
             let (end, writer) = pipe().map_err(system)?;
             start.stdout = Output::Pipe(writer.try_clone().map_err(system)?);
@@ -363,13 +370,13 @@ impl Driver {
     }
 
     fn entered(&mut self, transition: &Transition) {
-        let line = self.line(transition);
-        // Nobody follows: nobody hears.
-        let _ = self.told.as_ref().map(|told| told.send(line.into()));
+        let line = self.transition_line(transition);
+        // Err: there are no followers.
+        let _ = self.followers.as_ref().map(|followers| followers.send(line.into()));
         let tag = self.tag(transition.to).to_owned();
         let from = transition.from.map(|from| self.tag(from));
         let status = status::write(&tag, from);
-        self.tell("entered", &status::entered(&tag, from));
+        self.publish_event("entered", &status::entered(&tag, from));
         self.parts.hub.metrics.entered(&self.parts.name, &tag);
         if self.machine.is_ending() {
             self.parts.notify.stopping(&status);
@@ -380,7 +387,7 @@ impl Driver {
         }
     }
 
-    fn tell(&self, event: &'static str, message: &str) {
+    fn publish_event(&self, event: &'static str, message: &str) {
         let name = &self.parts.name;
         log::info!(process:% = name; "{message}");
         self.parts.hub.tell(Change {
@@ -395,8 +402,8 @@ impl Driver {
         });
     }
 
-    /// A transition as a line of logfmt.
-    fn line(&self, transition: &Transition) -> String {
+    /// Formats a transition in logfmt.
+    fn transition_line(&self, transition: &Transition) -> String {
         let mut line = Vec::new();
         let at = self.parts.clock.of_day(transition.at).map(rfc3339).unwrap_or_default();
         logfmt::append(&mut line, "at", at.as_bytes());
@@ -413,18 +420,18 @@ impl Driver {
         String::from_utf8_lossy(&line).into_owned()
     }
 
-    // === what is shown ===
+    // === status ===
 
     fn publish(&mut self) {
         self.generation += 1;
         let tag = self.machine.tag();
         let state = match (self.machine.current(), self.machine.is_running()) {
-            (None, _) => "it has not begun".to_owned(),
-            (Some(_), true) => format!("state {tag}, its script runs"),
+            (None, _) => "not started".to_owned(),
+            (Some(_), true) => format!("state {tag}, script running"),
             (Some(_), false) => format!("state {tag}"),
         };
-        let over = self.end.is_some();
-        let begun = self.machine.current().is_some();
+        let ended = self.end.is_some();
+        let started = self.machine.current().is_some();
         let health = |yes: bool, why: &str| if yes { Health::Yes } else { Health::No(why.to_owned()) };
         let last = self.machine.history().filter_map(|it| it.code).last();
         let process = ProcessView {
@@ -438,52 +445,51 @@ impl Driver {
             exit_code: last.unwrap_or(0),
             ..ProcessView::default()
         };
-        let ending =
-            self.ending.or_else(|| self.machine.is_ending().then_some("its terminal state was reached"));
+        let ending = self.ending.or_else(|| self.machine.is_ending().then_some("terminal state reached"));
         self.parts.hub.publish(View {
             generation: self.generation,
             mode: "automaton",
             processes: vec![Arc::new(process)],
             health: Answers {
-                live: health(!over, "it has ended"),
-                ready: health(begun && ending.is_none(), ending.unwrap_or("it has not begun")),
-                started: health(begun, "it has not begun"),
+                live: health(!ended, "terminated"),
+                ready: health(started && ending.is_none(), ending.unwrap_or("not started")),
+                started: health(started, "not started"),
             },
-            ending: ending.filter(|_| !over).map(|why| (why.to_owned(), None)),
-            over,
+            ending: ending.filter(|_| !ended).map(|why| (why.to_owned(), None)),
+            over: ended,
         });
     }
 
-    // === the end ===
+    // === shutdown ===
 
-    /// Nothing that the scripts have left behind survives us.
-    async fn clear(&mut self) -> io::Result<()> {
+    /// Stops all processes that the scripts left behind.
+    async fn stop_leftovers(&mut self) -> io::Result<()> {
         let mut signal = Signal::TERM;
-        let mut kill_at = Instant::now() + GRACE;
+        let mut kill_at = Instant::now() + GRACE_PERIOD;
         self.reap();
-        for run in self.left.clone() {
+        for run in self.leftover_runs.clone() {
             self.groups.signal(run, signal, SignalScope::Everything);
         }
         self.groups.signal_strays();
-        while !self.left.is_empty() {
+        while !self.leftover_runs.is_empty() {
             tokio::select! {
                 signals = self.parts.signals.next() => {
-                    let hurry = |signal: &Signal| matches!(*signal, Signal::INT | Signal::QUIT);
-                    if signals?.iter().any(hurry) {
+                    let forced = |signal: &Signal| matches!(*signal, Signal::INT | Signal::QUIT);
+                    if signals?.iter().any(forced) {
                         kill_at = Instant::now();
                     }
                 }
-                () = sleep_until(Instant::now() + LOOK_AGAIN) => {}
+                () = sleep_until(Instant::now() + CHECK_INTERVAL) => {}
             }
             self.reap();
             if kill_at <= Instant::now() {
                 if signal == Signal::KILL {
-                    log::error!("even KILL has not ended what the scripts left behind");
+                    log::error!("processes left by the scripts are still alive after SIGKILL");
                     return Ok(());
                 }
                 signal = Signal::KILL;
-                kill_at = Instant::now() + GRACE;
-                for run in self.left.clone() {
+                kill_at = Instant::now() + GRACE_PERIOD;
+                for run in self.leftover_runs.clone() {
                     self.groups.signal(run, signal, SignalScope::Everything);
                 }
                 self.groups.signal_strays();
@@ -493,7 +499,7 @@ impl Driver {
     }
 }
 
-/// Logs what a script prints, line by line. Whoever reads our log slowly holds up nothing: the log drops then.
+/// Logs the output of a script line by line. A slow reader of the log does not delay it: then the log drops lines.
 async fn listen(pipe: tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>, tag: String) {
     let mut lines = Lines::default();
     let log = |line: &[u8]| log::info!(state:% = tag; "{}", one_line(&String::from_utf8_lossy(line)));
@@ -506,13 +512,13 @@ async fn listen(pipe: tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>, tag: Strin
             Err(rustix::io::Errno::INTR) => {}
             Err(_) => break,
         }
-        // A script that prints without end is not alone here.
+        // Let other tasks run even if a script prints endlessly.
         tokio::task::yield_now().await;
     }
     lines.rest(log);
 }
 
-/// Waits until then; for ever, if there is no then.
+/// Waits until this time, or forever.
 async fn until(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,

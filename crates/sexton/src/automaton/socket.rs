@@ -1,4 +1,4 @@
-//! Clients of the automaton: each sends one line, gets one answer, and holds up nobody.
+//! Clients of the automaton: each sends one line and gets one response, and none delays the others.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,51 +13,50 @@ use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use super::protocol::{self, LONGEST_LINE, Wish};
+use super::protocol::{self, Command, MAX_LINE};
 
-/// How many wishes wait for the driver; who asks then waits too.
+/// The length of the queue of requests to the driver; when it is full, clients wait.
 pub const QUEUE: usize = 64;
-/// How many clients are served at a time, if we may have as many descriptors. Others wait in the queue of the kernel.
-const MOST_CLIENTS: usize = 4096;
-/// Descriptors that are kept for all else: scripts, pipes, HTTP.
-const KEPT_DESCRIPTORS: usize = 64;
-/// How often those who wait are looked at, whether they are still there.
-const STILL_THERE: Duration = Duration::from_secs(5);
-/// How long the last answers may take.
-const LAST_ANSWERS: Duration = Duration::from_secs(1);
-/// How long a client may take to say what it wants.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a client may take to read an answer.
-const READ_WITHIN: Duration = Duration::from_secs(10);
-/// How long and how much is still read behind the line, so that the answer is not lost by our hanging up.
+/// The maximum number of concurrent clients, if the descriptor limit allows it. Others wait in the kernel's queue.
+const MAX_CLIENTS: usize = 4096;
+/// Descriptors reserved for other purposes: scripts, pipes, HTTP.
+const RESERVED_DESCRIPTORS: usize = 64;
+/// How often waiting clients are checked for a hang-up.
+const HANGUP_CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// Time limit for the last responses at shutdown.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a client may take to send its command.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a client may take to read a response.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time and size limit for input after the command, which is drained so that closing does not discard the response.
 const LINGER: (Duration, usize) = (Duration::from_secs(1), 1 << 20);
-/// How long to wait when the system has no descriptor for us.
-const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
+/// Delay after a failed accept, for example without a free descriptor.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// A wish and where its answer goes.
+/// A request to the driver.
 #[derive(Debug)]
-pub struct Asked {
-    /// What is wanted.
-    pub what: Wanted,
-    /// Where the answer goes.
+pub struct ClientRequest {
+    pub query: Query,
+    /// Receives the response.
     pub reply: oneshot::Sender<Response>,
 }
 
-/// What the driver can be asked.
+/// The kinds of requests to the driver.
 #[derive(Debug)]
-pub enum Wanted {
-    /// Something of the machine.
+pub enum Query {
+    /// A request to the state machine.
     Machine(Request),
-    /// The last transitions.
+    /// List the last transitions.
     History,
 }
 
-/// Lets these have access to a socket.
+/// Sets the mode of a socket file.
 pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }
 
-/// Who serves clients.
+/// The running server.
 #[derive(Debug)]
 pub struct Server {
     accepting: AbortHandle,
@@ -65,54 +64,54 @@ pub struct Server {
 }
 
 impl Server {
-    /// Takes no more clients, and gives those who wait for an answer the time to read it.
+    /// Stops accepting clients and waits until pending responses are read, with a time limit.
     pub async fn finish(self) {
         self.accepting.abort();
         let (busy, mut all) = self.busy;
         drop(busy);
-        let _ = timeout(LAST_ANSWERS, all.recv()).await;
+        let _ = timeout(FINISH_TIMEOUT, all.recv()).await;
     }
 }
 
-/// What a client needs of us.
+/// The context of a client's task.
 #[derive(Clone)]
 struct Service {
-    wishes: mpsc::Sender<Asked>,
-    told: broadcast::WeakSender<Arc<str>>,
-    /// Held while somebody is owed an answer. Those who have not spoken yet are owed none.
+    requests: mpsc::Sender<ClientRequest>,
+    transitions: broadcast::WeakSender<Arc<str>>,
+    /// Held while a response is owed; a client that has not sent its command is owed none.
     busy: mpsc::WeakSender<()>,
-    /// Places for those who wait for something to happen: there is always room for others.
-    patient: Arc<Semaphore>,
+    /// Limits the clients that wait for a transition, so that there is always room for others.
+    waiting: Arc<Semaphore>,
 }
 
-/// Serves clients until it is told to finish.
+/// Serves clients until `finish` is called.
 pub fn serve(
     listener: std::os::unix::net::UnixListener,
-    wishes: mpsc::Sender<Asked>,
-    told: broadcast::WeakSender<Arc<str>>,
+    requests: mpsc::Sender<ClientRequest>,
+    transitions: broadcast::WeakSender<Arc<str>>,
 ) -> io::Result<Server> {
     listener.set_nonblocking(true)?;
     let listener = UnixListener::from_std(listener)?;
-    let places = places();
-    let room = Arc::new(Semaphore::new(places));
+    let max_clients = max_clients();
+    let clients = Arc::new(Semaphore::new(max_clients));
     let busy = mpsc::channel(1);
-    let patient = Arc::new(Semaphore::new((places / 4 * 3).max(1)));
-    let service = Service { wishes, told, busy: busy.0.downgrade(), patient };
+    let waiting = Arc::new(Semaphore::new((max_clients / 4 * 3).max(1)));
+    let service = Service { requests, transitions, busy: busy.0.downgrade(), waiting };
     let task = tokio::spawn(async move {
         loop {
-            let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
+            let Ok(permit) = Arc::clone(&clients).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, _)) => {
                     let service = service.clone();
                     tokio::spawn(async move {
-                        // Whoever has gone has gone.
+                        // Err: the client has disconnected.
                         let _ = client(stream, service).await;
-                        drop(place);
+                        drop(permit);
                     });
                 }
                 Err(error) => {
-                    log::warn!("a client of the automaton has to wait: {error}");
-                    sleep(NO_DESCRIPTOR).await;
+                    log::warn!("cannot accept a client of the automaton: {error}");
+                    sleep(ACCEPT_RETRY_DELAY).await;
                 }
             }
         }
@@ -120,58 +119,62 @@ pub fn serve(
     Ok(Server { accepting: task.abort_handle(), busy })
 }
 
-fn places() -> usize {
+fn max_clients() -> usize {
     let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let descriptors = descriptors.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
-    descriptors.saturating_sub(KEPT_DESCRIPTORS).clamp(1, MOST_CLIENTS)
+    descriptors.saturating_sub(RESERVED_DESCRIPTORS).clamp(1, MAX_CLIENTS)
 }
 
 async fn client(stream: UnixStream, service: Service) -> io::Result<()> {
-    let line = match timeout(PATIENCE, read_line(&stream)).await {
+    let line = match timeout(COMMAND_TIMEOUT, read_line(&stream)).await {
         Ok(line) => line?,
         Err(_) => None,
     };
-    // None: we are about to end.
+    // None: the automaton is shutting down.
     let Some(busy) = service.busy.upgrade() else { return Ok(()) };
-    let wish = line.as_deref().map(protocol::parse);
-    let answer = match wish {
-        None => answer_to(&Response::No),
-        Some(Err(nonsense)) => {
-            log::info!("a client of the automaton is told KO: {nonsense}");
-            answer_to(&Response::No)
+    let command = line.as_deref().map(protocol::parse);
+    let answer = match command {
+        None => format_answer(&Response::No),
+        Some(Err(error)) => {
+            log::info!("rejected a request to the automaton: {error}");
+            format_answer(&Response::No)
         }
-        Some(Ok(wish)) => {
-            let waits = matches!(wish, Wish::Watch | Wish::Machine(Request::Goto { .. }));
-            let place = waits.then(|| service.patient.try_acquire());
-            let answer = match (place.transpose(), wish) {
+        Some(Ok(command)) => {
+            let waits = matches!(command, Command::Watch | Command::Machine(Request::Goto { .. }));
+            let permit = waits.then(|| service.waiting.try_acquire());
+            let answer = match (permit.transpose(), command) {
                 (Err(_), _) => {
-                    log::warn!("a client of the automaton is told KO: too many wait already");
+                    log::warn!("rejected a request to the automaton: too many clients are waiting");
                     Response::No
                 }
-                (Ok(_place), Wish::Watch) => {
-                    let Some(told) = service.told.upgrade().map(|told| told.subscribe()) else {
+                (Ok(_permit), Command::Watch) => {
+                    let Some(transitions) =
+                        service.transitions.upgrade().map(|transitions| transitions.subscribe())
+                    else {
                         return Ok(());
                     };
-                    return follow(&stream, told).await;
+                    return follow(&stream, transitions).await;
                 }
-                (Ok(_place), Wish::History) => ask(Wanted::History, &stream, &service.wishes).await?,
-                (Ok(_place), Wish::Machine(request)) => {
-                    ask(Wanted::Machine(request), &stream, &service.wishes).await?
+                (Ok(_permit), Command::History) => {
+                    query_driver(Query::History, &stream, &service.requests).await?
+                }
+                (Ok(_permit), Command::Machine(request)) => {
+                    query_driver(Query::Machine(request), &stream, &service.requests).await?
                 }
             };
-            answer_to(&answer)
+            format_answer(&answer)
         }
     };
-    say(&stream, answer.as_bytes()).await?;
+    write(&stream, answer.as_bytes()).await?;
     rustix::net::shutdown(&stream, rustix::net::Shutdown::Write)?;
     drop(busy);
-    // A socket that is closed with something unread in it may take the answer with it.
+    // Closing a socket with unread input may discard the response.
     let rest = async {
-        let mut left = LINGER.1;
+        let mut remaining = LINGER.1;
         let mut buffer = vec![0; 16 << 10];
         while let Ok(length @ 1..) = read(&stream, &mut buffer).await {
-            left = left.saturating_sub(length);
-            if left == 0 {
+            remaining = remaining.saturating_sub(length);
+            if remaining == 0 {
                 return;
             }
         }
@@ -180,23 +183,27 @@ async fn client(stream: UnixStream, service: Service) -> io::Result<()> {
     Ok(())
 }
 
-/// Asks the driver. An error: whoever asked has gone; what it asked for happens nevertheless.
-async fn ask(what: Wanted, stream: &UnixStream, wishes: &mpsc::Sender<Asked>) -> io::Result<Response> {
+/// Sends a request to the driver. Fails if the client has disconnected; the request is performed nevertheless.
+async fn query_driver(
+    query: Query,
+    stream: &UnixStream,
+    requests: &mpsc::Sender<ClientRequest>,
+) -> io::Result<Response> {
     let (reply, answer) = oneshot::channel();
-    if wishes.send(Asked { what, reply }).await.is_err() {
+    if requests.send(ClientRequest { query, reply }).await.is_err() {
         return Ok(Response::No);
     }
     tokio::select! {
         biased;
         answer = answer => Ok(answer.unwrap_or(Response::No)),
-        error = hung_up(stream) => Err(error),
+        error = wait_for_hangup(stream) => Err(error),
     }
 }
 
-/// Ends when the other side is gone. Whoever has said all, and closed only that direction, is still there.
-async fn hung_up(stream: &UnixStream) -> io::Error {
+/// Returns when the client has disconnected; a half-closed connection does not count.
+async fn wait_for_hangup(stream: &UnixStream) -> io::Error {
     loop {
-        sleep(STILL_THERE).await;
+        sleep(HANGUP_CHECK_INTERVAL).await;
         let mut watched = [PollFd::new(stream, PollFlags::empty())];
         if poll(&mut watched, Some(&Timespec::default())).is_ok_and(|ready| ready > 0) {
             return io::Error::from(io::ErrorKind::ConnectionReset);
@@ -204,7 +211,7 @@ async fn hung_up(stream: &UnixStream) -> io::Error {
     }
 }
 
-fn answer_to(answer: &Response) -> String {
+fn format_answer(answer: &Response) -> String {
     match answer {
         Response::Ok => "OK\n".to_owned(),
         Response::No => "KO\n".to_owned(),
@@ -213,19 +220,19 @@ fn answer_to(answer: &Response) -> String {
     }
 }
 
-/// The first line, without its end; None: it is too long.
+/// Reads the first line, without its newline; None: it is too long.
 async fn read_line(stream: &UnixStream) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     let mut buffer = vec![0; 4096];
     loop {
         let length = read(stream, &mut buffer).await?;
-        let piece = &buffer[..length];
-        if let Some(end) = memchr::memchr(b'\n', piece) {
-            line.extend_from_slice(&piece[..end]);
-            return Ok(Some(line).filter(|line| line.len() <= LONGEST_LINE));
+        let chunk = &buffer[..length];
+        if let Some(end) = memchr::memchr(b'\n', chunk) {
+            line.extend_from_slice(&chunk[..end]);
+            return Ok(Some(line).filter(|line| line.len() <= MAX_LINE));
         }
-        line.extend_from_slice(piece);
-        if line.len() > LONGEST_LINE {
+        line.extend_from_slice(chunk);
+        if line.len() > MAX_LINE {
             return Ok(None);
         }
         if length == 0 {
@@ -234,18 +241,18 @@ async fn read_line(stream: &UnixStream) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// A line for each transition, until the client hangs up or reads too slowly.
-async fn follow(stream: &UnixStream, mut told: broadcast::Receiver<Arc<str>>) -> io::Result<()> {
+/// Writes a line for each transition, until the client disconnects or reads too slowly.
+async fn follow(stream: &UnixStream, mut transitions: broadcast::Receiver<Arc<str>>) -> io::Result<()> {
     loop {
         let line = tokio::select! {
             biased;
-            line = told.recv() => line,
-            error = hung_up(stream) => return Err(error),
+            line = transitions.recv() => line,
+            error = wait_for_hangup(stream) => return Err(error),
         };
         match line {
-            Ok(line) => say(stream, format!("{line}\n").as_bytes()).await?,
+            Ok(line) => write(stream, format!("{line}\n").as_bytes()).await?,
             Err(broadcast::error::RecvError::Lagged(missed)) => {
-                say(stream, format!("missed={missed}\n").as_bytes()).await?;
+                write(stream, format!("missed={missed}\n").as_bytes()).await?;
             }
             Err(broadcast::error::RecvError::Closed) => return Ok(()),
         }
@@ -262,7 +269,7 @@ async fn read(stream: &UnixStream, buffer: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-async fn say(stream: &UnixStream, mut bytes: &[u8]) -> io::Result<()> {
+async fn write(stream: &UnixStream, mut bytes: &[u8]) -> io::Result<()> {
     let all = async {
         while !bytes.is_empty() {
             stream.writable().await?;
@@ -274,5 +281,5 @@ async fn say(stream: &UnixStream, mut bytes: &[u8]) -> io::Result<()> {
         }
         Ok(())
     };
-    timeout(READ_WITHIN, all).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    timeout(WRITE_TIMEOUT, all).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }

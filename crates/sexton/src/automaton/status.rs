@@ -1,19 +1,19 @@
-//! What an automaton says to whoever is above it (sd_notify(3), `STATUS`), and how that is read there.
+//! The status text of an automaton for its service manager (sd_notify(3), `STATUS`), and its parser.
 
-/// Where we are, and whence we have come.
+/// Formats the current and the previous state.
 #[must_use]
 pub fn write(tag: &str, from: Option<&str>) -> String {
     from.map_or_else(|| format!("state {tag}"), |from| format!("state {tag}, from {from}"))
 }
 
-/// The same, read. A tag holds no blank.
+/// Parses the status text. Tags do not contain blanks.
 #[must_use]
 pub fn read(text: &str) -> Option<(&str, Option<&str>)> {
-    let words = text.strip_prefix("state ")?;
-    Some(words.split_once(", from ").map_or((words, None), |(tag, from)| (tag, Some(from))))
+    let rest = text.strip_prefix("state ")?;
+    Some(rest.split_once(", from ").map_or((rest, None), |(tag, from)| (tag, Some(from))))
 }
 
-/// How a transition is told.
+/// Describes a transition.
 #[must_use]
 pub fn entered(tag: &str, from: Option<&str>) -> String {
     from.map_or_else(|| format!("entered {tag}"), |from| format!("entered {tag} from {from}"))
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn round_trips() {
         for (tag, from) in [("A", None), ("B", Some("A")), ("a,", Some("from"))] {
             assert_eq!(read(&write(tag, from)), Some((tag, from)));
         }

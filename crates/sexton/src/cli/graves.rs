@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::client::table::{aligned, span};
 use crate::tombstones::tombstone::Tombstone;
-use crate::tombstones::writer::look;
+use crate::tombstones::writer::read_tombstone;
 use linux::clock::rfc3339;
 use spec::text::{describe, one_line};
 
@@ -63,7 +63,7 @@ pub fn graves(directory: &Path, json: bool) -> Result<String, GravesError> {
     let graves: Vec<Grave> = names
         .iter()
         .filter(|name| !directory.join(name).is_dir())
-        .map(|name| grave(name.to_string_lossy().into_owned(), look(&directory.join(name))))
+        .map(|name| grave(name.to_string_lossy().into_owned(), read_tombstone(&directory.join(name))))
         .collect();
     if json {
         let text = serde_json::to_string_pretty(&graves).unwrap_or_default();

@@ -242,9 +242,9 @@ mod tests {
     fn what_is_wrong_is_named() {
         for (text, part) in [
             ("a:redy", "did you mean 'ready'?"),
-            ("../a", "expected the name of a tombstone"),
+            ("../a", "expected a tombstone name"),
             ("a@soon", "'soon': expected seconds"),
-            ("a+", "'' is no name of a tombstone: it is empty"),
+            ("a+", "'' is not a valid tombstone name: it is empty"),
             ("a||b", "it is empty"),
         ] {
             let error = births(text, DEFAULTS).err().unwrap_or_default();

@@ -1,10 +1,10 @@
-//! The output of processes: read from pipes, made into records, kept for a while.
+//! The output of processes: read from pipes, formatted as records, buffered.
 //!
-//! * The end of a process is what the reaper says, never the end of its output: a grandchild may hold the
-//!   pipe open. What was written before the end is read before the end is told; what comes later, until
-//!   nothing of the run is left.
-//! * A line longer than [`LONGEST`] is split, each part but the last marked `partial=true`.
-//! * Reading never waits long for whoever reads us: see [`crate::logs::line_writer`].
+//! * A process has exited when it is reaped, not at the end of its output, since a grandchild may hold the pipe open.
+//!   Output from before the exit is read before the exit is reported; later output is read until no process of the
+//!   run is left.
+//! * A line longer than [`MAX_LINE`] is split; each part but the last is marked `partial=true`.
+//! * A slow reader of sexton's output delays reading only for a limited time: see [`crate::logs::line_writer`].
 
 use linux::pipe::pipe;
 use std::cell::RefCell;
@@ -20,7 +20,7 @@ use tokio::task::AbortHandle;
 use crate::logs::Stream;
 use crate::logs::buffer::{LogRing, Recent};
 use crate::logs::line_writer::Sink;
-use crate::logs::lines::{LONGEST, Lines};
+use crate::logs::lines::{Lines, MAX_LINE};
 use crate::logs::record::{ConsoleStyle, FormattedTime, RecordFormatter};
 use linux::spawn::Output;
 use spec::logs::LogFormat;
@@ -28,10 +28,10 @@ use spec::logs::LogPlan;
 use spec::logs::{OutputPlan, StreamPlan};
 use spec::program::Pid;
 
-/// How much is read at once.
-const PIECE: usize = 64 << 10;
+/// The size of one read.
+const READ_SIZE: usize = 64 << 10;
 
-/// What becomes of the output of processes, and the readers that are at it.
+/// The output settings of all processes, and their running readers.
 #[derive(Debug)]
 pub struct Outputs {
     plans: BTreeMap<JobId, Plan>,
@@ -39,40 +39,40 @@ pub struct Outputs {
     stderr: Option<Sink>,
     recent: Arc<Recent>,
     readers: BTreeMap<RunId, Vec<(Arc<Reader>, AbortHandle)>>,
-    /// The widest name, for people who read many.
+    /// The width of the name column: the longest name, at most 24.
     width: usize,
     colours: bool,
 }
 
-/// What becomes of the output of one process.
+/// The output settings of one process.
 #[derive(Debug)]
 struct Plan {
     streams: OutputPlan,
     name: Arc<str>,
     logs: LogPlan,
     kept: Arc<LogRing>,
-    /// Its colour, for people who read many.
+    /// The colour of the name on a terminal.
     colour: Option<u8>,
     width: usize,
 }
 
-/// The ends of the pipes of a process that is about to be started.
+/// The pipes of a process that is about to be started.
 #[derive(Debug)]
 pub struct Pipes {
-    /// For the process.
+    /// Standard output for the process.
     pub stdout: Output,
-    /// For the process.
+    /// Standard error for the process.
     pub stderr: Output,
-    /// For us.
+    /// The read ends.
     pub ends: ReadEnds,
 }
 
-/// Our ends of the pipes.
+/// The read ends of the pipes.
 #[derive(Debug, Default)]
 pub struct ReadEnds(Vec<(AsyncFd<OwnedFd>, Stream)>);
 
 impl Outputs {
-    /// Nobody's output yet.
+    /// No process has output settings yet.
     #[must_use]
     pub fn new(recent: Arc<Recent>) -> Self {
         let colours =
@@ -88,36 +88,36 @@ impl Outputs {
         }
     }
 
-    /// The output of a process is to be treated so from now on. `alone`: there is but one, whose output goes where
-    /// it says; the records of many go to our standard output, whatever stream they come from.
+    /// Sets the output settings of a process. `single`: it is the only process, and its records stay on its stream;
+    /// otherwise records of both streams go to standard output.
     pub fn plan(
         &mut self,
         job: JobId,
         name: &str,
         streams: OutputPlan,
         logs: LogPlan,
-        alone: bool,
+        single: bool,
     ) -> io::Result<()> {
         let records = |plan| plan == StreamPlan::Records;
-        let no_sink = || io::Error::other("no thread, or no descriptor, for standard error");
-        if self.stdout.is_none() && (records(streams.stdout) || (!alone && records(streams.stderr))) {
+        let no_sink = || io::Error::other("cannot create a thread or a descriptor for standard error");
+        if self.stdout.is_none() && (records(streams.stdout) || (!single && records(streams.stderr))) {
             self.stdout = Some(Sink::stdout()?);
         }
-        if self.stderr.is_none() && alone && records(streams.stderr) {
+        if self.stderr.is_none() && single && records(streams.stderr) {
             self.stderr = Some(Sink::stderr().ok_or_else(no_sink)?);
         }
-        if !alone {
+        if !single {
             self.width = self.width.max(name.chars().count()).min(24);
         }
         let name: Arc<str> = name.into();
         let kept = self.recent.keep(&name);
-        let colour = u8::try_from(job.0 % 6).ok().filter(|_| self.colours && !alone);
-        let width = if alone { 0 } else { self.width };
+        let colour = u8::try_from(job.0 % 6).ok().filter(|_| self.colours && !single);
+        let width = if single { 0 } else { self.width };
         self.plans.insert(job, Plan { streams, name, logs, kept, colour, width });
         Ok(())
     }
 
-    /// A process is not planned any more.
+    /// Removes a process that is no longer configured.
     pub fn forget(&mut self, job: JobId) {
         if let Some(gone) = self.plans.remove(&job)
             && self.plans.values().all(|plan| plan.name != gone.name)
@@ -126,7 +126,7 @@ impl Outputs {
         }
     }
 
-    /// The names are aligned to the widest.
+    /// Aligns the names to the longest one.
     pub fn align(&mut self) {
         let width = self.width;
         for plan in self.plans.values_mut().filter(|plan| plan.width > 0) {
@@ -134,13 +134,13 @@ impl Outputs {
         }
     }
 
-    /// What a process has written last.
+    /// The buffer of recent output of a process.
     #[must_use]
     pub fn kept(&self, job: JobId) -> Option<Arc<LogRing>> {
         self.plans.get(&job).map(|plan| Arc::clone(&plan.kept))
     }
 
-    /// Lines that were dropped because nobody read them, or that could not be written.
+    /// The writers of standard output and standard error, with their counts of lost lines.
     #[must_use]
     pub fn sinks(&self) -> Vec<(&'static str, Sink)> {
         let stdout = self.stdout.clone().map(|sink| ("stdout", sink));
@@ -148,7 +148,7 @@ impl Outputs {
         stdout.into_iter().chain(stderr).collect()
     }
 
-    /// Pipes for a process that is about to be started. All that may fail, fails here.
+    /// Creates the pipes of a process that is about to be started, so that failures come before its start.
     pub fn pipes(&self, job: JobId) -> io::Result<Pipes> {
         let mut ends = Vec::new();
         let mut output = |plan, stream| {
@@ -168,26 +168,26 @@ impl Outputs {
         Ok(Pipes { stdout, stderr, ends: ReadEnds(ends) })
     }
 
-    /// Reads what the process writes, from now on.
+    /// Starts reading the output of a process.
     pub fn follow(&mut self, job: JobId, run: RunId, pid: Pid, ends: ReadEnds) {
         let Some(plan) = self.plans.get(&job) else { return };
         let mut readers = Vec::new();
         for (pipe, stream) in ends.0 {
-            let own = match stream {
+            let sink = match stream {
                 Stream::Stdout => &self.stdout,
                 Stream::Stderr => self.stderr.as_ref().map_or(&self.stdout, |_| &self.stderr),
             };
-            let Some(sink) = own.clone() else { continue };
-            let person = ConsoleStyle { width: plan.width, colour: plan.colour };
-            let form =
-                RecordFormatter::new(plan.logs.format, &plan.name, pid, stream, &plan.logs.labels, person);
+            let Some(sink) = sink.clone() else { continue };
+            let console = ConsoleStyle { width: plan.width, colour: plan.colour };
+            let formatter =
+                RecordFormatter::new(plan.logs.format, &plan.name, pid, stream, &plan.logs.labels, console);
             let reader = Arc::new(Reader {
                 pipe,
                 stream,
                 pid,
                 name: Arc::clone(&plan.name),
                 raw: plan.logs.format == LogFormat::Raw,
-                form,
+                formatter,
                 sink,
                 kept: Arc::clone(&plan.kept),
                 recent: Arc::clone(&self.recent),
@@ -199,14 +199,14 @@ impl Outputs {
         self.readers.insert(run, readers);
     }
 
-    /// Reads what the process of this run wrote before its end.
+    /// Reads the output that the process of this run wrote before it exited.
     pub fn drain(&self, run: RunId) {
         for (reader, _) in self.readers.get(&run).into_iter().flatten() {
-            reader.read_what_is_there();
+            reader.read_available();
         }
     }
 
-    /// Reads what is still there and stops reading: nothing of the run is left.
+    /// Reads the remaining output and stops reading; called when no process of the run is left.
     pub fn close(&mut self, run: RunId) {
         self.drain(run);
         for (reader, task) in self.readers.remove(&run).into_iter().flatten() {
@@ -215,7 +215,7 @@ impl Outputs {
         }
     }
 
-    /// Writes out everything, within reason.
+    /// Closes all runs and writes all records, with a time limit.
     pub async fn finish(mut self) {
         let runs: Vec<_> = self.readers.keys().copied().collect();
         for run in runs {
@@ -236,9 +236,9 @@ struct Reader {
     stream: Stream,
     pid: Pid,
     name: Arc<str>,
-    /// Passed on as it comes, up to the end of a line.
+    /// Complete lines are passed through unchanged.
     raw: bool,
-    form: RecordFormatter,
+    formatter: RecordFormatter,
     sink: Sink,
     kept: Arc<LogRing>,
     recent: Arc<Recent>,
@@ -251,13 +251,13 @@ struct ReaderState {
     ended: bool,
 }
 
-enum More {
-    Perhaps,
-    NotNow,
-    Never,
+enum ReadStatus {
+    Data,
+    Empty,
+    Closed,
 }
 
-/// What is used while something is read and made into records, and by no two at a time.
+/// Buffers reused by all readers of a thread.
 struct Scratch {
     read: Vec<u8>,
     records: Vec<u8>,
@@ -273,50 +273,50 @@ impl Reader {
             self.sink.room().await;
             let Ok(mut ready) = self.pipe.readable().await else { return };
             match self.read_some() {
-                More::Perhaps => {}
-                More::NotNow => ready.clear_ready(),
-                More::Never => return,
+                ReadStatus::Data => {}
+                ReadStatus::Empty => ready.clear_ready(),
+                ReadStatus::Closed => return,
             }
-            // Others want their turn, signals and exits among them.
+            // Let other tasks run, among them those that handle signals and exits.
             tokio::task::yield_now().await;
         }
     }
 
-    fn read_some(&self) -> More {
+    fn read_some(&self) -> ReadStatus {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.ended {
-            return More::Never;
+            return ReadStatus::Closed;
         }
         SCRATCH.with_borrow_mut(|Scratch { read, records }| {
-            read.resize(PIECE, 0);
+            read.resize(READ_SIZE, 0);
             match rustix::io::read(self.pipe.get_ref(), read.as_mut_slice()) {
                 Ok(0) => {
-                    self.end_of(&mut state, records);
-                    More::Never
+                    self.finish_line(&mut state, records);
+                    ReadStatus::Closed
                 }
                 Ok(length) => {
-                    self.pass_on(&mut state, &read[..length], records);
-                    More::Perhaps
+                    self.process(&mut state, &read[..length], records);
+                    ReadStatus::Data
                 }
-                Err(rustix::io::Errno::AGAIN) => More::NotNow,
-                Err(rustix::io::Errno::INTR) => More::Perhaps,
+                Err(rustix::io::Errno::AGAIN) => ReadStatus::Empty,
+                Err(rustix::io::Errno::INTR) => ReadStatus::Data,
                 Err(_) => {
-                    self.end_of(&mut state, records);
-                    More::Never
+                    self.finish_line(&mut state, records);
+                    ReadStatus::Closed
                 }
             }
         })
     }
 
-    fn pass_on(&self, state: &mut ReaderState, bytes: &[u8], records: &mut Vec<u8>) {
+    fn process(&self, state: &mut ReaderState, bytes: &[u8], records: &mut Vec<u8>) {
         self.recent.note(&self.kept, &self.name, self.pid, self.stream, bytes);
         records.clear();
         let mut lines = 0;
         if self.raw
             && let Some(last) = memchr::memrchr(b'\n', bytes)
         {
-            // Whole lines go out as they are; what is behind the last waits for its end.
-            state.lines.rest(|begun| records.extend_from_slice(begun));
+            // Complete lines are passed through; the rest waits for its newline.
+            state.lines.rest(|incomplete| records.extend_from_slice(incomplete));
             records.extend_from_slice(&bytes[..=last]);
             lines = u64::MAX;
             state.lines.take(&bytes[last + 1..], |part, _| records.extend_from_slice(part));
@@ -328,27 +328,27 @@ impl Reader {
         } else {
             let stamp = FormattedTime::now();
             state.lines.take(bytes, |line, partial| {
-                self.form.append(records, &stamp, line, partial);
+                self.formatter.append(records, &stamp, line, partial);
                 lines += 1;
             });
         }
         if !records.is_empty() {
-            // Counted only where they are lost: that takes its time.
+            // Counted only if the records are dropped: counting takes time.
             let lines =
                 || if lines == u64::MAX { memchr::memchr_iter(b'\n', records).count() as u64 } else { lines };
             self.sink.push_counted(records, lines);
         }
-        if records.capacity() > 4 * PIECE {
+        if records.capacity() > 4 * READ_SIZE {
             *records = Vec::new();
         }
     }
 
-    /// No more than the pipe holds: who writes for ever, as a grandchild may, does not hold up the end.
-    fn read_what_is_there(&self) {
+    /// Reads at most the capacity of the pipe, so that a process which keeps writing cannot delay the exit.
+    fn read_available(&self) {
         let capacity = rustix::pipe::fcntl_getpipe_size(self.pipe.get_ref()).unwrap_or(1 << 20);
-        // A pipe gives no more at once than it holds, and may give less.
-        for _ in 0..capacity.div_ceil(PIECE) + 16 {
-            if !matches!(self.read_some(), More::Perhaps) {
+        // A read may return less than READ_SIZE.
+        for _ in 0..capacity.div_ceil(READ_SIZE) + 16 {
+            if !matches!(self.read_some(), ReadStatus::Data) {
                 return;
             }
         }
@@ -356,21 +356,21 @@ impl Reader {
 
     fn end(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        SCRATCH.with_borrow_mut(|scratch| self.end_of(&mut state, &mut scratch.records));
+        SCRATCH.with_borrow_mut(|scratch| self.finish_line(&mut state, &mut scratch.records));
     }
 
-    fn end_of(&self, state: &mut ReaderState, records: &mut Vec<u8>) {
+    fn finish_line(&self, state: &mut ReaderState, records: &mut Vec<u8>) {
         if std::mem::replace(&mut state.ended, true) {
             return;
         }
         records.clear();
         state.lines.rest(|line| {
             if self.raw {
-                // Others write behind it: a line of theirs begins on a line of its own.
+                // The next record must start on a line of its own.
                 records.extend_from_slice(line);
                 records.push(b'\n');
             } else {
-                self.form.append(records, &FormattedTime::now(), line, false);
+                self.formatter.append(records, &FormattedTime::now(), line, false);
             }
         });
         if !records.is_empty() {
@@ -379,4 +379,4 @@ impl Reader {
     }
 }
 
-const _: () = assert!(LONGEST == PIECE, "what is read at once is one line at the longest");
+const _: () = assert!(MAX_LINE == READ_SIZE, "one read must not exceed one line of the maximum length");

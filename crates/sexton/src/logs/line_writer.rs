@@ -1,9 +1,8 @@
-//! A descriptor that we write to without ever waiting for whoever reads it.
+//! A line writer that never blocks its caller on a slow reader.
 //!
-//! What is to be written goes into a buffer of limited size and is written by a thread of its own, since
-//! standard output is shared with others and must not be made non-blocking. When the buffer is full, lines
-//! are dropped and counted; a line in the output tells how many. Errors of the descriptor (a full disk, a
-//! reader that has gone) drop what was to be written and never stop us.
+//! Lines go into a bounded buffer, and a thread writes them: standard output is shared with other processes and must not
+//! be made non-blocking. When the buffer is full, lines are dropped and counted, and a line in the output reports the
+//! number. On errors of the descriptor (full disk, closed pipe) the lines are lost, and sexton continues.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -22,20 +21,20 @@ use crate::logs::logfmt;
 use linux::clock::rfc3339_millis;
 use linux::signals;
 
-/// How much may wait to be written.
+/// The capacity of the buffer in bytes.
 const CAPACITY: usize = 1 << 20;
 
-/// Our own descriptors begin here, above those that people number by hand.
-const FIRST_OF_OURS: i32 = 10;
+/// Descriptors of sexton start here, above those that users number by hand.
+const MIN_DESCRIPTOR: i32 = 10;
 
-/// How long a writer waits for room. Whoever takes less than half of the capacity in that time is no reader that
-/// a process should wait for.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// How long a writer waits for room. A reader that takes less than half of the capacity in this time counts as slow and
+/// is not waited for.
+const ROOM_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// How long the last lines may take when we end.
-const LAST_LINES: Duration = Duration::from_secs(5);
+/// Time limit of the flush at shutdown.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where lines go. The thread ends with the last of its handles, when all is written.
+/// A line writer. Its thread ends after the last handle is dropped and all is written.
 #[derive(Debug, Clone)]
 pub struct Sink(Arc<Handle>);
 
@@ -45,9 +44,9 @@ struct Handle(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    /// There is something to do for the thread.
+    /// Signals the thread that there is work.
     filled: Condvar,
-    /// There is room again for what was waiting to be pushed.
+    /// Signals waiting writers that there is room.
     emptied: Notify,
     lost: AtomicU64,
 }
@@ -55,18 +54,18 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     waiting: Vec<u8>,
-    /// Lines dropped since the last line that told of it.
-    untold: u64,
-    /// Somebody has waited for room in vain: until there is some, nobody else does.
+    /// Lines dropped since the last report.
+    unreported: u64,
+    /// A wait for room has timed out: nothing waits until the reader has taken something.
     slow: bool,
-    /// Who wants to be told when all is written.
+    /// Notified when all is written.
     flushing: Vec<oneshot::Sender<()>>,
     closed: bool,
 }
 
 impl Sink {
-    /// Begins the thread that writes to `descriptor`. `tell` makes the line that tells how many were dropped.
-    pub fn begin(descriptor: OwnedFd, tell: fn(u64) -> Vec<u8>) -> io::Result<Self> {
+    /// Starts the thread that writes to `descriptor`. `drop_notice` formats the report of a number of dropped lines.
+    pub fn start(descriptor: OwnedFd, drop_notice: fn(u64) -> Vec<u8>) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             filled: Condvar::new(),
@@ -78,43 +77,43 @@ impl Sink {
         std::thread::Builder::new()
             .name("sink".to_owned())
             .stack_size(128 << 10)
-            .spawn(move || writer.write_until_closed(file, tell))?;
+            .spawn(move || writer.write_until_closed(file, drop_notice))?;
         Ok(Self(Arc::new(Handle(shared))))
     }
 
-    /// The one sink of our standard error, which our own log and the records of processes share: two would
-    /// cut each other's lines. Begun when first asked for.
+    /// The shared writer of standard error. The log of sexton and the records of processes must use the same one, or
+    /// they would interrupt each other's lines. Started on first use.
     pub fn stderr() -> Option<Self> {
         static STDERR: OnceLock<Option<Sink>> = OnceLock::new();
-        let begin = || {
-            let descriptor = fcntl_dupfd_cloexec(io::stderr(), FIRST_OF_OURS).ok()?;
-            Self::begin(descriptor, told_of_drops).ok()
+        let start = || {
+            let descriptor = fcntl_dupfd_cloexec(io::stderr(), MIN_DESCRIPTOR).ok()?;
+            Self::start(descriptor, drop_record).ok()
         };
-        STDERR.get_or_init(begin).clone()
+        STDERR.get_or_init(start).clone()
     }
 
-    /// A sink of our standard output.
+    /// A writer of standard output.
     pub fn stdout() -> io::Result<Self> {
-        Self::begin(fcntl_dupfd_cloexec(io::stdout(), FIRST_OF_OURS)?, told_of_drops)
+        Self::start(fcntl_dupfd_cloexec(io::stdout(), MIN_DESCRIPTOR)?, drop_record)
     }
 
-    /// Takes one line, with its end, or drops it.
+    /// Queues one line, including its newline, or drops it.
     pub fn push(&self, line: &[u8]) {
         self.push_lines(line, 1);
     }
 
-    /// Takes so many lines, with their ends, or drops them.
+    /// Queues lines, including their newlines, or drops them.
     pub fn push_lines(&self, text: &[u8], lines: u64) {
         self.push_counted(text, || lines);
     }
 
-    /// The same of lines that are counted only if they are dropped.
+    /// Like `push_lines`, but the lines are counted only if they are dropped.
     pub fn push_counted(&self, text: &[u8], lines: impl FnOnce() -> u64) {
         let shared = &self.0.0;
         let mut state = shared.lock();
         if !state.waiting.is_empty() && state.waiting.len() + text.len() > CAPACITY {
             let lines = lines();
-            state.untold += lines;
+            state.unreported += lines;
             shared.lost.fetch_add(lines, Ordering::Relaxed);
             return;
         }
@@ -122,8 +121,8 @@ impl Sink {
         shared.filled.notify_one();
     }
 
-    /// Waits until there is room, as long as whoever reads us keeps reading: a writer that is faster than its
-    /// reader is slowed down to it. One who does not read at all is waited for once, and not for long.
+    /// Waits for room while the reader keeps reading: a fast writer is slowed down to its reader. Does not wait (again)
+    /// for a reader that does not read at all.
     pub async fn room(&self) {
         let shared = &self.0.0;
         let full = |state: &mut State| state.waiting.len() > CAPACITY / 2 && !state.slow;
@@ -132,27 +131,27 @@ impl Sink {
             if !full(&mut shared.lock()) {
                 return;
             }
-            if timeout(PATIENCE, emptied).await.is_err() {
+            if timeout(ROOM_TIMEOUT, emptied).await.is_err() {
                 shared.lock().slow = true;
                 return;
             }
         }
     }
 
-    /// Lines that were dropped, or could not be written.
+    /// The number of lines that were dropped or could not be written.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.0.0.lost.load(Ordering::Relaxed)
     }
 
-    /// Waits until all is written, but not for ever.
+    /// Waits until all is written, with a time limit.
     pub async fn flush(&self) {
         let (done, flushed) = oneshot::channel();
         self.0.0.lock().flushing.push(done);
         self.0.0.filled.notify_one();
-        if timeout(LAST_LINES, flushed).await.is_err() {
+        if timeout(FLUSH_TIMEOUT, flushed).await.is_err() {
             let lines = memchr::memchr_iter(b'\n', &self.0.0.lock().waiting).count();
-            log::warn!(lines = lines; "the reader of our output took too long: its last lines are lost");
+            log::warn!(lines = lines; "the reader of the output is too slow: the last lines are lost");
         }
     }
 }
@@ -169,20 +168,20 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write_until_closed(&self, mut file: File, tell: fn(u64) -> Vec<u8>) {
-        // A thread that is begun late must not be the one that takes a signal.
+    fn write_until_closed(&self, mut file: File, drop_notice: fn(u64) -> Vec<u8>) {
+        // The thread may be started late and must not receive signals.
         signals::block_all();
         let mut batch = Vec::new();
         loop {
             {
                 let idle = |state: &mut State| {
-                    let empty = state.waiting.is_empty() && state.untold == 0;
+                    let empty = state.waiting.is_empty() && state.unreported == 0;
                     empty && state.flushing.is_empty() && !state.closed
                 };
                 let guard = self.filled.wait_while(self.lock(), idle);
                 let mut state = guard.unwrap_or_else(PoisonError::into_inner);
-                if state.waiting.is_empty() && state.untold == 0 {
-                    // Whoever waited for it may have given up.
+                if state.waiting.is_empty() && state.unreported == 0 {
+                    // Err: the flush has timed out.
                     for done in state.flushing.drain(..) {
                         let _ = done.send(());
                     }
@@ -193,25 +192,25 @@ impl Shared {
                 }
                 std::mem::swap(&mut batch, &mut state.waiting);
                 state.slow = false;
-                if state.untold > 0 {
-                    batch.extend_from_slice(&tell(std::mem::take(&mut state.untold)));
+                if state.unreported > 0 {
+                    batch.extend_from_slice(&drop_notice(std::mem::take(&mut state.unreported)));
                 }
             };
             self.emptied.notify_waiters();
-            if write_whole(&mut file, &batch).is_err() {
+            if write_all(&mut file, &batch).is_err() {
                 let lines = memchr::memchr_iter(b'\n', &batch).count() as u64;
                 self.lost.fetch_add(lines, Ordering::Relaxed);
             }
             batch.clear();
             if batch.capacity() > CAPACITY / 8 && self.lock().waiting.is_empty() {
-                // Nothing to do any more: what a burst needed is given back.
+                // Release the memory that a burst needed.
                 batch = Vec::new();
             }
         }
     }
 }
 
-fn told_of_drops(lines: u64) -> Vec<u8> {
+fn drop_record(lines: u64) -> Vec<u8> {
     let mut record = Vec::new();
     logfmt::append(&mut record, "time", rfc3339_millis(Timestamp::now()).as_bytes());
     logfmt::append(&mut record, "level", b"warn");
@@ -221,8 +220,8 @@ fn told_of_drops(lines: u64) -> Vec<u8> {
     record
 }
 
-/// Also where somebody who shares the descriptor has made it non-blocking.
-fn write_whole(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
+/// Writes all bytes, also if another process has made the descriptor non-blocking.
+fn write_all(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.write(bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -243,19 +242,19 @@ mod tests {
 
     use super::*;
 
-    fn tell(lines: u64) -> Vec<u8> {
+    fn drop_notice(lines: u64) -> Vec<u8> {
         format!("dropped {lines}\n").into_bytes()
     }
 
     #[tokio::test]
-    async fn a_reader_that_does_not_read_costs_lines_and_not_time() -> io::Result<()> {
+    async fn drops_and_reports_lines_when_the_reader_does_not_read() -> io::Result<()> {
         let (mut reader, writer) = io::pipe()?;
-        let sink = Sink::begin(writer.into(), tell)?;
+        let sink = Sink::start(writer.into(), drop_notice)?;
         let line = [b'x'; 1024];
         for _ in 0..4096 {
             sink.push(&line);
         }
-        assert!(sink.lost() > 0, "four times the capacity cannot have fitted");
+        assert!(sink.lost() > 0, "four times the capacity cannot fit");
         let lost = sink.lost();
         let reading = std::thread::spawn(move || {
             let mut text = String::new();
@@ -268,18 +267,18 @@ mod tests {
         assert_eq!(
             xs,
             (4096 - usize::try_from(lost).unwrap_or(0)) * 1024,
-            "all that was not dropped arrives"
+            "all lines that were not dropped arrive"
         );
-        let told: u64 =
+        let reported: u64 =
             text.split("dropped ").skip(1).filter_map(|s| s.split('\n').next()?.parse::<u64>().ok()).sum();
-        assert_eq!(told, lost, "and what was dropped is told");
+        assert_eq!(reported, lost, "all dropped lines are reported");
         Ok(())
     }
 
     #[tokio::test]
-    async fn a_full_disk_stops_nothing() -> io::Result<()> {
+    async fn counts_lines_lost_on_a_full_disk() -> io::Result<()> {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full")?;
-        let sink = Sink::begin(full.into(), tell)?;
+        let sink = Sink::start(full.into(), drop_notice)?;
         sink.push(b"one\n");
         sink.push(b"two\n");
         sink.flush().await;
@@ -288,10 +287,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pipe_that_somebody_has_made_non_blocking_loses_nothing() -> io::Result<()> {
+    async fn loses_nothing_on_a_non_blocking_pipe() -> io::Result<()> {
         let (mut reader, writer) = io::pipe()?;
         rustix::io::ioctl_fionbio(&writer, true)?;
-        let sink = Sink::begin(writer.into(), tell)?;
+        let sink = Sink::start(writer.into(), drop_notice)?;
         let reading = std::thread::spawn(move || {
             let mut text = String::new();
             reader.read_to_string(&mut text).map(|_| text)

@@ -1,26 +1,26 @@
-//! Bytes in, lines out.
+//! Splits bytes into lines.
 
 use memchr::memchr;
 
-/// The longest line that is kept in one piece, in bytes.
-pub const LONGEST: usize = 64 << 10;
+/// The maximum length of a line in bytes; longer lines are split.
+pub const MAX_LINE: usize = 64 << 10;
 
-/// A line that has begun and not ended.
+/// Buffer of an incomplete line.
 #[derive(Debug, Default)]
 pub struct Lines {
-    begun: Vec<u8>,
+    pending: Vec<u8>,
 }
 
 impl Lines {
-    /// Hands on each line without its end, and whether more of it follows.
+    /// Adds bytes. Calls `line` with each complete line without its newline, and whether more of the line follows.
     pub fn take(&mut self, mut bytes: &[u8], mut line: impl FnMut(&[u8], bool)) {
         while let Some(end) = memchr(b'\n', bytes) {
             let (head, tail) = (&bytes[..end], &bytes[end + 1..]);
-            if self.begun.is_empty() && head.len() <= LONGEST {
+            if self.pending.is_empty() && head.len() <= MAX_LINE {
                 line(head, false);
             } else {
                 self.extend(head, &mut line);
-                line(&std::mem::take(&mut self.begun), false);
+                line(&std::mem::take(&mut self.pending), false);
             }
             bytes = tail;
         }
@@ -28,20 +28,20 @@ impl Lines {
     }
 
     fn extend(&mut self, mut bytes: &[u8], line: &mut impl FnMut(&[u8], bool)) {
-        while self.begun.len() + bytes.len() > LONGEST {
-            let (head, tail) = bytes.split_at(LONGEST - self.begun.len());
-            self.begun.extend_from_slice(head);
-            line(&self.begun, true);
-            self.begun.clear();
+        while self.pending.len() + bytes.len() > MAX_LINE {
+            let (head, tail) = bytes.split_at(MAX_LINE - self.pending.len());
+            self.pending.extend_from_slice(head);
+            line(&self.pending, true);
+            self.pending.clear();
             bytes = tail;
         }
-        self.begun.extend_from_slice(bytes);
+        self.pending.extend_from_slice(bytes);
     }
 
-    /// The last line, if it has no end.
+    /// Calls `line` with the remaining incomplete line, if any.
     pub fn rest(&mut self, line: impl FnOnce(&[u8])) {
-        if !self.begun.is_empty() {
-            line(&std::mem::take(&mut self.begun));
+        if !self.pending.is_empty() {
+            line(&std::mem::take(&mut self.pending));
         }
     }
 }
@@ -61,19 +61,23 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_whole_however_they_are_cut() {
+    fn assembles_lines_from_any_chunks() {
         assert_eq!(lines(&[b"one\ntw", b"o\n", b"\nlast"]), [(3, false), (3, false), (0, false), (4, false)]);
         assert_eq!(lines(&[b"", b"\n"]), [(0, false)]);
     }
 
     #[test]
-    fn a_long_line_is_split_and_marked_and_nothing_of_it_is_lost() {
-        let long = vec![b'x'; 2 * LONGEST + 5];
+    fn splits_a_long_line_without_loss() {
+        let long = vec![b'x'; 2 * MAX_LINE + 5];
         let with_end = [long.as_slice(), b"\nnext\n"].concat();
-        let expected = [(LONGEST, true), (LONGEST, true), (5, false), (4, false)];
+        let expected = [(MAX_LINE, true), (MAX_LINE, true), (5, false), (4, false)];
         assert_eq!(lines(&[&with_end]), expected);
         let chunks: Vec<&[u8]> = with_end.chunks(4096).collect();
         assert_eq!(lines(&chunks), expected);
-        assert_eq!(lines(&[&long[..LONGEST], b"\n"]), [(LONGEST, false)], "exactly as long is not too long");
+        assert_eq!(
+            lines(&[&long[..MAX_LINE], b"\n"]),
+            [(MAX_LINE, false)],
+            "a line of the maximum length is not split"
+        );
     }
 }

@@ -1,7 +1,6 @@
 //! The logfmt encoding: `key=value key="a value"` on one line.
 
-/// Appends ` key=value`, or without the blank at the beginning of a line. Bytes that are no UTF-8 stay as
-/// they are.
+/// Appends ` key=value`, without the blank at the start of a line. Invalid UTF-8 is kept.
 pub fn append(line: &mut Vec<u8>, key: &str, value: &[u8]) {
     if line.last().is_some_and(|last| *last != b'\n') {
         line.push(b' ');
@@ -18,21 +17,21 @@ pub fn append(line: &mut Vec<u8>, key: &str, value: &[u8]) {
         let plain = plain_prefix(rest);
         line.extend_from_slice(&rest[..plain]);
         rest = &rest[plain..];
-        if let Some((byte, behind)) = rest.split_first() {
+        if let Some((byte, after)) = rest.split_first() {
             escape(line, *byte);
-            rest = behind;
+            rest = after;
         }
     }
     line.push(b'"');
 }
 
-/// Needs no quotes. Whole blocks are looked at without a branch for each byte, which the compiler makes use of.
+/// Whether the value needs no quotes. Without a branch per byte, so that the compiler can vectorize the loop.
 fn is_bare(value: &[u8]) -> bool {
-    let bad = |byte: u8| byte <= b' ' || matches!(byte, b'"' | b'=' | b'\\' | 0x7f);
-    !value.is_empty() && !value.iter().fold(false, |any, byte| any | bad(*byte))
+    let special = |byte: u8| byte <= b' ' || matches!(byte, b'"' | b'=' | b'\\' | 0x7f);
+    !value.is_empty() && !value.iter().fold(false, |any, byte| any | special(*byte))
 }
 
-/// How many bytes at the beginning stand for themselves within quotes.
+/// The number of bytes at the start that need no escape within quotes.
 fn plain_prefix(value: &[u8]) -> usize {
     const BLOCK: usize = 32;
     let special = |byte: u8| byte < b' ' || matches!(byte, b'"' | b'\\' | 0x7f);
@@ -71,18 +70,18 @@ mod tests {
     }
 
     #[test]
-    fn values_are_quoted_only_where_they_must_be() {
+    fn quotes_values_only_if_needed() {
         assert_eq!(encoded(b"plain-1.5:x"), b"k=plain-1.5:x");
         assert_eq!(encoded(b""), b"k=\"\"");
         assert_eq!(encoded(b"two words"), b"k=\"two words\"");
         assert_eq!(encoded(b"a=b"), b"k=\"a=b\"");
         assert_eq!(encoded(b"say \"x\"\\\n\x1b\x7f"), b"k=\"say \\\"x\\\"\\\\\\n\\u001b\\u007f\"");
-        assert_eq!(encoded(b"\xff \xfe"), b"k=\"\xff \xfe\"", "what is no UTF-8 survives");
+        assert_eq!(encoded(b"\xff \xfe"), b"k=\"\xff \xfe\"", "invalid UTF-8 is kept");
         assert_eq!(encoded("größe".as_bytes()), "k=größe".as_bytes());
     }
 
     #[test]
-    fn what_must_be_escaped_is_found_wherever_it_stands() {
+    fn escapes_quotes_at_any_position() {
         for at in 0..100 {
             let mut value = vec![b' '; 100];
             value[at] = b'"';
@@ -92,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_separated() {
+    fn separates_fields() {
         let mut line = Vec::new();
         append(&mut line, "a", b"1");
         append(&mut line, "b", b"2");

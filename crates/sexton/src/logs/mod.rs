@@ -1,16 +1,16 @@
-//! What processes write: captured, made into records, kept for a while.
+//! The output of processes: captured, formatted as records, buffered.
 //!
 //! ```text
 //! pipe ─► output ─► lines ─► record ─► sink ─► standard output
 //!            └────► recent ─► `sexton logs`, the termination report
 //! ```
 //!
-//! * [`lines`]: bytes in, lines out; long ones are split
-//! * [`severity`]: how bad a line is, by its words
+//! * [`lines`]: splits bytes into lines, and long lines into parts
+//! * [`severity`]: the severity of a line, from its text
 //! * [`structured`]: lines that are themselves logfmt or JSON
-//! * [`record`]: a line as a record
-//! * [`rotating`]: a log file that does not grow for ever
-//! * [`buffer`]: the last of what was written, and those who follow
+//! * [`record`]: formats a line as a record
+//! * [`rotating`]: a rotated log file
+//! * [`buffer`]: a buffer of recent output, and its followers
 
 pub mod buffer;
 pub mod capture;
@@ -23,17 +23,17 @@ pub mod rotating;
 pub mod severity;
 pub mod structured;
 
-/// Where a process wrote something.
+/// An output stream of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
-    /// Its standard output.
+    /// Standard output.
     Stdout,
-    /// Its standard error.
+    /// Standard error.
     Stderr,
 }
 
 impl Stream {
-    /// The stable word.
+    /// The stable label.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {

@@ -1,6 +1,6 @@
-//! Our own log, on standard error: quiet unless something is wrong or somebody asked for more.
+//! The log of sexton, on standard error: warnings and errors, unless a higher level is requested.
 //!
-//! logfmt where a program reads it, plain text where a person does.
+//! The format is logfmt for programs and plain text for terminals.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -20,16 +20,16 @@ use linux::clock::rfc3339_millis;
 use spec::environment::Environment;
 use spec::text::one_line;
 
-/// How much to say, and how.
+/// Level, format and destination of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
     level: LevelFilter,
-    form: Option<Form>,
+    format: Option<Format>,
     file: Option<PathBuf>,
 }
 
 impl LogSettings {
-    /// Into this file, instead of standard error.
+    /// Writes to this file instead of standard error.
     #[must_use]
     pub fn into_file(self, file: Option<PathBuf>) -> Self {
         Self { file, ..self }
@@ -38,62 +38,62 @@ impl LogSettings {
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { level: LevelFilter::Warn, form: None, file: None }
+        Self { level: LevelFilter::Warn, format: None, file: None }
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum Format {
     Logfmt,
     Text,
 }
 
-/// Of `-v` (how often), `--log-format`, `SEXTON_LOG` and `SEXTON_LOG_FORMAT`; `quiet` is the level where nobody says.
+/// Combines `-v` (count), `--log-format`, `SEXTON_LOG` and `SEXTON_LOG_FORMAT`; `quiet` is the default level.
 pub fn settings(
     quiet: LevelFilter,
     verbose: u8,
     format: Option<String>,
     environment: &dyn Environment,
 ) -> Result<LogSettings, UsageError> {
-    let text = |name| environment.get(name).map(|value| value.to_string_lossy().into_owned());
+    let text = |name| environment.get(name).map(|text| text.to_string_lossy().into_owned());
     let level = match (verbose, text("SEXTON_LOG")) {
         (0, None) => quiet,
-        (0, Some(word)) => word.parse().map_err(|_| {
-            UsageError(format!("SEXTON_LOG '{word}': expected off, error, warn, info, debug or trace"))
+        (0, Some(value)) => value.parse().map_err(|_| {
+            UsageError(format!("SEXTON_LOG '{value}': expected off, error, warn, info, debug or trace"))
         })?,
         (1, _) => LevelFilter::Info,
         (_, _) => LevelFilter::Debug,
     };
-    let given = format.map(|word| ("--log-format", word));
-    let given = given.or_else(|| text("SEXTON_LOG_FORMAT").map(|word| ("SEXTON_LOG_FORMAT", word)));
-    let form = match given {
+    let given = format.map(|value| ("--log-format", value));
+    let given = given.or_else(|| text("SEXTON_LOG_FORMAT").map(|value| ("SEXTON_LOG_FORMAT", value)));
+    let format = match given {
         None => None,
-        Some((origin, word)) => match word.as_str() {
+        Some((origin, value)) => match value.as_str() {
             "auto" => None,
-            "logfmt" => Some(Form::Logfmt),
-            "text" => Some(Form::Text),
-            _ => return Err(UsageError(format!("{origin} '{word}': expected auto, logfmt or text"))),
+            "logfmt" => Some(Format::Logfmt),
+            "text" => Some(Format::Text),
+            _ => return Err(UsageError(format!("{origin} '{value}': expected auto, logfmt or text"))),
         },
     };
-    Ok(LogSettings { level, form, file: None })
+    Ok(LogSettings { level, format, file: None })
 }
 
-/// From here on `log::…!` writes to standard error, or into the file. An error: that cannot be written.
-pub fn begin(settings: &LogSettings) -> io::Result<()> {
-    let to_person = settings.file.is_none() && io::stderr().is_terminal();
-    let auto = if to_person { Form::Text } else { Form::Logfmt };
+/// Installs the logger for standard error or the file. Fails if the file cannot be opened.
+pub fn init(settings: &LogSettings) -> io::Result<()> {
+    let to_terminal = settings.file.is_none() && io::stderr().is_terminal();
+    let auto = if to_terminal { Format::Text } else { Format::Logfmt };
     let file = settings.file.as_deref().map(Rotating::open).transpose()?.map(Mutex::new);
-    let logger = Box::leak(Box::new(Logger { form: settings.form.unwrap_or(auto), file }));
+    let logger = Box::leak(Box::new(Logger { format: settings.format.unwrap_or(auto), file }));
     if log::set_logger(logger).is_ok() {
         log::set_max_level(settings.level);
     }
     Ok(())
 }
 
-/// Something was logged.
+/// Whether anything was logged.
 static USED: AtomicBool = AtomicBool::new(false);
 
-/// Waits until what was logged is written, but not for ever.
+/// Waits until the log is written, with a time limit.
 pub async fn flush() {
     if USED.load(Ordering::Relaxed)
         && let Some(sink) = Sink::stderr()
@@ -103,7 +103,7 @@ pub async fn flush() {
 }
 
 struct Logger {
-    form: Form,
+    format: Format,
     file: Option<Mutex<Rotating>>,
 }
 
@@ -117,33 +117,33 @@ impl Log for Logger {
             return;
         }
         USED.store(true, Ordering::Relaxed);
-        let mut line = match self.form {
-            Form::Logfmt => logfmt_line(record),
-            Form::Text => text_line(record),
+        let mut line = match self.format {
+            Format::Logfmt => logfmt_line(record),
+            Format::Text => text_line(record),
         };
         line.push(b'\n');
         if let Some(file) = &self.file {
             let written = file.lock().unwrap_or_else(PoisonError::into_inner).write(&line);
             if let (Err(error), Some(sink)) = (written, Sink::stderr()) {
-                sink.push(format!("sexton: the log cannot be written: {error}\n").as_bytes());
+                sink.push(format!("sexton: cannot write the log: {error}\n").as_bytes());
             }
             return;
         }
-        // If nobody reads, or can read, nobody does: our own words never hold up what we are there for.
+        // The log never delays the supervision of processes, even if it is not read.
         match Sink::stderr() {
             Some(sink) => sink.push(&line),
-            None => write_at_once(&line),
+            None => write_if_ready(&line),
         }
     }
 
     fn flush(&self) {}
 }
 
-/// Where the system gives us no thread or descriptor for a sink, and that is just what we have to say.
-fn write_at_once(line: &[u8]) {
+/// Fallback without a thread or a descriptor for a sink, which may be just what the message reports.
+fn write_if_ready(line: &[u8]) {
     let stderr = io::stderr();
-    let no_time = Timespec { tv_sec: 0, tv_nsec: 0 };
-    if poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&no_time)).is_ok_and(|ready| ready > 0) {
+    let no_wait = Timespec { tv_sec: 0, tv_nsec: 0 };
+    if poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&no_wait)).is_ok_and(|ready| ready > 0) {
         let _ = stderr.lock().write_all(line);
     }
 }
@@ -189,14 +189,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_decide_level_and_form() {
+    fn settings_determine_level_and_format() {
         use std::collections::BTreeMap;
         let none = BTreeMap::new();
         assert_eq!(settings(LevelFilter::Warn, 0, None, &none), Ok(LogSettings::default()));
         assert_eq!(settings(LevelFilter::Warn, 1, None, &none).map(|s| s.level), Ok(LevelFilter::Info));
         assert_eq!(settings(LevelFilter::Warn, 9, None, &none).map(|s| s.level), Ok(LevelFilter::Debug));
         let variables = BTreeMap::from([("SEXTON_LOG", "off"), ("SEXTON_LOG_FORMAT", "text")]);
-        let expected = LogSettings { level: LevelFilter::Off, form: Some(Form::Text), file: None };
+        let expected = LogSettings { level: LevelFilter::Off, format: Some(Format::Text), file: None };
         assert_eq!(settings(LevelFilter::Warn, 0, None, &variables), Ok(expected));
         assert!(
             settings(LevelFilter::Warn, 0, Some("xml".to_owned()), &none)

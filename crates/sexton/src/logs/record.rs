@@ -1,4 +1,4 @@
-//! A line as a record.
+//! Formats lines as records.
 
 use std::collections::BTreeMap;
 
@@ -12,53 +12,52 @@ use linux::clock::rfc3339_millis;
 use spec::logs::LogFormat;
 use spec::program::Pid;
 
-/// How the lines of a stream of a process are written.
+/// The record format of one stream of a process.
 #[derive(Debug)]
 pub struct RecordFormatter {
     format: LogFormat,
-    /// What is the same in each record: process, pid, stream; encoded.
-    who: Vec<u8>,
-    /// The labels, encoded.
+    /// The fields that are the same in each record (process, pid, stream), encoded.
+    source: Vec<u8>,
     labels: Vec<u8>,
-    /// For people: what stands in front of the line, in colour if they like that.
-    front: Vec<u8>,
+    /// Format `pretty`: the text before the line, coloured if requested.
+    prefix: Vec<u8>,
     colours: bool,
 }
 
-/// A person reads the records: how wide the names are, and whether in colour.
+/// Console settings of format `pretty`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ConsoleStyle {
-    /// The names are made this wide.
+    /// The width of the name column.
     pub width: usize,
-    /// In this colour (of the six that terminals have), if in any.
+    /// The colour of the name, of the six that terminals have; None: no colours.
     pub colour: Option<u8>,
 }
 
-/// The time of many lines, formatted once.
+/// A formatted time, shared by several lines.
 #[derive(Debug, Clone)]
 pub struct FormattedTime(String);
 
 impl FormattedTime {
-    /// Now.
+    /// The current time.
     #[must_use]
     pub fn now() -> Self {
         Self::at(Timestamp::now())
     }
 
-    /// Of a time.
+    /// The given time.
     #[must_use]
     pub fn at(time: Timestamp) -> Self {
         Self(rfc3339_millis(time))
     }
 
-    /// Hours to milliseconds.
-    fn of_day(&self) -> &str {
+    /// The time of day, with milliseconds.
+    fn time_of_day(&self) -> &str {
         self.0.get(11..23).unwrap_or(&self.0)
     }
 }
 
 impl RecordFormatter {
-    /// For a stream of a process.
+    /// The format of a stream of a process.
     #[must_use]
     pub fn new(
         format: LogFormat,
@@ -66,35 +65,41 @@ impl RecordFormatter {
         pid: Pid,
         stream: Stream,
         labels: &BTreeMap<String, String>,
-        person: ConsoleStyle,
+        console: ConsoleStyle,
     ) -> Self {
-        let (mut who, mut encoded) = (Vec::new(), Vec::new());
+        let (mut source, mut encoded) = (Vec::new(), Vec::new());
         let pid = pid.to_string();
         if format == LogFormat::Json {
-            append_json(&mut who, "process", name.as_bytes());
-            who.extend_from_slice(format!(",\"pid\":{pid}").as_bytes());
-            append_json(&mut who, "stream", stream.label().as_bytes());
+            append_json(&mut source, "process", name.as_bytes());
+            source.extend_from_slice(format!(",\"pid\":{pid}").as_bytes());
+            append_json(&mut source, "stream", stream.label().as_bytes());
             for (key, value) in labels {
                 append_json(&mut encoded, key, value.as_bytes());
             }
         } else {
-            logfmt::append(&mut who, "process", name.as_bytes());
-            logfmt::append(&mut who, "pid", pid.as_bytes());
-            logfmt::append(&mut who, "stream", stream.label().as_bytes());
+            logfmt::append(&mut source, "process", name.as_bytes());
+            logfmt::append(&mut source, "pid", pid.as_bytes());
+            logfmt::append(&mut source, "stream", stream.label().as_bytes());
             for (key, value) in labels {
                 logfmt::append(&mut encoded, key, value.as_bytes());
             }
         }
-        let width = person.width;
-        let front = match person.colour {
+        let width = console.width;
+        let prefix = match console.colour {
             Some(colour) => format!("\x1b[3{}m{name:width$}\x1b[0m ", 1 + colour % 6),
             None if width > 0 => format!("{name:width$} "),
             None => format!("{name}[{pid}] "),
         };
-        Self { format, who, labels: encoded, front: front.into_bytes(), colours: person.colour.is_some() }
+        Self {
+            format,
+            source,
+            labels: encoded,
+            prefix: prefix.into_bytes(),
+            colours: console.colour.is_some(),
+        }
     }
 
-    /// Appends a line as a record, with its end.
+    /// Appends a line as a record with a newline.
     pub fn append(&self, out: &mut Vec<u8>, stamp: &FormattedTime, line: &[u8], partial: bool) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         match self.format {
@@ -109,22 +114,22 @@ impl RecordFormatter {
         }
     }
 
-    fn taken_apart<'a>(&self, line: &'a [u8], partial: bool) -> Structured<'a> {
+    fn parse<'a>(&self, line: &'a [u8], partial: bool) -> Structured<'a> {
         if let Some(found) = (!partial).then(|| structured::parse(line)).flatten() {
             return found;
         }
-        let severity = if self.format == LogFormat::Auto { Severity::of_words(line) } else { None };
+        let severity = if self.format == LogFormat::Auto { Severity::of_text(line) } else { None };
         Structured { severity, message: Some(line.into()), fields: Vec::new() }
     }
 
     fn logfmt(&self, out: &mut Vec<u8>, stamp: &FormattedTime, line: &[u8], partial: bool) {
-        let found = self.taken_apart(line, partial);
+        let found = self.parse(line, partial);
         out.extend_from_slice(b"time=");
         out.extend_from_slice(stamp.0.as_bytes());
         out.extend_from_slice(b" level=");
         out.extend_from_slice(found.severity.unwrap_or(Severity::Info).label().as_bytes());
         out.push(b' ');
-        out.extend_from_slice(&self.who);
+        out.extend_from_slice(&self.source);
         if partial {
             out.extend_from_slice(b" partial=true");
         }
@@ -140,13 +145,13 @@ impl RecordFormatter {
     }
 
     fn json(&self, out: &mut Vec<u8>, stamp: &FormattedTime, line: &[u8], partial: bool) {
-        let found = self.taken_apart(line, partial);
+        let found = self.parse(line, partial);
         out.extend_from_slice(b"{\"time\":\"");
         out.extend_from_slice(stamp.0.as_bytes());
         out.extend_from_slice(b"\",\"level\":\"");
         out.extend_from_slice(found.severity.unwrap_or(Severity::Info).label().as_bytes());
         out.push(b'"');
-        out.extend_from_slice(&self.who);
+        out.extend_from_slice(&self.source);
         if partial {
             out.extend_from_slice(b",\"partial\":true");
         }
@@ -159,32 +164,32 @@ impl RecordFormatter {
     }
 
     fn pretty(&self, out: &mut Vec<u8>, stamp: &FormattedTime, line: &[u8]) {
-        out.extend_from_slice(stamp.of_day().as_bytes());
+        out.extend_from_slice(stamp.time_of_day().as_bytes());
         out.push(b' ');
-        out.extend_from_slice(&self.front);
-        let bad =
-            self.colours.then(|| Severity::of_words(line).or_else(|| structured::parse(line)?.severity));
-        let paint: &[u8] = match bad.flatten() {
+        out.extend_from_slice(&self.prefix);
+        let severity =
+            self.colours.then(|| Severity::of_text(line).or_else(|| structured::parse(line)?.severity));
+        let colour: &[u8] = match severity.flatten() {
             Some(Severity::Error | Severity::Fatal) => b"\x1b[31m",
             Some(Severity::Warn) => b"\x1b[33m",
             _ => b"",
         };
-        out.extend_from_slice(paint);
+        out.extend_from_slice(colour);
         out.extend_from_slice(line);
-        if !paint.is_empty() {
+        if !colour.is_empty() {
             out.extend_from_slice(b"\x1b[0m");
         }
         out.push(b'\n');
     }
 }
 
-/// Appends `,"key":"value"`. Bytes that are no UTF-8 cannot stand in JSON: each becomes U+FFFD.
+/// Appends `,"key":"value"`. Invalid UTF-8 cannot be represented in JSON and becomes U+FFFD.
 fn append_json(out: &mut Vec<u8>, key: &str, value: &[u8]) {
     out.extend_from_slice(b",\"");
     out.extend_from_slice(key.replace(['"', '\\'], "_").as_bytes());
     out.extend_from_slice(b"\":");
     let text = String::from_utf8_lossy(value);
-    // Writing into memory does not fail.
+    // Writing to memory does not fail.
     let _ = serde_json::to_writer(out, &text);
 }
 
@@ -202,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_lines() {
+    fn formats_plain_lines() {
         assert_eq!(
             record(LogFormat::Logfmt, b"ERROR: x\r", true),
             "time=2026-11-24T10:00:00.500Z level=info process=web pid=7 stream=stderr partial=true msg=\"ERROR: x\" app=\"a b\"\n"
@@ -220,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_a_record_itself_keeps_its_level_and_message() {
+    fn keeps_level_and_message_of_structured_lines() {
         assert_eq!(
             record(LogFormat::Logfmt, b"level=warn msg=\"two words\" n=1", false),
             "time=2026-11-24T10:00:00.500Z level=warn process=web pid=7 stream=stderr msg=\"two words\" n=1 app=\"a b\"\n"

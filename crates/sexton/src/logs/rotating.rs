@@ -1,66 +1,69 @@
-//! A log file that does not grow for ever: when it is full it is put aside, and the oldest of those goes.
+//! A log file that is rotated when it is full; the oldest backup is removed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// How large it becomes, in bytes.
-pub const FULL: u64 = 64 << 10;
-/// How many of before are kept: FILE.1 is the newest of them.
-pub const KEPT: u32 = 3;
+/// The size at which the file is rotated, in bytes.
+pub const MAX_SIZE: u64 = 64 << 10;
+/// The number of backups; FILE.1 is the newest.
+pub const BACKUPS: u32 = 3;
 
-/// The file that is written to.
+/// A rotated log file.
 #[derive(Debug)]
 pub struct Rotating {
     path: PathBuf,
     file: File,
-    /// Only what is a file can be put aside: `/dev/null` stays what it is.
+    /// Only regular files are rotated, not `/dev/null` and the like.
     is_regular: bool,
     size: u64,
-    /// What was written last could not be.
-    in_trouble: bool,
+    /// The last write or rotation failed.
+    failing: bool,
 }
 
 impl Rotating {
-    /// Goes on at the end of what is there.
+    /// Opens the file for appending.
     pub fn open(path: &Path) -> io::Result<Self> {
-        // A FIFO that nobody reads must not hold us up.
+        // The open of a FIFO without a reader must not block.
         let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
         let file = OpenOptions::new().append(true).create(true).custom_flags(flags).open(path)?;
         let metadata = file.metadata()?;
         let (is_regular, size) = (metadata.is_file(), metadata.len());
-        Ok(Self { path: path.to_owned(), file, is_regular, size, in_trouble: false })
+        Ok(Self { path: path.to_owned(), file, is_regular, size, failing: false })
     }
 
-    /// Writes a line, with its end. An error is returned once, when it comes up.
+    /// Writes a line, including its newline. Of consecutive errors only the first is returned.
     pub fn write(&mut self, line: &[u8]) -> io::Result<()> {
         let length = line.len() as u64;
-        let turned =
-            if self.is_regular && self.size > 0 && self.size + length > FULL { self.turn() } else { Ok(()) };
-        if turned.is_err() {
-            // It goes on where it is, and tries again when as much has come again.
+        let rotated = if self.is_regular && self.size > 0 && self.size + length > MAX_SIZE {
+            self.rotate()
+        } else {
+            Ok(())
+        };
+        if rotated.is_err() {
+            // Keep writing to the full file; try again after as much output.
             self.size = 0;
         }
-        let written = self.file.write_all(line).and(turned);
+        let written = self.file.write_all(line).and(rotated);
         match written {
             Ok(()) => {
                 self.size += length;
-                self.in_trouble = false;
+                self.failing = false;
                 Ok(())
             }
-            Err(_) if self.in_trouble => Ok(()),
+            Err(_) if self.failing => Ok(()),
             Err(error) => {
-                self.in_trouble = true;
+                self.failing = true;
                 Err(error)
             }
         }
     }
 
-    fn turn(&mut self) -> io::Result<()> {
-        for number in (1..=KEPT).rev() {
-            let from = if number == 1 { self.path.clone() } else { self.aside(number - 1) };
-            match fs::rename(from, self.aside(number)) {
+    fn rotate(&mut self) -> io::Result<()> {
+        for number in (1..=BACKUPS).rev() {
+            let from = if number == 1 { self.path.clone() } else { self.backup(number - 1) };
+            match fs::rename(from, self.backup(number)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
@@ -69,7 +72,7 @@ impl Rotating {
         Ok(())
     }
 
-    fn aside(&self, number: u32) -> PathBuf {
+    fn backup(&self, number: u32) -> PathBuf {
         let mut name = self.path.clone().into_os_string();
         name.push(format!(".{number}"));
         name.into()
@@ -83,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_put_aside_when_it_is_full_and_three_are_kept() -> io::Result<()> {
+    fn rotates_a_full_file_and_keeps_three_backups() -> io::Result<()> {
         let directory = testkit::private_directory();
         let path = directory.path().join("log");
         let mut log = Rotating::open(&path)?;
@@ -98,9 +101,9 @@ mod tests {
         assert_eq!(names, ["log", "log.1", "log.2", "log.3"]);
         assert_eq!(
             (fs::metadata(&path)?.len(), fs::metadata(directory.path().join("log.3"))?.len()),
-            (1024, FULL)
+            (1024, MAX_SIZE)
         );
-        // It goes on where it was.
+        // Reopening appends.
         drop(log);
         Rotating::open(&path)?.write(b"more\n")?;
         assert_eq!(fs::metadata(&path)?.len(), 1029);
@@ -108,11 +111,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_not_put_aside() -> io::Result<()> {
+    fn does_not_rotate_a_fifo() -> io::Result<()> {
         let directory = testkit::private_directory();
         let fifo = directory.path().join("fifo");
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0)?;
-        assert!(Rotating::open(&fifo).is_err(), "nobody reads it");
+        assert!(Rotating::open(&fifo).is_err(), "it has no reader");
         let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
         let mut reader = OpenOptions::new().read(true).custom_flags(flags).open(&fifo)?;
         let mut log = Rotating::open(&fifo)?;
@@ -125,11 +128,11 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_put_aside_goes_on_where_it_is() -> io::Result<()> {
+    fn keeps_writing_when_rotation_fails() -> io::Result<()> {
         let directory = testkit::private_directory();
         let path = directory.path().join("log");
         let mut log = Rotating::open(&path)?;
-        // The second cannot be put where a directory is.
+        // Renaming to a directory that is not empty fails.
         fs::create_dir_all(directory.path().join("log.3/in"))?;
         fs::write(directory.path().join("log.2"), "")?;
         let line = [vec![b'x'; 1023], b"\n".to_vec()].concat();
@@ -140,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_told_once() -> io::Result<()> {
+    fn reports_a_full_disk_once() -> io::Result<()> {
         let mut log = Rotating::open(Path::new("/dev/full"))?;
         assert!(log.write(b"x\n").is_err());
         assert!(log.write(b"y\n").is_ok());

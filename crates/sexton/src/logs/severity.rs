@@ -1,26 +1,26 @@
-//! How bad a line is.
+//! The severity of a log line.
 
 use std::fmt;
 
-/// How bad something is, in the words of most loggers.
+/// A severity, with the names that most loggers use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Of no interest unless one looks for a fault.
+    /// Details for tracing a fault.
     Trace,
-    /// Of little interest.
+    /// Details for debugging.
     Debug,
-    /// As usual.
+    /// Normal operation.
     Info,
-    /// Something to look after.
+    /// A condition that needs attention.
     Warn,
-    /// Something has failed.
+    /// A failure.
     Error,
-    /// It cannot go on.
+    /// A failure that stops the program.
     Fatal,
 }
 
 impl Severity {
-    /// The stable word.
+    /// The stable label.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -33,8 +33,8 @@ impl Severity {
         }
     }
 
-    /// The severity that a word names: those of syslog(3), of most loggers, their first letters, and the
-    /// numbers of pino and bunyan (10 to 60).
+    /// The severity with this name: names of syslog(3) and of most loggers, their first letters, and the numbers of
+    /// pino and bunyan (10 to 60).
     #[must_use]
     pub fn named(word: &[u8]) -> Option<Self> {
         const NAMES: [(&[u8], Severity); 27] = [
@@ -80,17 +80,17 @@ impl Severity {
         }
     }
 
-    /// The severity of a line in any form: the first word near its beginning that names one, in brackets or with
-    /// a colon or in capitals. A word in the midst of a sentence ("no error occurred") does not count.
+    /// The severity of a line in any format: the first word near its start that names one and is in brackets, in
+    /// capitals or followed by a colon. A word within a sentence ("no error occurred") does not count.
     #[must_use]
-    pub fn of_words(line: &[u8]) -> Option<Self> {
-        /// What stands in front of the severity: a time, a host, a program, a number.
+    pub fn of_text(line: &[u8]) -> Option<Self> {
+        /// Words that are examined: a time, a host, a program and a number may precede the severity.
         const WORDS: usize = 7;
         let head = &line[..line.len().min(160)];
         let words =
             head.split(|byte| byte.is_ascii_whitespace() || *byte == b'|').filter(|word| !word.is_empty());
         for (index, word) in words.take(WORDS).enumerate() {
-            let bare = trimmed(word);
+            let bare = trim_punctuation(word);
             if bare.len() < 3 {
                 // `E0102 12:00:00` of glog.
                 if let (0, [letter @ (b'I' | b'W' | b'E' | b'F')]) = (index, bare) {
@@ -118,7 +118,7 @@ impl Severity {
     }
 }
 
-fn trimmed(word: &[u8]) -> &[u8] {
+fn trim_punctuation(word: &[u8]) -> &[u8] {
     let is_word = |byte: &u8| byte.is_ascii_alphanumeric();
     let from = word.iter().position(is_word).unwrap_or(word.len());
     let to = word.iter().rposition(is_word).map_or(from, |last| last + 1);
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_of_many_loggers() {
+    fn recognizes_the_formats_of_common_loggers() {
         for (line, expected) in [
             ("2026-11-24 10:00:00,123 - app - WARNING - disk is nearly full", Some(Severity::Warn)),
             ("2026-11-24T10:00:00Z ERROR db: gone", Some(Severity::Error)),
@@ -147,15 +147,15 @@ mod tests {
             ("Fatal: no space", Some(Severity::Fatal)),
             ("2026-11-24 10:00:00.000 UTC [1] LOG:  database system is ready", None),
             ("GET /error 200", None),
-            ("all is well, no error occurred", None),
+            ("all fine, no error occurred", None),
             ("", None),
         ] {
-            assert_eq!(Severity::of_words(line.as_bytes()), expected, "{line}");
+            assert_eq!(Severity::of_text(line.as_bytes()), expected, "{line}");
         }
     }
 
     #[test]
-    fn names_and_numbers() {
+    fn parses_names_and_numbers() {
         assert_eq!(Severity::named(b"WARN"), Some(Severity::Warn));
         assert_eq!(Severity::named(b"50"), Some(Severity::Error));
         assert_eq!(Severity::named(b"loud"), None);

@@ -1,4 +1,4 @@
-//! Lines that are themselves logfmt or JSON: they keep their level, their message and their other fields.
+//! Lines that are themselves logfmt or JSON: level, message and other fields are kept.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,23 +9,22 @@ use serde_json::Value;
 
 use super::severity::Severity;
 
-/// A line, taken apart.
+/// A parsed line.
 #[derive(Debug, Default, PartialEq)]
 pub struct Structured<'a> {
-    /// How bad it says it is.
+    /// The severity, if it has one with a known name.
     pub severity: Option<Severity>,
-    /// What it says.
     pub message: Option<Cow<'a, [u8]>>,
-    /// What else it says, in its order.
+    /// The other fields, in their order.
     pub fields: Vec<(Cow<'a, str>, Cow<'a, [u8]>)>,
 }
 
 const LEVELS: [&str; 4] = ["level", "lvl", "severity", "loglevel"];
-const OURS: [&str; 6] = ["level", "process", "pid", "stream", "partial", "msg"];
+const RESERVED: [&str; 6] = ["level", "process", "pid", "stream", "partial", "msg"];
 const MESSAGES: [&str; 3] = ["msg", "message", "@message"];
 const TIMES: [&str; 5] = ["time", "ts", "timestamp", "@timestamp", "t"];
 
-/// Takes a line apart. None: it is neither, and stands as it is. Cheap for those.
+/// Parses a line. Returns None, at low cost, if it is neither logfmt nor JSON.
 #[must_use]
 pub fn parse(line: &[u8]) -> Option<Structured<'_>> {
     match line.first()? {
@@ -39,7 +38,7 @@ pub fn parse(line: &[u8]) -> Option<Structured<'_>> {
 }
 
 impl<'a> Structured<'a> {
-    fn take(&mut self, key: Cow<'a, str>, value: Cow<'a, [u8]>) {
+    fn add(&mut self, key: Cow<'a, str>, value: Cow<'a, [u8]>) {
         if self.severity.is_none() && LEVELS.contains(&&*key) {
             self.severity = Severity::named(&value);
             if self.severity.is_some() {
@@ -49,17 +48,17 @@ impl<'a> Structured<'a> {
         if self.message.is_none() && MESSAGES.contains(&&*key) {
             self.message = Some(value);
         } else if TIMES.contains(&&*key) {
-            // Ours is the time at which it was read.
+            // The record's own time is the time of the read.
             self.fields.push((Cow::Borrowed("source_time"), value));
-        } else if OURS.contains(&&*key) {
-            // Nobody passes himself off as somebody else.
+        } else if RESERVED.contains(&&*key) {
+            // A line must not forge the fields that sexton adds.
             self.fields.push((Cow::Owned(format!("source_{key}")), value));
         } else {
             self.fields.push((key, value));
         }
     }
 
-    /// Without a level and a message it is no record, but a text that happens to begin so.
+    /// Returns None without a level or a message: text that happens to look like a record.
     fn if_record(self) -> Option<Self> {
         (self.severity.is_some() || self.message.is_some()).then_some(self)
     }
@@ -79,8 +78,8 @@ fn logfmt(line: &[u8]) -> Option<Structured<'_>> {
         }
         rest = &rest[end + 1..];
         if let Some(quoted) = rest.strip_prefix(b"\"") {
-            let (value, length) = unquoted(quoted)?;
-            found.take(Cow::Borrowed(key), value);
+            let (value, length) = unquote(quoted)?;
+            found.add(Cow::Borrowed(key), value);
             rest = &quoted[length..];
             if !rest.is_empty() && rest[0] != b' ' {
                 return None;
@@ -90,7 +89,7 @@ fn logfmt(line: &[u8]) -> Option<Structured<'_>> {
             if rest[..end].contains(&b'"') {
                 return None;
             }
-            found.take(Cow::Borrowed(key), Cow::Borrowed(&rest[..end]));
+            found.add(Cow::Borrowed(key), Cow::Borrowed(&rest[..end]));
             rest = &rest[end..];
         }
         rest = rest.trim_ascii_start();
@@ -98,8 +97,8 @@ fn logfmt(line: &[u8]) -> Option<Structured<'_>> {
     found.if_record()
 }
 
-/// A quoted value without its quotes, and its length with the quote that ends it.
-fn unquoted(text: &[u8]) -> Option<(Cow<'_, [u8]>, usize)> {
+/// Unquotes a value. Returns it with its length, including the closing quote.
+fn unquote(text: &[u8]) -> Option<(Cow<'_, [u8]>, usize)> {
     let end = memchr2(b'"', b'\\', text)?;
     if text[end] == b'"' {
         return Some((Cow::Borrowed(&text[..end]), end + 1));
@@ -126,7 +125,7 @@ fn unquoted(text: &[u8]) -> Option<(Cow<'_, [u8]>, usize)> {
     }
 }
 
-/// An object's entries in its own order.
+/// The entries of an object in their order.
 struct Entries(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Entries {
@@ -159,13 +158,13 @@ fn json(line: &[u8]) -> Option<Structured<'static>> {
             Value::String(text) => text.into_bytes(),
             other => other.to_string().into_bytes(),
         };
-        // A key of logfmt holds no blanks, and none a control character.
-        let bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '=' | '"' | '\\');
-        let mut key: String = key.chars().map(|c| if bad(c) { '_' } else { c }).collect();
+        // A logfmt key must not contain blanks or control characters.
+        let invalid = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '=' | '"' | '\\');
+        let mut key: String = key.chars().map(|c| if invalid(c) { '_' } else { c }).collect();
         if key.is_empty() {
             key.push('_');
         }
-        found.take(Cow::Owned(key), Cow::Owned(value));
+        found.add(Cow::Owned(key), Cow::Owned(value));
     }
     found.if_record()
 }
@@ -174,7 +173,7 @@ fn json(line: &[u8]) -> Option<Structured<'static>> {
 mod tests {
     use super::*;
 
-    fn shown(line: &str) -> Option<String> {
+    fn parsed(line: &str) -> Option<String> {
         let found = parse(line.as_bytes())?;
         let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
         let level = found.severity.map_or("-", Severity::label);
@@ -185,39 +184,39 @@ mod tests {
     }
 
     #[test]
-    fn logfmt_and_json_are_known() {
+    fn parses_logfmt_and_json() {
         assert_eq!(
-            shown("time=2026 level=warning msg=\"disk \\\"a\\\"\\nfull\" free=3").as_deref(),
+            parsed("time=2026 level=warning msg=\"disk \\\"a\\\"\\nfull\" free=3").as_deref(),
             Some("warn disk \"a\"\nfull source_time:2026 free:3")
         );
         assert_eq!(
-            shown("{\"level\":50,\"msg\":\"no\",\"err\":{\"a\":1},\"n\":2,\"@timestamp\":\"x\"}").as_deref(),
+            parsed("{\"level\":50,\"msg\":\"no\",\"err\":{\"a\":1},\"n\":2,\"@timestamp\":\"x\"}").as_deref(),
             Some("error no err:{\"a\":1} n:2 source_time:x")
         );
-        assert_eq!(shown("severity=INFO message=hi").as_deref(), Some("info hi"));
+        assert_eq!(parsed("severity=INFO message=hi").as_deref(), Some("info hi"));
         assert_eq!(
-            shown("level=loud msg=x").as_deref(),
+            parsed("level=loud msg=x").as_deref(),
             Some("- x source_level:loud"),
-            "a level that is none stays"
+            "an unknown level is kept as a field"
         );
     }
 
     #[test]
-    fn nobody_passes_himself_off_as_somebody_else() {
+    fn renames_reserved_keys() {
         assert_eq!(
-            shown("{\"level\":\"info\",\"msg\":\"x\",\"process\":\"db\",\"a\u{1b}b\":1,\"\":2}").as_deref(),
+            parsed("{\"level\":\"info\",\"msg\":\"x\",\"process\":\"db\",\"a\u{1b}b\":1,\"\":2}").as_deref(),
             None,
-            "a raw control character is no JSON"
+            "a raw control character is invalid JSON"
         );
         assert_eq!(
-            shown("{\"level\":\"info\",\"msg\":\"x\",\"process\":\"db\",\"a\\u001bb\":1,\"\":2}").as_deref(),
+            parsed("{\"level\":\"info\",\"msg\":\"x\",\"process\":\"db\",\"a\\u001bb\":1,\"\":2}").as_deref(),
             Some("info x source_process:db a_b:1 _:2")
         );
-        assert_eq!(shown("level=info msg=x pid=1").as_deref(), Some("info x source_pid:1"));
+        assert_eq!(parsed("level=info msg=x pid=1").as_deref(), Some("info x source_pid:1"));
     }
 
     #[test]
-    fn what_only_looks_like_it_stays_as_it_is() {
+    fn rejects_lines_that_only_look_structured() {
         for line in [
             "",
             "{",
@@ -233,7 +232,7 @@ mod tests {
             "=x",
             "level=\"a\"b",
         ] {
-            assert_eq!(shown(line), None, "{line}");
+            assert_eq!(parsed(line), None, "{line}");
         }
     }
 }

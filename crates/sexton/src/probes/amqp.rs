@@ -1,8 +1,8 @@
-//! AMQP 0-9-1 as far as a probe needs it: a connection is opened, and closed again or kept.
+//! AMQP 0-9-1, as far as a probe needs it: opens a connection and closes it again, or keeps it.
 //!
-//! A kept connection answers heartbeats in a task of its own and notices at once when the server closes it or falls
-//! silent; the next probe then fails without asking anybody, and the one after it opens a new one.
-//! The methods and their numbers are those of <https://www.rabbitmq.com/resources/specs/amqp0-9-1.extended.xml>.
+//! A task per kept connection answers heartbeats and notices immediately when the server closes it or stops responding;
+//! the next probe then fails without any I/O, and the one after it opens a new connection.
+//! Method numbers: <https://www.rabbitmq.com/resources/specs/amqp0-9-1.extended.xml>.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,17 +17,17 @@ use net::tls::Stream;
 use spec::dsn::{ConnectionInfo, Secret};
 use spec::text::describe;
 
-/// The longest frame that we take, and offer to take.
-const LARGEST_FRAME: u32 = 128 << 10;
-/// How often each side gives a sign of life, unless the server wants it more often, in seconds.
+/// The largest frame that is accepted, and offered to the server.
+const MAX_FRAME: u32 = 128 << 10;
+/// Heartbeat interval in seconds, unless the server requires a shorter one.
 const HEARTBEAT: u16 = 30;
-/// How long to say goodbye may take.
-const GOODBYE: Duration = Duration::from_millis(500);
+/// The timeout for closing a connection.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 const METHOD: u8 = 1;
-const BEAT: u8 = 8;
-const END: u8 = 0xce;
-/// The methods of the class connection (10).
+const HEARTBEAT_FRAME: u8 = 8;
+const FRAME_END: u8 = 0xce;
+/// The methods of class connection (10).
 const CONNECTION: u16 = 10;
 const START: u16 = 10;
 const START_OK: u16 = 11;
@@ -38,14 +38,14 @@ const OPEN_OK: u16 = 41;
 const CLOSE: u16 = 50;
 const CLOSE_OK: u16 = 51;
 
-/// A connection that is kept, if there is one.
+/// The kept connection, if any.
 #[derive(Debug, Default)]
 pub(super) struct AmqpConnections(Mutex<Option<Held>>);
 
 #[derive(Debug)]
 struct Held {
-    /// What has become of it; none: it is open.
-    over: Arc<Mutex<Option<String>>>,
+    /// Why the connection was closed; None while it is open.
+    close_reason: Arc<Mutex<Option<String>>>,
     task: AbortHandle,
 }
 
@@ -55,20 +55,20 @@ impl Drop for Held {
     }
 }
 
-/// Whether a connection can be opened; or, if one is kept, whether it is open still.
+/// Opens a connection; or, if one is kept, checks that it is still open.
 pub(super) async fn passes(login: &ConnectionInfo, kept: Option<&Arc<AmqpConnections>>) -> Checked {
-    let failed = |what: &str| {
+    let failed = |text: &str| {
         Problem::Failed(format!(
             "amqp at {}: {}",
             login.place,
-            spec::text::one_line(&login.without_password(what))
+            spec::text::one_line(&login.without_password(text))
         ))
     };
     if let Some(kept) = kept {
         let mut held = kept.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = &*held {
-            let over = open.over.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            return match over {
+            let close_reason = open.close_reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            return match close_reason {
                 None => Ok(()),
                 Some(why) => {
                     *held = None;
@@ -81,17 +81,16 @@ pub(super) async fn passes(login: &ConnectionInfo, kept: Option<&Arc<AmqpConnect
     let connection = Connection::open(stream, login).await.map_err(|why| failed(&why))?;
     match kept {
         None => {
-            // What it was opened for is done.
-            let _ = timeout(GOODBYE, connection.close()).await;
+            let _ = timeout(CLOSE_TIMEOUT, connection.close()).await;
         }
         Some(kept) => {
-            let over = Arc::new(Mutex::new(None));
-            let told = Arc::clone(&over);
+            let close_reason = Arc::new(Mutex::new(None));
+            let reason = Arc::clone(&close_reason);
             let task = tokio::spawn(async move {
                 let why = connection.keep().await;
-                *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+                *reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
             });
-            let held = Held { over, task: task.abort_handle() };
+            let held = Held { close_reason, task: task.abort_handle() };
             *kept.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
         }
     }
@@ -104,12 +103,12 @@ struct Connection {
     heartbeat: u16,
 }
 
-/// Reads the parts of a method.
+/// Reader of the fields of a method.
 struct Parts<'a>(&'a [u8]);
 
 impl<'a> Parts<'a> {
     fn take(&mut self, length: usize) -> Result<&'a [u8], String> {
-        let (taken, rest) = self.0.split_at_checked(length).ok_or("a method of AMQP is cut short")?;
+        let (taken, rest) = self.0.split_at_checked(length).ok_or("truncated AMQP method")?;
         self.0 = rest;
         Ok(taken)
     }
@@ -145,8 +144,8 @@ fn short_string(text: &str) -> Result<Vec<u8>, String> {
     Ok([&[length][..], text.as_bytes()].concat())
 }
 
-/// Why the server closes: its code and its words.
-fn closed(arguments: &[u8]) -> Result<String, String> {
+/// The reply code and text of a close method.
+fn close_text(arguments: &[u8]) -> Result<String, String> {
     let mut parts = Parts(arguments);
     let code = parts.short()?;
     Ok(format!("{code} {}", parts.short_string()?))
@@ -154,19 +153,19 @@ fn closed(arguments: &[u8]) -> Result<String, String> {
 
 impl Connection {
     async fn open(stream: Box<dyn Stream>, login: &ConnectionInfo) -> Result<Self, String> {
-        let mut it = Self { stream, unread: Vec::new(), heartbeat: HEARTBEAT };
-        it.write(b"AMQP\0\0\x09\x01").await?;
-        let start = it.expect(START, "connection.start").await?;
+        let mut this = Self { stream, unread: Vec::new(), heartbeat: HEARTBEAT };
+        this.write(b"AMQP\0\0\x09\x01").await?;
+        let start = this.expect(START, "connection.start").await?;
         let mut parts = Parts(&start);
-        // The version and the server's properties tell us nothing.
+        // Version and server properties are not needed.
         let _ = (parts.short()?, parts.long_string()?);
         let mechanisms = String::from_utf8_lossy(parts.long_string()?).into_owned();
         if !mechanisms.split(' ').any(|mechanism| mechanism == "PLAIN") {
-            return Err(format!("the server takes no password (PLAIN), but {mechanisms}"));
+            return Err(format!("the server does not offer PLAIN authentication, only {mechanisms}"));
         }
         let (user, password) = (login.user.as_deref(), login.password.as_ref().map(Secret::reveal));
         let plain = ["", user.unwrap_or_default(), password.unwrap_or_default()].join("\0");
-        // Without this a wrong password is answered by a closed connection and no word.
+        // Without this capability, the server closes the connection without a reason after a wrong password.
         let capabilities = [&b"\x1cauthentication_failure_close"[..], b"t\x01"].concat();
         let properties = [&b"\x0ccapabilitiesF"[..], &long_string(&capabilities)].concat();
         let start_ok = [
@@ -175,19 +174,19 @@ impl Connection {
             long_string(plain.as_bytes()),
             short_string("en_US")?,
         ];
-        it.method(START_OK, &start_ok.concat()).await?;
-        let tune = it.expect(TUNE, "connection.tune").await?;
+        this.send_method(START_OK, &start_ok.concat()).await?;
+        let tune = this.expect(TUNE, "connection.tune").await?;
         let mut parts = Parts(&tune);
         let (channels, frame, heartbeat) = (parts.short()?, parts.long()?, parts.short()?);
-        // 0 is no limit, and no heartbeat.
-        it.heartbeat = if heartbeat == 0 { HEARTBEAT } else { heartbeat.min(HEARTBEAT) };
-        let frame = if frame == 0 { LARGEST_FRAME } else { frame.min(LARGEST_FRAME) };
-        let tune_ok = [&channels.to_be_bytes()[..], &frame.to_be_bytes(), &it.heartbeat.to_be_bytes()];
-        it.method(TUNE_OK, &tune_ok.concat()).await?;
+        // 0 means no limit, and no heartbeat.
+        this.heartbeat = if heartbeat == 0 { HEARTBEAT } else { heartbeat.min(HEARTBEAT) };
+        let frame = if frame == 0 { MAX_FRAME } else { frame.min(MAX_FRAME) };
+        let tune_ok = [&channels.to_be_bytes()[..], &frame.to_be_bytes(), &this.heartbeat.to_be_bytes()];
+        this.send_method(TUNE_OK, &tune_ok.concat()).await?;
         let host = short_string(login.database.as_deref().unwrap_or("/"))?;
-        it.method(OPEN, &[&host[..], &[0, 0]].concat()).await?;
-        it.expect(OPEN_OK, "connection.open-ok").await?;
-        Ok(it)
+        this.send_method(OPEN, &[&host[..], &[0, 0]].concat()).await?;
+        this.expect(OPEN_OK, "connection.open-ok").await?;
+        Ok(this)
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
@@ -195,96 +194,96 @@ impl Connection {
         self.stream.flush().await.map_err(|error| describe(&error))
     }
 
-    async fn frame_out(&mut self, kind: u8, payload: &[u8]) -> Result<(), String> {
-        let head = [&[kind, 0, 0][..], &long_string(payload), &[END]].concat();
+    async fn send_frame(&mut self, kind: u8, payload: &[u8]) -> Result<(), String> {
+        let head = [&[kind, 0, 0][..], &long_string(payload), &[FRAME_END]].concat();
         self.write(&head).await
     }
 
-    async fn method(&mut self, number: u16, arguments: &[u8]) -> Result<(), String> {
+    async fn send_method(&mut self, number: u16, arguments: &[u8]) -> Result<(), String> {
         let payload = [&CONNECTION.to_be_bytes()[..], &number.to_be_bytes(), arguments].concat();
-        self.frame_out(METHOD, &payload).await
+        self.send_frame(METHOD, &payload).await
     }
 
-    /// One whole frame. Nothing is lost when the wait is given up.
+    /// Reads a complete frame. Cancel-safe.
     async fn frame(&mut self) -> Result<(u8, Vec<u8>), String> {
         loop {
-            if let Some(frame) = self.whole()? {
+            if let Some(frame) = self.next_frame()? {
                 return Ok(frame);
             }
             match self.stream.read_buf(&mut self.unread).await {
-                Ok(0) => return Err("the server has closed the connection".to_owned()),
+                Ok(0) => return Err("the server closed the connection".to_owned()),
                 Ok(_) => {}
                 Err(error) => return Err(describe(&error)),
             }
         }
     }
 
-    fn whole(&mut self) -> Result<Option<(u8, Vec<u8>)>, String> {
+    fn next_frame(&mut self) -> Result<Option<(u8, Vec<u8>)>, String> {
         if self.unread.starts_with(b"AMQP") {
-            return Err("the server speaks another version of AMQP".to_owned());
+            return Err("the server requires another AMQP version".to_owned());
         }
         let [kind, _, _, a, b, c, d, ..] = self.unread[..] else { return Ok(None) };
         let length = u32::from_be_bytes([a, b, c, d]);
-        if !matches!(kind, 1..=3 | BEAT) || length > LARGEST_FRAME {
-            return Err("that is no AMQP 0-9-1".to_owned());
+        if !matches!(kind, 1..=3 | HEARTBEAT_FRAME) || length > MAX_FRAME {
+            return Err("not an AMQP 0-9-1 response".to_owned());
         }
         let end = 7 + usize::try_from(length).unwrap_or(usize::MAX);
         match self.unread.get(end) {
             None => Ok(None),
-            Some(&END) => {
+            Some(&FRAME_END) => {
                 let payload = self.unread[7..end].to_vec();
                 self.unread.drain(..=end);
                 Ok(Some((kind, payload)))
             }
-            Some(_) => Err("that is no AMQP 0-9-1: a frame does not end".to_owned()),
+            Some(_) => Err("not an AMQP 0-9-1 response: frame end missing".to_owned()),
         }
     }
 
-    /// The arguments of this method, which has to come next.
+    /// Reads the next method, which must be this one, and returns its arguments.
     async fn expect(&mut self, number: u16, name: &str) -> Result<Vec<u8>, String> {
         loop {
             let (kind, payload) = self.frame().await?;
-            if kind == BEAT {
+            if kind == HEARTBEAT_FRAME {
                 continue;
             }
             let mut parts = Parts(&payload);
             match (kind, parts.short()?, parts.short()?) {
                 (METHOD, CONNECTION, found) if found == number => return Ok(parts.0.to_vec()),
                 (METHOD, CONNECTION, CLOSE) => {
-                    let why = closed(parts.0)?;
-                    let _ = self.method(CLOSE_OK, &[]).await;
+                    let why = close_text(parts.0)?;
+                    let _ = self.send_method(CLOSE_OK, &[]).await;
                     return Err(why);
                 }
                 (_, class, method) => {
-                    return Err(format!("expected {name}, the server sends method {class}.{method}"));
+                    return Err(format!("expected {name}, received method {class}.{method}"));
                 }
             }
         }
     }
 
-    /// Gives signs of life and listens for those of the server, until there is nothing to keep any more: why.
+    /// Exchanges heartbeats until the connection is closed or lost. Returns the reason.
     async fn keep(mut self) -> String {
-        let every = Duration::from_secs(self.heartbeat.into());
-        let (mut heard, mut said) = (Instant::now(), Instant::now());
+        let interval = Duration::from_secs(self.heartbeat.into());
+        let (mut last_received, mut last_sent) = (Instant::now(), Instant::now());
         loop {
-            // Half of it, so that what is late by a little is not too late.
-            match timeout_at(said + every / 2, self.frame()).await {
-                Err(_) if heard.elapsed() > every * 2 => {
-                    return format!("the server has given no sign of life for {:?}", every * 2);
+            // Half the interval, to tolerate delays.
+            match timeout_at(last_sent + interval / 2, self.frame()).await {
+                Err(_) if last_received.elapsed() > interval * 2 => {
+                    return format!("no heartbeat from the server for {:?}", interval * 2);
                 }
                 Err(_) => {
-                    said = Instant::now();
-                    if let Err(why) = self.frame_out(BEAT, &[]).await {
+                    last_sent = Instant::now();
+                    if let Err(why) = self.send_frame(HEARTBEAT_FRAME, &[]).await {
                         return why;
                     }
                 }
                 Ok(Err(why)) => return why,
                 Ok(Ok((kind, payload))) => {
-                    heard = Instant::now();
+                    last_received = Instant::now();
                     let mut parts = Parts(&payload);
                     if kind == METHOD && parts.short() == Ok(CONNECTION) && parts.short() == Ok(CLOSE) {
-                        let why = closed(parts.0).unwrap_or_else(|why| why);
-                        let _ = timeout(GOODBYE, self.method(CLOSE_OK, &[])).await;
+                        let why = close_text(parts.0).unwrap_or_else(|why| why);
+                        let _ = timeout(CLOSE_TIMEOUT, self.send_method(CLOSE_OK, &[])).await;
                         return why;
                     }
                 }
@@ -293,9 +292,9 @@ impl Connection {
     }
 
     async fn close(mut self) -> Result<(), String> {
-        // 200, "bye", and no method that would be at fault.
+        // Reply code 200, reply text, and no failing method.
         let arguments = [&200u16.to_be_bytes()[..], &short_string("bye")?, &[0; 4]].concat();
-        self.method(CLOSE, &arguments).await?;
+        self.send_method(CLOSE, &arguments).await?;
         self.expect(CLOSE_OK, "connection.close-ok").await?;
         self.stream.shutdown().await.map_err(|error| describe(&error))
     }

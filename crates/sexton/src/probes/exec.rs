@@ -1,7 +1,7 @@
-//! A command that ends with 0.
+//! Commands: a check passes if the command exits with code 0.
 //!
-//! Commands are started by whoever starts everything, and reaped by whoever reaps everything: a [`SpawnSender`] is the
-//! way there. When nobody waits for a command any more, its whole group is killed.
+//! The supervisor's thread starts and reaps all processes: a [`SpawnSender`] sends it the command. If the result is no
+//! longer awaited, the process group of the command is killed.
 
 use engine::{Exit, Signal};
 use linux::pipe::pipe;
@@ -9,33 +9,31 @@ use std::os::fd::OwnedFd;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Checked, MOST_READ, Problem, told};
+use super::{Checked, MAX_READ, Problem, excerpt};
 use linux::process_table::ProcessTable;
 use linux::signals::kill;
 use linux::spawn::{Output, Start, spawn};
 use spec::program::Pid;
 use spec::program::Program;
 
-/// A command that somebody wants to have started.
+/// A request to start a command.
 #[derive(Debug)]
 pub struct SpawnRequest {
-    /// What.
     pub program: Program,
-    /// How.
     pub start: Start,
-    /// Where it goes once it is there, or why it could not be started.
+    /// Receives the started command, or the reason why it could not be started.
     pub started: oneshot::Sender<Result<Group, String>>,
 }
 
 impl SpawnRequest {
-    /// Starts it, and enters it in the books of whoever reaps.
+    /// Starts the command and adds it to the process table.
     pub fn start(self, groups: &mut ProcessTable) {
         let Self { program, start, started } = self;
         match spawn(&program, start) {
             Ok(pid) => {
-                let (told, ended) = oneshot::channel();
-                groups.enter_helper(pid, told);
-                // If nobody waits for it any more, it is killed with this.
+                let (on_exit, ended) = oneshot::channel();
+                groups.enter_helper(pid, on_exit);
+                // If the receiver is gone, dropping the group kills the command.
                 drop(started.send(Ok(Group { pid, ended })));
             }
             Err(error) => drop(started.send(Err(error.message))),
@@ -43,68 +41,68 @@ impl SpawnRequest {
     }
 }
 
-/// The way to whoever starts processes.
+/// The channel to the thread that starts processes.
 pub type SpawnSender = mpsc::UnboundedSender<SpawnRequest>;
 
-/// The group of a command, until it has ended. It is killed when nobody has this any more, wherever on the way to
-/// whoever asked for it that happens.
+/// The process group of a command. Dropping it before the command has exited kills the group, also while it is still on
+/// its way to the requester.
 #[derive(Debug)]
 pub struct Group {
-    /// The number of the command and of its group.
+    /// Process ID of the command, and its process group ID.
     pub pid: Pid,
-    /// Where its end comes from.
+    /// Receives its exit status.
     pub ended: oneshot::Receiver<Exit>,
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // As long as its end was not told it was not reaped, and its number is its own: the same thread reaps.
+        // Until its exit is reported it has not been reaped, so the ID is still reserved: one thread does both.
         if matches!(self.ended.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
             let _ = kill(-self.pid, Signal::KILL.0);
         }
     }
 }
 
-/// Runs a command to its end.
-pub(super) async fn run(program: &Program, runner: &SpawnSender) -> Checked {
+/// Runs a command until it exits.
+pub(super) async fn run(program: &Program, spawner: &SpawnSender) -> Checked {
     let impossible = |what: &str| Problem::Impossible(what.to_owned());
-    let (reader, writer) = pipe().map_err(|_| impossible("no pipe"))?;
-    let both = writer.try_clone().map_err(|_| impossible("no pipe"))?;
-    let start = Start::with(Output::Pipe(writer), Output::Pipe(both));
-    let (started, there) = oneshot::channel();
-    let asked = SpawnRequest { program: program.clone(), start, started };
-    runner.send(asked).map_err(|_| impossible("everything is ending"))?;
-    let group = there.await.map_err(|_| impossible("everything is ending"))?;
+    let (reader, writer) = pipe().map_err(|_| impossible("cannot create a pipe"))?;
+    let stderr = writer.try_clone().map_err(|_| impossible("cannot create a pipe"))?;
+    let start = Start::with(Output::Pipe(writer), Output::Pipe(stderr));
+    let (started, spawned) = oneshot::channel();
+    let request = SpawnRequest { program: program.clone(), start, started };
+    spawner.send(request).map_err(|_| impossible("sexton is shutting down"))?;
+    let group = spawned.await.map_err(|_| impossible("sexton is shutting down"))?;
     let mut group = group.map_err(Problem::Failed)?;
-    let mut said = Vec::new();
+    let mut captured = Vec::new();
     let exit = loop {
         tokio::select! {
             biased;
-            exit = &mut group.ended => break exit.map_err(|_| impossible("everything is ending"))?,
-            more = read(&reader, &mut said) => if !more {
-                break (&mut group.ended).await.map_err(|_| impossible("everything is ending"))?;
+            exit = &mut group.ended => break exit.map_err(|_| impossible("sexton is shutting down"))?,
+            more = read(&reader, &mut captured) => if !more {
+                break (&mut group.ended).await.map_err(|_| impossible("sexton is shutting down"))?;
             }
         }
     };
-    while drain(&reader, &mut said) {}
+    while drain(&reader, &mut captured) {}
     match exit {
         Exit::Code(0) => Ok(()),
         exit => Err(Problem::Failed(format!(
-            "{} ended with {exit}{}",
+            "{} exited with {exit}{}",
             program.command.to_string_lossy(),
-            told(&said)
+            excerpt(&captured)
         ))),
     }
 }
 
-/// Reads what a command writes, keeping the beginning. False: there is no more.
-async fn read(pipe: &AsyncFd<OwnedFd>, said: &mut Vec<u8>) -> bool {
+/// Reads output of a command and keeps the start of it. Returns false at the end of the output.
+async fn read(pipe: &AsyncFd<OwnedFd>, captured: &mut Vec<u8>) -> bool {
     let Ok(mut ready) = pipe.readable().await else { return false };
     let mut buffer = [0; 4096];
     match rustix::io::read(pipe.get_ref(), &mut buffer) {
         Ok(0) => false,
         Ok(length) => {
-            keep(said, &buffer[..length]);
+            keep(captured, &buffer[..length]);
             true
         }
         Err(rustix::io::Errno::AGAIN) => {
@@ -115,19 +113,19 @@ async fn read(pipe: &AsyncFd<OwnedFd>, said: &mut Vec<u8>) -> bool {
     }
 }
 
-/// The same of what is there already, up to what is kept.
-fn drain(pipe: &AsyncFd<OwnedFd>, said: &mut Vec<u8>) -> bool {
+/// Reads output that is available without waiting, up to the limit. Returns false if there is no more.
+fn drain(pipe: &AsyncFd<OwnedFd>, captured: &mut Vec<u8>) -> bool {
     let mut buffer = [0; 4096];
     match rustix::io::read(pipe.get_ref(), &mut buffer) {
-        Ok(length) if length > 0 && said.len() < MOST_READ => {
-            keep(said, &buffer[..length]);
+        Ok(length) if length > 0 && captured.len() < MAX_READ => {
+            keep(captured, &buffer[..length]);
             true
         }
         _ => false,
     }
 }
 
-fn keep(said: &mut Vec<u8>, bytes: &[u8]) {
-    let room = MOST_READ.saturating_sub(said.len());
-    said.extend_from_slice(&bytes[..bytes.len().min(room)]);
+fn keep(captured: &mut Vec<u8>, bytes: &[u8]) {
+    let room = MAX_READ.saturating_sub(captured.len());
+    captured.extend_from_slice(&bytes[..bytes.len().min(room)]);
 }

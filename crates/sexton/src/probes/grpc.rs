@@ -1,4 +1,4 @@
-//! `grpc.health.v1.Health/Check` over HTTP/2, without encryption. The two messages are small enough to be set by hand
+//! `grpc.health.v1.Health/Check` over HTTP/2 without encryption. The two messages are encoded by hand
 //! (health.proto of gRPC: `HealthCheckRequest { string service = 1; }`, `HealthCheckResponse { status = 1; }`).
 
 use http_body_util::{BodyExt as _, Full};
@@ -9,14 +9,14 @@ use hyper::header::HeaderMap;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use super::http::Driven;
-use super::{Checked, MOST_READ, Problem, connect};
+use super::{Checked, MAX_READ, Problem, connect};
 
 /// `HealthCheckResponse.ServingStatus`.
 const STATUS: [&str; 4] = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"];
 
-/// Whether the server says SERVING.
+/// Passes if the server reports SERVING.
 pub(super) async fn serves(host: &str, port: u16, service: &str) -> Checked {
-    let failed = |what: String| Problem::Failed(format!("gRPC: {what}"));
+    let failed = |text: String| Problem::Failed(format!("gRPC: {text}"));
     let stream = connect(host, port).await?;
     let mut builder = http2::Builder::new(TokioExecutor::new());
     let handshake =
@@ -27,14 +27,14 @@ pub(super) async fn serves(host: &str, port: u16, service: &str) -> Checked {
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .header("user-agent", concat!("sexton/", env!("CARGO_PKG_VERSION")))
-        .body(Full::new(asked(service)))
+        .body(Full::new(request_message(service)))
         .map_err(|error| failed(error.to_string()))?;
     let result = async {
         let answer = sender.send_request(request).await.map_err(|error| failed(error.to_string()))?;
         let headers = answer.headers().clone();
         let mut body = answer.into_body();
         let (mut data, mut trailers) = (Vec::new(), None);
-        while !body.is_end_stream() && data.len() < MOST_READ {
+        while !body.is_end_stream() && data.len() < MAX_READ {
             let Some(frame) = body.frame().await else { break };
             match frame.map_err(|error| failed(error.to_string()))?.into_data() {
                 Ok(bytes) => data.extend_from_slice(&bytes),
@@ -45,11 +45,11 @@ pub(super) async fn serves(host: &str, port: u16, service: &str) -> Checked {
     }
     .await;
     let (headers, data, trailers) = result?;
-    told(&headers, &data, trailers.as_ref()).map_err(failed)
+    check_response(&headers, &data, trailers.as_ref()).map_err(failed)
 }
 
-/// A message of gRPC: no compression, four bytes of length, the message.
-fn asked(service: &str) -> Bytes {
+/// A gRPC message: no compression, four bytes of length, the message.
+fn request_message(service: &str) -> Bytes {
     let service = &service.as_bytes()[..service.len().min(120)];
     let mut message = Vec::new();
     if !service.is_empty() {
@@ -61,8 +61,8 @@ fn asked(service: &str) -> Bytes {
     framed.into()
 }
 
-/// What the server has told. An error of gRPC stands in the trailers, or in the headers if there is nothing else.
-fn told(headers: &HeaderMap, data: &[u8], trailers: Option<&HeaderMap>) -> Result<(), String> {
+/// Evaluates the response. A gRPC status is in the trailers, or in the headers of a response without a body.
+fn check_response(headers: &HeaderMap, data: &[u8], trailers: Option<&HeaderMap>) -> Result<(), String> {
     let find = |name: &str| {
         let value = trailers.and_then(|trailers| trailers.get(name)).or_else(|| headers.get(name));
         value.and_then(|value| value.to_str().ok())
@@ -75,11 +75,11 @@ fn told(headers: &HeaderMap, data: &[u8], trailers: Option<&HeaderMap>) -> Resul
             _ => format!("status {code} {message}"),
         });
     }
-    let message = data.get(5..).ok_or("the answer is no message")?;
+    let message = data.get(5..).ok_or("the response has no message")?;
     let status = match message {
         [] => 0,
         [0x08, status, ..] => usize::from(*status),
-        _ => return Err("the answer is no HealthCheckResponse".to_owned()),
+        _ => return Err("the response is not a HealthCheckResponse".to_owned()),
     };
     if status == 1 { Ok(()) } else { Err(STATUS.get(status).unwrap_or(&"an unknown status").to_string()) }
 }
@@ -89,16 +89,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_understood() {
+    fn parses_responses_and_encodes_requests() {
         let none = HeaderMap::new();
-        assert_eq!(told(&none, &[0, 0, 0, 0, 2, 8, 1], None), Ok(()));
-        assert_eq!(told(&none, &[0, 0, 0, 0, 2, 8, 2], None), Err("NOT_SERVING".to_owned()));
-        assert_eq!(told(&none, &[0, 0, 0, 0, 0], None), Err("UNKNOWN".to_owned()));
-        assert_eq!(told(&none, &[0, 0], None), Err("the answer is no message".to_owned()));
+        assert_eq!(check_response(&none, &[0, 0, 0, 0, 2, 8, 1], None), Ok(()));
+        assert_eq!(check_response(&none, &[0, 0, 0, 0, 2, 8, 2], None), Err("NOT_SERVING".to_owned()));
+        assert_eq!(check_response(&none, &[0, 0, 0, 0, 0], None), Err("UNKNOWN".to_owned()));
+        assert_eq!(check_response(&none, &[0, 0], None), Err("the response has no message".to_owned()));
         let mut error = HeaderMap::new();
         error.insert("grpc-status", "12".parse().unwrap_or_else(|_| unreachable!()));
-        assert_eq!(told(&error, &[], None), Err("the server has no health service".to_owned()));
-        assert_eq!(&asked("a")[..], [0, 0, 0, 0, 3, 0x0a, 1, b'a']);
-        assert_eq!(&asked("")[..], [0, 0, 0, 0, 0]);
+        assert_eq!(check_response(&error, &[], None), Err("the server has no health service".to_owned()));
+        assert_eq!(&request_message("a")[..], [0, 0, 0, 0, 3, 0x0a, 1, b'a']);
+        assert_eq!(&request_message("")[..], [0, 0, 0, 0, 0]);
     }
 }

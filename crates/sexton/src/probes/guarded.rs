@@ -1,6 +1,6 @@
-//! Work that may panic without our being at fault: a library that reads what a stranger has sent.
+//! Containment of panics in a library that parses input from untrusted peers.
 //!
-//! Any other panic ends the program at once, as if nothing unwound: a part of it that is silently gone would be worse.
+//! Any other panic aborts the program, as a silently missing task would be worse.
 
 use std::panic::{self, AssertUnwindSafe};
 
@@ -10,7 +10,7 @@ tokio::task_local! {
     static GUARDED: ();
 }
 
-/// Carries it out. An error is what it has panicked with.
+/// Runs a future. A panic in it becomes an error with the panic message.
 pub(crate) async fn guarded<T>(work: impl Future<Output = T>) -> Result<T, String> {
     let caught = AssertUnwindSafe(GUARDED.scope((), work)).catch_unwind().await;
     caught.map_err(|panic| {
@@ -19,15 +19,15 @@ pub(crate) async fn guarded<T>(work: impl Future<Output = T>) -> Result<T, Strin
     })
 }
 
-/// From now on a panic ends the program, unless it is guarded. To be called once, by `main`.
-pub fn end_on_panic() {
+/// Installs a panic hook that aborts the program, except within [`guarded`]. Called once, by `main`.
+pub fn abort_on_panic() {
     let default = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         if GUARDED.try_with(|()| ()).is_err() {
             default(info);
             std::process::abort();
         }
-        log::debug!("a library panicked over what it was sent: {info}");
+        log::debug!("a library panicked on received data: {info}");
     }));
 }
 
@@ -36,14 +36,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_panics_is_an_error_and_what_does_not_is_not() {
+    async fn returns_a_panic_as_an_error() {
         assert_eq!(guarded(async { 1 }).await, Ok(1));
         let caught = guarded(async {
             tokio::task::yield_now().await;
-            let nothing: &[u8] = &[];
-            nothing[std::hint::black_box(3)]
+            let empty: &[u8] = &[];
+            empty[std::hint::black_box(3)]
         });
-        assert!(caught.await.is_err_and(|what| what.contains("index out of bounds")));
+        assert!(caught.await.is_err_and(|text| text.contains("index out of bounds")));
         assert!(GUARDED.try_with(|()| ()).is_err());
     }
 }

@@ -1,6 +1,6 @@
-//! A request that is answered, with the kubelet's semantics (`pkg/probe/http` of Kubernetes 1.32):
-//! GET, 200 to 399 pass, 10 KiB of the answer are read at most, no connection is kept. A redirect to the same host
-//! is followed, ten times at most; one to another host passes.
+//! HTTP requests with the kubelet's semantics (`pkg/probe/http` of Kubernetes 1.32): GET, 200 to 399 pass, at most
+//! 10 KiB of the response are read, connections are not reused. At most ten redirects to the same host are followed;
+//! a redirect to another host passes.
 
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{Bytes, Incoming};
@@ -11,47 +11,49 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
 
-use super::{Checked, MOST_READ, Problem, connect, told};
+use super::{Checked, MAX_READ, Problem, connect, excerpt};
 use spec::probe::HttpCheck;
 
-/// The most redirects that are followed.
-const MOST_REDIRECTS: usize = 10;
-/// The kubelet says `kube-probe/1.32`; servers that know it treat us like it.
-const WHO: &str = concat!("kube-probe/1.32 sexton/", env!("CARGO_PKG_VERSION"));
+/// The maximum number of redirects.
+const MAX_REDIRECTS: usize = 10;
+/// Starts like the kubelet's user agent, so that servers which recognize it treat sexton alike.
+const AGENT: &str = concat!("kube-probe/1.32 sexton/", env!("CARGO_PKG_VERSION"));
 
-/// Whether the answer is 200 to 399.
+/// Passes if the status is 200 to 399.
 pub(crate) async fn passes(check: &HttpCheck) -> Checked {
     let mut check = check.clone();
-    for _ in 0..=MOST_REDIRECTS {
-        let (code, body, location) = ask(Method::GET, &check).await?;
+    for _ in 0..=MAX_REDIRECTS {
+        let (code, body, location) = request(Method::GET, &check).await?;
         match code {
-            301 | 302 | 303 | 307 | 308 => match location.as_deref().and_then(|to| redirected(&check, to)) {
-                Some(next) => check = next,
-                // To another host, or to nowhere: whoever redirects is there.
-                None => return Ok(()),
-            },
+            301 | 302 | 303 | 307 | 308 => {
+                match location.as_deref().and_then(|to| redirect_target(&check, to)) {
+                    Some(next) => check = next,
+                    // To another host, or invalid: passes, as in the kubelet.
+                    None => return Ok(()),
+                }
+            }
             200..400 => return Ok(()),
-            _ => return Err(Problem::Failed(format!("HTTP {code}{}", told(&body)))),
+            _ => return Err(Problem::Failed(format!("HTTP {code}{}", excerpt(&body)))),
         }
     }
-    Err(Problem::Failed(format!("more than {MOST_REDIRECTS} redirects")))
+    Err(Problem::Failed(format!("more than {MAX_REDIRECTS} redirects")))
 }
 
-/// Whether there is an answer.
+/// Passes on any response.
 pub(super) async fn answers(check: &HttpCheck) -> Checked {
-    ask(Method::GET, check).await.map(drop)
+    request(Method::GET, check).await.map(drop)
 }
 
-/// Whether a POST is answered with 200 to 399.
+/// Sends a POST; passes if the status is 200 to 399.
 pub(crate) async fn post(check: &HttpCheck) -> Checked {
-    match ask(Method::POST, check).await? {
+    match request(Method::POST, check).await? {
         (200..400, ..) => Ok(()),
-        (code, body, _) => Err(Problem::Failed(format!("HTTP {code}{}", told(&body)))),
+        (code, body, _) => Err(Problem::Failed(format!("HTTP {code}{}", excerpt(&body)))),
     }
 }
 
-/// Where a redirect leads, if it is to the same host.
-fn redirected(check: &HttpCheck, to: &str) -> Option<HttpCheck> {
+/// The target of a redirect, if it is on the same host.
+fn redirect_target(check: &HttpCheck, to: &str) -> Option<HttpCheck> {
     let uri: Uri = to.parse().ok()?;
     let Some(host) = uri.host() else {
         let path = if to.starts_with('/') {
@@ -74,7 +76,7 @@ fn redirected(check: &HttpCheck, to: &str) -> Option<HttpCheck> {
     })
 }
 
-async fn ask(method: Method, check: &HttpCheck) -> Result<(u16, Vec<u8>, Option<String>), Problem> {
+async fn request(method: Method, check: &HttpCheck) -> Result<(u16, Vec<u8>, Option<String>), Problem> {
     let stream = connect(&check.host, check.port).await?;
     if check.tls {
         exchange(super::encrypt(stream, &check.host).await?, method, check).await
@@ -83,7 +85,7 @@ async fn ask(method: Method, check: &HttpCheck) -> Result<(u16, Vec<u8>, Option<
     }
 }
 
-/// The connection is driven by a task of its own, which ends with whoever waits for the answer.
+/// The task that drives a connection; aborted when the response is no longer awaited.
 pub(crate) struct Driven(pub(crate) AbortHandle);
 
 impl Drop for Driven {
@@ -97,23 +99,23 @@ async fn exchange(
     method: Method,
     check: &HttpCheck,
 ) -> Result<(u16, Vec<u8>, Option<String>), Problem> {
-    let failed = |error: hyper::Error| Problem::Failed(format!("no HTTP answer: {error}"));
+    let failed = |error: hyper::Error| Problem::Failed(format!("no HTTP response: {error}"));
     let (mut sender, connection) =
         http1::Builder::new().max_buf_size(64 << 10).handshake(TokioIo::new(stream)).await.map_err(failed)?;
     let _driven = Driven(tokio::spawn(async move { drop(connection.await) }).abort_handle());
-    let mut request = Request::new(Empty::<Bytes>::new());
-    *request.method_mut() = method;
-    *request.uri_mut() =
-        check.path.parse().map_err(|_| Problem::Failed(format!("no path: {}", check.path)))?;
-    fill(request.headers_mut(), check);
-    let answer = sender.send_request(request).await.map_err(failed)?;
+    let mut message = Request::new(Empty::<Bytes>::new());
+    *message.method_mut() = method;
+    *message.uri_mut() =
+        check.path.parse().map_err(|_| Problem::Failed(format!("invalid path: {}", check.path)))?;
+    set_headers(message.headers_mut(), check);
+    let answer = sender.send_request(message).await.map_err(failed)?;
     let code = answer.status().as_u16();
     let location = answer.headers().get(LOCATION).and_then(|to| to.to_str().ok()).map(str::to_owned);
-    Ok((code, beginning(answer).await, location))
+    Ok((code, read_start(answer).await, location))
 }
 
-fn fill(headers: &mut HeaderMap, check: &HttpCheck) {
-    headers.insert(USER_AGENT, HeaderValue::from_static(WHO));
+fn set_headers(headers: &mut HeaderMap, check: &HttpCheck) {
+    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
     headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     let host = if check.host.contains(':') { format!("[{}]", check.host) } else { check.host.clone() };
@@ -128,14 +130,14 @@ fn fill(headers: &mut HeaderMap, check: &HttpCheck) {
     }
 }
 
-/// What is read of an answer. One that breaks off is an answer all the same.
-async fn beginning(mut answer: Response<Incoming>) -> Vec<u8> {
+/// Reads the start of a response body. An incomplete body is accepted.
+async fn read_start(mut answer: Response<Incoming>) -> Vec<u8> {
     let mut body = Vec::new();
-    while body.len() < MOST_READ
+    while body.len() < MAX_READ
         && let Some(Ok(frame)) = answer.frame().await
     {
         body.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
     }
-    body.truncate(MOST_READ);
+    body.truncate(MAX_READ);
     body
 }

@@ -1,4 +1,4 @@
-//! Connections to databases and brokers: by TCP or a unix socket, encrypted or not.
+//! Connections to databases and brokers over TCP or a unix socket, with or without TLS.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(super) async fn open(login: &ConnectionInfo) -> Result<Box<dyn Stream>, Prob
                 Tls::Verified { ca, .. } => {
                     let config = verifying(ca.as_deref())?;
                     let name = ServerName::try_from(host.clone())
-                        .map_err(|_| Problem::Failed(format!("'{host}' is no name of a host")))?;
+                        .map_err(|_| Problem::Failed(format!("'{host}' is not a valid host name")))?;
                     let encrypted = TlsConnector::from(config).connect(name, stream).await;
                     let failed =
                         |error| Problem::Failed(format!("TLS with {host}:{port}: {}", describe(&error)));
@@ -41,7 +41,7 @@ pub(super) async fn open(login: &ConnectionInfo) -> Result<Box<dyn Stream>, Prob
     }
 }
 
-/// Knows those whom the system knows, and those of a file.
+/// A configuration that trusts the system's roots, and those of a file.
 fn verifying(ca: Option<&Path>) -> Result<Arc<ClientConfig>, Problem> {
     let mut roots = system_roots().clone();
     let config = match ca {

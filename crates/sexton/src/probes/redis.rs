@@ -1,47 +1,47 @@
-//! `PING`, with `AUTH` before it where there is a password; <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
+//! `PING`, after `AUTH` if there is a password; <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 
 use std::fmt::Write as _;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::login;
-use super::{Checked, Problem, told};
+use super::{Checked, Problem, excerpt};
 use net::tls::Stream;
 use spec::dsn::{ConnectionInfo, Secret};
 use spec::text::describe;
 
-/// The longest answer that is read.
-const MOST: usize = 4096;
+/// The maximum length of a response.
+const MAX_RESPONSE: usize = 4096;
 
-/// Whether the server answers `PONG`.
+/// Passes if the server responds `PONG`.
 pub(super) async fn pings(login: &ConnectionInfo) -> Checked {
-    let failed = |what: String| {
+    let failed = |text: String| {
         Problem::Failed(format!(
             "redis at {}: {}",
             login.place,
-            spec::text::one_line(&login.without_password(&what))
+            spec::text::one_line(&login.without_password(&text))
         ))
     };
     let mut stream = login::open(login).await?;
     if let Some(password) = &login.password {
         let user = login.user.as_deref();
-        let words: Vec<_> = ["AUTH"].into_iter().chain(user).chain([Secret::reveal(password)]).collect();
-        let answer = ask(&mut stream, &words).await.map_err(failed)?;
+        let arguments: Vec<_> = ["AUTH"].into_iter().chain(user).chain([Secret::reveal(password)]).collect();
+        let answer = send_command(&mut stream, &arguments).await.map_err(failed)?;
         if answer != "+OK" {
             return Err(failed(answer));
         }
     }
-    match ask(&mut stream, &["PING"]).await.map_err(failed)?.as_str() {
+    match send_command(&mut stream, &["PING"]).await.map_err(failed)?.as_str() {
         "+PONG" => Ok(()),
         other => Err(failed(other.to_owned())),
     }
 }
 
-/// One command and the line that answers it.
-async fn ask(stream: &mut Box<dyn Stream>, words: &[&str]) -> Result<String, String> {
-    let mut command = format!("*{}\r\n", words.len());
-    for word in words {
-        let _ = write!(command, "${}\r\n{word}\r\n", word.len());
+/// Sends a command and reads the response line.
+async fn send_command(stream: &mut Box<dyn Stream>, arguments: &[&str]) -> Result<String, String> {
+    let mut command = format!("*{}\r\n", arguments.len());
+    for argument in arguments {
+        let _ = write!(command, "${}\r\n{argument}\r\n", argument.len());
     }
     stream.write_all(command.as_bytes()).await.map_err(|error| describe(&error))?;
     stream.flush().await.map_err(|error| describe(&error))?;
@@ -52,14 +52,14 @@ async fn ask(stream: &mut Box<dyn Stream>, words: &[&str]) -> Result<String, Str
             return match line.chars().next() {
                 Some('+') => Ok(line),
                 Some('-') => Err(line[1..].to_owned()),
-                _ => Err(format!("that is no answer of redis{}", told(line.as_bytes()))),
+                _ => Err(format!("not a Redis response{}", excerpt(line.as_bytes()))),
             };
         }
-        if answer.len() >= MOST {
-            return Err("that is no answer of redis: it does not end".to_owned());
+        if answer.len() >= MAX_RESPONSE {
+            return Err("not a Redis response: too long".to_owned());
         }
         match stream.read_buf(&mut answer).await {
-            Ok(0) => return Err("the server has closed the connection".to_owned()),
+            Ok(0) => return Err("the server closed the connection".to_owned()),
             Ok(_) => {}
             Err(error) => return Err(describe(&error)),
         }

@@ -1,8 +1,8 @@
-//! Queries to MySQL, MariaDB or PostgreSQL, by [sqlx](https://docs.rs/sqlx).
+//! Queries to MySQL, MariaDB or PostgreSQL with [sqlx](https://docs.rs/sqlx).
 //!
-//! A connection is kept from probe to probe; when it turns out to be broken the probe tries once more with a new one.
-//! Queries go as they are (the simple protocol), and values come as text. What a peer that is no database may send is
-//! sqlx's to read, which in places panics over it: that is caught ([`guarded`]), and the probe has failed.
+//! A connection is reused by later probes; if it turns out to be broken, the probe retries once with a new one.
+//! Queries use the simple protocol, and values arrive as text. sqlx sometimes panics on data from a peer that is not a
+//! database server: that is caught ([`guarded`]) and fails the probe.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,12 +19,12 @@ use super::{Checked, Problem};
 use spec::dsn::{ConnectionInfo, Endpoint, Secret, Tls};
 use spec::probe::{SqlCheck, SqlServer};
 
-/// How long to say goodbye may take.
-const GOODBYE: std::time::Duration = std::time::Duration::from_millis(500);
-/// The most rows of one query that are looked at.
-const MOST_ROWS: usize = 100_000;
+/// The timeout for closing a connection.
+const CLOSE_TIMEOUT: std::time::Duration = std::time::Duration::from_millis(500);
+/// The maximum number of rows per query whose values are compared.
+const MAX_ROWS: usize = 100_000;
 
-/// A connection that is kept, if there is one.
+/// The kept connection, if any.
 #[derive(Default)]
 pub(super) struct SqlConnections(Mutex<Option<Connection>>);
 
@@ -39,34 +39,34 @@ enum Connection {
     Postgres(PgConnection),
 }
 
-/// Whether all queries can be carried out, and the values are there.
+/// Passes if all queries succeed and the expected values are found.
 pub(super) async fn passes(check: &SqlCheck, kept: &Arc<SqlConnections>) -> Checked {
-    let mut place = kept.0.lock().await;
-    // Taken while it is used: what is given up in the midst of a query is not used again.
-    let before = place.take();
-    let had_one = before.is_some();
+    let mut slot = kept.0.lock().await;
+    // Taken while in use, so that a connection cancelled in the middle of a query is not reused.
+    let before = slot.take();
+    let reused = before.is_some();
     let first = guarded(attempt(check, before)).await;
     let result = match first {
         Ok(Ok(connection)) => Ok(connection),
-        // What was kept may have been closed in between, which says nothing about now.
-        Ok(Err(error)) if had_one && is_of_the_connection(&error) => guarded(attempt(check, None))
+        // A reused connection may have been closed in between: retry with a new one.
+        Ok(Err(error)) if reused && is_connection_error(&error) => guarded(attempt(check, None))
             .await
-            .map_err(Trouble::Panic)
-            .and_then(|done| done.map_err(Trouble::Sql)),
-        Ok(Err(error)) => Err(Trouble::Sql(error)),
-        Err(panic) => Err(Trouble::Panic(panic)),
+            .map_err(Failure::Panic)
+            .and_then(|done| done.map_err(Failure::Sql)),
+        Ok(Err(error)) => Err(Failure::Sql(error)),
+        Err(panic) => Err(Failure::Panic(panic)),
     };
     match result {
         Ok(connection) => {
-            *place = Some(connection);
+            *slot = Some(connection);
             Ok(())
         }
-        Err(trouble) => Err(problem(check, &trouble)),
+        Err(failure) => Err(problem(check, &failure)),
     }
 }
 
-/// Carries out queries on a connection of their own.
-pub(super) async fn carried_out(check: &SqlCheck) -> Checked {
+/// Executes queries on a connection of their own.
+pub(super) async fn execute(check: &SqlCheck) -> Checked {
     let done = async {
         let connection = attempt(check, None).await?;
         connection.close().await;
@@ -74,68 +74,68 @@ pub(super) async fn carried_out(check: &SqlCheck) -> Checked {
     };
     let done = guarded(done)
         .await
-        .map_err(Trouble::Panic)
-        .and_then(|done: Result<(), Failed>| done.map_err(Trouble::Sql));
-    done.map_err(|trouble| problem(check, &trouble))
+        .map_err(Failure::Panic)
+        .and_then(|done: Result<(), QueryError>| done.map_err(Failure::Sql));
+    done.map_err(|failure| problem(check, &failure))
 }
 
-/// Why it did not work.
-enum Failed {
+/// An error of a query, or a missing value.
+enum QueryError {
     Sql(sqlx::Error),
-    /// The values are not there.
+    /// The first value that was not found.
     Missing(String),
 }
 
-enum Trouble {
-    Sql(Failed),
+enum Failure {
+    Sql(QueryError),
     Panic(String),
 }
 
-impl From<sqlx::Error> for Failed {
+impl From<sqlx::Error> for QueryError {
     fn from(error: sqlx::Error) -> Self {
         Self::Sql(error)
     }
 }
 
-/// Is it about the connection, and not about the database? The server says so when it ends one: 57P01 to 57P05 and class
-/// 08 of PostgreSQL; 1053, 1927 and 4031 of MySQL and MariaDB.
-fn is_of_the_connection(failed: &Failed) -> bool {
+/// Whether the error concerns the connection, not the query. Servers close connections with 57P01 to 57P05 and class 08
+/// (PostgreSQL), or 1053, 1927 and 4031 (MySQL and MariaDB).
+fn is_connection_error(failed: &QueryError) -> bool {
     match failed {
-        Failed::Sql(sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_)) => true,
-        Failed::Sql(sqlx::Error::Database(error)) => {
+        QueryError::Sql(sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_)) => true,
+        QueryError::Sql(sqlx::Error::Database(error)) => {
             let state = error.code().unwrap_or_default();
             match error.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number) {
                 Some(number) => matches!(number, 1053 | 1927 | 4031),
                 None => state.starts_with("57P0") || state.starts_with("08"),
             }
         }
-        Failed::Sql(_) | Failed::Missing(_) => false,
+        QueryError::Sql(_) | QueryError::Missing(_) => false,
     }
 }
 
-fn problem(check: &SqlCheck, trouble: &Trouble) -> Problem {
+fn problem(check: &SqlCheck, failure: &Failure) -> Problem {
     let (name, login) = (check.server.name(), &check.login);
-    let what = match trouble {
-        Trouble::Sql(Failed::Missing(what)) => what.clone(),
-        Trouble::Sql(Failed::Sql(error)) => words(error, name),
-        Trouble::Panic(what) => format!("that is no answer of {name}: {what}"),
+    let text = match failure {
+        Failure::Sql(QueryError::Missing(text)) => text.clone(),
+        Failure::Sql(QueryError::Sql(error)) => error_text(error, name),
+        Failure::Panic(text) => format!("not a {name} response: {text}"),
     };
     Problem::Failed(format!(
         "{name} at {}: {}",
         login.place,
-        spec::text::one_line(&login.without_password(&what))
+        spec::text::one_line(&login.without_password(&text))
     ))
 }
 
-fn words(error: &sqlx::Error, name: &str) -> String {
+fn error_text(error: &sqlx::Error, name: &str) -> String {
     match error {
-        // Without the line of the server's source.
+        // Without the source position in the server.
         sqlx::Error::Database(error) => match error.code() {
             Some(code) => format!("{} ({code})", error.message()),
             None => error.message().to_owned(),
         },
         sqlx::Error::Io(error) => spec::text::describe(error),
-        sqlx::Error::Protocol(what) => format!("that is no answer of {name}: {what}"),
+        sqlx::Error::Protocol(text) => format!("not a {name} response: {text}"),
         other => {
             let text = other.to_string();
             text.strip_prefix("error occurred while attempting to establish a TLS connection: ")
@@ -144,8 +144,8 @@ fn words(error: &sqlx::Error, name: &str) -> String {
     }
 }
 
-/// Carries out all queries, and returns the connection for the next time.
-async fn attempt(check: &SqlCheck, kept: Option<Connection>) -> Result<Connection, Failed> {
+/// Executes all queries and returns the connection for reuse.
+async fn attempt(check: &SqlCheck, kept: Option<Connection>) -> Result<Connection, QueryError> {
     let mut connection = match kept {
         Some(connection) => connection,
         None => Connection::open(check).await?,
@@ -156,11 +156,11 @@ async fn attempt(check: &SqlCheck, kept: Option<Connection>) -> Result<Connectio
         connection.ping().await?;
     }
     for query in &check.queries {
-        rows += connection.look(query, &mut missing).await?;
+        rows += connection.run_query(query, &mut missing).await?;
     }
     if let Some(first) = missing.first() {
-        // What there is instead may be nobody's business.
-        return Err(Failed::Missing(format!("'{first}' is in the first column of none of {rows} rows")));
+        // The actual values may be confidential.
+        return Err(QueryError::Missing(format!("'{first}' not found in the first column ({rows} rows)")));
     }
     Ok(connection)
 }
@@ -180,17 +180,17 @@ impl Connection {
         }
     }
 
-    /// Carries out a query. What its first column holds is missing no more.
-    async fn look(&mut self, query: &str, missing: &mut BTreeSet<&str>) -> Result<usize, sqlx::Error> {
+    /// Executes a query and removes the values of its first column from `missing`. Returns the number of rows.
+    async fn run_query(&mut self, query: &str, missing: &mut BTreeSet<&str>) -> Result<usize, sqlx::Error> {
         let query = sqlx::raw_sql(AssertSqlSafe(query));
         let mut count = 0;
         match self {
             Self::MySql(connection) => {
                 let mut rows = connection.fetch(query);
                 while let Some(row) = rows.try_next().await? {
-                    if count < MOST_ROWS && !row.is_empty() {
+                    if count < MAX_ROWS && !row.is_empty() {
                         let value: Option<&[u8]> = row.try_get_unchecked(0)?;
-                        found(value, missing);
+                        remove_found(value, missing);
                     }
                     count += 1;
                 }
@@ -198,10 +198,10 @@ impl Connection {
             Self::Postgres(connection) => {
                 let mut rows = connection.fetch(query);
                 while let Some(row) = rows.try_next().await? {
-                    if count < MOST_ROWS && !row.is_empty() {
+                    if count < MAX_ROWS && !row.is_empty() {
                         let value = row.try_get_raw(0)?;
                         if !value.is_null() {
-                            found(value.as_bytes().ok(), missing);
+                            remove_found(value.as_bytes().ok(), missing);
                         }
                     }
                     count += 1;
@@ -211,9 +211,9 @@ impl Connection {
         Ok(count)
     }
 
-    /// Says goodbye, so that the server does not complain about us.
+    /// Closes the connection gracefully, so that the server does not log an aborted client.
     async fn close(self) {
-        let _ = timeout(GOODBYE, async {
+        let _ = timeout(CLOSE_TIMEOUT, async {
             match self {
                 Self::MySql(connection) => connection.close().await,
                 Self::Postgres(connection) => connection.close().await,
@@ -223,14 +223,14 @@ impl Connection {
     }
 }
 
-fn found(value: Option<&[u8]>, missing: &mut BTreeSet<&str>) {
+fn remove_found(value: Option<&[u8]>, missing: &mut BTreeSet<&str>) {
     if let Some(text) = value.and_then(|value| std::str::from_utf8(value).ok()) {
         missing.remove(text);
     }
 }
 
 fn mysql(login: &ConnectionInfo) -> MySqlConnectOptions {
-    // No variables are set: proxies need not allow it, and queries mean what they mean to other clients.
+    // Session variables are left alone: proxies may not allow them, and queries work as with other clients.
     let mut options = MySqlConnectOptions::new()
         .pipes_as_concat(false)
         .no_engine_substitution(false)
@@ -270,7 +270,7 @@ fn postgres(login: &ConnectionInfo) -> PgConnectOptions {
         PgConnectOptions::new_without_pgpass().extra_float_digits(None).statement_cache_capacity(0);
     options = match &login.place {
         Endpoint::Tcp { host, port } => options.host(host).port(*port),
-        // The name of the socket is made of its directory and the port.
+        // The name of the socket file is made of its directory and the port.
         Endpoint::Unix(path) => {
             let port = path.extension().and_then(|port| port.to_str()?.parse().ok()).unwrap_or(5432);
             options.socket(path.parent().unwrap_or(path)).port(port)
@@ -279,7 +279,7 @@ fn postgres(login: &ConnectionInfo) -> PgConnectOptions {
     if let Some(user) = &login.user {
         options = options.username(user);
     }
-    // Said in any case: what is not would be taken from our own environment.
+    // Always set: otherwise it would come from the environment of sexton.
     options = options.password(login.password.as_ref().map_or("", Secret::reveal));
     if let Some(database) = login.database.as_ref().or(login.user.as_ref()) {
         options = options.database(database);

@@ -1,9 +1,9 @@
-//! A connection that is accepted.
+//! TCP connections.
 
 use super::Checked;
 
-/// Connects, and closes without a word. The end is abrupt, so that thousands of probes leave no connections waiting
-/// for late packets (`TIME_WAIT`), as the kubelet has it.
+/// Passes if the connection is accepted. It is then reset, as in the kubelet, so that thousands of probes leave no
+/// connections in `TIME_WAIT`.
 pub(super) async fn connects(host: &str, port: u16) -> Checked {
     let stream = super::connect(host, port).await?;
     let _ = rustix::net::sockopt::set_socket_linger(&stream, Some(std::time::Duration::ZERO));

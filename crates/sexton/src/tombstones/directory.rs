@@ -1,12 +1,12 @@
-//! The directory that the containers of a pod share.
+//! The graveyard directory, shared by the containers of a pod.
 
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
-/// Makes the directory if it is not there. One that is there is left as it is.
-pub fn make(path: &Path, mode: u32) -> io::Result<()> {
+/// Creates the directory unless it exists; an existing one is not changed.
+pub fn create(path: &Path, mode: u32) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
@@ -14,18 +14,18 @@ pub fn make(path: &Path, mode: u32) -> io::Result<()> {
         fs::create_dir_all(parent)?;
     }
     match DirBuilder::new().mode(mode).create(path) {
-        // It is ours, and the umask may have taken something away.
+        // The umask may have removed mode bits.
         Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(mode)),
-        // Somebody was faster: it is his.
+        // Another process has created it in between and sets its mode.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-/// The kind of its file system, where that does not tell us of what others write from elsewhere, such as
-/// another machine; numbers as in statfs(2).
+/// The type of the file system, if it does not reliably report changes and locks of other kernels (network and overlay
+/// file systems); magic numbers as in statfs(2).
 #[must_use]
-pub fn tells_nothing(path: &Path) -> Option<&'static str> {
+pub fn unreliable_filesystem(path: &Path) -> Option<&'static str> {
     const KINDS: [(u32, &str); 9] = [
         (0x0102_1997, "9p"),
         (0x794c_7630, "overlay"),

@@ -1,5 +1,4 @@
-//! What is said of peers by those who are not in the graveyard: the Kubernetes API of the containers of a pod, and
-//! HTTP servers of themselves.
+//! Status of peers from outside the graveyard: containers of the pod from the Kubernetes API, and HTTP servers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -17,25 +16,23 @@ use spec::environment::{Environment as _, Real};
 use spec::pod::ApiPlan;
 use spec::probe::HttpCheck;
 
-/// Between requests to a server that is not ready: at first and at most.
-const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-/// How long one request may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Delay between requests to a server that is not ready: initial and maximum.
+const RETRY_DELAY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// The timeout of one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What is said of a peer.
+/// The reported status of a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PeerReport {
-    /// It is there.
     pub started: bool,
-    /// It is ready.
     pub ready: bool,
-    /// It has ended, with this exit code.
+    /// Exit code, once it has exited.
     pub ended: Option<i32>,
-    /// Which life that was.
+    /// Identifies the incarnation.
     pub identity: Option<String>,
 }
 
-/// Asks them.
+/// The tasks that query the API and the servers.
 pub struct ExternalPeers {
     sender: mpsc::UnboundedSender<Vec<(String, PeerReport)>>,
     receiver: mpsc::UnboundedReceiver<Vec<(String, PeerReport)>>,
@@ -44,8 +41,8 @@ pub struct ExternalPeers {
 }
 
 impl ExternalPeers {
-    /// Asks the API from now on. Needs a runtime.
-    pub fn ask_api(&mut self, plan: &ApiPlan) -> Result<(), GraveyardError> {
+    /// Starts to watch the API. Must be called within a runtime.
+    pub fn watch_api(&mut self, plan: &ApiPlan) -> Result<(), GraveyardError> {
         if self.api.is_some() {
             return Ok(());
         }
@@ -54,19 +51,19 @@ impl ExternalPeers {
         let config = Config::in_cluster(variable, Path::new(&directory))?;
         let namespace = plan.namespace.clone().or_else(|| config.namespace.clone());
         let namespace = namespace.unwrap_or_else(|| "default".to_owned());
-        let task = ask_api(Client::new(config)?, namespace, plan.pod.clone(), self.sender.clone());
+        let task = watch_api(Client::new(config)?, namespace, plan.pod.clone(), self.sender.clone());
         self.api = Some(tokio::spawn(task).abort_handle());
         Ok(())
     }
 
-    /// Is this server asked?
+    /// Whether this server is polled.
     #[must_use]
-    pub fn asks(&self, url: &str) -> bool {
+    pub fn polls(&self, url: &str) -> bool {
         self.servers.contains_key(url)
     }
 
-    /// Asks these servers until they are ready, and no others.
-    pub fn ask(&mut self, urls: BTreeSet<String>) {
+    /// Polls these servers until they are ready, and no others.
+    pub fn poll_servers(&mut self, urls: BTreeSet<String>) {
         self.servers.retain(|url, task| {
             let stays = urls.contains(url);
             if !stays {
@@ -76,22 +73,22 @@ impl ExternalPeers {
         });
         for url in urls {
             let sender = self.sender.clone();
-            let task = || tokio::spawn(ask_server(url.clone(), sender)).abort_handle();
+            let task = || tokio::spawn(poll_server(url.clone(), sender)).abort_handle();
             self.servers.entry(url.clone()).or_insert_with(task);
         }
     }
 
-    /// Waits for what is said; for ever, if nobody is asked.
-    pub async fn words(&mut self) -> Vec<(String, PeerReport)> {
+    /// Waits for reports; forever if there are no sources.
+    pub async fn reports(&mut self) -> Vec<(String, PeerReport)> {
         match self.receiver.recv().await {
-            Some(words) => words,
+            Some(reports) => reports,
             None => std::future::pending().await,
         }
     }
 }
 
 impl Default for ExternalPeers {
-    /// Asks nobody yet.
+    /// No sources yet.
     fn default() -> Self {
         let (sender, receiver) = mpsc::unbounded_channel();
         Self { sender, receiver, servers: BTreeMap::new(), api: None }
@@ -106,41 +103,41 @@ impl Drop for ExternalPeers {
     }
 }
 
-async fn ask_api(
+async fn watch_api(
     client: Client,
     namespace: String,
     pod: String,
-    words: mpsc::UnboundedSender<Vec<(String, PeerReport)>>,
+    reports: mpsc::UnboundedSender<Vec<(String, PeerReport)>>,
 ) {
     let (updates, mut news) = mpsc::channel(16);
     let watching = watch_pod(&client, &namespace, &pod, updates);
-    let telling = async {
+    let forwarding = async {
         while let Some(update) = news.recv().await {
             match update {
-                Update::Pod(Some(pod)) => drop(words.send(words_of(&pod))),
-                Update::Pod(None) => log::warn!(pod:% = pod, namespace:% = namespace; "there is no such pod"),
-                Update::Trouble(error) => log::warn!(pod:% = pod; "the Kubernetes API: {error}"),
+                Update::Pod(Some(pod)) => drop(reports.send(reports_of(&pod))),
+                Update::Pod(None) => log::warn!(pod:% = pod, namespace:% = namespace; "pod not found"),
+                Update::Trouble(error) => log::warn!(pod:% = pod; "Kubernetes API error: {error}"),
             }
         }
     };
-    let (ended, ()) = tokio::join!(watching, telling);
+    let (ended, ()) = tokio::join!(watching, forwarding);
     if let Err(error) = ended {
-        log::error!(pod:% = pod; "the Kubernetes API is not asked any more: {error}");
+        log::error!(pod:% = pod; "stopped watching the Kubernetes API: {error}");
     }
 }
 
-fn words_of(pod: &PodState) -> Vec<(String, PeerReport)> {
-    pod.containers.iter().map(|container| (container.name.clone(), word_of(container))).collect()
+fn reports_of(pod: &PodState) -> Vec<(String, PeerReport)> {
+    pod.containers.iter().map(|container| (container.name.clone(), report_of(container))).collect()
 }
 
-fn word_of(container: &ContainerState) -> PeerReport {
+fn report_of(container: &ContainerState) -> PeerReport {
     let running = matches!(container.state, State::Running);
     let ended = match &container.state {
         State::Terminated { exit_code, .. } => Some(*exit_code),
         State::Waiting { .. } | State::Running => None,
     };
     PeerReport {
-        // Before Kubernetes knew 'started' it was not said.
+        // Older Kubernetes versions do not report 'started'.
         started: container.started || running,
         ready: container.ready,
         ended,
@@ -148,52 +145,52 @@ fn word_of(container: &ContainerState) -> PeerReport {
     }
 }
 
-/// Asks a server until it answers that it is ready. Nobody asks it again then: we waited for it, and it is there.
-async fn ask_server(url: String, words: mpsc::UnboundedSender<Vec<(String, PeerReport)>>) {
+/// Polls a server until it is ready.
+async fn poll_server(url: String, reports: mpsc::UnboundedSender<Vec<(String, PeerReport)>>) {
     let Ok(check) = HttpCheck::of_url(&url) else { return };
-    let mut pause = ASK_AGAIN.0;
+    let mut pause = RETRY_DELAY.0;
     let mut last = String::new();
     loop {
-        let reason = match timeout(PATIENCE, http::passes(&check)).await {
+        let reason = match timeout(REQUEST_TIMEOUT, http::passes(&check)).await {
             Ok(Ok(())) => break,
             Ok(Err(problem)) => problem.to_string(),
-            Err(_) => format!("no answer within {PATIENCE:?}"),
+            Err(_) => format!("no response within {REQUEST_TIMEOUT:?}"),
         };
         if reason != last {
             log::info!(url:% = url; "not ready: {reason}");
             last = reason;
         }
         sleep(pause).await;
-        pause = (pause * 2).min(ASK_AGAIN.1);
+        pause = (pause * 2).min(RETRY_DELAY.1);
     }
     let ready = PeerReport { started: true, ready: true, ..PeerReport::default() };
-    let _ = words.send(vec![(url, ready)]);
+    let _ = reports.send(vec![(url, ready)]);
 }
 
-/// Tells those to end who are to end with us. False: somebody did not hear who has to.
-pub async fn tell_to_quit(whom: &[spec::pod::Quit]) -> bool {
-    let mut all_well = true;
-    for quit in whom {
+/// Sends quit requests to servers that are to stop together with sexton. Returns false if a mandatory one failed.
+pub async fn tell_to_quit(requests: &[super::Quit]) -> bool {
+    let mut succeeded = true;
+    for quit in requests {
         let url = &quit.url;
         let Ok(check) = HttpCheck::of_url(url) else { continue };
-        let mut pause = ASK_AGAIN.0;
+        let mut pause = RETRY_DELAY.0;
         let mut reason = String::new();
-        let told = timeout(quit.timeout, async {
+        let request = timeout(quit.timeout, async {
             while let Err(problem) = http::post(&check).await {
                 reason = problem.to_string();
                 sleep(pause).await;
-                pause = (pause * 2).min(ASK_AGAIN.1);
+                pause = (pause * 2).min(RETRY_DELAY.1);
             }
         });
-        match told.await {
-            Ok(()) => log::info!(url:% = url; "told to end"),
+        match request.await {
+            Ok(()) => log::info!(url:% = url; "quit request sent"),
             Err(_) => {
                 let timeout = quit.timeout;
-                let why = if reason.is_empty() { "no answer" } else { &reason };
-                log::warn!(url:% = url; "not told to end within {timeout:?}: {why}");
-                all_well &= !quit.fatal;
+                let why = if reason.is_empty() { "no response" } else { &reason };
+                log::warn!(url:% = url; "quit request failed within {timeout:?}: {why}");
+                succeeded &= !quit.fatal;
             }
         }
     }
-    all_well
+    succeeded
 }

@@ -1,24 +1,25 @@
-//! Births and deaths across the containers of a pod, told by files in a directory that they share.
+//! Births and deaths across the containers of a pod, signalled by tombstone files in a shared directory.
 //!
 //! ```text
 //! engine ─Effect::Carve─► carver ─► <graveyard>/<name> ─► watch ─Event::Seen─► engine of another container
 //! ```
 //!
-//! * [`tombstone`]: what stands in the file
-//! * [`directory`]: where tombstones are
-//! * [`writer`]: writes it, whole or not at all, and holds a lock on it as long as we live
-//! * [`watch`]: sees what others write, and that a keeper is gone without a word
-//! * [`external_peers`]: what the Kubernetes API and HTTP servers say of those who carve no tombstone
+//! * [`tombstone`]: the contents of the file
+//! * [`directory`]: the directory of the tombstones
+//! * [`carver`]: writes the file atomically, and holds a lock on it while sexton is alive
+//! * [`watch`]: detects changes of other tombstones, and that their writers were killed
+//! * [`outside`]: status of peers without tombstones, from the Kubernetes API and HTTP servers
 //! * [`Graveyard`]: all of that, for the driver
 //!
-//! **Old deaths.** A shared directory outlives a restart of containers. A death is old, and does not end us at once, if
+//! **Old deaths.** A shared directory outlives a restart of containers. A death is old, and does not immediately stop the
+//! process, if
 //!
-//! * our life of before has mourned it: its tombstone names the lives that were over when it ended (`Mourns`),
-//! * or whoever died has mourned a life of ours: he ended because of us,
-//! * or we are started again and find that he has failed: whoever starts us again will start him too.
+//! * the previous incarnation has already handled it: its tombstone lists the incarnations that had exited (`Mourns`),
+//! * or the peer's tombstone lists a previous incarnation of this process: the peer exited because of it,
+//! * or sexton was restarted and finds that the peer has failed: the peer will be restarted as well.
 //!
-//! He is expected back, and only if he has not come back within a while does his death count. A life is known by its
-//! `Incarnation`, and kubexit's, which has none, by its `Born`.
+//! The peer is expected to restart; its death only counts if it has not done so within a timeout. An incarnation is
+//! identified by `Incarnation`, and that of kubexit, which has none, by `Born`.
 
 pub mod directory;
 pub mod external_peers;
@@ -42,73 +43,63 @@ use tombstone::Tombstone;
 use watch::{Found, Watch};
 use writer::TombstoneWriter;
 
-/// Why there is no graveyard.
+/// The reason why the graveyard cannot be used.
 #[derive(Debug, Error)]
 pub enum GraveyardError {
-    /// The directory cannot be made or read.
-    #[error("no graveyard {}: {}", path.display(), describe(source))]
-    Directory {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Our tombstone cannot be carved.
-    #[error("cannot carve the tombstone {}: {}", path.display(), describe(source))]
-    Carve {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The Kubernetes API cannot be asked.
-    #[error("cannot ask the Kubernetes API: {0}")]
+    /// The directory cannot be created or read.
+    #[error("cannot use graveyard {}: {}", path.display(), describe(source))]
+    Directory { path: PathBuf, source: io::Error },
+    /// A tombstone cannot be written.
+    #[error("cannot write tombstone {}: {}", path.display(), describe(source))]
+    Carve { path: PathBuf, source: io::Error },
+    /// The Kubernetes API cannot be used.
+    #[error("cannot use the Kubernetes API: {0}")]
     Api(#[from] k8s::KubeError),
 }
 
-/// Our tombstones, and those that we watch.
+/// The own tombstones and the watched peers.
 pub struct Graveyard {
     plan: PodPlan,
     clock: Clock,
     moment: Moment,
-    /// By the name of the tombstone.
-    carvers: BTreeMap<String, TombstoneWriter>,
-    /// The tombstone of a process; None: of the whole.
+    /// Writers by name of the tombstone.
+    writers: BTreeMap<String, TombstoneWriter>,
+    /// Names of tombstones by process; None: that of sexton as a whole.
     stones: BTreeMap<Option<JobId>, String>,
-    /// Whose word counts: where one process replaces another, the new one's.
+    /// The process that owns each tombstone: where one process replaces another, the new one.
     owners: BTreeMap<String, Option<JobId>>,
     watch: Watch,
     outside: ExternalPeers,
-    /// The lives that were mourned before us: name and identity.
-    mourned: BTreeSet<(String, String)>,
-    /// The lives that were ours before.
-    lives: BTreeSet<String>,
-    /// Those whose death ends something here.
+    /// Deaths that previous incarnations have handled: name and identity.
+    handled: BTreeSet<(String, String)>,
+    /// The previous incarnations of the own tombstones.
+    own_incarnations: BTreeSet<String>,
+    /// Peers whose death stops a process.
     doom: BTreeSet<String>,
-    /// What is known of each peer, by source.
-    known: BTreeMap<String, Known>,
+    /// The state of each peer.
+    known: BTreeMap<String, PeerState>,
 }
 
 #[derive(Debug, Clone, Default)]
-struct Known {
+struct PeerState {
     stone: Option<Found>,
-    said: Option<PeerReport>,
-    told: Option<PeerStatus>,
+    external: Option<PeerReport>,
+    published: Option<PeerStatus>,
 }
 
-/// Whom to look at, and whose tombstones to carve.
+/// Peers to watch and tombstones to write.
 #[derive(Debug, Clone, Default)]
 pub struct Cast {
-    /// Those who are waited for.
+    /// Peers that a start waits for.
     pub awaited: BTreeSet<String>,
-    /// Those whose death ends something here.
+    /// Peers whose death stops a process.
     pub doom: BTreeSet<String>,
     /// The tombstones of processes.
     pub stones: Vec<(JobId, String)>,
 }
 
 impl Graveyard {
-    /// Makes the directory, if something of it is ours or watched, and looks at all that is watched.
+    /// Creates the directory, if it is needed, and reads all watched tombstones.
     pub fn begin(
         plan: PodPlan,
         cast: Cast,
@@ -116,12 +107,12 @@ impl Graveyard {
     ) -> Result<(Self, Vec<(String, PeerStatus)>), GraveyardError> {
         let mut this = Self {
             watch: Watch::new(plan.mode, plan.poll),
-            carvers: BTreeMap::new(),
+            writers: BTreeMap::new(),
             stones: BTreeMap::new(),
             owners: BTreeMap::new(),
             outside: ExternalPeers::default(),
-            mourned: BTreeSet::new(),
-            lives: BTreeSet::new(),
+            handled: BTreeSet::new(),
+            own_incarnations: BTreeSet::new(),
             doom: BTreeSet::new(),
             known: BTreeMap::new(),
             plan,
@@ -129,25 +120,25 @@ impl Graveyard {
             moment: Moment::default(),
         };
         if let Some(name) = this.plan.name.clone() {
-            let (carver, before) = this.open(&name)?;
-            this.own(None, name, Some(carver));
+            let (writer, before) = this.open(&name)?;
+            this.register(None, name, Some(writer));
             this.load_previous(before);
         }
-        let news = this.recast(cast)?;
-        Ok((this, news))
+        let updates = this.recast(cast)?;
+        Ok((this, updates))
     }
 
-    /// Who we are, where the graveyard is, and whom we tell to end.
+    /// The pod settings.
     #[must_use]
     pub const fn plan(&self) -> &PodPlan {
         &self.plan
     }
 
-    /// Others are to be looked at, other tombstones to be carved. An error changes nothing.
+    /// Changes the watched peers and the written tombstones. On error nothing is changed.
     pub fn recast(&mut self, cast: Cast) -> Result<Vec<(String, PeerStatus)>, GraveyardError> {
         let mut opened = BTreeMap::new();
         for (_, name) in &cast.stones {
-            if !self.carvers.contains_key(name) && !opened.contains_key(name) {
+            if !self.writers.contains_key(name) && !opened.contains_key(name) {
                 opened.insert(name.clone(), self.open(name)?);
             }
         }
@@ -164,93 +155,98 @@ impl Graveyard {
         }
         if let Some(api) = self.plan.api.as_ref().filter(|_| !files.is_empty()) {
             let needed = cast.awaited.iter().any(|peer| PeerName::of(peer) != PeerName::Url);
-            match self.outside.ask_api(api) {
+            match self.outside.watch_api(api) {
                 Err(error) if needed => return Err(error),
-                Err(error) => log::warn!("{error}; tombstones alone tell of deaths"),
+                Err(error) => log::warn!("{error}; exits are detected by tombstones only"),
                 Ok(()) => {}
             }
         }
-        // From here on nothing is refused.
+        // No errors from here on.
         for (id, name) in cast.stones {
-            let (carver, before) = opened.remove(&name).unzip();
-            self.own(Some(id), name, carver);
+            let (writer, before) = opened.remove(&name).unzip();
+            self.register(Some(id), name, writer);
             self.load_previous(before.flatten());
         }
         self.doom = cast.doom;
         self.known.retain(|name, _| cast.awaited.contains(name) || self.doom.contains(name));
         let mut peers = Vec::new();
-        for (peer, found) in self.watch.look_for(files) {
-            let known = Known { stone: Some(found), ..self.known.remove(&peer).unwrap_or_default() };
+        for (peer, found) in self.watch.watch_files(files) {
+            let known = PeerState { stone: Some(found), ..self.known.remove(&peer).unwrap_or_default() };
             let failed = known.ended(false).is_some_and(|end| end.code != Some(0));
-            if let (true, false, Some(life)) = (failed, self.lives.is_empty(), known.identity()) {
-                self.mourned.insert((peer.clone(), life));
+            if let (true, false, Some(incarnation)) =
+                (failed, self.own_incarnations.is_empty(), known.identity())
+            {
+                self.handled.insert((peer.clone(), incarnation));
             }
             self.known.insert(peer.clone(), known);
             peers.push(peer);
         }
-        self.outside.ask(urls);
-        Ok(peers.into_iter().filter_map(|peer| self.news_of(&peer)).collect())
+        self.outside.poll_servers(urls);
+        Ok(peers.into_iter().filter_map(|peer| self.update_of(&peer)).collect())
     }
 
     fn make(&self, directory: &Path) -> Result<(), GraveyardError> {
-        directory::make(directory, self.plan.mode)
+        directory::create(directory, self.plan.mode)
             .map_err(|source| GraveyardError::Directory { path: directory.to_owned(), source })
     }
 
-    /// A tombstone that is to be carved, and what stands on it.
+    /// Opens the writer of a tombstone, and returns the tombstone of the previous incarnation.
     fn open(&self, name: &str) -> Result<(TombstoneWriter, Option<Tombstone>), GraveyardError> {
         self.make(&self.plan.directory)?;
-        let (carver, before) = TombstoneWriter::begin(&self.plan.directory, self.plan.mode, name);
-        if carver.has_another_keeper() {
-            log::warn!(file:% = carver.path().display(); "another process that is alive carves this tombstone: two of the same name");
+        let (writer, before) = TombstoneWriter::begin(&self.plan.directory, self.plan.mode, name);
+        if writer.has_other_writer() {
+            log::warn!(file:% = writer.path().display(); "a running process already writes this tombstone: duplicate name");
         }
-        Ok((carver, before))
+        Ok((writer, before))
     }
 
-    fn own(&mut self, of: Option<JobId>, name: String, carver: Option<TombstoneWriter>) {
-        if let Some(carver) = carver {
-            self.carvers.insert(name.clone(), carver);
+    fn register(&mut self, of: Option<JobId>, name: String, writer: Option<TombstoneWriter>) {
+        if let Some(writer) = writer {
+            self.writers.insert(name.clone(), writer);
         }
         self.owners.insert(name.clone(), of);
         self.stones.insert(of, name);
     }
 
-    /// What a life before this one has left.
+    /// Adopts the state of the previous incarnation.
     fn load_previous(&mut self, before: Option<Tombstone>) {
         if let Some(stone) = before {
-            self.lives.extend(stone.identity());
-            self.mourned.extend(stone.mourns);
+            self.own_incarnations.extend(stone.identity());
+            self.handled.extend(stone.mourns);
         }
     }
 
-    /// Carves. What cannot be carved is tried again with the next change.
+    /// Writes a tombstone. A failed write is retried with the next change.
     pub fn carve(&mut self, of: Option<JobId>, stone: &LifecycleRecord) -> Result<(), GraveyardError> {
         let Some(name) = self.stones.get(&of).filter(|name| self.owners.get(*name) == Some(&of)) else {
-            // Another has taken its place.
+            // Another process owns the tombstone now.
             return Ok(());
         };
         let mourns = self.mourns(stone.died.is_some());
-        let Some(carver) = self.carvers.get_mut(name) else { return Ok(()) };
-        let path = carver.path().to_owned();
-        carver
-            .carve(stone, mourns, self.moment.look(self.clock))
+        let Some(writer) = self.writers.get_mut(name) else { return Ok(()) };
+        let path = writer.path().to_owned();
+        writer
+            .update(stone, mourns, self.moment.look(self.clock))
             .map_err(|source| GraveyardError::Carve { path, source })
     }
 
-    /// A process is not planned any more, and has ended.
+    /// Removes the tombstone writer of a process that was removed from the configuration and has exited.
     pub fn forget(&mut self, of: JobId) {
         if let Some(name) = self.stones.remove(&Some(of))
             && self.owners.get(&name) == Some(&Some(of))
         {
             self.owners.remove(&name);
-            self.carvers.remove(&name);
+            self.writers.remove(&name);
         }
     }
 
-    /// The lives that are over and were dealt with before us; and, if we have `died`, by our own end.
+    /// The value of `Mourns`: deaths handled by previous incarnations and, if `died`, those handled by this exit.
     fn mourns(&self, died: bool) -> BTreeSet<(String, String)> {
-        let newest = |peer: &str| self.known.get(peer).and_then(Known::identity);
-        let kept = self.mourned.iter().filter(|(peer, life)| newest(peer).is_none_or(|it| it == *life));
+        let newest = |peer: &str| self.known.get(peer).and_then(PeerState::identity);
+        let kept = self
+            .handled
+            .iter()
+            .filter(|(peer, incarnation)| newest(peer).is_none_or(|it| it == *incarnation));
         let dead = self.doom.iter().filter_map(|peer| {
             let known = self.known.get(peer).filter(|known| died && known.ended(false).is_some())?;
             Some((peer.clone(), known.identity()?))
@@ -258,99 +254,101 @@ impl Graveyard {
         kept.cloned().chain(dead).collect()
     }
 
-    /// Carves again what was taken away. (An open tombstone keeps a directory that was removed from vanishing, so
-    /// that nobody would tell us that it was: its emptying does.)
+    /// Writes tombstones again that were removed. (A removed directory does not disappear while a tombstone in it is
+    /// open, so its removal is not reported; the removal of its files is.)
     fn restore(&mut self) {
-        for carver in self.carvers.values_mut() {
-            if let Err(error) = carver.restore() {
-                log::warn!(file:% = carver.path().display(); "cannot carve our tombstone again: {}", describe(&error));
+        for writer in self.writers.values_mut() {
+            if let Err(error) = writer.restore() {
+                log::warn!(file:% = writer.path().display(); "cannot restore the tombstone: {}", describe(&error));
             }
         }
     }
 
-    /// Waits for news of peers.
+    /// Waits for changes of peers.
     pub async fn changes(&mut self) -> Vec<(String, PeerStatus)> {
-        let mut news = Vec::new();
+        let mut updates = Vec::new();
         tokio::select! {
             changed = self.watch.changes() => {
-                if changed.taken {
+                if changed.removed {
                     self.restore();
                 }
                 for (peer, found) in changed.found {
                     self.known.entry(peer.clone()).or_default().stone = Some(found);
-                    news.extend(self.news_of(&peer));
+                    updates.extend(self.update_of(&peer));
                 }
             },
-            said = self.outside.words() => for (peer, word) in said {
-                // The API tells of all containers of the pod.
-                if self.known.contains_key(&peer) || self.outside.asks(&peer) {
-                    self.known.entry(peer.clone()).or_default().said = Some(word);
-                    news.extend(self.news_of(&peer));
+            external = self.outside.reports() => for (peer, report) in external {
+                // The API reports all containers of the pod.
+                if self.known.contains_key(&peer) || self.outside.polls(&peer) {
+                    self.known.entry(peer.clone()).or_default().external = Some(report);
+                    updates.extend(self.update_of(&peer));
                 }
             }
         }
-        news
+        updates
     }
 
-    /// What is known of a peer, if that is news.
-    fn news_of(&mut self, peer: &str) -> Option<(String, PeerStatus)> {
+    /// The status of a peer, if it changed.
+    fn update_of(&mut self, peer: &str) -> Option<(String, PeerStatus)> {
         let known = self.known.get_mut(peer)?;
-        let mourned = known.identity().is_some_and(|life| self.mourned.contains(&(peer.to_owned(), life)))
-            || known
-                .stone()
-                .is_some_and(|stone| stone.mourns.iter().any(|(_, life)| self.lives.contains(life)));
-        let sighting = known.sighting(mourned, self.plan.api.is_some());
-        if known.told == Some(sighting) {
+        let handled = known
+            .identity()
+            .is_some_and(|incarnation| self.handled.contains(&(peer.to_owned(), incarnation)))
+            || known.stone().is_some_and(|stone| {
+                stone.mourns.iter().any(|(_, incarnation)| self.own_incarnations.contains(incarnation))
+            });
+        let status = known.status(handled, self.plan.api.is_some());
+        if known.published == Some(status) {
             return None;
         }
-        known.told = Some(sighting);
-        Some((peer.to_owned(), sighting))
+        known.published = Some(status);
+        Some((peer.to_owned(), status))
     }
 
-    /// Whom to tell to end, if we end with this code.
+    /// The quit requests to send for this exit code.
     #[must_use]
     pub fn to_quit(&self, code: i32) -> &[Quit] {
         if self.plan.quit_on_success_only && code != 0 { &[] } else { &self.plan.quit }
     }
 }
 
-impl Known {
+impl PeerState {
     fn stone(&self) -> Option<&Tombstone> {
         self.stone.as_ref().and_then(|found| found.stone.as_ref())
     }
 
-    /// The end of its newest life, if that has ended.
-    fn ended(&self, mourned: bool) -> Option<PeerExit> {
-        let end = |code| Some(PeerExit { code, stale: mourned });
-        match (&self.stone, &self.said) {
+    /// The exit of the newest incarnation, if it has exited.
+    fn ended(&self, handled: bool) -> Option<PeerExit> {
+        let end = |code| Some(PeerExit { code, stale: handled });
+        match (&self.stone, &self.external) {
             (Some(Found { stone: Some(stone), .. }), _) if stone.died.is_some() => end(stone.exit_code),
             (Some(Found { stone: Some(_), abandoned: true }), _) => end(None),
             (Some(Found { stone: Some(_), .. }), _) => None,
-            // Whoever carves no tombstone is known from outside alone.
-            (_, said) => said.as_ref()?.ended.and_then(|code| end(Some(code))),
+            // Without a tombstone, only external status is known.
+            (_, external) => external.as_ref()?.ended.and_then(|code| end(Some(code))),
         }
     }
 
     fn identity(&self) -> Option<String> {
         match self.stone() {
             Some(stone) => stone.identity(),
-            None => self.said.as_ref()?.identity.clone(),
+            None => self.external.as_ref()?.identity.clone(),
         }
     }
 
-    /// `api`: the Kubernetes API is asked who is ready.
-    fn sighting(&self, mourned: bool, api: bool) -> PeerStatus {
-        let ended = self.ended(mourned);
+    /// The status of the peer. `api`: the Kubernetes API reports readiness.
+    fn status(&self, handled: bool, api: bool) -> PeerStatus {
+        let ended = self.ended(handled);
         let alive = self.stone().is_some_and(|stone| stone.born.is_some()) && ended.is_none();
-        // kubexit cannot say that it is ready: where nobody else can either, its birth has to do.
+        // kubexit cannot report readiness: without the API, its birth counts as ready.
         let by_stone =
             self.stone().is_some_and(|stone| stone.ready.is_some() || (stone.incarnation.is_none() && !api));
-        let said = self.said.as_ref();
+        let external = self.external.as_ref();
         PeerStatus {
-            started: alive || said.is_some_and(|word| word.started && ended.is_none()),
-            // The API is told later than others see.
+            started: alive || external.is_some_and(|report| report.started && ended.is_none()),
+            // The API lags behind the tombstone.
             ready: (alive && by_stone)
-                || said.is_some_and(|word| word.ready && (self.stone().is_none() || ended.is_none())),
+                || external.is_some_and(|report| report.ready && (self.stone().is_none() || ended.is_none())),
             ended,
         }
     }
@@ -360,52 +358,48 @@ impl Known {
 mod tests {
     use super::*;
 
-    fn stone(text: &str) -> Known {
+    fn stone(text: &str) -> PeerState {
         let stone = Tombstone::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
-        Known { stone: Some(Found { stone: Some(stone), abandoned: false }), ..Known::default() }
+        PeerState { stone: Some(Found { stone: Some(stone), abandoned: false }), ..PeerState::default() }
     }
 
     const BORN: &str = "Born: 2026-11-21T06:41:22.120834821Z\n";
 
     #[test]
-    fn of_kubexit_birth_is_readiness_unless_the_api_knows_better() {
+    fn treats_birth_of_kubexit_as_readiness_unless_the_api_is_used() {
         let mut known = stone(BORN);
-        assert_eq!(known.sighting(false, false), PeerStatus { started: true, ready: true, ended: None });
-        assert!(!known.sighting(false, true).ready, "the API has not answered yet");
-        known.said = Some(PeerReport { started: true, ready: true, ..PeerReport::default() });
-        assert!(known.sighting(false, true).ready);
-        // Ours says it itself.
-        assert!(!stone(&format!("{BORN}Incarnation: x\n")).sighting(false, false).ready);
+        assert_eq!(known.status(false, false), PeerStatus { started: true, ready: true, ended: None });
+        assert!(!known.status(false, true).ready, "the API has not responded yet");
+        known.external = Some(PeerReport { started: true, ready: true, ..PeerReport::default() });
+        assert!(known.status(false, true).ready);
+        // Tombstones of sexton state readiness themselves.
+        assert!(!stone(&format!("{BORN}Incarnation: x\n")).status(false, false).ready);
         assert!(
-            stone(&format!("{BORN}Ready: 2026-11-21T06:41:23Z\nIncarnation: x\n"))
-                .sighting(false, false)
-                .ready
+            stone(&format!("{BORN}Ready: 2026-11-21T06:41:23Z\nIncarnation: x\n")).status(false, false).ready
         );
     }
 
     #[test]
-    fn the_dead_are_neither_started_nor_ready() {
+    fn is_neither_started_nor_ready_after_death() {
         let dead = stone(&format!(
             "{BORN}Ready: 2026-11-21T06:41:23Z\nDied: 2026-11-21T06:42:22Z\nExitCode: 3\nIncarnation: x\n"
         ));
         let end = |old| Some(PeerExit { code: Some(3), stale: old });
-        assert_eq!(
-            dead.sighting(false, false),
-            PeerStatus { started: false, ready: false, ended: end(false) }
-        );
-        assert_eq!(dead.sighting(true, false), PeerStatus { started: false, ready: false, ended: end(true) });
+        assert_eq!(dead.status(false, false), PeerStatus { started: false, ready: false, ended: end(false) });
+        assert_eq!(dead.status(true, false), PeerStatus { started: false, ready: false, ended: end(true) });
         let mut gone = stone(&format!("{BORN}Ready: 2026-11-21T06:41:23Z\nIncarnation: x\n"));
         gone.stone.as_mut().unwrap_or_else(|| unreachable!()).abandoned = true;
         let ended = Some(PeerExit { code: None, stale: false });
-        assert_eq!(gone.sighting(false, false), PeerStatus { started: false, ready: false, ended });
+        assert_eq!(gone.status(false, false), PeerStatus { started: false, ready: false, ended });
     }
 
     #[test]
-    fn whoever_carves_nothing_is_known_from_outside() {
-        let word = PeerReport { started: false, ready: true, ended: Some(0), identity: Some("0".to_owned()) };
-        let known = Known { said: Some(word), ..Known::default() };
+    fn uses_external_status_without_a_tombstone() {
+        let report =
+            PeerReport { started: false, ready: true, ended: Some(0), identity: Some("0".to_owned()) };
+        let known = PeerState { external: Some(report), ..PeerState::default() };
         let ended = Some(PeerExit { code: Some(0), stale: false });
-        assert_eq!(known.sighting(false, false), PeerStatus { started: false, ready: true, ended });
-        assert_eq!(Known::default().sighting(false, false), PeerStatus::default());
+        assert_eq!(known.status(false, false), PeerStatus { started: false, ready: true, ended });
+        assert_eq!(PeerState::default().status(false, false), PeerStatus::default());
     }
 }

@@ -1,18 +1,18 @@
-//! What stands in a tombstone: YAML of a few keys, written as the tool kubexit does and read with tolerance.
+//! The tombstone file: YAML with a few keys, written as by kubexit and read leniently.
 //!
 //! ```text
-//! Born: 2026-11-21T06:41:22.120834821Z     when the process was there first
-//! Died: 2026-11-21T06:42:22.123456789Z     when it was over for good
+//! Born: 2026-11-21T06:41:22.120834821Z     first start of the process
+//! Died: 2026-11-21T06:42:22.123456789Z     final exit
 //! ExitCode: 0                              128+n for signal n
-//! Ready: 2026-11-21T06:41:23.000000000Z    since when it is ready; not there while it is not
-//! Signal: TERM                             what ended it
+//! Ready: 2026-11-21T06:41:23.000000000Z    since when it has been ready; absent while it is not
+//! Signal: TERM                             the signal that killed it
 //! Reason: "it ended with exit code 0"
-//! Incarnation: 3f0c…                       which life this is
-//! Lock: flock                              whoever wrote it holds a lock on it while he lives
-//! Mourns: {"main": "91ab…"}                the lives that were over when this one ended
+//! Incarnation: 3f0c…                       identifies this incarnation
+//! Lock: flock                              the writer holds a lock on the file while it is alive
+//! Mourns: {"main": "91ab…"}                incarnations of peers that had exited when this one exited
 //! ```
 //!
-//! kubexit knows the first three. A key is left out while it has no value.
+//! kubexit knows the first three keys. A key without a value is left out.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -23,35 +23,34 @@ use thiserror::Error;
 use crate::config::tree::{self, Node, Value};
 use linux::clock::rfc3339;
 
-/// The largest tombstone that is read, in bytes.
-pub const LARGEST: usize = 64 << 10;
-/// Our word for a lock by flock(2).
+/// The maximum size of a tombstone in bytes.
+pub const MAX_SIZE: usize = 64 << 10;
+/// The value of `Lock` for flock(2).
 const FLOCK: &str = "flock";
 
-/// What a tombstone says.
+/// The contents of a tombstone.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tombstone {
-    /// When the process was there first.
+    /// Time of the first start.
     pub born: Option<Timestamp>,
-    /// Since when it is ready.
+    /// Since when it has been ready.
     pub ready: Option<Timestamp>,
-    /// When it was over for good.
+    /// Time of the final exit.
     pub died: Option<Timestamp>,
-    /// With this exit code.
     pub exit_code: Option<i32>,
-    /// By this signal.
+    /// The signal that killed it.
     pub signal: Option<String>,
-    /// In words.
+    /// The reason for the exit, for people.
     pub reason: Option<String>,
-    /// Which life this is.
+    /// Identifies the incarnation.
     pub incarnation: Option<String>,
-    /// Its writer holds a lock on it while he lives.
+    /// The writer holds a lock on the file while it is alive.
     pub locked: bool,
-    /// The lives that were over when this one ended: name and identity.
+    /// Incarnations of peers that had exited when this one exited: name and identity.
     pub mourns: BTreeSet<(String, String)>,
 }
 
-/// Why a text is no tombstone.
+/// A syntax error in a tombstone, with its position.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("line {line}, column {column}: {message}")]
 pub struct TombstoneError {
@@ -67,13 +66,13 @@ impl TombstoneError {
 }
 
 impl Tombstone {
-    /// Reads a tombstone. What it does not know it passes over.
+    /// Parses a tombstone. Unknown keys are ignored.
     pub fn parse(text: &str) -> Result<Self, TombstoneError> {
-        let wrong = |line, column, message: String| TombstoneError { line, column, message };
-        let documents =
-            tree::parse(text).map_err(|error| wrong(error.place.line, error.place.column, error.message))?;
+        let invalid = |line, column, message: String| TombstoneError { line, column, message };
+        let documents = tree::parse(text)
+            .map_err(|error| invalid(error.place.line, error.place.column, error.message))?;
         let Some(root) = documents.iter().find(|node| !node.is_null()) else {
-            return Err(wrong(1, 1, "it is empty".to_owned()));
+            return Err(invalid(1, 1, "it is empty".to_owned()));
         };
         if !matches!(root.value, Value::Map(_)) {
             return Err(TombstoneError::at(root, "expected keys such as Born and Died"));
@@ -84,7 +83,7 @@ impl Tombstone {
             })
         };
         let exit_code = scalar(root, "ExitCode")?.map(|(node, text)| code(node, text)).transpose()?;
-        let word = |key| Ok::<_, TombstoneError>(scalar(root, key)?.map(|(_, text)| text.to_owned()));
+        let string = |key| Ok::<_, TombstoneError>(scalar(root, key)?.map(|(_, text)| text.to_owned()));
         let mut mourns = BTreeSet::new();
         if let Some(Value::Map(pairs)) = root.get("Mourns").map(|node| &node.value) {
             for (key, node) in pairs {
@@ -98,21 +97,21 @@ impl Tombstone {
             ready: time(root, "Ready")?,
             died: time(root, "Died")?,
             exit_code,
-            signal: word("Signal")?,
-            reason: word("Reason")?,
-            incarnation: word("Incarnation")?,
-            locked: word("Lock")?.as_deref() == Some(FLOCK),
+            signal: string("Signal")?,
+            reason: string("Reason")?,
+            incarnation: string("Incarnation")?,
+            locked: string("Lock")?.as_deref() == Some(FLOCK),
             mourns,
         })
     }
 
-    /// Which life it tells of. None: of one that has neither begun nor ended and has no name.
+    /// Identifies the incarnation: by its ID, or by its birth or death. None if it has none of these.
     #[must_use]
     pub fn identity(&self) -> Option<String> {
         self.incarnation.clone().or_else(|| self.born.or(self.died).map(rfc3339))
     }
 
-    /// The text of the file.
+    /// The contents of the file.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -136,12 +135,12 @@ impl Tombstone {
     }
 }
 
-/// A word in quotes that YAML reads as it is; JSON's are a part of YAML's.
-fn quoted(word: &str) -> String {
-    serde_json::Value::from(word).to_string()
+/// A quoted string; JSON strings are valid YAML.
+fn quoted(string: &str) -> String {
+    serde_json::Value::from(string).to_string()
 }
 
-/// A word that is there and not null.
+/// The scalar value of a key; None if it is missing or null.
 fn scalar<'a>(root: &'a Node, key: &str) -> Result<Option<(&'a Node, &'a str)>, TombstoneError> {
     match root.get(key) {
         None => Ok(None),
@@ -155,17 +154,17 @@ fn scalar<'a>(root: &'a Node, key: &str) -> Result<Option<(&'a Node, &'a str)>, 
     }
 }
 
-/// A time as RFC 3339 has it, with any zone. The year 1 is how Go says that there is none.
+/// An RFC 3339 time in any zone. The year 1 is Go's zero time, which means no value.
 fn time(root: &Node, key: &str) -> Result<Option<Timestamp>, TombstoneError> {
     let Some((node, text)) = scalar(root, key)? else { return Ok(None) };
     if text.starts_with("0001-01-01T00:00:00") {
         return Ok(None);
     }
-    let wrong = |_| {
+    let invalid = |_| {
         let message = format!("{key}: expected a time such as 2026-11-21T06:41:22Z, found '{text}'");
         TombstoneError::at(node, message)
     };
-    text.parse().map(Some).map_err(wrong)
+    text.parse().map(Some).map_err(invalid)
 }
 
 #[cfg(test)]
@@ -174,7 +173,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_kubexit_writes_is_read() {
+    fn reads_tombstones_of_kubexit() {
         let text = "Born: 2026-11-21T06:41:22.120834821Z\nDied: 2026-11-21T07:42:22.5+01:00\nExitCode: 137\n";
         let stone = Tombstone::parse(text).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(stone.born.map(rfc3339).as_deref(), Some("2026-11-21T06:41:22.120834821Z"));
@@ -188,14 +187,14 @@ mod tests {
     }
 
     #[test]
-    fn ours_holds_first_what_kubexit_knows_and_leaves_out_what_is_not() {
+    fn writes_kubexit_keys_first_and_omits_empty_ones() {
         let born = "2026-11-21T06:41:22.5Z".parse().ok();
         let stone = Tombstone { born, incarnation: Some("x1".to_owned()), ..Tombstone::default() };
         assert_eq!(stone.text(), "Born: 2026-11-21T06:41:22.500000000Z\nIncarnation: x1\n");
     }
 
     #[test]
-    fn what_is_no_tombstone_says_where() {
+    fn reports_the_position_of_errors() {
         for (text, expected) in [
             ("", "line 1, column 1: it is empty"),
             ("Born: 2026-11-21T06:41:22.12083", "line 1, column 7: Born: expected a time"),
@@ -211,7 +210,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_we_write_we_read(
+        fn round_trips(
             times in prop::array::uniform3(prop::option::of(0i64..4_000_000_000)),
             exit_code in prop::option::of(any::<i32>()),
             reason in prop::option::of(any::<String>()),
@@ -219,7 +218,7 @@ mod tests {
             locked in any::<bool>(),
         ) {
             let time = |second: Option<i64>| second.and_then(|s| Timestamp::from_second(s).ok());
-            // One life of each name.
+            // A single incarnation of each name.
             let mourns: std::collections::BTreeMap<_, _> = mourns.into_iter().collect();
             let mourns: BTreeSet<_> = mourns.into_iter().collect();
             let stone = Tombstone {
@@ -237,7 +236,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_is_too_much(text in any::<String>()) {
+        fn accepts_any_text_without_panic(text in any::<String>()) {
             let _ = Tombstone::parse(&text);
         }
     }

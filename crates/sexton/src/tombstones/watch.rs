@@ -1,7 +1,7 @@
-//! Sees what others carve: told by inotify(7), and by looking again where nobody tells.
+//! Watches the tombstones of peers with inotify(7), and by polling where changes are not reported.
 //!
-//! What counts is what stands in a file when it is read. An event says only that it is time to read: all files
-//! of a directory are read when it begins to be watched, so that what came before is not missed.
+//! An event only triggers a read; the contents count. All files of a directory are read when its watch starts, so that
+//! earlier changes are not missed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -20,109 +20,108 @@ use tokio::time::{Instant, sleep_until};
 
 use super::directory;
 use super::tombstone::Tombstone;
-use super::writer::look;
+use super::writer::read_tombstone;
 use linux::readable::readable;
 use spec::text::describe;
 
-/// How often we look where changes are not told.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// How many events are taken before others have their turn.
-const AT_ONCE: usize = 512;
+/// The poll interval where changes are not reported.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// The number of events that are read before other tasks run.
+const MAX_BATCH: usize = 512;
 
-/// What was found of a peer.
+/// The tombstone of a peer, as found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Found {
-    /// Its tombstone; None: there is none that could be read.
+    /// None: there is no readable tombstone.
     pub stone: Option<Tombstone>,
-    /// Its keeper is gone without a word.
+    /// Its writer was killed.
     pub abandoned: bool,
 }
 
-/// Looks at the tombstones of peers.
+/// Watches the tombstones of peers.
 #[derive(Debug)]
 pub struct Watch {
     mode: u32,
-    /// How often everything is looked at, whatever is told.
+    /// Poll interval, in addition to events.
     poll: Option<Duration>,
     inotify: Option<AsyncFd<OwnedFd>>,
     directories: BTreeMap<PathBuf, Directory>,
-    look_at: Option<Instant>,
+    poll_at: Option<Instant>,
 }
 
-/// A directory and what is looked at in it.
+/// A directory and its watched files.
 #[derive(Debug, Default)]
 struct Directory {
-    /// By name.
+    /// Files by name.
     files: BTreeMap<OsString, File>,
-    /// The number of its watch, and which directory that is.
+    /// The watch descriptor, and the device and inode of the directory.
     watched: Option<(i32, (u64, u64))>,
-    /// Changes are not told, or not all of them: why, as the log has it.
-    trouble: Option<String>,
+    /// Why changes are not reported reliably, as logged.
+    problem: Option<String>,
 }
 
 #[derive(Debug)]
 struct File {
     peer: String,
     found: Option<Found>,
-    /// What is wrong with it, as told last.
-    trouble: Option<String>,
+    /// Why it cannot be read, as logged last.
+    problem: Option<String>,
 }
 
-/// What has changed.
+/// The result of a wait for changes.
 #[derive(Debug, Default)]
 pub struct Changed {
-    /// What was found, of each peer of which that is news.
+    /// Changed tombstones by peer.
     pub found: Vec<(String, Found)>,
-    /// Something was taken away, which may have been ours.
-    pub taken: bool,
+    /// A file was removed, which may be one of sexton's own tombstones.
+    pub removed: bool,
 }
 
 impl Watch {
-    /// Nothing is watched yet.
+    /// Watches nothing yet.
     #[must_use]
     pub const fn new(mode: u32, poll: Option<Duration>) -> Self {
-        Self { mode, poll, inotify: None, directories: BTreeMap::new(), look_at: None }
+        Self { mode, poll, inotify: None, directories: BTreeMap::new(), poll_at: None }
     }
 
-    /// Watches these files, each of a peer, and no others; their directories are there. Returns what is found of
-    /// those that are new.
-    pub fn look_for(&mut self, wanted: BTreeSet<(PathBuf, String)>) -> Vec<(String, Found)> {
+    /// Sets the watched files, each of a peer; their directories must exist. Returns the state of those that are new.
+    pub fn watch_files(&mut self, wanted: BTreeSet<(PathBuf, String)>) -> Vec<(String, Found)> {
         let mut directories: BTreeMap<PathBuf, Directory> = BTreeMap::new();
         for (path, peer) in wanted {
             let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
             let old = self.directories.get_mut(parent);
-            let (watched, trouble, file) = old
-                .map_or((None, None, None), |old| (old.watched, old.trouble.clone(), old.files.remove(name)));
+            let (watched, problem, file) = old
+                .map_or((None, None, None), |old| (old.watched, old.problem.clone(), old.files.remove(name)));
             let file = file.filter(|file| file.peer == peer);
             let directory = directories.entry(parent.to_owned()).or_default();
-            (directory.watched, directory.trouble) = (watched, trouble);
+            (directory.watched, directory.problem) = (watched, problem);
             directory
                 .files
-                .insert(name.to_owned(), file.unwrap_or(File { peer, found: None, trouble: None }));
+                .insert(name.to_owned(), file.unwrap_or(File { peer, found: None, problem: None }));
         }
         let old = std::mem::replace(&mut self.directories, directories);
         for gone in old.values().filter_map(|directory| directory.watched) {
             self.unwatch(gone.0);
         }
         self.watch_directories();
-        self.plan_look(true);
+        self.schedule_poll(true);
         let mut found = Vec::new();
         for (path, directory) in &mut self.directories {
-            found.extend(directory.look(path, |_, file| file.found.is_none()));
+            found.extend(directory.read(path, |_, file| file.found.is_none()));
         }
         found
     }
 
-    /// Nobody looks for anything there any more, under no name.
+    /// Removes a watch, unless a directory still uses it under another name.
     fn unwatch(&mut self, number: i32) {
         let used = self.directories.values().any(|it| it.watched.is_some_and(|(own, _)| own == number));
         if let (false, Some(inotify)) = (used, &self.inotify) {
-            // It may have gone by itself.
+            // Err: the watch has already been removed.
             let _ = inotify::remove_watch(inotify, number);
         }
     }
 
-    /// Watches the directories that are not watched, making those that are not there. Returns which are now.
+    /// Adds missing watches, creating missing directories. Returns the directories that are watched again.
     fn watch_directories(&mut self) -> Vec<PathBuf> {
         if self.inotify.is_none() && !self.directories.is_empty() {
             let made = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC);
@@ -131,63 +130,62 @@ impl Watch {
                 Err(error) => {
                     let why = format!("inotify: {}", describe(&error));
                     for (path, directory) in &mut self.directories {
-                        directory.is_not_told(path, why.clone());
+                        directory.poll_because(path, why.clone());
                     }
                 }
             }
         }
         let Some(inotify) = &self.inotify else { return Vec::new() };
-        let mut anew = Vec::new();
+        let mut rewatched = Vec::new();
         for (path, directory) in self.directories.iter_mut().filter(|(_, it)| it.watched.is_none()) {
-            match watch_one(inotify, path, self.mode) {
+            match add_watch(inotify, path, self.mode) {
                 Ok(watched) => {
                     directory.watched = Some(watched);
-                    anew.push(path.clone());
-                    match directory::tells_nothing(path) {
+                    rewatched.push(path.clone());
+                    match directory::unreliable_filesystem(path) {
                         Some(kind) => {
-                            directory.is_not_told(path, format!("changes on {kind} are not always told"));
+                            directory.poll_because(path, format!("{kind} does not report all changes"));
                         }
-                        None if directory.trouble.take().is_some() => {
-                            log::info!(directory:% = path.display(); "watched again");
+                        None if directory.problem.take().is_some() => {
+                            log::info!(directory:% = path.display(); "watching the graveyard again");
                         }
                         None => {}
                     }
                 }
-                Err(error) => directory.is_not_told(path, describe(&error)),
+                Err(error) => directory.poll_because(path, describe(&error)),
             }
         }
-        anew
+        rewatched
     }
 
-    /// When to look at everything next; `done`: that was just done.
-    fn plan_look(&mut self, done: bool) {
-        let untold = self.directories.values().any(|directory| directory.trouble.is_some());
-        match self.poll.or(untold.then_some(LOOK_AGAIN)) {
-            None => self.look_at = None,
-            Some(every) if done || self.look_at.is_none() => self.look_at = Some(Instant::now() + every),
+    /// Schedules the next poll; `done`: a poll was just done.
+    fn schedule_poll(&mut self, done: bool) {
+        let unreliable = self.directories.values().any(|directory| directory.problem.is_some());
+        match self.poll.or(unreliable.then_some(POLL_INTERVAL)) {
+            None => self.poll_at = None,
+            Some(every) if done || self.poll_at.is_none() => self.poll_at = Some(Instant::now() + every),
             Some(_) => {}
         }
     }
 
-    /// Waits for changes, and reads what has changed. To be called again and again; nothing is lost if it is
-    /// dropped.
+    /// Waits for changes and reads the changed files. Cancel-safe.
     pub async fn changes(&mut self) -> Changed {
         loop {
-            let told = async {
+            let events_ready = async {
                 match &self.inotify {
                     Some(inotify) => inotify.readable().await.ok(),
                     None => std::future::pending().await,
                 }
             };
             let time = async {
-                match self.look_at {
+                match self.poll_at {
                     Some(at) => sleep_until(at).await,
                     None => std::future::pending().await,
                 }
             };
             let mut events = Events::default();
-            let timely = tokio::select! {
-                ready = told => {
+            let due = tokio::select! {
+                ready = events_ready => {
                     if let (Some(mut ready), Some(inotify)) = (ready, &self.inotify) {
                         events = read_events(inotify, &self.directories);
                         if events.drained {
@@ -198,21 +196,22 @@ impl Watch {
                 }
                 () = time => true,
             };
-            let changed = self.conclude(&events, timely);
-            if !changed.found.is_empty() || changed.taken {
+            let changed = self.collect(&events, due);
+            if !changed.found.is_empty() || changed.removed {
                 return changed;
             }
-            // A flood of events that are none of ours holds nobody up.
+            // Other tasks run even during a flood of unrelated events.
             tokio::task::yield_now().await;
         }
     }
 
-    fn conclude(&mut self, events: &Events, timely: bool) -> Changed {
+    fn collect(&mut self, events: &Events, due: bool) -> Changed {
         let mut lost = Vec::new();
         for (path, directory) in &mut self.directories {
-            let Some((number, which)) = directory.watched else { continue };
-            // What is at that path now may be another, while somebody still holds the old one.
-            let other = events.taken && fs::metadata(path).map(|it| (it.dev(), it.ino())).ok() != Some(which);
+            let Some((number, identity)) = directory.watched else { continue };
+            // The path may now be another directory, while another process still has the old one open.
+            let other =
+                events.removed && fs::metadata(path).map(|it| (it.dev(), it.ino())).ok() != Some(identity);
             if other || events.lost.contains(&number) {
                 directory.watched = None;
                 lost.push(number);
@@ -222,21 +221,22 @@ impl Watch {
             self.unwatch(*number);
         }
         let unwatched = self.directories.values().any(|directory| directory.watched.is_none());
-        let anew =
-            if !lost.is_empty() || (timely && unwatched) { self.watch_directories() } else { Vec::new() };
-        self.plan_look(timely);
+        let rewatched =
+            if !lost.is_empty() || (due && unwatched) { self.watch_directories() } else { Vec::new() };
+        self.schedule_poll(due);
         let mut found = Vec::new();
         for (path, directory) in &mut self.directories {
-            let whole = timely || events.all || anew.contains(path);
-            let touched = |name: &OsStr| events.touched.contains(&(path.clone(), name.to_owned()));
-            found.extend(directory.look(path, |name, _| whole || touched(name)));
+            let complete = due || events.all || rewatched.contains(path);
+            let changed_files =
+                |name: &OsStr| events.changed_files.contains(&(path.clone(), name.to_owned()));
+            found.extend(directory.read(path, |name, _| complete || changed_files(name)));
         }
-        Changed { found, taken: events.taken || !lost.is_empty() }
+        Changed { found, removed: events.removed || !lost.is_empty() }
     }
 }
 
-fn watch_one(inotify: &AsyncFd<OwnedFd>, path: &Path, mode: u32) -> io::Result<(i32, (u64, u64))> {
-    // The first two also wake us while a tombstone is being written: when it is there we are awake.
+fn add_watch(inotify: &AsyncFd<OwnedFd>, path: &Path, mode: u32) -> io::Result<(i32, (u64, u64))> {
+    // CREATE and MODIFY wake this process while a tombstone is still being written, so that it is awake in time.
     let flags = WatchFlags::CREATE
         | WatchFlags::MODIFY
         | WatchFlags::MOVED_TO
@@ -246,23 +246,23 @@ fn watch_one(inotify: &AsyncFd<OwnedFd>, path: &Path, mode: u32) -> io::Result<(
         | WatchFlags::DELETE_SELF
         | WatchFlags::MOVE_SELF
         | WatchFlags::ONLYDIR;
-    directory::make(path, mode)?;
+    directory::create(path, mode)?;
     let number = inotify::add_watch(inotify, path, flags)?;
-    let which = fs::metadata(path)?;
-    Ok((number, (which.dev(), which.ino())))
+    let identity = fs::metadata(path)?;
+    Ok((number, (identity.dev(), identity.ino())))
 }
 
-/// What is told.
+/// The events of one read.
 #[derive(Debug, Default)]
 struct Events {
-    touched: BTreeSet<(PathBuf, OsString)>,
-    /// Watches of directories that are gone, or were moved away.
+    changed_files: BTreeSet<(PathBuf, OsString)>,
+    /// Watches of directories that were removed or moved.
     lost: BTreeSet<i32>,
-    /// Something was taken away.
-    taken: bool,
-    /// More has happened than the kernel remembers.
+    /// A file was removed.
+    removed: bool,
+    /// The kernel's event queue has overflowed.
     all: bool,
-    /// There is no more to be read.
+    /// No more events are pending.
     drained: bool,
 }
 
@@ -271,8 +271,8 @@ fn read_events(inotify: &AsyncFd<OwnedFd>, directories: &BTreeMap<PathBuf, Direc
     let mut room = [MaybeUninit::uninit(); 8 << 10];
     let mut reader = inotify::Reader::new(inotify, &mut room);
     for count in 0.. {
-        // What was read together has to be taken together.
-        if count >= AT_ONCE && reader.is_buffer_empty() {
+        // Events that were read together must be handled together.
+        if count >= MAX_BATCH && reader.is_buffer_empty() {
             return events;
         }
         let Ok(event) = reader.next() else { break };
@@ -282,16 +282,16 @@ fn read_events(inotify: &AsyncFd<OwnedFd>, directories: &BTreeMap<PathBuf, Direc
             events.lost.insert(event.wd());
             continue;
         }
-        // What begins with a dot is being written, and is moved when it is done.
+        // Names that start with a dot are temporary files, which are renamed when complete.
         let Some(name) = event.file_name().filter(|name| !name.to_bytes().starts_with(b".")) else {
             continue;
         };
         let name = OsStr::from_bytes(name.to_bytes());
-        events.taken |= flags.intersects(ReadFlags::DELETE | ReadFlags::MOVED_FROM);
-        // One directory may have several names.
+        events.removed |= flags.intersects(ReadFlags::DELETE | ReadFlags::MOVED_FROM);
+        // Several paths may name one directory.
         let here = |it: &Directory| it.watched.is_some_and(|(number, _)| number == event.wd());
         for (path, _) in directories.iter().filter(|(_, it)| here(it) && it.files.contains_key(name)) {
-            events.touched.insert((path.clone(), name.to_owned()));
+            events.changed_files.insert((path.clone(), name.to_owned()));
         }
     }
     events.drained = true;
@@ -299,38 +299,38 @@ fn read_events(inotify: &AsyncFd<OwnedFd>, directories: &BTreeMap<PathBuf, Direc
 }
 
 impl Directory {
-    fn is_not_told(&mut self, path: &Path, why: String) {
-        if self.trouble.as_ref() != Some(&why) {
-            log::warn!(directory:% = path.display(); "the graveyard is looked at every {LOOK_AGAIN:?}: {why}");
-            self.trouble = Some(why);
+    fn poll_because(&mut self, path: &Path, why: String) {
+        if self.problem.as_ref() != Some(&why) {
+            log::warn!(directory:% = path.display(); "polling the graveyard every {POLL_INTERVAL:?}: {why}");
+            self.problem = Some(why);
         }
     }
 
-    fn look(&mut self, path: &Path, which: impl Fn(&OsStr, &File) -> bool) -> Vec<(String, Found)> {
-        let chosen = self.files.iter_mut().filter(|(name, file)| which(name, file));
-        chosen.filter_map(|(name, file)| file.look(&path.join(name))).collect()
+    fn read(&mut self, path: &Path, wanted: impl Fn(&OsStr, &File) -> bool) -> Vec<(String, Found)> {
+        let chosen = self.files.iter_mut().filter(|(name, file)| wanted(name, file));
+        chosen.filter_map(|(name, file)| file.read(&path.join(name))).collect()
     }
 }
 
 impl File {
-    /// What is found now, if it is not what was found before.
-    fn look(&mut self, path: &Path) -> Option<(String, Found)> {
-        let (found, trouble) = match look(path) {
+    /// Reads the file. Returns the new state if it changed.
+    fn read(&mut self, path: &Path) -> Option<(String, Found)> {
+        let (found, problem) = match read_tombstone(path) {
             Ok((stone, abandoned)) => (Some(Found { stone: Some(stone), abandoned }), None),
             Err(error) if error.kind() == io::ErrorKind::NotFound => (Some(Found::default()), None),
-            // Half of it may be there: what was known before stands.
+            // It may be half written: the last known state stays.
             Err(error) => (None, Some(describe(&error))),
         };
-        if let Some(why) = trouble.as_ref().filter(|_| self.trouble != trouble) {
-            log::warn!(file:% = path.display(); "no tombstone that could be read, we wait for one: {why}");
+        if let Some(why) = problem.as_ref().filter(|_| self.problem != problem) {
+            log::warn!(file:% = path.display(); "cannot read the tombstone, waiting for a valid one: {why}");
         }
-        self.trouble = trouble;
+        self.problem = problem;
         let first = self.found.is_none();
         let found = found.or_else(|| first.then(Found::default))?;
         if self.found.as_ref() == Some(&found) {
             return None;
         }
-        // A tombstone that vanishes says nothing of its process: what was known before stands.
+        // A removed tombstone says nothing about its process: the last known state stays.
         if found.stone.is_none() && !first {
             return None;
         }

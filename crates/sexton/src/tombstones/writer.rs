@@ -1,8 +1,8 @@
-//! Writes a tombstone: beside it, then over it, so that whoever looks sees the old or the new and nothing between.
+//! Writes a tombstone to a temporary file and renames it, so that readers see either the old or the new version.
 //!
-//! The file stays open and locked (flock(2)) as long as we live. The kernel closes it when we are killed, which
-//! others are told (`IN_CLOSE_WRITE` of inotify(7)): a tombstone without `Died` on which nobody holds the lock is
-//! that of somebody who could not say good-bye.
+//! The file stays open and locked (flock(2)) while sexton is alive. If sexton is killed, the kernel closes the file and
+//! reports that to watchers (`IN_CLOSE_WRITE` of inotify(7)): a tombstone without `Died` and without a lock belongs to a
+//! process that was killed before it could record its exit.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -15,37 +15,37 @@ use jiff::Timestamp;
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, flock};
 
 use super::directory;
-use super::tombstone::{LARGEST, Tombstone};
+use super::tombstone::{MAX_SIZE, Tombstone};
 use linux::clock::of_day_by;
 
-/// Everybody may read it, whatever our umask is.
+/// Mode of the file, independent of the umask: readable by all.
 const MODE: u32 = 0o644;
-/// Tombstones are smaller, as a rule.
-const USUAL: usize = 4096;
-/// How often a tombstone is looked at that seems to be nobody's.
-const LOOKS: usize = 8;
+/// Initial buffer size; tombstones are usually smaller.
+const USUAL_SIZE: usize = 4096;
+/// How often a tombstone that seems abandoned is read again.
+const MAX_READS: usize = 8;
 
-/// Writes one tombstone.
+/// Writer of one tombstone.
 #[derive(Debug)]
 pub struct TombstoneWriter {
     path: PathBuf,
     stone: Tombstone,
-    /// What was carved last, open, and whether it is locked.
+    /// The file written last, open, and whether it is locked.
     held: Option<(File, bool)>,
-    another_keeper: bool,
-    /// Locks mean something to all who may look.
+    other_writer: bool,
+    /// Whether locks are visible to all processes that may read the directory.
     lockable: bool,
-    /// The mode of the directory, if it has to be made again.
+    /// Mode of the directory, in case it must be created again.
     mode: u32,
 }
 
 impl TombstoneWriter {
-    /// Looks at what a life before this one has left, and changes nothing yet.
+    /// Reads the tombstone of the previous incarnation. Does not change anything yet.
     #[must_use]
     pub fn begin(directory: &Path, mode: u32, name: &str) -> (Self, Option<Tombstone>) {
         let path = directory.join(name);
-        let found = look(&path);
-        let (before, another_keeper) = match found {
+        let found = read_tombstone(&path);
+        let (before, other_writer) = match found {
             Ok((stone, abandoned)) => {
                 let alive = stone.locked && stone.died.is_none() && !abandoned;
                 (Some(stone), alive)
@@ -54,98 +54,98 @@ impl TombstoneWriter {
         };
         let this = Self {
             path,
-            stone: Tombstone { incarnation: Some(new_life()), ..Tombstone::default() },
+            stone: Tombstone { incarnation: Some(new_incarnation()), ..Tombstone::default() },
             held: None,
-            another_keeper,
-            // Where others write from another kernel, locks may be each kernel's own.
-            lockable: directory::tells_nothing(directory).is_none(),
+            other_writer,
+            // On a file system shared by several kernels, locks may be local to each.
+            lockable: directory::unreliable_filesystem(directory).is_none(),
             mode,
         };
         (this, before)
     }
 
-    /// Where the tombstone is.
+    /// The path of the tombstone.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Somebody else who lives holds the tombstone of this name.
+    /// Whether another running process holds the tombstone of this name.
     #[must_use]
-    pub const fn has_another_keeper(&self) -> bool {
-        self.another_keeper
+    pub const fn has_other_writer(&self) -> bool {
+        self.other_writer
     }
 
-    /// Carves what is so now.
-    pub fn carve(
+    /// Writes the current state.
+    pub fn update(
         &mut self,
         stone: &LifecycleRecord,
         mourns: BTreeSet<(String, String)>,
         moment: (engine::Time, Timestamp),
     ) -> io::Result<()> {
         let before = &self.stone;
-        let born_again = before.died.is_some() && stone.died.is_none();
-        // A time of day is fixed when it is first told, also when the system's clock is set later.
-        let day = |at: Option<engine::Time>, known: Option<Timestamp>| {
-            at.and_then(|at| known.filter(|_| !born_again).or_else(|| of_day_by(at, moment)))
+        let restarted = before.died.is_some() && stone.died.is_none();
+        // A time of day is fixed when it is first written, even if the system's clock is set later.
+        let time_of_day = |at: Option<engine::Time>, known: Option<Timestamp>| {
+            at.and_then(|at| known.filter(|_| !restarted).or_else(|| of_day_by(at, moment)))
         };
         let death = stone.died.as_ref();
         self.stone = Tombstone {
-            born: day(stone.born, before.born),
-            ready: day(stone.ready, before.ready),
-            died: day(death.map(|death| death.at), before.died),
+            born: time_of_day(stone.born, before.born),
+            ready: time_of_day(stone.ready, before.ready),
+            died: time_of_day(death.map(|death| death.at), before.died),
             exit_code: death.map(|death| death.code),
             signal: death.and_then(|death| death.signal).map(|signal| signal.to_string()),
             reason: death.map(|death| death.reason.clone()),
-            incarnation: if born_again { Some(new_life()) } else { before.incarnation.clone() },
+            incarnation: if restarted { Some(new_incarnation()) } else { before.incarnation.clone() },
             locked: death.is_none() && self.lockable,
             mourns,
         };
         self.write()
     }
 
-    /// Carves the same again, if it was carved and is not there.
+    /// Writes the tombstone again if it was removed.
     pub fn restore(&mut self) -> io::Result<()> {
         if self.held.is_none() || self.path.exists() { Ok(()) } else { self.write() }
     }
 
     fn write(&mut self) -> io::Result<()> {
-        let written = self.write_beside().or_else(|error| match error.kind() {
-            // The directory was taken away: it is made again.
+        let written = self.write_temporary().or_else(|error| match error.kind() {
+            // The directory was removed: create it again.
             io::ErrorKind::NotFound => {
-                directory::make(self.path.parent().unwrap_or(Path::new("/")), self.mode)?;
-                self.write_beside()
+                directory::create(self.path.parent().unwrap_or(Path::new("/")), self.mode)?;
+                self.write_temporary()
             }
             _ => Err(error),
         });
         match written {
             Ok(file) => {
-                // The old one is closed when the new one is there: somebody always holds the tombstone.
+                // The old file is closed only now, so that the tombstone is locked at all times.
                 self.held = Some((file, self.stone.locked)).filter(|_| self.stone.died.is_none());
                 Ok(())
             }
-            // There is still the room that the old one takes.
+            // No space left: the old file's space can be reused.
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
             {
-                self.write_over().map_err(|_| error)
+                self.overwrite().map_err(|_| error)
             }
             Err(error) => Err(error),
         }
     }
 
-    fn write_beside(&mut self) -> io::Result<File> {
-        let (beside, file) = self.open_beside()?;
-        let written = self.write_into(&beside, file);
+    fn write_temporary(&mut self) -> io::Result<File> {
+        let (temporary, file) = self.open_temporary()?;
+        let written = self.write_into(&temporary, file);
         if written.is_err() {
-            let _ = fs::remove_file(&beside);
+            let _ = fs::remove_file(&temporary);
         }
         written
     }
 
-    /// A file beside it that was not there. Of our number somebody who was killed may have left one; what belongs
-    /// to somebody else and cannot be removed is passed by.
-    fn open_beside(&self) -> io::Result<(PathBuf, File)> {
+    /// Creates a temporary file. A killed process with the same PID may have left one; one that belongs to another user
+    /// and cannot be removed is avoided by a random name.
+    fn open_temporary(&self) -> io::Result<(PathBuf, File)> {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let open = |end: String| {
             let path = self.path.with_file_name(format!(".{name}.{end}"));
@@ -156,30 +156,30 @@ impl TombstoneWriter {
         open(usual.clone()).or_else(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => {
                 let _ = fs::remove_file(self.path.with_file_name(format!(".{name}.{usual}")));
-                open(usual).or_else(|_| open(new_life()))
+                open(usual).or_else(|_| open(new_incarnation()))
             }
             _ => Err(error),
         })
     }
 
-    fn write_into(&mut self, beside: &Path, mut file: File) -> io::Result<File> {
+    fn write_into(&mut self, temporary: &Path, mut file: File) -> io::Result<File> {
         if file.metadata()?.permissions().mode() & 0o777 != MODE {
             file.set_permissions(fs::Permissions::from_mode(MODE))?;
         }
-        // Some network file systems know no locks: then nobody is told to rely on one.
+        // Without locks, as on some network file systems, `Lock` is left out.
         self.stone.locked =
             self.stone.locked && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
         let text = self.stone.text();
-        // ext4 writes out what has no room on the disk yet when it replaces another file (auto_da_alloc), which
-        // takes ten times as long as all the rest; others may not know how.
+        // With delayed allocation, a rename over an existing file makes ext4 flush the new file (auto_da_alloc), which
+        // takes ten times as long as the rest. Other file systems may not support fallocate.
         let _ = fallocate(&file, FallocateFlags::empty(), 0, text.len() as u64);
         file.write_all(text.as_bytes())?;
-        fs::rename(beside, &self.path)?;
+        fs::rename(temporary, &self.path)?;
         Ok(file)
     }
 
-    /// Into the file that is there, if it is still the one that we hold.
-    fn write_over(&mut self) -> io::Result<()> {
+    /// Overwrites the existing file, if it is still the one that is open.
+    fn overwrite(&mut self) -> io::Result<()> {
         let gone = || io::Error::from(io::ErrorKind::NotFound);
         let (file, locked) = self.held.as_mut().ok_or_else(gone)?;
         let (there, held) = (fs::symlink_metadata(&self.path)?, file.metadata()?);
@@ -198,50 +198,50 @@ impl TombstoneWriter {
     }
 }
 
-/// A name that no other life has.
-fn new_life() -> String {
+/// A unique ID of an incarnation.
+fn new_incarnation() -> String {
     use std::hash::{BuildHasher as _, RandomState};
-    // The standard library seeds its hash tables from the system's source of chance.
-    let word = || RandomState::new().hash_one(std::process::id());
-    format!("{:016x}{:016x}", word(), word())
+    // The standard library seeds its hash tables from the system's random source.
+    let random = || RandomState::new().hash_one(std::process::id());
+    format!("{:016x}{:016x}", random(), random())
 }
 
-/// Reads a tombstone. True: its keeper is gone without a word.
-pub fn look(path: &Path) -> io::Result<(Tombstone, bool)> {
+/// Reads a tombstone. The second value is true if it is abandoned: its writer was killed.
+pub fn read_tombstone(path: &Path) -> io::Result<(Tombstone, bool)> {
     let mut seen = None;
-    for _ in 0..LOOKS {
-        let (file, stone, unheld) = look_once(path)?;
-        if !unheld {
+    for _ in 0..MAX_READS {
+        let (file, stone, unlocked) = read_once(path)?;
+        if !unlocked {
             return Ok((stone, false));
         }
-        // Its keeper may have put another in its place between our reading and our asking for the lock.
+        // The writer may have replaced it between the read and the lock check: read again.
         if seen.as_ref() == Some(&(file, stone.clone())) {
             return Ok((stone, true));
         }
         seen = Some((file, stone));
     }
-    // It changes faster than we look: somebody is there.
+    // It changes faster than it can be read, so its writer is alive.
     Ok((seen.map(|(_, stone)| stone).unwrap_or_default(), false))
 }
 
-/// Which file it is, what stands in it, and whether it is nobody's although it should be somebody's.
-fn look_once(path: &Path) -> io::Result<(u64, Tombstone, bool)> {
+/// Reads a tombstone once: inode, contents, and whether the lock that it announces is missing.
+fn read_once(path: &Path) -> io::Result<(u64, Tombstone, bool)> {
     let invalid = |message: String| io::Error::new(io::ErrorKind::InvalidData, message);
-    // A FIFO would hold us up; a link may lead anywhere.
+    // Opening a FIFO must not block; a symbolic link may lead anywhere.
     let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err(invalid("it is no regular file".to_owned()));
+        return Err(invalid("not a regular file".to_owned()));
     }
-    let mut text = Vec::with_capacity(USUAL);
-    (&file).take(LARGEST as u64 + 1).read_to_end(&mut text)?;
-    if text.len() > LARGEST {
-        return Err(invalid("it is larger than 64 KiB".to_owned()));
+    let mut text = Vec::with_capacity(USUAL_SIZE);
+    (&file).take(MAX_SIZE as u64 + 1).read_to_end(&mut text)?;
+    if text.len() > MAX_SIZE {
+        return Err(invalid("larger than 64 KiB".to_owned()));
     }
-    let text = String::from_utf8(text).map_err(|_| invalid("it is not UTF-8".to_owned()))?;
+    let text = String::from_utf8(text).map_err(|_| invalid("not UTF-8".to_owned()))?;
     let stone = Tombstone::parse(&text).map_err(|error| invalid(error.to_string()))?;
-    let expects_keeper = stone.locked && stone.died.is_none();
-    let unheld = expects_keeper && flock(&file, FlockOperation::NonBlockingLockShared).is_ok();
-    Ok((metadata.ino(), stone, unheld))
+    let expects_lock = stone.locked && stone.died.is_none();
+    let unlocked = expects_lock && flock(&file, FlockOperation::NonBlockingLockShared).is_ok();
+    Ok((metadata.ino(), stone, unlocked))
 }

@@ -92,7 +92,7 @@ fn a_log_that_cannot_be_written_is_told_and_holds_up_nothing() {
     assert_eq!(bot.socat("WAIT B"), "OK\n");
     bot.socat("DIE");
     assert_eq!(bot.sexton.wait(), 0);
-    let told = bot.sexton.stderr().matches("the log cannot be written").count();
+    let told = bot.sexton.stderr().matches("cannot write the log").count();
     assert_eq!(told, 1, "{}", bot.sexton.stderr());
     let file = bot.path("bot.yml").to_string_lossy().into_owned();
     let done = Sexton::new(["-p", "none", "automaton", &file, "-l", "/none/log"]).done();

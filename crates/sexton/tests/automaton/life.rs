@@ -156,7 +156,7 @@ fn a_script_that_takes_too_long_has_failed_and_failure_leads_elsewhere() {
     for part in ["from=\"\" to=A code=7", "from=A to=B code=0", "from=B to=D code=0"] {
         assert!(history.contains(part), "{part}: {history}");
     }
-    assert!(bot.sexton.stderr().contains("took too long"), "{}", bot.sexton.stderr());
+    assert!(bot.sexton.stderr().contains("(timeout)"), "{}", bot.sexton.stderr());
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn it_answers_over_http_too() {
     }
     let events = bot.sexton.get("/v1/events").body;
     assert!(
-        events.contains("entered B from A") && events.contains("the script of B has ended with 0"),
+        events.contains("entered B from A") && events.contains("the script of B exited with code 0"),
         "{events}"
     );
 }
@@ -290,7 +290,7 @@ fn scripts_that_cannot_be_started_and_lead_to_each_other_hold_up_nobody() {
         assert_eq!(bot.socat(&format!("SET {key} {}", "x".repeat(100_000))), "OK\n");
     }
     bot.socat("GOTO B");
-    bot.sexton.wait_for_stderr("the script of D has ended with 126");
+    bot.sexton.wait_for_stderr("the script of D exited with code 126");
     for _ in 0..10 {
         assert_eq!(bot.socat("SET key value"), "OK\n");
     }
@@ -318,5 +318,5 @@ fn a_script_that_cannot_be_started_has_failed() {
         starting("{initial: A, terminal: C, states: [{tag: A, shell: x, on-failure: C}, {tag: C}]}", &[]);
     let code = bot.sexton.wait();
     assert_eq!(code, 0, "{}", bot.sexton.stderr());
-    assert!(bot.sexton.stderr().contains("the script of A has ended with 127"), "{}", bot.sexton.stderr());
+    assert!(bot.sexton.stderr().contains("the script of A exited with code 127"), "{}", bot.sexton.stderr());
 }

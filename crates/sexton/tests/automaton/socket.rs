@@ -254,20 +254,20 @@ fn a_stale_socket_is_told_from_a_live_one() {
     };
     let done = again(&socket).done();
     assert_eq!(done.code, 69);
-    assert!(done.stderr.contains("another sexton has it"), "{}", done.stderr);
+    assert!(done.stderr.contains("in use by another sexton"), "{}", done.stderr);
     assert_eq!(first.socat("STATE"), "A\n", "it is unharmed");
     // Of another program that knows no lock.
     let other = first.path("other");
     let listener = UnixListener::bind(&other).unwrap_or_else(|error| panic!("{error}"));
     let done = again(&other.to_string_lossy()).done();
-    assert!(done.code == 69 && done.stderr.contains("another program answers there"), "{}", done.stderr);
+    assert!(done.code == 69 && done.stderr.contains("in use by another program"), "{}", done.stderr);
     drop(listener);
     let mut taken = again(&other.to_string_lossy()).start();
     wait_until("taken over", || (socat(&other, b"STATE\n") == "A\n").then_some(()));
     assert_eq!(taken.ended(), None);
     for (path, part) in [
-        (format!("{}/{}", first.path("").display(), "x".repeat(120)), "too long for a socket"),
-        (first.path("bot.yml").to_string_lossy().into_owned(), "no socket"),
+        (format!("{}/{}", first.path("").display(), "x".repeat(120)), "the path is too long"),
+        (first.path("bot.yml").to_string_lossy().into_owned(), "is not a socket"),
         ("/proc/none/sock".to_owned(), "no such file"),
     ] {
         let done = again(&path).done();

@@ -117,7 +117,7 @@ fn a_certificate_that_is_replaced_is_used_and_a_broken_one_is_not() {
     let key = std::fs::read(&papers.master.key).unwrap_or_default();
     std::fs::write(&papers.master.key, "nonsense").unwrap_or_default();
     assert_eq!(ask(port, "https", &ca, &["pods"]).code, 0, "the one from before is as good as it was");
-    master.wait_for_stderr("certificates have changed and cannot be used");
+    master.wait_for_stderr("cannot reload certificates");
     std::fs::write(&papers.master.key, key).unwrap_or_default();
     // Now one that is out of date: whoever asks sees that it is another.
     let expired = papers.authority.sign_expired("late", "IP:127.0.0.1");
@@ -145,12 +145,12 @@ fn what_cannot_be_used_is_refused_before_anything_begins() {
         (&["--authenticated-keepalives"], 64, "requires credentials"),
         (&["--token-file", &empty], 78, "empty: expected a token, found nothing"),
         (&["--masters", "m"], 64, "--masters is for members"),
-        (&["--tls-cert", &bad, "--tls-key", &key], 78, "bad.pem: expected a certificate in PEM"),
-        (&["--tls-cert", &certificate, "--tls-key", &bad], 78, "bad.pem: expected a private key in PEM"),
+        (&["--tls-cert", &bad, "--tls-key", &key], 78, "bad.pem: expected a PEM certificate"),
+        (&["--tls-cert", &certificate, "--tls-key", &bad], 78, "bad.pem: expected a PEM private key"),
         (
             &["--tls-cert", &certificate, "--tls-key", &key, "--tls-ca", &bad],
             78,
-            "bad.pem: expected certificates",
+            "bad.pem: expected PEM certificates",
         ),
         (&["--tls-cert", "/nowhere", "--tls-key", &key], 78, "/nowhere: "),
     ] {

@@ -143,5 +143,5 @@ fn outside_of_a_cluster_it_is_said_what_is_missing() {
     let options = ["--pod-name", "none", "--birth-dep", "proxy", "--birth-timeout", "500ms"];
     let done = cluster.seen_by(pod.container("main", &options, ["true"])).done();
     assert_eq!(done.code, 1);
-    assert!(done.stderr.contains("there is no such pod"), "{}", done.stderr);
+    assert!(done.stderr.contains("pod not found"), "{}", done.stderr);
 }

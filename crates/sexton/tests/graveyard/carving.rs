@@ -129,7 +129,7 @@ fn on_a_full_disk_a_death_is_still_told() {
     assert!(done.stdout.contains("code 4"), "{} {}", done.stdout, done.stderr);
     assert_eq!(value(&done.stdout, "ExitCode"), Some("4"), "{} {}", done.stdout, done.stderr);
     assert!(
-        done.stderr.contains("cannot carve the tombstone") || done.stdout.contains("Died"),
+        done.stderr.contains("cannot write tombstone") || done.stdout.contains("Died"),
         "{}",
         done.stderr
     );
@@ -140,17 +140,17 @@ fn what_cannot_be_is_refused_before_anything_starts() {
     let pod = Pod::new();
     fs::write(pod.path("file"), "").unwrap_or_default();
     for (options, code, part) in [
-        (vec!["--name", "a/b"], 64, "--name 'a/b' is no name of a tombstone: it holds a /"),
+        (vec!["--name", "a/b"], 64, "--name 'a/b' is not a valid tombstone name: it contains a /"),
         (vec!["--name", ".."], 64, "it is a directory"),
         (vec!["--death-dep", "x:gone"], 64, "--death-dep 'x:gone': 'x:gone': expected one of started"),
-        (vec!["--birth-dep", "../x"], 64, "expected the name of a tombstone, or its whole path"),
+        (vec!["--birth-dep", "../x"], 64, "expected a tombstone name or an absolute path"),
         (vec!["--birth-timeout", "soon"], 64, "--birth-timeout 'soon': expected seconds"),
         (vec!["--exit-codes", "300=0"], 64, "with codes from 0 to 255"),
         (vec!["--graveyard-mode", "999"], 64, "expected a mode in octal"),
         (vec!["--quit-when", "never"], 64, "expected always or success"),
         (vec!["--quit", "linkrd"], 64, "did you mean 'linkerd'?"),
         (vec!["--graveyard", ""], 64, "--graveyard '': expected a directory"),
-        (vec!["--graveyard", "/proc/none"], 73, "no graveyard /proc/none"),
+        (vec!["--graveyard", "/proc/none"], 73, "cannot use graveyard /proc/none"),
         (vec!["--pod-name", "x", "--birth-dep", "y"], 73, "KUBERNETES_SERVICE_HOST"),
     ] {
         let command = [&["-p", "none", "run"][..], &options, &["--", "touch", "ran"]].concat();
@@ -224,7 +224,7 @@ fn a_tombstone_that_cannot_be_carved_is_told() {
     fs::remove_dir_all(pod.graveyard()).and_then(|()| fs::write(pod.graveyard(), "")).unwrap_or_default();
     let done = sexton.stop();
     assert_eq!(done.code, 143);
-    assert!(done.stderr.contains("cannot carve the tombstone"), "{}", done.stderr);
+    assert!(done.stderr.contains("cannot write tombstone"), "{}", done.stderr);
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn what_is_no_tombstone_is_told_once_and_waited_on() {
     let sidecar = pod.container("proxy", &["--death-dep", "main"], ["sleep", "1000"]).start();
     sidecar.wait_for_stderr("it is empty");
     for text in ["Died: 2026-11-21T06:4", "Died: [", "just words", "\u{0}\u{1}"] {
-        let warned = |sexton: &Running| sexton.stderr().matches("no tombstone that could be read").count();
+        let warned = |sexton: &Running| sexton.stderr().matches("cannot read the tombstone").count();
         let before = warned(&sidecar);
         pod.carve("main", text);
         // Written in place: emptied first, so that there may be two changes to see.
@@ -88,10 +88,10 @@ fn something_that_is_no_file_and_something_huge_hold_nobody_up() {
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o666.into(), 0)
         .unwrap_or_else(|error| panic!("{error}"));
     let sidecar = pod.container("proxy", &["--death-dep", "main"], ["sleep", "1000"]).start();
-    sidecar.wait_for_stderr("it is no regular file");
+    sidecar.wait_for_stderr("not a regular file");
     fs::remove_file(&fifo).unwrap_or_default();
     pod.carve("main", &"#".repeat(70_000));
-    sidecar.wait_for_stderr("it is larger than 64 KiB");
+    sidecar.wait_for_stderr("larger than 64 KiB");
     fs::remove_file(&fifo).unwrap_or_default();
     std::os::unix::fs::symlink("/etc/passwd", &fifo).unwrap_or_default();
     sidecar.wait_for_stderr("symbolic link");
@@ -229,7 +229,7 @@ fn where_changes_are_not_told_the_graveyard_is_looked_at() {
     let sidecar =
         Sexton::program("/usr/bin/unshare".as_ref(), ["-U", "-r", "--kill-child", "-f", "sh", "-c", &script])
             .start();
-    sidecar.wait_for_stderr("the graveyard is looked at every 1s: inotify: too many open files");
+    sidecar.wait_for_stderr("polling the graveyard every 1s: inotify: too many open files");
     pod.wait_for_stone("proxy", "Ready:");
     pod.carve("main", DIED);
     assert_eq!(sidecar.done().code, 143);
@@ -293,7 +293,7 @@ fn a_second_directory_that_comes_back_is_read_at_once() {
     pod.wait_for_stone("proxy", "Ready:");
     // A file in its place: it cannot be made again.
     fs::rename(&elsewhere, pod.path("aside")).and_then(|()| fs::write(&elsewhere, "")).unwrap_or_default();
-    sidecar.wait_for_stderr("the graveyard is looked at every 1s");
+    sidecar.wait_for_stderr("polling the graveyard every 1s");
     super::carve(&pod.path("ready/main"), DIED);
     fs::remove_file(&elsewhere).and_then(|()| fs::rename(pod.path("ready"), &elsewhere)).unwrap_or_default();
     for _ in 0..5 {

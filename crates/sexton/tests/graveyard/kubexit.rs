@@ -63,7 +63,7 @@ fn what_is_missing_or_wrong_is_named() {
             &[][..],
             "nothing to run: expected a command, as in 'kubexit ./worker.py'",
         ),
-        (&[("KUBEXIT_NAME", "a/b")][..], &["true"][..], "KUBEXIT_NAME 'a/b' is no name of a tombstone"),
+        (&[("KUBEXIT_NAME", "a/b")][..], &["true"][..], "KUBEXIT_NAME 'a/b' is not a valid tombstone name"),
         (
             &[("KUBEXIT_NAME", "x"), ("KUBEXIT_GRACE_PERIOD", "long")][..],
             &["true"][..],
@@ -72,7 +72,7 @@ fn what_is_missing_or_wrong_is_named() {
         (
             &[("KUBEXIT_NAME", "x"), ("KUBEXIT_DEATH_DEPS", "a,../b")][..],
             &["true"][..],
-            "KUBEXIT_DEATH_DEPS 'a,../b': '../b' is no name of a tombstone",
+            "KUBEXIT_DEATH_DEPS 'a,../b': '../b' is not a valid tombstone name",
         ),
     ] {
         let mut sexton = Sexton::program(&program, words);
@@ -135,5 +135,5 @@ fn it_has_eight_variables_and_asks_the_api_only_with_both() {
         .env("KUBEXIT_DEATH_DEPS", "proxy")
         .done();
     assert_eq!(done.code, 0, "{}", done.stderr);
-    assert!(done.stderr.contains("tombstones alone tell of deaths"), "{}", done.stderr);
+    assert!(done.stderr.contains("exits are detected by tombstones only"), "{}", done.stderr);
 }

@@ -78,7 +78,7 @@ fn if_they_cannot_be_told_that_is_an_error_only_where_it_is_said_to_be() {
     for (word, code) in [("@100ms", 0), ("@100ms?", 0), ("@100ms!", 1)] {
         let done = run(&["--quit", &format!("http://127.0.0.1:{port}{word}")], &["true"]).done();
         assert_eq!(done.code, code, "{word}: {}", done.stderr);
-        assert!(done.stderr.contains("not told to end within 100ms"), "{}", done.stderr);
+        assert!(done.stderr.contains("quit request failed within 100ms"), "{}", done.stderr);
     }
 }
 

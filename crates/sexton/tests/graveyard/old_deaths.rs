@@ -92,7 +92,7 @@ fn two_of_one_name_are_told() {
     let first = pod.container("app", &[], ["sleep", "1000"]).start();
     pod.wait_for_stone("app", "Ready:");
     let second = pod.container("app", &[], ["true"]).done();
-    assert!(second.stderr.contains("two of the same name"), "{}", second.stderr);
+    assert!(second.stderr.contains("duplicate name"), "{}", second.stderr);
     drop(first);
 }
 

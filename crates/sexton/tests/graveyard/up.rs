@@ -145,13 +145,13 @@ fn what_is_wrong_is_told_with_its_place() {
     let done = Sexton::new(["check", &file]).done();
     assert_eq!(done.code, 78);
     for part in [
-        "2:3: graveyard.name: 'a/b' is no name of a tombstone: it holds a /",
+        "2:3: graveyard.name: 'a/b' is not a valid tombstone name: it contains a /",
         "3:3: graveyard.deathDeps: 'x:gone': expected one of started",
         "4:3: graveyard.birthTimeout: 'soon': expected seconds",
         "5:1: quit: 'istoi': expected a URL or one of istio, envoy, linkerd, cloud-sql-proxy, did you mean 'istio'?",
-        "processes.web.dependsOn.pod/..: '..' is no name of a tombstone: it is a directory",
-        "processes.web.tombstone: '' is no name of a tombstone: it is empty",
-        "processes.web.birthDeps: '' is no name of a tombstone: it is empty",
+        "processes.web.dependsOn.pod/..: '..' is not a valid tombstone name: it is a directory",
+        "processes.web.tombstone: '' is not a valid tombstone name: it is empty",
+        "processes.web.birthDeps: '' is not a valid tombstone name: it is empty",
     ] {
         assert!(done.stderr.contains(part), "{part}\n{}", done.stderr);
     }
@@ -172,7 +172,7 @@ fn a_reload_that_dooms_is_heeded_and_one_that_is_refused_changes_nothing() {
     up.wait_ready("agent");
     up.rewrite(&text("/proc/none/second"));
     let refused = up.ask(&["reload"]);
-    assert!(refused.code != 0 && refused.stderr.contains("no graveyard /proc/none"), "{refused:?}");
+    assert!(refused.code != 0 && refused.stderr.contains("cannot use graveyard /proc/none"), "{refused:?}");
     // What was watched is watched.
     pod.carve("batch", DIED);
     pod.carve("first", BORN);
@@ -213,7 +213,7 @@ fn a_process_that_a_reload_replaces_has_not_died() {
     let second = pod.wait_for_stone("web", "Ready:");
     assert_eq!(value(&first, "Incarnation"), value(&second, "Incarnation"));
     assert_eq!(other.ended(), None, "{}", other.stderr());
-    assert!(!up.sexton.stderr().contains("two of the same name"), "{}", up.sexton.stderr());
+    assert!(!up.sexton.stderr().contains("duplicate name"), "{}", up.sexton.stderr());
     up.sexton.stop();
     assert_eq!(other.done().code, 143);
 }

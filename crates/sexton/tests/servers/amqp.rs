@@ -67,12 +67,12 @@ fn rabbitmq_guards_a_process_with_and_without_a_kept_connection() {
 #[test]
 fn what_is_no_broker_is_a_failure() {
     for (words, part) in [
-        (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "that is no AMQP 0-9-1"),
-        (b"AMQP\x00\x01\x00\x00", "the server speaks another version of AMQP"),
-        (b"\x01\x00\x00\x7f\xff\xff\xff", "that is no AMQP 0-9-1"),
-        (b"\x01\x00\x00\x00\x00\x00\x02\x00\x0a\xce", "a method of AMQP is cut short"),
+        (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "not an AMQP 0-9-1 response"),
+        (b"AMQP\x00\x01\x00\x00", "the server requires another AMQP version"),
+        (b"\x01\x00\x00\x7f\xff\xff\xff", "not an AMQP 0-9-1 response"),
+        (b"\x01\x00\x00\x00\x00\x00\x02\x00\x0a\xce", "truncated AMQP method"),
         (b"\x01\x00\x00\x00\x00\x00\x04\x00\x0a\x00\x1e\xce", "expected connection.start"),
-        (b"", "no answer within 3s"),
+        (b"", "no response within 3s"),
     ] {
         let mut up = probed(&[], &at(&format!("amqp://app:s3cretPW@127.0.0.1:{}", saying(words))));
         unready(&mut up, part);

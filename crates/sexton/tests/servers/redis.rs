@@ -41,9 +41,9 @@ fn what_redis_refuses_is_told_without_secrets() {
         (format!("rediss://app:s3cretPW@127.0.0.1:{}?cacertfile={stranger}", server.tls_port), "ertificate"),
         (
             format!("redis://app:s3cretPW@127.0.0.1:{}", saying(b"HTTP/1.1 400 Bad\r\n")),
-            "that is no answer of redis: HTTP/1.1 400 Bad",
+            "not a Redis response: HTTP/1.1 400 Bad",
         ),
-        (format!("redis://app:s3cretPW@127.0.0.1:{}", saying(b"")), "no answer within 3s"),
+        (format!("redis://app:s3cretPW@127.0.0.1:{}", saying(b"")), "no response within 3s"),
     ] {
         let mut up = probed(&[], &at(&url));
         let told = unready(&mut up, part);

@@ -45,7 +45,7 @@ processes:
     ));
     up.wait_ready("after");
     up.wait_ready("late");
-    let told = unready(&mut up, "'payments' is in the first column of none of 1 rows");
+    let told = unready(&mut up, "'payments' not found in the first column (1 rows)");
     assert_eq!(told["starts"], 1, "readiness restarts nothing");
 }
 
@@ -129,14 +129,14 @@ fn a_connection_that_an_operator_has_ended_is_no_failure() {
 fn who_does_not_answer_is_told_within_the_limit() {
     for dsn in [("MYSQL_DSN", mysql(saying(b""))), ("POSTGRES_DSN", postgres(saying(b"")))] {
         let mut up = probed(&[(dsn.0, &dsn.1)], "sql: {}");
-        unready(&mut up, "no answer within 3s");
+        unready(&mut up, "no response within 3s");
     }
     // A server that is stopped holds the connection and says nothing any more.
     let server = MariaDb::start();
     let mut up = probed(&[("MYSQL_DSN", &mysql(server.port))], "sql: {queries: [select 1]}");
     up.wait_ready("app");
     server.signal(libc::SIGSTOP);
-    unready(&mut up, "no answer within 3s");
+    unready(&mut up, "no response within 3s");
     server.signal(libc::SIGCONT);
     up.wait_ready("app");
 }
@@ -176,11 +176,11 @@ fn something_else_on_the_port_is_a_failure_and_no_more() {
         ("MYSQL_DSN", b"\x04\x00\x00\x00\xff\x00\x00\x00", "mysql at"),
         ("MYSQL_DSN", b"\x01\x00\x00\x00\xff", "mysql at"),
         ("MYSQL_DSN", b"\x05\x00\x00\x00\x0a1234", "mysql at"),
-        ("POSTGRES_DSN", b"HTTP/1.1 400 Bad Request\r\n\r\n", "no answer"),
+        ("POSTGRES_DSN", b"HTTP/1.1 400 Bad Request\r\n\r\n", "response"),
         ("POSTGRES_DSN", b"R\x00\x00\x00\x00", "postgres at"),
         ("POSTGRES_DSN", b"R\x00\x00\x00\x04", "postgres at"),
-        ("POSTGRES_DSN", b"R\x7f\xff\xff\xff", "no answer"),
-        ("POSTGRES_DSN", b"-ERR unknown command\r\n", "no answer"),
+        ("POSTGRES_DSN", b"R\x7f\xff\xff\xff", "response"),
+        ("POSTGRES_DSN", b"-ERR unknown command\r\n", "response"),
     ] {
         let port = saying(words);
         let dsn = if variable == "MYSQL_DSN" { mysql(port) } else { postgres(port) };
@@ -188,7 +188,7 @@ fn something_else_on_the_port_is_a_failure_and_no_more() {
         let told = up.wait_until("app", part, |it| {
             it["state"]
                 .as_str()
-                .is_some_and(|state| state.contains(part) || state.contains("no answer within"))
+                .is_some_and(|state| state.contains(part) || state.contains("no response within"))
         });
         assert_eq!((&told["starts"], &told["ready"]), (&1.into(), &false.into()), "{words:?}");
         // We are still there, whatever the library has done.

@@ -50,9 +50,9 @@ fn an_identity_is_taken_on_wholly() {
 #[test]
 fn what_cannot_be_set_is_told_and_the_process_does_not_start() {
     for (what, part) in [
-        ("workingDir: /no/such", "cannot go to its working directory: no such file"),
+        ("workingDir: /no/such", "cannot change to its working directory: no such file"),
         ("chroot: /no/such", "cannot change its root directory (chroot): "),
-        ("rlimits: {nofile: '9999999999'}", "cannot set its limits (rlimits): "),
+        ("rlimits: {nofile: '9999999999'}", "cannot set its resource limits (rlimits): "),
     ] {
         let done = ends(&format!(
             "processes:\n  a: {{command: [touch, $DIR/started], restartPolicy: Never, {what}}}\n"

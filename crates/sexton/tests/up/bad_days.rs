@@ -109,7 +109,7 @@ fn a_control_socket_that_cannot_be_had_is_refused_if_it_was_asked_for() {
     for (path, part) in [
         (long.as_str(), "too long"),
         ("/no/such/directory/socket", "no such file"),
-        ("/etc/passwd", "no socket"),
+        ("/etc/passwd", "is not a socket"),
     ] {
         let directory = place("processes: {a: {command: [touch, $DIR/started]}}");
         let words =

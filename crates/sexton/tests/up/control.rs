@@ -144,7 +144,7 @@ fn the_socket_is_ours_alone_and_goes_with_us() {
         control.as_os_str(),
     ])
     .done();
-    assert!(done.code == 69 && done.stderr.contains("another sexton has it"), "{}", done.stderr);
+    assert!(done.code == 69 && done.stderr.contains("in use by another sexton"), "{}", done.stderr);
     assert!(!second.exists());
     assert_eq!(up.asked(&["names"]), "web\nworker\n", "the first still answers");
     let socket = up.path("control");

@@ -99,7 +99,7 @@ fn a_server_that_never_answers_or_never_stops_answering_holds_up_nothing() {
     let probe = "    readinessProbe: {httpGet: {path: /hang, port: http}, periodSeconds: 100ms, timeoutSeconds: 200ms, failureThreshold: 1}\n";
     let mut hanging = up(&serving(free_port(), "", probe));
     hanging.wait_until("web", "told why", |it| {
-        it["state"].as_str().is_some_and(|s| s.contains("no answer within 200ms"))
+        it["state"].as_str().is_some_and(|s| s.contains("no response within 200ms"))
     });
     let probe = "    readinessProbe: {httpGet: {path: /huge, port: http}, periodSeconds: 100ms, failureThreshold: 1}\n";
     let mut endless = up(&serving(free_port(), "", probe));
@@ -169,7 +169,7 @@ fn a_command_passes_with_0_and_tells_what_it_said() {
         "processes:\n  web:\n    command: [sleep, 1000]\n    env: {FILE: $DIR/good}\n    readinessProbe: {exec: {command: [sh, -c, 'echo no file; yes | head -c 100000; [ -e $FILE ]']}, periodSeconds: 50ms, failureThreshold: 1}\n",
     );
     up.wait_until("web", "told why", |it| {
-        it["state"].as_str().is_some_and(|s| s.contains("sh ended with code 1: no file"))
+        it["state"].as_str().is_some_and(|s| s.contains("sh exited with code 1: no file"))
     });
     std::fs::write(up.path("good"), "").unwrap_or_default();
     up.wait_ready("web");
@@ -181,7 +181,7 @@ fn a_command_that_hangs_is_killed_with_all_that_it_has_started() {
         "processes:\n  web:\n    command: [sleep, 1000]\n    readinessProbe: {exec: {command: [sh, -c, 'sleep 1001 & echo $! >> $DIR/left; trap \"\" TERM; wait']}, periodSeconds: 100ms, timeoutSeconds: 200ms, failureThreshold: 1}\n",
     );
     up.wait_until("web", "told why", |it| {
-        it["state"].as_str().is_some_and(|s| s.contains("no answer within 200ms"))
+        it["state"].as_str().is_some_and(|s| s.contains("no response within 200ms"))
     });
     let left: i32 = up.text("left").lines().next().and_then(|pid| pid.parse().ok()).unwrap_or(0);
     testkit::wait_until("its group is gone", || (!testkit::tree::is_alive(left)).then_some(()));
