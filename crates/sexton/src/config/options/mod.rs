@@ -4,17 +4,19 @@
 //! keys in [`section`]. The value is the first of these: the command line, `SEXTON_…`, `KAPO_…`, the default. (The
 //! personality `kapo` reads `KAPO_…` only.)
 
+mod automaton;
 mod common;
 mod ensemble;
 mod identity;
 mod locks;
-mod many;
 mod pod;
 mod section;
 mod single;
 #[cfg(test)]
 mod tests;
+mod up;
 mod values;
+mod watch;
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -22,14 +24,16 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+pub use automaton::AutomatonOptions;
 pub use common::{CommonOptions, DEFAULT_PORT, ListenOptions, LogOptions};
 pub use ensemble::{EnsembleOptions, EnsembleRole, ResolvedEnsemble, tls_files};
 pub use identity::{IdentityOptions, sources};
 pub use locks::{LockOptions, StoreOptions};
-pub use many::{AutomatonOptions, DEFAULT_FILE, UpOptions, WatchOptions};
 pub use pod::PodOptions;
 pub use single::{HoldOptions, ProcessOptions, RestartOptions, RunOptions, SuperviseOptions};
+pub use up::{DEFAULT_FILE, UpOptions};
 pub(in crate::config) use values::{parse_mode, parse_stop_signal};
+pub use watch::WatchOptions;
 
 use spec::duration::parse as parse_duration;
 use spec::environment::Environment;

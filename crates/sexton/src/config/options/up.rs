@@ -1,16 +1,14 @@
-//! The options of `up`, `watch` and `automaton`.
+//! The options of `up`.
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::single::DEFAULT_WAIT;
-use super::values::{parse_log_format, parse_mode, parse_pid};
-use super::{ListenOptions, LogOptions, Personality, Resolver, UsageError, default_control};
+use super::values::parse_log_format;
+use super::{Personality, Resolver, UsageError, default_control};
 use crate::config::up::{CliOverrides, Source};
-use crate::config::{Automaton, ControlPath, Up};
-use spec::watch::{ProcessSelector, Watch};
+use crate::config::{ControlPath, Up};
 
 /// The default configuration file of `up`.
 pub const DEFAULT_FILE: &str = "sexton.yaml";
@@ -46,52 +44,6 @@ pub struct UpOptions {
     /// process-wrapper's `-shared-lock`: the arguments of `lock serve`.
     #[arg(skip)]
     pub lock_server: Option<Vec<String>>,
-}
-
-/// Options of `watch`.
-#[derive(Debug, Clone, Default, Args)]
-pub struct WatchOptions {
-    /// Watch only the process with this ID
-    #[arg(short, long, value_name = "PID", allow_hyphen_values = true)]
-    pub pid: Option<String>,
-    /// Interval between scans of the process list [default: 5s]
-    #[arg(short, long, value_name = "DURATION", allow_hyphen_values = true)]
-    pub wait: Option<String>,
-    /// Name of the executable
-    pub name: Option<String>,
-}
-
-/// Options of `automaton`.
-#[derive(Debug, Clone, Default, Args)]
-pub struct AutomatonOptions {
-    /// File with the states, or a file for `up` with a section 'automaton'
-    #[arg(required = true)]
-    pub file: Option<String>,
-    /// Control socket path [default: the file's, else /var/run/automaton.sock]
-    #[arg(short, long, value_name = "PATH")]
-    pub socket: Option<String>,
-    /// Socket file mode, in octal [default: the file's, else 600]
-    #[arg(long, value_name = "OCTAL")]
-    pub socket_mode: Option<String>,
-    /// Log file, rotated at 64 KiB (three old files are kept) [default: standard error]
-    #[arg(short, long, value_name = "FILE")]
-    pub log: Option<PathBuf>,
-    /// Log the output of the scripts
-    #[arg(short, long)]
-    pub debug: bool,
-    /// Check the file and exit
-    #[arg(long, conflicts_with_all = ["dot"])]
-    pub check: bool,
-    /// Print the state machine as a Graphviz graph and exit
-    #[arg(long)]
-    pub dot: bool,
-    /// Path of the section in the file, with / between keys
-    #[arg(long, hide = true)]
-    pub section: Option<String>,
-    #[command(flatten)]
-    pub listen: ListenOptions,
-    #[command(flatten)]
-    pub logging: LogOptions,
 }
 
 impl Resolver<'_> {
@@ -133,37 +85,5 @@ impl Resolver<'_> {
             control: control.as_ref().map(|control| control.path.clone()),
         };
         Ok(Up { source, beside, control })
-    }
-
-    pub(super) fn automaton(&self, options: AutomatonOptions) -> Result<Automaton, UsageError> {
-        let socket = self.text(options.socket, "--socket", "AUTOMATON_SOCKET")?;
-        let mode = self.given(options.socket_mode, "--socket-mode", "AUTOMATON_SOCKET_MODE")?;
-        Ok(Automaton {
-            file: options.file.unwrap_or_default().into(),
-            section: options.section,
-            socket: socket.map(PathBuf::from),
-            socket_mode: mode.map(|given| given.parse(parse_mode)).transpose()?,
-            debug: options.debug,
-        })
-    }
-
-    pub(super) fn watch(&self, options: WatchOptions) -> Result<Watch, UsageError> {
-        let every = self.duration(options.wait, "--wait", "WAIT")?.unwrap_or(DEFAULT_WAIT);
-        if every.is_zero() {
-            return Err(UsageError("--wait 0: the interval between scans must be longer than 0".to_owned()));
-        }
-        let pid = self.given(options.pid, "--pid", "WATCHPID")?;
-        let pid = pid.map(|given| given.parse(parse_pid)).transpose()?.flatten();
-        let selector = match (options.name, pid) {
-            (None, Some(pid)) => ProcessSelector::Numbered(pid),
-            (Some(name), None) if !name.is_empty() => ProcessSelector::Named(name),
-            (Some(_), Some(_)) => return Err(UsageError("give a name or --pid, not both".to_owned())),
-            (Some(_) | None, None) => {
-                return Err(UsageError(
-                    "nothing to watch: expected a name, as in 'watch puppet', or --pid".to_owned(),
-                ));
-            }
-        };
-        Ok(Watch { selector, every })
     }
 }
