@@ -35,6 +35,7 @@ pub mod event;
 pub mod exit;
 pub mod glob;
 pub mod job;
+pub mod lease;
 pub mod peer;
 pub mod plan;
 pub mod pod;
