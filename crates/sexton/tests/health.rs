@@ -24,7 +24,7 @@ fn in_a_pause_it_is_live_and_not_ready() {
     let retry_at =
         sexton.process()["next"]["at"].as_str().and_then(|at| at.get(..19)).unwrap_or("none").to_owned();
     assert!(answer.body.starts_with(&format!("restarted at {retry_at}")), "{}", answer.body);
-    assert!(answer.body.ends_with("Z, because it ended with code 1\n"), "{}", answer.body);
+    assert!(answer.body.ends_with("Z, because exited with code 1\n"), "{}", answer.body);
     assert_eq!(sexton.get("/startup").code, 200);
 }
 

@@ -152,7 +152,7 @@ impl Driver {
     pub(super) fn tell(&mut self, news: &JobEvent) {
         let Some(job) = self.jobs.get(&news.job) else { return };
         let name = Arc::clone(&job.constants.name);
-        let (level, message) = event_text::words(news);
+        let (level, message) = event_text::words(news, &name);
         let pid = news.run.and_then(|run| self.groups.pid(run));
         match (news.run, pid) {
             (Some(run), Some(pid)) => log::log!(level, process:% = name, run = run.0, pid = pid; "{message}"),

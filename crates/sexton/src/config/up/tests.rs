@@ -87,7 +87,7 @@ fn what_cannot_be_is_refused() {
             "processes: {a: {command: x, livenessProbe: {successThreshold: 2, exec: {command: x}}}}",
             "it has to be 1",
         ),
-        ("processes: {a: {command: x, lifecycle: {stopSignal: NOPE}}}", "is no signal"),
+        ("processes: {a: {command: x, lifecycle: {stopSignal: NOPE}}}", "is not a signal"),
         (
             "processes: {a: {command: x, readinessProbe: {sql: {queries: [x]}}}}",
             "Expected MYSQL_DSN or POSTGRES_DSN among the variables",
