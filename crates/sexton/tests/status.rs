@@ -106,7 +106,7 @@ fn while_it_ends_it_says_why_and_until_when() {
     assert!(is_time(&process["next"]["at"]));
     let answer = sexton.get("/readiness");
     assert_eq!(answer.code, 503);
-    assert!(answer.body.starts_with("ending, because received SIGTERM; killed at 20"), "{}", answer.body);
+    assert!(answer.body.starts_with("stopping (received SIGTERM); SIGKILL at 20"), "{}", answer.body);
     assert_eq!(sexton.get("/liveness").code, 200);
     assert_eq!(sexton.json("/")["Status"], "running");
 }

@@ -1,15 +1,15 @@
-//! The environment, behind a trait, so that no test sets a real variable.
+//! The environment behind a trait, so that tests set no real variable.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-/// A set of environment variables.
+/// A source of environment variables.
 pub trait Environment {
-    /// Returns the value of a variable. An empty variable counts as unset.
+    /// The value of a variable; an empty one counts as unset.
     fn get(&self, name: &str) -> Option<OsString>;
 }
 
-/// The environment of the process.
+/// The environment of this process.
 #[derive(Debug, Clone, Copy)]
 pub struct Real;
 

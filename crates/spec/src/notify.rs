@@ -1,11 +1,11 @@
 //! Readiness notification: how a process reports it, and the variables of a service manager.
 
-/// How a process says that it has started.
+/// How a process reports readiness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotifyKind {
     /// `READY=1` to `$NOTIFY_SOCKET`, sd_notify(3).
     Systemd,
-    /// A line on this descriptor, as s6 has it.
+    /// A newline on this descriptor, as in s6.
     Descriptor(i32),
 }
 
