@@ -1,7 +1,7 @@
 //! A process supervisor and container init.
 //!
 //! ```text
-//! arguments, environment ─► cli ─► config::resolve ─► Settings
+//! arguments, environment ─► cli ─► config::options ─► Settings
 //!                                                        │
 //! app: open files and listeners ─► block signals ─► supervisor, watch, automaton, … ─► exit code
 //!                                                        │

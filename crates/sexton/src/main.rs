@@ -35,9 +35,9 @@ fn main() -> ExitCode {
         Invocation::Install { directory, copy } => {
             print_or(cli::install::install(&directory, copy), |_| CANTCREAT)
         }
-        Invocation::Ask(errand) => finish(client::run(errand), client::ErrandError::exit_code),
-        Invocation::Say(say) => finish(cli::automaton::say(&say), cli::automaton::SayError::exit_code),
-        Invocation::Chart { file, dot } => match config::automaton::load(&file, None) {
+        Invocation::Ask(command) => finish(client::run(command), client::ClientError::exit_code),
+        Invocation::Ctl(request) => finish(cli::ctl::run(&request), cli::ctl::CtlError::exit_code),
+        Invocation::CheckAutomaton { file, dot } => match config::automaton::load(&file, None) {
             Ok(plan) if dot => print(&automaton::graph::dot(&plan)),
             Ok(plan) => print(&format!("{}: valid ({} states)\n", file.display(), plan.chart.states.len())),
             Err(error) => fail_config(&error),
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
             finish(cli::locks::stand_guard(pid).map_err(|error| describe(&error)), |_| OSERR)
         }
         Invocation::Render(asked) => finish(cli::render::render(&asked), cli::render::RenderError::exit_code),
-        Invocation::AskPod(asked) => finish(cli::ensemble::ask(asked), |_| UNAVAILABLE),
+        Invocation::AskPod(asked) => finish(cli::ensemble::run(asked), |_| UNAVAILABLE),
         Invocation::Locks { server, json } => print_or(cli::locks::list(&server, json), |_| UNAVAILABLE),
         Invocation::Graves { directory, json } => {
             print_or(cli::graves::graves(&directory, json), |_| NOINPUT)

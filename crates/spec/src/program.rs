@@ -45,14 +45,17 @@ pub struct Attributes {
 /// The maximum number of supplementary groups of a process.
 pub const MOST_GROUPS: usize = 256;
 
+/// First argument by which the executable acts as sexton, whatever name it is run under.
+pub const AS_SEXTON: &str = "--as-sexton";
+
+/// The variable in which `up` passes the plan of an ensemble, as JSON, to the process that runs it.
+pub const PLAN_VARIABLE: &str = "SEXTON_ENSEMBLE_PLAN";
+
 /// The path of the running executable. After the file has been replaced, `/proc/self/exe` still opens it.
 #[must_use]
 pub fn ourselves() -> PathBuf {
     std::env::current_exe().ok().filter(|path| path.exists()).unwrap_or_else(|| "/proc/self/exe".into())
 }
-
-/// The first argument that makes the program act as `sexton`, whatever name it was started by.
-pub const AS_SEXTON: &str = "--as-sexton";
 
 /// A process ID. The kernel reuses IDs: one is only safe while the process is an unreaped child of the supervisor, or leads
 /// a process group that is not empty.

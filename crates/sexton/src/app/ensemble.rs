@@ -8,7 +8,7 @@ use crate::ensemble;
 use crate::ensemble::counters::Counters;
 use crate::ensemble::identity::Identity;
 use crate::ensemble::peers::Dialer;
-use crate::ensemble::plan::Draft;
+use crate::ensemble::plan::UnresolvedPlan;
 use crate::ensemble::proof::AccessPolicy;
 use crate::ensemble::rpc::Rpc;
 use crate::status::hub::Hub;
@@ -20,12 +20,12 @@ use net::server::ServerOptions;
 use net::tls;
 
 pub(super) struct EnsembleApp {
-    settings: Draft,
+    settings: UnresolvedPlan,
     server: BoundServer,
 }
 
 impl EnsembleApp {
-    pub(super) fn open(settings: Draft, server: &ServerSettings) -> Result<Self, StartupError> {
+    pub(super) fn open(settings: UnresolvedPlan, server: &ServerSettings) -> Result<Self, StartupError> {
         Ok(Self { settings, server: server.bind()? })
     }
 }
@@ -78,7 +78,10 @@ impl App for EnsembleApp {
 }
 
 /// Finds the identity of the pod. None: a stop signal was received before.
-async fn find_identity(settings: &Draft, signals: &SignalStream) -> Result<Option<Identity>, StartupError> {
+async fn find_identity(
+    settings: &UnresolvedPlan,
+    signals: &SignalStream,
+) -> Result<Option<Identity>, StartupError> {
     let stopped = async {
         loop {
             if signals.next().await?.iter().any(|signal| signal.ends_a_program()) {

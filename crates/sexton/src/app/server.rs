@@ -14,7 +14,7 @@ use crate::status::hub::Hub;
 use linux::clock::Clock;
 use net::listen::{self, Bound, Listeners};
 use net::server::{Server, ServerOptions};
-use spec::listen::{Answers, Listen};
+use spec::listen::{HttpCompat, Listen};
 
 /// The stack of the server thread. No recursion in it is deep.
 const SERVER_STACK: usize = 512 << 10;
@@ -22,7 +22,7 @@ const SERVER_STACK: usize = 512 << 10;
 /// The settings of the status server.
 pub(super) struct ServerSettings {
     pub(super) listen: Listen,
-    pub(super) answers: Answers,
+    pub(super) answers: HttpCompat,
 }
 
 impl ServerSettings {
@@ -34,7 +34,7 @@ impl ServerSettings {
 /// The listeners of the status server. They are bound, and nothing is accepted yet.
 pub(super) struct BoundServer {
     pub(super) listeners: Listeners,
-    pub(super) answers: Answers,
+    pub(super) answers: HttpCompat,
 }
 
 impl BoundServer {

@@ -10,7 +10,7 @@ use engine::JobId;
 use engine::pod::Seed;
 
 use super::{App, BoundServer, READ_SIGNALS, ServerSettings, StartupError, begin_journal, cannot};
-use crate::config::Own;
+use crate::config::SingleProcessSettings;
 use crate::journal::Journal;
 use crate::logs::capture::Outputs;
 use crate::status::ProcessInfo;
@@ -25,7 +25,7 @@ use spec::logs::LogFormat;
 use spec::logs::LogPlan;
 
 pub(super) struct SingleApp {
-    settings: Own,
+    settings: SingleProcessSettings,
     server: BoundServer,
     seed: Seed,
     journal: Option<Journal>,
@@ -33,7 +33,7 @@ pub(super) struct SingleApp {
 
 impl SingleApp {
     pub(super) fn open(
-        settings: Own,
+        settings: SingleProcessSettings,
         server: &ServerSettings,
         journal: Option<&Path>,
     ) -> Result<Self, StartupError> {

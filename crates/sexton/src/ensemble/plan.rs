@@ -1,102 +1,101 @@
-//! What an ensemble is asked to do: complete, with every default filled in.
+//! The plan of a pod of an ensemble: complete, with every default filled in.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ensemble::member::LONGEST_ID;
+use serde::{Deserialize, Serialize};
 
 use super::identity::{self, Identity, Sources};
 use super::peers::Peer;
 use spec::store::StorePlan;
 use spec::text::without_login;
 
-/// The port of an ensemble.
+/// The default port.
 pub const DEFAULT_PORT: u16 = 8000;
-/// A member that is silent for so long is gone.
+/// The default time after which a member without keepalives is removed.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(25);
-/// A dead leader's place is held so long.
+/// The default time after which a dead leader is replaced.
 pub const DEFAULT_FAIL_OVER: Duration = Duration::from_secs(60);
-/// From a change to the callback.
+/// The default delay between a membership change and the callback.
 pub const DEFAULT_DAMPER: Duration = Duration::from_secs(10);
-/// How long a callback may take.
+/// The default time limit of a callback.
 pub const DEFAULT_CALLBACK_DEADLINE: Duration = Duration::from_secs(300);
-/// Where statsd is.
+/// The default address of statsd.
 pub const DEFAULT_STATSD: &str = "127.0.0.1:8125";
 
-/// Whom a member reports to, as annotations of its pod: the older tool's word, and ours.
+/// Annotations of a pod that list the masters of a member: the older tool's, and sexton's.
 pub const MASTERS: [&str; 2] = ["kontrol.unity3d.com/master", "sexton.dev/masters"];
 
-/// An ensemble as it was asked for. What is not given is taken from the pod, when that is known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Draft {
-    /// Who is asked who we are, and what is known of that.
+/// The settings of a pod of an ensemble before its identity is known. What is not given is taken from the pod.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnresolvedPlan {
+    /// The sources of the identity, and the part of it that is given.
     pub sources: Sources,
-    /// The name of the ensemble, if it is not the label `app`.
+    /// The name of the ensemble; None: the label `app`.
     pub app: Option<String>,
-    /// Whose ensemble, if it is not that of the pod's namespace.
+    /// None: the namespace of the pod.
     pub namespace: Option<String>,
-    /// There must be a label `role`.
+    /// The pod must have a label `role`.
     pub needs_role: bool,
-    /// It reports.
+    /// The pod reports to masters.
     pub is_member: bool,
-    /// What it is for, if that is not the label `role`.
+    /// Its role as callbacks see it; None: the label `role`.
     pub label_role: Option<String>,
-    /// Whom it reports to, if an annotation does not say.
+    /// Its masters, separated by commas; None: those in an annotation.
     pub masters: Option<String>,
-    /// What it tells.
     pub payload: Payload,
-    /// Another ensemble, which is told of this one.
+    /// The name of another ensemble to which this one reports its digest and size.
     pub chain: Option<String>,
-    /// How often it reports.
+    /// Interval between keepalives.
     pub every: Duration,
-    /// It keeps the list.
+    /// The pod keeps the member list.
     pub master: Option<MasterPlan>,
-    /// Its store is the etcd of the node.
+    /// The store is the etcd of the node.
     pub etcd_of_node: bool,
-    /// Who may do what, and how it is shown.
     pub access: Access,
-    /// Where counters are sent.
+    /// The statsd server for counters.
     pub statsd: Option<SocketAddr>,
 }
 
-/// Who may do what, and how it is shown.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// Authentication and authorisation of requests.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Access {
-    /// The file with the token that whoever wants a command run has to have.
+    /// File with the token required to run commands.
     pub token: Option<PathBuf>,
-    /// Nobody needs one.
+    /// Commands require no authentication.
     pub unauthenticated_invoke: bool,
-    /// The user and the group that commands run as, if they are not ours.
+    /// The user and group of commands; None: those of sexton.
     pub invoke_user: Option<(u32, u32)>,
-    /// Keepalives need it too, and ours show it.
+    /// Keepalives require it too, and those sent present it.
     pub authenticated_keepalives: bool,
-    /// Our certificate, without which nothing is encrypted, and who may have signed those of others.
+    /// The server certificate, without which nothing is encrypted, and the CA bundle.
     pub tls: spec::tls::Files,
 }
 
-/// What a member tells.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// The payload of a member's keepalives.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Payload {
-    /// Nothing.
     #[default]
     Nothing,
-    /// What a file holds, as JSON.
+    /// The content of this JSON file.
     File(PathBuf),
-    /// How the processes are that are looked after by another of us, who is asked at this socket.
+    /// The state of the processes of the `up` with this control socket.
     Processes(PathBuf),
 }
 
-impl Draft {
-    /// With what is known of the pod.
+impl UnresolvedPlan {
+    /// Completes the plan with what is known of the pod.
     ///
     /// # Errors
     ///
-    /// Something is missing, or is not what it should be; it is named.
+    /// The option that is missing or invalid.
     pub fn complete(&self, known: &Identity) -> Result<EnsemblePlan, String> {
         let label = |name: &str| known.labels.get(name).cloned();
         let app = self.app.clone().or_else(|| label("app"));
-        let app = app.ok_or("--app is missing: what is this ensemble called? (or a label app)")?;
+        let app =
+            app.ok_or("--app is missing: expected the name of the ensemble, or a label app of the pod")?;
         let namespace = self.namespace.clone().or_else(|| known.namespace.clone());
         let namespace = namespace.unwrap_or_else(|| "default".to_owned());
         let id = known.id.clone().unwrap_or_else(identity::host_name);
@@ -106,28 +105,29 @@ impl Draft {
         let annotated = || MASTERS.iter().find_map(|name| known.annotations.get(*name).cloned());
         let masters = peers(self.masters.clone().or_else(annotated).as_deref())?;
         if self.is_member && self.master.is_none() && masters.is_empty() {
-            return Err("--masters is missing: to whom does this member report?".to_owned());
+            return Err("--masters is missing: expected the masters to which this member reports".to_owned());
         }
         if self.chain.is_some() && (self.master.is_none() || masters.is_empty()) {
-            let words = "--report-app is for a master that reports to --masters of another ensemble";
-            return Err(words.to_owned());
+            let why =
+                "--report-app requires the role master or both, and the --masters of the other ensemble";
+            return Err(why.to_owned());
         }
         if let Some(chain) = &self.chain {
             check_name("--report-app", chain)?;
             if *chain == app {
-                return Err(format!("--report-app '{chain}': expected another ensemble than our own"));
+                return Err(format!("--report-app '{chain}': expected the name of another ensemble"));
             }
         }
         let ip = match &known.ip {
             Some(text) => {
                 let parsed: Result<IpAddr, _> = text.parse();
-                parsed.map_err(|_| format!("--ip '{text}': expected an address of IPv4 or IPv6"))?.to_string()
+                parsed.map_err(|_| format!("--ip '{text}': expected an IPv4 or IPv6 address"))?.to_string()
             }
             None => own_address(masters.first()).map_or_else(|| "127.0.0.1".to_owned(), |ip| ip.to_string()),
         };
         let role = self.label_role.clone().or_else(|| label("role"));
         if self.needs_role && role.is_none() {
-            return Err("the pod has no label role: expected what it is for".to_owned());
+            return Err("the pod has no label role".to_owned());
         }
         let role = role.unwrap_or_else(|| "member".to_owned());
         let mut master = self.master.clone();
@@ -136,7 +136,7 @@ impl Draft {
             && let StorePlan::Etcd { endpoints, .. } = &mut master.store
         {
             let node = known.node.ip.clone();
-            let node = node.ok_or("KONTROL_ETCD is not set, and the address of the node is not known")?;
+            let node = node.ok_or("KONTROL_ETCD is not set, and the address of the node is unknown")?;
             *endpoints = vec![bracketed(&node)];
         }
         let member = |masters| MemberPlan {
@@ -163,7 +163,7 @@ impl Draft {
     }
 }
 
-/// An address as it stands before a port.
+/// An address as it is written before a port: IPv6 in brackets.
 #[must_use]
 pub fn bracketed(address: &str) -> String {
     if address.parse::<std::net::Ipv6Addr>().is_ok() { format!("[{address}]") } else { address.to_owned() }
@@ -173,7 +173,7 @@ fn check_name(option: &str, name: &str) -> Result<(), String> {
     let is_long = name.len() > LONGEST_ID;
     if name.is_empty() || is_long || name.contains('/') || name.chars().any(char::is_control) {
         return Err(format!(
-            "{option} '{name}': expected a name without a slash, of {LONGEST_ID} bytes at most"
+            "{option} '{name}': expected a name without '/' and control characters, of at most {LONGEST_ID} bytes"
         ));
     }
     Ok(())
@@ -186,7 +186,7 @@ fn peers(list: Option<&str>) -> Result<Vec<Peer>, String> {
         .collect()
 }
 
-/// The address by which this machine would reach another. Nothing is sent.
+/// The source address of connections to a peer. Nothing is sent.
 fn own_address(to: Option<&Peer>) -> Option<IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
     let (host, port) = to.map_or(("192.0.2.1", 1), |peer| (peer.at.host.as_str(), peer.at.port));
@@ -194,72 +194,64 @@ fn own_address(to: Option<&Peer>) -> Option<IpAddr> {
     Some(socket.local_addr().ok()?.ip())
 }
 
-/// Another ensemble that is told of this one.
+/// Another ensemble to which this one reports.
 #[derive(Debug, Clone)]
 pub struct ChainPlan {
-    /// What it is called.
     pub app: String,
-    /// What its masters are told beside the digest.
+    /// The rest of the report.
     pub member: MemberPlan,
 }
 
-/// An ensemble, as one of its pods sees it.
+/// The settings of a pod of an ensemble.
 #[derive(Debug, Clone)]
 pub struct EnsemblePlan {
-    /// Whose ensemble.
     pub namespace: String,
-    /// Its name.
     pub app: String,
-    /// Our name in it.
+    /// The name of this pod.
     pub id: String,
-    /// We report to masters.
+    /// The pod reports to masters.
     pub member: Option<MemberPlan>,
-    /// Another ensemble is told of ours.
     pub chain: Option<ChainPlan>,
-    /// We keep the list.
+    /// The pod keeps the member list.
     pub master: Option<MasterPlan>,
-    /// Who may do what, and how it is shown.
     pub access: Access,
-    /// Where counters are sent.
+    /// The statsd server for counters.
     pub statsd: Option<SocketAddr>,
 }
 
 /// A member.
 #[derive(Debug, Clone)]
 pub struct MemberPlan {
-    /// Its address.
     pub ip: String,
-    /// What it is for.
+    /// Its role as callbacks see it.
     pub role: String,
-    /// To whom it reports; nobody but ourselves, if we are a master too.
+    /// Empty: the pod is a master too, and reports to itself.
     pub masters: Vec<Peer>,
-    /// What goes into its keepalives.
     pub payload: Payload,
-    /// How often it reports.
+    /// Interval between keepalives.
     pub every: Duration,
 }
 
 /// A master.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MasterPlan {
-    /// Where the list is kept.
     pub store: StorePlan,
-    /// A member that is silent for so long is gone.
+    /// Time after which a member without keepalives is removed.
     pub ttl: Duration,
-    /// A dead leader's place is held so long.
+    /// Time after which a dead leader is replaced.
     pub fail_over: Duration,
-    /// From the last change to the callback.
+    /// Delay between the last membership change and the callback.
     pub damper: Duration,
-    /// It wants to lead also without a callback, for processes that know this word.
+    /// It campaigns also without a callback, for processes that know this key.
     pub leads: Option<String>,
-    /// What the leader runs: the words of a command; none: nothing.
+    /// The command that the leader runs, and its arguments.
     pub callback: Option<Vec<String>>,
-    /// How long that may take.
+    /// Time limit of the callback.
     pub callback_deadline: Duration,
 }
 
 impl MasterPlan {
-    /// Is there anything for which to lead?
+    /// Whether there is a reason to campaign for leadership.
     #[must_use]
     pub const fn wants_to_lead(&self) -> bool {
         self.leads.is_some() || self.callback.is_some()
@@ -267,13 +259,13 @@ impl MasterPlan {
 }
 
 impl EnsemblePlan {
-    /// Others that this pod speaks to.
+    /// The peers that this pod connects to.
     pub fn peers(&self) -> impl Iterator<Item = &Peer> {
         let chained = self.chain.iter().map(|chain| &chain.member);
         self.member.iter().chain(chained).flat_map(|member| &member.masters)
     }
 
-    /// Below which everything is in the store.
+    /// The prefix of all its keys in the store.
     #[must_use]
     pub fn prefix(&self) -> String {
         format!("/kontrol/{}/{}/", self.namespace, self.app)

@@ -45,7 +45,7 @@ pub use event_loop::run;
 pub use job::{SupervisedProcess, output_plan, process_info, tombstone_targets};
 pub use publish::first_view;
 
-use crate::config::up::{Beside, Source, UpPlan};
+use crate::config::up::{CliOverrides, Source, UpPlan};
 use crate::control::Command;
 use crate::journal::Journal;
 use crate::logs::capture::Outputs;
@@ -87,7 +87,7 @@ pub struct UpState {
     /// The origin of the plan.
     pub source: Source,
     /// Settings of the command line and the environment.
-    pub overrides: Beside,
+    pub overrides: CliOverrides,
     /// The present plan; its engine part is in the order of the file.
     pub plan: UpPlan,
     /// The engine's ids of the processes, in the same order.

@@ -11,14 +11,14 @@ fn only_what_has_changed_changes() {
     up.wait_ready("goes");
     let (stays, changes, goes) = (up.pid("stays"), up.pid("changes"), up.pid("goes"));
     up.rewrite(AFTER);
-    assert_eq!(up.asked(&["reload"]), "new: new\nchanges: started anew\ngoes: ended\n1 as before\n");
+    assert_eq!(up.asked(&["reload"]), "new: added\nchanges: restarted\ngoes: stopped\n1 unchanged\n");
     up.wait_ready("new");
     assert_eq!(up.pid("stays"), stays);
     assert_ne!(up.pid("changes"), changes);
     testkit::wait_until("it has gone", || (!testkit::tree::is_alive(goes)).then_some(()));
     assert_eq!(up.asked(&["names"]), "new\nstays\nchanges\n");
     for _ in 0..3 {
-        assert_eq!(up.asked(&["reload"]), "3 as before\n", "the same again changes nothing");
+        assert_eq!(up.asked(&["reload"]), "3 unchanged\n", "the same again changes nothing");
     }
     assert_eq!(up.pid("stays"), stays);
 }

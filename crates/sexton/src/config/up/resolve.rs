@@ -16,7 +16,7 @@ use super::super::tree::Step;
 use super::actions::ActionResolver;
 use super::environment::{check_name, expand, read_file};
 use super::pod::{self, PodDependencies};
-use super::{Beside, ProbeSet, Problems, ProcessPlan, ResolvedProbe, UpPlan, below};
+use super::{CliOverrides, ProbeSet, Problems, ProcessPlan, ResolvedProbe, UpPlan, below};
 use crate::config::accounts;
 use crate::locks;
 use crate::locks::LockPlan;
@@ -57,7 +57,7 @@ struct ExpandedProcess<'a> {
 pub(super) fn resolve(
     file: &File,
     directory: Option<&Path>,
-    beside: &Beside,
+    beside: &CliOverrides,
     environment: &dyn Environment,
     problems: &mut Problems<'_>,
 ) -> Option<UpPlan> {
@@ -167,7 +167,7 @@ fn reject_unsupported<'a>(
 struct Resolver<'a> {
     file: &'a File,
     directory: Option<&'a Path>,
-    beside: &'a Beside,
+    beside: &'a CliOverrides,
     environment: &'a dyn Environment,
 }
 
@@ -333,7 +333,7 @@ impl<'a> Resolver<'a> {
         let pre_stop = lifecycle.pre_stop.as_ref();
         let pre_stop =
             pre_stop.and_then(|handler| actions.action(handler, &below(&path, "preStop"), problems));
-        let stop_signal = match lifecycle.stop_signal.as_deref().map(super::super::resolve::parse_stop_signal)
+        let stop_signal = match lifecycle.stop_signal.as_deref().map(super::super::options::parse_stop_signal)
         {
             None => Signal::TERM,
             Some(Ok(signal)) => signal,

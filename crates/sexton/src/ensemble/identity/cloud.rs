@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::select_ok;
 use hyper::{Method, StatusCode};
+use serde::{Deserialize, Serialize};
 
 use crate::locks::client::{Server, exchange, within};
 use crate::probes::connect;
@@ -24,7 +25,7 @@ const GOOGLE: &str = "metadata.google.internal";
 const LONGEST: usize = 253;
 
 /// Which clouds are asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Which {
     /// All of them: the first that answers.
     Any,
@@ -33,7 +34,7 @@ pub enum Which {
 }
 
 /// A cloud.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cloud {
     /// Amazon Web Services.
     Aws,

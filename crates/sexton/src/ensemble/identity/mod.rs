@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use k8s::{Client, Config, Kind, Pairs};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 use cloud::Which;
@@ -22,7 +22,7 @@ use spec::environment::{Environment as _, Real};
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// What is known of this pod.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Identity {
     /// Its name.
     pub id: Option<String>,
@@ -39,7 +39,7 @@ pub struct Identity {
 }
 
 /// What is known of the node.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Node {
     /// Its name.
     pub name: Option<String>,
@@ -52,7 +52,7 @@ pub struct Node {
 }
 
 /// Who is asked.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Sources {
     /// What was said: it counts, whatever others say.
     pub given: Identity,

@@ -25,14 +25,14 @@ use crate::status::View;
 use crate::status::hub::Hub;
 use linux::clock::Clock;
 use net::query::Query;
-use spec::listen::Answers;
+use spec::listen::HttpCompat;
 use spec::logs::LogFormat;
 
 /// The most lines that are told of what was written before.
 const MOST_LINES: usize = 10_000;
 
 /// The routes of the control socket.
-pub fn control_router(hub: Arc<Hub>, answers: Answers, clock: Clock) -> Router {
+pub fn control_router(hub: Arc<Hub>, answers: HttpCompat, clock: Clock) -> Router {
     reading()
         .route("/v1/processes/{name}/why", get(why))
         .route("/v1/processes/{name}/start", post(|shared, name| wish(shared, name, ProcessAction::Start)))

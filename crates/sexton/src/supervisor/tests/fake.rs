@@ -17,7 +17,7 @@ use super::super::system::{
     Attempts, Host, JobControl, Locks, Outputs, ProbeStart, ProcessStart, Processes, ServiceState, Tombstones,
 };
 use super::super::{PeerChanges, SupervisedProcess, Supervisor, SupervisorEvent, UpState, first_view};
-use crate::config::up::{self, Beside, ConfigError, ProcessPlan, Source, UpPlan};
+use crate::config::up::{self, CliOverrides, ConfigError, ProcessPlan, Source, UpPlan};
 use crate::control::{Command, ControlError};
 use crate::locks::LockPlan;
 use crate::probes::SpawnRequest;
@@ -261,7 +261,7 @@ impl Tombstones for Fake {
 
 fn plan_of(text: &str) -> Result<UpPlan, String> {
     let environment: BTreeMap<&str, &str> = BTreeMap::new();
-    up::from_text(text, None, &Beside::default(), &environment)
+    up::from_text(text, None, &CliOverrides::default(), &environment)
         .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
 }
 
@@ -284,7 +284,7 @@ pub(super) fn started(configuration: &'static str) -> Supervisor<Fake> {
     };
     let up = UpState {
         source: Source::Variable(configuration.into()),
-        overrides: Beside::default(),
+        overrides: CliOverrides::default(),
         plan,
         ids,
         termination_log: "/dev/termination-log".into(),
