@@ -1,12 +1,13 @@
 //! The outcome of a reload.
 
-/// What a reload has changed, by name.
+/// The names of the processes that a reload has changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Reloaded {
     pub added: Vec<String>,
-    /// Processes that are restarted because their settings have changed.
+    /// Restarted, because their configuration changed.
     pub changed: Vec<String>,
+    /// Stopped, because they are not in the configuration any more.
     pub removed: Vec<String>,
-    /// The number of processes that are unchanged.
+    /// The number of unchanged processes.
     pub kept: usize,
 }

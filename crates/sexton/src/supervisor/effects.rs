@@ -78,9 +78,10 @@ impl<S: System> Supervisor<S> {
 
     fn probe(&mut self, id: JobId, kind: ProbeKind, attempt: AttemptId) {
         let Some(job) = self.jobs.get(&id) else { return };
+        let Some(probe) = job.plan.as_ref().and_then(|plan| plan.probes.get(kind)) else { return };
         let start = ProbeStart {
-            checks: Arc::clone(&job.checks[kind as usize]),
-            timeout: job.timeouts[kind as usize],
+            checks: Arc::clone(&probe.checks),
+            timeout: probe.timing.timeout,
             facts: job.facts(self.system.now()),
             connections: job.connections[kind as usize].clone(),
         };
@@ -98,7 +99,7 @@ impl<S: System> Supervisor<S> {
     fn report(&mut self, event: &JobEvent) {
         let Some(job) = self.jobs.get(&event.job) else { return };
         let name = Arc::clone(&job.info.name);
-        let (level, message) = event_text::words(event);
+        let (level, message) = event_text::words(event, &name);
         let pid = event.run.and_then(|run| self.system.pid(run));
         match (event.run, pid) {
             (Some(run), Some(pid)) => log::log!(level, process:% = name, run = run.0, pid = pid; "{message}"),

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{JobId, ProbeKind, Time};
+use engine::{JobId, Time};
 
 use crate::config::up::ProcessPlan;
 use crate::locks::LockPlan;
@@ -13,7 +13,7 @@ use crate::status::ProcessInfo;
 use crate::tombstones::TombstoneTargets;
 use spec::logs::LogFormat;
 use spec::logs::{OutputPlan, StreamPlan};
-use spec::probe::{Action, Check};
+use spec::probe::Action;
 use spec::program::Program;
 
 /// The number of restarts of a process that are remembered, for probes.
@@ -45,8 +45,6 @@ pub(super) struct Job {
     pub(super) program: Program,
     pub(super) plan: Option<ProcessPlan>,
     pub(super) lock: Option<LockPlan>,
-    pub(super) checks: [Arc<[Check]>; 3],
-    pub(super) timeouts: [Duration; 3],
     pub(super) connections: [ProbeConnections; 3],
     pub(super) hooks: [Option<Arc<Action>>; 2],
     pub(super) watchdog: Option<Duration>,
@@ -61,19 +59,8 @@ pub(super) struct Job {
 impl Job {
     pub(super) fn new(process: SupervisedProcess, plan: &engine::JobPlan, now: Time) -> Self {
         let SupervisedProcess { info, program, plan: own, lock } = process;
-        let checks = |kind: ProbeKind| {
-            own.as_ref().map_or_else(Vec::new, |own| own.probes[kind as usize].clone()).into()
-        };
-        let timeout =
-            |probe: &Option<engine::ProbePlan>| probe.as_ref().map_or(Duration::ZERO, |probe| probe.timeout);
         let hook = |action: Option<&Option<Action>>| action.cloned().flatten().map(Arc::new);
         Self {
-            checks: ProbeKind::ALL.map(checks),
-            timeouts: [
-                timeout(&plan.probes.startup),
-                timeout(&plan.probes.liveness),
-                timeout(&plan.probes.readiness),
-            ],
             hooks: [
                 hook(own.as_ref().map(|own| &own.post_start)),
                 hook(own.as_ref().map(|own| &own.pre_stop)),
