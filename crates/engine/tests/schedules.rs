@@ -289,7 +289,7 @@ impl World {
             }
             Effect::Publish(news) => {
                 self.invariant_stones_come_before_news(news)?;
-                if let (JobEventKind::Stopping { cause, kill_at }, Some(run)) = (&news.kind, news.run) {
+                if let (JobEventKind::Stopping { cause, kill_at, .. }, Some(run)) = (&news.kind, news.run) {
                     self.invariant_stop_order(news.job, cause, after)?;
                     self.invariant_time_is_shared(news.job, cause, *kill_at, after)?;
                     let (_, process) = self.processes.get_mut(&run).ok_or("stopping what is gone")?;
