@@ -10,5 +10,5 @@ pub enum NotifyKind {
 }
 
 /// Environment variables of a service manager for the supervisor, which processes do not inherit.
-pub const OUR_VARIABLES: [&str; 6] =
+pub const SERVICE_MANAGER_VARIABLES: [&str; 6] =
     ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];

@@ -51,6 +51,9 @@ pub fn ourselves() -> PathBuf {
     std::env::current_exe().ok().filter(|path| path.exists()).unwrap_or_else(|| "/proc/self/exe".into())
 }
 
+/// The first argument that makes the program act as `sexton`, whatever name it was started by.
+pub const AS_SEXTON: &str = "--as-sexton";
+
 /// A process ID. The kernel reuses IDs: one is only safe while the process is an unreaped child of the supervisor, or leads
 /// a process group that is not empty.
 pub type Pid = i32;

@@ -7,9 +7,9 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::client::table::aligned;
-use crate::driver::ORDERS;
 use crate::locks::client::{Server, shown, within};
 use crate::locks::guard;
+use crate::locks::guard_start::ORDERS;
 use spec::program::Pid;
 
 /// How long an answer is waited for.

@@ -35,6 +35,7 @@ use process_wrapper::Parsed;
 use spec::duration;
 use spec::environment::Environment;
 use spec::pod::DEFAULT_DIRECTORY;
+use spec::program::AS_SEXTON;
 use spec::program::Pid;
 use spec::text::base_name;
 
@@ -93,9 +94,6 @@ pub enum Invocation {
         json: bool,
     },
 }
-
-/// Whatever we were called: what follows is for ourselves.
-pub const AS_SEXTON: &str = "--as-sexton";
 
 /// Reads the command line. The name by which we were called decides whose it is.
 pub fn parse(

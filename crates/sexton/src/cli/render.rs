@@ -1,7 +1,6 @@
 //! `sexton ensemble render`: a template, filled from what is known of this pod, its node and the members.
 
 use std::fs::{self, File};
-use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::{Path, PathBuf};
@@ -85,7 +84,7 @@ pub fn render(asked: &Render) -> Result<(), RenderError> {
 /// Writes a file so that nobody reads half of it. Whose it is, and who may read it, stays as it was.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut beside = path.to_owned().into_os_string();
-    beside.push(format!(".{:016x}", RandomState::new().hash_one(std::process::id())));
+    beside.push(format!(".{:016x}", linux::random::random_seed()));
     let mut file = File::create_new(&beside)?;
     let mut write = || {
         if let Ok(before) = fs::metadata(path) {

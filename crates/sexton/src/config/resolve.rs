@@ -532,7 +532,7 @@ impl Resolver<'_> {
         let program = Program {
             command,
             arguments: words.collect(),
-            without_variables: spec::notify::OUR_VARIABLES.to_vec(),
+            without_variables: spec::notify::SERVICE_MANAGER_VARIABLES.to_vec(),
             ..Program::default()
         };
         Ok(Own { word, name, program, output, plan, ttl, wait, pod, lock })

@@ -24,6 +24,7 @@
 
 pub mod client;
 pub mod guard;
+pub mod guard_start;
 pub mod holder;
 
 pub mod server;

@@ -31,7 +31,7 @@ fn hup_reads_again_and_a_bad_file_changes_nothing() {
     let refused = up.ask(&["reload"]);
     assert!(refused.code == 1 && refused.stderr.contains("did you mean 'command'"), "{}", refused.stderr);
     up.sexton.signal(libc::SIGHUP);
-    up.sexton.wait_for_stderr("not read again, nothing has changed");
+    up.sexton.wait_for_stderr("cannot reload the configuration, nothing has changed");
     assert_eq!(up.asked(&["names"]), "stays\nchanges\ngoes\n");
     up.rewrite(AFTER);
     up.sexton.signal(libc::SIGHUP);

@@ -11,14 +11,14 @@ use super::super::raw::native::{File, Lock, Process, RestartPolicy};
 use super::super::raw::words::{HumanDuration, OneOrMany, TextList, Variables};
 use super::super::tree::Step;
 use super::{Beside, Problems, below};
-use crate::cli::{self, AS_SEXTON, Invocation};
+use crate::cli::{self, Invocation};
 use crate::config::Mode;
 use crate::ensemble::leadership;
 use crate::ensemble::plan::{DEFAULT_PORT, Draft, bracketed};
 use crate::ensemble::tenants::longest;
 use crate::locks::TTLS;
 use spec::environment::Environment;
-use spec::program::ourselves;
+use spec::program::{AS_SEXTON, ourselves};
 
 /// The section, and the process that it becomes.
 const NAME: &str = "ensemble";

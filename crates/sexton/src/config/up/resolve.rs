@@ -500,7 +500,7 @@ impl<'a> Resolver<'a> {
         Program {
             command,
             arguments: words.collect(),
-            without_variables: spec::notify::OUR_VARIABLES.to_vec(),
+            without_variables: spec::notify::SERVICE_MANAGER_VARIABLES.to_vec(),
             variables: variables.iter().map(|(name, value)| (name.into(), value.into())).collect(),
             directory: raw.working_dir.as_ref().map(PathBuf::from),
             attributes: attributes(raw, at, problems),

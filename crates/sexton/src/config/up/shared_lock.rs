@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::raw::native::{File, Handler, Lifecycle, Process, Sleep};
 use super::super::raw::words::{Condition, DependsOn, HumanDuration, TextList};
 use super::Beside;
-use crate::cli::AS_SEXTON;
+use spec::program::AS_SEXTON;
 use spec::program::ourselves;
 
 /// The process name.

@@ -12,9 +12,9 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Driver, LAST_WORDS, LOOK_AGAIN, News, Term};
-use crate::driver::start_guard;
 use crate::ensemble::leadership::{self, Leadership};
 use crate::ensemble::state::PAUSE;
+use crate::locks::guard_start::start_guard;
 use crate::locks::holder::{LeaseRequest, hold};
 use linux::clock::boot_now;
 use linux::clock::rfc3339_millis;

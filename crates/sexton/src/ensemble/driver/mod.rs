@@ -398,8 +398,7 @@ async fn until(at: Option<Instant>) {
 
 /// Eight bytes of chance in hexadecimal.
 fn nonce() -> String {
-    use std::hash::{BuildHasher as _, RandomState};
-    format!("{:016x}", RandomState::new().hash_one(std::process::id()))
+    format!("{:016x}", linux::random::random_seed())
 }
 
 /// What is shown before anything has happened.
