@@ -205,7 +205,7 @@ fn the_example_worker_stops_between_two_jobs_and_its_exit_code_is_kept() {
     sexton.wait_for_file("stdout");
     let done = sexton.stop();
     assert_eq!(done.code, 0);
-    assert!(done.stdout.contains("myqueue: told to end after "), "{}", done.stdout);
+    assert!(done.stdout.contains("myqueue: stopped after "), "{}", done.stdout);
 
     let mut sexton =
         Sexton::answering(wrapping(&["supervise", "--wait", "0"], wrapped(&["--fail-after", "2"]))).start();
