@@ -6,9 +6,7 @@ use std::sync::Arc;
 use super::{App, BoundServer, READ_SIGNALS, ServerSettings, StartupError, cannot};
 use crate::ensemble;
 use crate::ensemble::counters::Counters;
-use crate::ensemble::identity::Identity;
 use crate::ensemble::peers::Dialer;
-use crate::ensemble::plan::UnresolvedPlan;
 use crate::ensemble::proof::AccessPolicy;
 use crate::ensemble::rpc::Rpc;
 use crate::status::hub::Hub;
@@ -18,6 +16,8 @@ use linux::notify::Notify;
 use linux::signals::SignalStream;
 use net::server::ServerOptions;
 use net::tls;
+use spec::ensemble::Identity;
+use spec::ensemble::UnresolvedPlan;
 
 pub(super) struct EnsembleApp {
     settings: UnresolvedPlan,
@@ -39,7 +39,7 @@ impl App for EnsembleApp {
         } else {
             settings.sources.given.clone()
         };
-        let plan = settings.complete(&identity).map_err(StartupError::Identity)?;
+        let plan = ensemble::plan::complete(&settings, &identity).map_err(StartupError::Identity)?;
         let access = &plan.access;
         let token: Option<Arc<str>> = access.token.as_deref().map(store::token).transpose()?.map(Into::into);
         let acceptor = access.tls.own.is_some().then(|| tls::Acceptor::new(access.tls.clone()));
@@ -90,7 +90,7 @@ async fn find_identity(
         }
     };
     tokio::select! {
-        identity = settings.sources.ask() => Ok(Some(identity)),
+        identity = ensemble::identity::ask(&settings.sources) => Ok(Some(identity)),
         stopped = stopped => stopped.map(|()| None).map_err(cannot(READ_SIGNALS)),
     }
 }

@@ -10,9 +10,10 @@ use thiserror::Error;
 use crate::client::table::aligned;
 use crate::config::options::{IdentityOptions, UsageError, tls_files};
 use crate::ensemble::commands::LIMIT;
-use crate::ensemble::peers::{Dialer, Peer};
+use crate::ensemble::peers::Dialer;
 use crate::locks::client::{shown, within};
 use crate::store;
+use spec::ensemble::Peer;
 use spec::text;
 use spec::tls::Files;
 
@@ -136,7 +137,7 @@ impl PodCommand {
         };
         let PodOptions { pod, tls_ca, tls_cert, tls_key } = options;
         let at = pod.parse();
-        let pod = at.map_err(|why| UsageError(format!("--pod '{}': {why}", text::without_login(&pod))))?;
+        let pod = at.map_err(|why| UsageError(format!("--pod '{}': {why}", text::hide_credentials(&pod))))?;
         Ok(Self { pod, tls: tls_files(tls_cert, tls_key, tls_ca)?, request })
     }
 }

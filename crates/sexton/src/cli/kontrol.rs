@@ -7,7 +7,8 @@ use crate::config::options::{
     CommonOptions, EnsembleOptions, EnsembleRole, IdentityOptions, ListenOptions, ModeOptions, StoreOptions,
     UsageError,
 };
-use crate::ensemble::plan::{MASTERS, bracketed};
+use spec::ensemble::MASTERS;
+use spec::ensemble::bracketed;
 use spec::environment::Environment;
 
 /// The executable name of this personality.

@@ -7,9 +7,10 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::client::table::aligned;
-use crate::locks::client::{Server, shown, within};
+use crate::locks::client::{LockClient, shown, within};
 use crate::locks::guard;
 use crate::locks::guard_start::ORDERS;
+use spec::lock::HttpAddress;
 use spec::program::Pid;
 
 /// Time limit of the request.
@@ -21,10 +22,10 @@ const LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
 pub struct ListError(String);
 
 /// Lists the locks that are held.
-pub fn list(server: &Server, json: bool) -> Result<String, ListError> {
+pub fn list(server: &HttpAddress, json: bool) -> Result<String, ListError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| ListError(error.to_string()))?;
-    let all = runtime.block_on(within(LIMIT, server.list())).map_err(ListError)?;
+    let all = runtime.block_on(within(LIMIT, LockClient(server.clone()).list())).map_err(ListError)?;
     if json {
         return Ok(format!("{all}\n"));
     }

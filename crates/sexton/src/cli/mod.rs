@@ -76,7 +76,7 @@ pub enum Invocation {
     /// Send a request to a pod of an ensemble.
     AskPod(ensemble::PodCommand),
     /// List locks.
-    Locks { server: crate::locks::client::Server, json: bool },
+    Locks { server: spec::lock::HttpAddress, json: bool },
     /// List tombstones.
     Graves { directory: PathBuf, json: bool },
     /// Check a configuration file.
@@ -252,7 +252,7 @@ fn sexton(
         Command::Lock { command: LockCommand::List { url, output } } => {
             let url =
                 url.or_else(|| Some(environment.get("SEXTON_LOCK_URL")?.to_string_lossy().into_owned()));
-            let server = url.as_deref().unwrap_or(crate::locks::DEFAULT_URL).parse().map_err(UsageError)?;
+            let server = url.as_deref().unwrap_or(spec::lock::DEFAULT_URL).parse().map_err(UsageError)?;
             done(Invocation::Locks { server, json: output.is_json() })
         }
         Command::Ensemble {

@@ -9,9 +9,11 @@ use minijinja::{AutoEscape, Environment as Engine, UndefinedBehavior};
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::ensemble::identity::{Sources, host_name};
-use crate::ensemble::peers::{Dialer, Peer};
+use crate::ensemble::identity::host_name;
+use crate::ensemble::peers::Dialer;
 use crate::locks::client::within;
+use spec::ensemble::Peer;
+use spec::ensemble::Sources;
 use spec::text::describe;
 use spec::tls::Files;
 
@@ -107,7 +109,7 @@ fn variables(options: &Render) -> Result<Value, RenderError> {
     let (identity, pods) = runtime
         .block_on(async {
             let identity = if options.sources.any() {
-                options.sources.ask().await
+                crate::ensemble::identity::ask(&options.sources).await
             } else {
                 options.sources.given.clone()
             };

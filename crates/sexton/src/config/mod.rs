@@ -21,8 +21,8 @@ use std::time::Duration;
 
 use engine::{DurationRange, Plan};
 
-use crate::ensemble::plan::UnresolvedPlan;
-use crate::locks::LockPlan;
+use spec::ensemble::UnresolvedPlan;
+use spec::lock::LockPlan;
 use spec::pod::PodPlan;
 use spec::program::Program;
 

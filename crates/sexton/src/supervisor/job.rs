@@ -7,10 +7,10 @@ use std::time::Duration;
 use engine::{JobId, Time};
 
 use crate::config::up::ProcessPlan;
-use crate::locks::LockPlan;
 use crate::probes::{Facts, ProbeConnections};
 use crate::status::ProcessInfo;
 use crate::tombstones::TombstoneTargets;
+use spec::lock::LockPlan;
 use spec::logs::LogFormat;
 use spec::logs::{OutputPlan, StreamPlan};
 use spec::probe::Action;

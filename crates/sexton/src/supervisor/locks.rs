@@ -16,14 +16,15 @@ use tokio::time::{sleep, timeout};
 use super::linux_system::LinuxSystem;
 use super::system::{Locks, System};
 use super::{LockChange, Supervisor, SupervisorEvent};
-use crate::locks::client::Claim;
+use crate::locks::FENCE;
+use crate::locks::client::{Claim, LockClient};
 use crate::locks::guard::Guard;
 use crate::locks::guard_start::start_guard;
 use crate::locks::holder::{LeaseRequest, Remote, hold};
-use crate::locks::{FENCE, LockPlan};
 use linux::clock::{Clock, boot_now, rfc3339_millis};
 use spec::environment::Environment as _;
 use spec::environment::Real;
+use spec::lock::LockPlan;
 
 /// The time limit for releasing locks at shutdown.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -140,7 +141,7 @@ impl Locks for LinuxSystem {
         // Tasks that have finished are removed.
         while self.locks.tasks.try_join_next().is_some() {}
         let wanted = LeaseRequest { name: format!("the lock '{}'", lock.name), ttl: lock.ttl };
-        let grantor = Remote { server: lock.server.clone(), claim };
+        let grantor = Remote { server: LockClient(lock.server.clone()), claim };
         self.locks.tasks.spawn(hold(run, wanted, grantor, guard, changes, resigned));
     }
 

@@ -12,11 +12,11 @@ use engine::{AttemptId, Event, Exit, JobId, LifecycleRecord, RunId, Signal, Sign
 
 use super::{PeerChanges, UpState};
 use crate::config::up::{ConfigError, ProcessPlan, UpPlan};
-use crate::locks::LockPlan;
 use crate::probes::{Facts, ProbeConnections, SpawnRequest};
 use crate::tombstones::TombstoneTargets;
 use linux::process_table::ReapedEvent;
 use linux::terminal::AfterSuspension;
+use spec::lock::LockPlan;
 use spec::pod::PodPlan;
 use spec::probe::{Action, Check};
 use spec::program::Pid;

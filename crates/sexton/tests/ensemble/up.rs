@@ -212,7 +212,9 @@ fn the_example_works_by_its_leadership() {
     let more = format!("  port: {}\n  interface: 127.0.0.1\n  statsd: none\n", free_ports(1)[0]);
     let mut pod = up(&format!("{text}{more}"));
     pod.wait_until("worker", "running", |it| it["phase"] == "running");
-    wait_until("its words", || pod.asked(&["logs", "worker"]).contains("working, fencing token").then_some(()));
+    wait_until("its words", || {
+        pod.asked(&["logs", "worker"]).contains("working, fencing token").then_some(())
+    });
 }
 
 #[test]

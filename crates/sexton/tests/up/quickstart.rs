@@ -21,9 +21,8 @@ fn the_quickstart_does_what_the_guide_says() {
     let worker = up.wait_until("worker", "restarted", |it| it["starts"].as_u64() >= Some(3));
     assert_eq!(worker["lastExit"]["exitCode"], 3);
     let logs = up.asked(&["logs", "-n", "10000"]);
-    for part in ["process=migrate", "msg=\"database prepared\"", "msg=\"visit 1 done\"", "team=shop"]
-        .iter()
-        .take(3)
+    for part in
+        ["process=migrate", "msg=\"database prepared\"", "msg=\"visit 1 done\"", "team=shop"].iter().take(3)
     {
         assert!(logs.contains(part), "{part}: {logs}");
     }

@@ -14,7 +14,7 @@ use super::{CommonOptions, ListenOptions, LogOptions, Personality, Resolver, Usa
 use crate::config::accounts;
 use crate::config::raw::words::{HumanDuration, OneOrMany};
 use crate::config::{Mode, Settings};
-use crate::ensemble::plan::{
+use spec::ensemble::{
     Access, DEFAULT_CALLBACK_DEADLINE, DEFAULT_DAMPER, DEFAULT_FAIL_OVER, DEFAULT_PORT, DEFAULT_STATSD,
     DEFAULT_TTL, MasterPlan, Payload, UnresolvedPlan,
 };
@@ -182,7 +182,7 @@ impl Resolver<'_> {
         let ttl = span(raw.member_ttl, "--member-ttl", "ENSEMBLE_MEMBER_TTL", DEFAULT_TTL)?;
         let fail_over = span(raw.fail_over, "--fail-over", "ENSEMBLE_FAIL_OVER", DEFAULT_FAIL_OVER)?;
         for (option, time) in [("--member-ttl", ttl), ("--fail-over", fail_over)] {
-            crate::locks::check_ttl(time).map_err(|why| UsageError(format!("{option}: {why}")))?;
+            spec::lock::check_ttl(time).map_err(|why| UsageError(format!("{option}: {why}")))?;
         }
         let callback = match (raw.callback, raw.shell_callback) {
             (Some(_), Some(_)) => {
@@ -281,7 +281,7 @@ impl Resolver<'_> {
         };
         if !plan.sources.any() {
             // Nothing can be added at run time: report what is missing now.
-            plan.complete(&plan.sources.given).map_err(UsageError)?;
+            plan.complete(&plan.sources.given, &spec::ensemble::UnknownHost).map_err(UsageError)?;
         }
         Ok(plan)
     }

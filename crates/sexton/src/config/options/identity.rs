@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 
 use super::{Personality, Resolver, UsageError};
 use crate::config::raw::words::Map;
-use crate::ensemble::identity::cloud::Which;
-use crate::ensemble::identity::{Identity, Node, Sources};
+use spec::ensemble::Which;
+use spec::ensemble::{Identity, Node, Sources};
 use spec::environment::Environment;
 
 /// Identity of the pod.

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use super::{Resolver, UsageError};
 use crate::config::LockServer;
 use crate::config::raw::words::OneOrMany;
-use crate::locks::{self, LockPlan};
+use spec::lock::LockPlan;
 use spec::store::StorePlan;
 
 /// The lock of `lock hold`.
@@ -55,9 +55,9 @@ pub struct StoreOptions {
 
 impl Resolver<'_> {
     pub(super) fn lock(&self, raw: LockOptions) -> Result<LockPlan, UsageError> {
-        let ttl = self.duration(raw.lock_ttl, "--lock-ttl", "LOCK_TTL")?.unwrap_or(locks::DEFAULT_TTL);
+        let ttl = self.duration(raw.lock_ttl, "--lock-ttl", "LOCK_TTL")?.unwrap_or(spec::lock::DEFAULT_TTL);
         let url = self.given(raw.url, "--url", "LOCK_URL")?;
-        let url = url.map_or_else(|| locks::DEFAULT_URL.to_owned(), |given| given.text);
+        let url = url.map_or_else(|| spec::lock::DEFAULT_URL.to_owned(), |given| given.text);
         LockPlan::new(&raw.lock, ttl, &url).map_err(UsageError)
     }
 

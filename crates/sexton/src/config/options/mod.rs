@@ -149,8 +149,8 @@ pub fn resolve(
     let answers = resolver.http_compat(common.status_format.clone())?;
     let journal = resolver.text(common.debug_journal.clone(), "--debug-journal", "DEBUG_JOURNAL")?;
     let port = match mode {
-        ModeOptions::LockServer(_) => crate::locks::DEFAULT_PORT,
-        ModeOptions::Ensemble(_) => crate::ensemble::plan::DEFAULT_PORT,
+        ModeOptions::LockServer(_) => spec::lock::DEFAULT_PORT,
+        ModeOptions::Ensemble(_) => spec::ensemble::DEFAULT_PORT,
         _ => DEFAULT_PORT,
     };
     let listen = resolver.listen(common, port)?;

@@ -12,10 +12,8 @@ use super::super::raw::words::{HumanDuration, TextList, Variables};
 use super::super::tree::Step;
 use super::{CliOverrides, Problems, below};
 use crate::config::Listen;
-use crate::ensemble::leadership;
-use crate::ensemble::tenants::longest;
-use crate::locks::TTLS;
 use spec::environment::Environment;
+use spec::lock::TTLS;
 use spec::program::{AS_SEXTON, PLAN_VARIABLE, ourselves};
 
 /// The section, and the process that it becomes.
@@ -106,8 +104,10 @@ fn lease(resolved: &ResolvedEnsemble) -> Result<Lock, String> {
     if plan.access.tls.own.is_some() {
         return Err("'leader' does not support TLS on the port of the ensemble".to_owned());
     }
-    let leadership = leadership::ttl(master.fail_over, master.store.may_lapse_early());
-    let ttl = Duration::from_millis(u64::try_from(longest(leadership).as_millis()).unwrap_or(u64::MAX));
+    let leadership = spec::ensemble::leader_lease_ttl(master.fail_over, master.store.may_lapse_early());
+    let ttl = Duration::from_millis(
+        u64::try_from(spec::ensemble::derived_lease_ttl(leadership).as_millis()).unwrap_or(u64::MAX),
+    );
     if ttl < TTLS.0 {
         return Err(format!(
             "ensemble.failOver is too short: {:?} leave no time to stop the process",

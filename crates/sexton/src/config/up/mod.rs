@@ -36,8 +36,8 @@ use engine::{Plan, ProbeKind, ProbePlan, Probes};
 
 use super::read::{Keys, Problem, read};
 use super::tree::{self, Node, Step, Value};
-use crate::locks::LockPlan;
 use spec::environment::Environment;
+use spec::lock::LockPlan;
 use spec::logs::LogFormat;
 use spec::pod::PodPlan;
 use spec::program::Program;

@@ -18,10 +18,9 @@ use super::environment::{check_name, expand, read_file};
 use super::pod::{self, PodDependencies};
 use super::{CliOverrides, ProbeSet, Problems, ProcessPlan, ResolvedProbe, UpPlan, below};
 use crate::config::accounts;
-use crate::locks;
-use crate::locks::LockPlan;
 use spec::duration::parse_span;
 use spec::environment::Environment;
+use spec::lock::LockPlan;
 use spec::logs::LogFormat;
 use spec::logs::LogPlan;
 use spec::notify::NotifyKind;
@@ -404,8 +403,8 @@ impl<'a> Resolver<'a> {
         problems: &mut Problems<'_>,
     ) -> Option<LockPlan> {
         let name = raw.name.as_deref().unwrap_or(it.base);
-        let ttl = raw.ttl_duration.map_or(locks::DEFAULT_TTL, |span| span.0);
-        let url = raw.url.as_deref().or(self.beside.lock_url.as_deref()).unwrap_or(locks::DEFAULT_URL);
+        let ttl = raw.ttl_duration.map_or(spec::lock::DEFAULT_TTL, |span| span.0);
+        let url = raw.url.as_deref().or(self.beside.lock_url.as_deref()).unwrap_or(spec::lock::DEFAULT_URL);
         let path = if it.raw.more.readiness_restarts || it.raw.more.ignores_sidecars {
             below(&below(&it.at, "readiness"), "lock")
         } else {

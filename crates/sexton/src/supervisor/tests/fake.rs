@@ -19,13 +19,13 @@ use super::super::system::{
 use super::super::{PeerChanges, SupervisedProcess, Supervisor, SupervisorEvent, UpState, first_view};
 use crate::config::up::{self, CliOverrides, ConfigError, ProcessPlan, Source, UpPlan};
 use crate::control::{Command, ControlError};
-use crate::locks::LockPlan;
 use crate::probes::SpawnRequest;
 use crate::status::hub::Hub;
 use crate::tombstones::TombstoneTargets;
 use linux::clock::Clock;
 use linux::process_table::{ReapedEvent, RunEvent};
 use linux::terminal::AfterSuspension;
+use spec::lock::LockPlan;
 use spec::pod::PodPlan;
 use spec::probe::Action;
 use spec::program::Pid;
