@@ -22,7 +22,7 @@ pub fn words(event: &JobEvent, name: &str) -> (Level, String) {
             let left = if *leftovers { "; stopping the processes it left behind" } else { "" };
             (Level::Info, format!("exited with {exit}{cause}{left}"))
         }
-        JobEventKind::Waiting { need } => (Level::Info, format!("waits for {need}")),
+        JobEventKind::Waiting { need } => (Level::Info, format!("waiting for {need}")),
         JobEventKind::DependencyTimedOut { missing, timeout, started_anyway: true } => {
             (Level::Warn, format!("starting without {missing}: timed out after {}", rounded(*timeout)))
         }

@@ -26,7 +26,7 @@ fn a_container_that_carves_nothing_is_ready_when_the_api_says_so() {
     let main =
         pod.container("main", &["--pod-name", "web-0", "--birth-dep", "proxy"], ["sh", "-c", "exit 3"]);
     let main = cluster.seen_by(main).start();
-    main.wait_for_stderr("waits for proxy to be ready");
+    main.wait_for_stderr("waiting for proxy to be ready");
     has(&cluster, &[proxy(false, &state_running())]);
     nothing_runs(&main);
     has(&cluster, &[proxy(true, &state_running())]);
@@ -47,7 +47,7 @@ fn kubexit_asks_the_api_with_both_variables() {
         .env("KUBEXIT_POD_NAME", "web-0")
         .env("KUBEXIT_NAMESPACE", "shop");
     let main = cluster.seen_by(main).start();
-    main.wait_for_stderr("waits for proxy to be ready");
+    main.wait_for_stderr("waiting for proxy to be ready");
     has(&cluster, &[proxy(true, &state_running())]);
     let done = main.done();
     assert_eq!(done.code, 0, "{}", done.stderr);
@@ -60,7 +60,7 @@ fn conditions_of_containers_without_a_tombstone() {
         has(&cluster, first);
         let options = ["--pod-name", "web-0", "--namespace", "shop", "--birth-dep", deps];
         let main = cluster.seen_by(pod.container("main", &options, child(["inspect"]))).start();
-        main.wait_for_stderr("waits for");
+        main.wait_for_stderr("waiting for");
         has(&cluster, then);
         assert_eq!(main.done().code, 0, "{deps}");
     };

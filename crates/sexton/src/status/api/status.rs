@@ -245,7 +245,7 @@ fn process<'a>(process: &'a ProcessView, usage: &BTreeMap<Pid, ResourceUsage>) -
             JobPhase::Draining { why, .. } => (Some(why.to_string()), None, false),
             JobPhase::Pausing { cause, .. } => (Some(cause.to_string()), None, false),
             JobPhase::Running { suspended, .. } => (None, suspended.map(|signal| signal.to_string()), false),
-            JobPhase::Waiting { need } => (need.as_ref().map(|need| format!("it needs {need}")), None, false),
+            JobPhase::Waiting { need } => (need.as_ref().map(|need| format!("waiting for {need}")), None, false),
             JobPhase::Starting | JobPhase::Done(_) => (None, None, false),
         };
         let probe = |probe: &engine::snapshot::ProbeSnapshot| Probe {
