@@ -14,7 +14,7 @@ mod watch;
 use std::time::Duration;
 
 use ensemble::{
-    Answer, Committed, Condition, Entry, Lease, LeaseId, Page, Revision, Store, StoreError, Transaction,
+    Committed, Condition, Entry, Lease, LeaseId, Page, Revision, Store, StoreError, StoreFuture, Transaction,
     Watch, Write,
 };
 use futures_util::stream;
@@ -92,14 +92,14 @@ impl Etcd {
 }
 
 impl Store for Etcd {
-    fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Entry>> {
+    fn get<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Option<Entry>> {
         Box::pin(async move {
             let answer = self.range(key.into(), Vec::new(), 1).await?;
             Ok(answer.kvs.into_iter().find_map(entry))
         })
     }
 
-    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, most: usize) -> Answer<'a, Page> {
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, most: usize) -> StoreFuture<'a, Page> {
         Box::pin(async move {
             let from = match after {
                 // The first key behind it.
@@ -117,7 +117,7 @@ impl Store for Etcd {
         })
     }
 
-    fn commit(&self, transaction: Transaction) -> Answer<'_, Committed> {
+    fn commit(&self, transaction: Transaction) -> StoreFuture<'_, Committed> {
         Box::pin(async move {
             let look = |condition: &Condition| m::RangeRequest {
                 key: condition.key().into(),
@@ -158,7 +158,7 @@ impl Store for Etcd {
         watch::watch(std::sync::Arc::clone(&self.cluster), prefix, after)
     }
 
-    fn grant(&self, ttl: Duration) -> Answer<'_, Lease> {
+    fn grant(&self, ttl: Duration) -> StoreFuture<'_, Lease> {
         Box::pin(async move {
             let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
             let message = m::LeaseGrantRequest { ttl: i64::try_from(seconds.max(1)).unwrap_or(i64::MAX) };
@@ -173,7 +173,7 @@ impl Store for Etcd {
         })
     }
 
-    fn keep_alive(&self, lease: LeaseId) -> Answer<'_, Duration> {
+    fn keep_alive(&self, lease: LeaseId) -> StoreFuture<'_, Duration> {
         Box::pin(self.kept_alive(lease))
     }
 
@@ -183,7 +183,7 @@ impl Store for Etcd {
         true
     }
 
-    fn revoke(&self, lease: LeaseId) -> Answer<'_, ()> {
+    fn revoke(&self, lease: LeaseId) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             let message = m::LeaseNamed { id: lease.0.cast_signed() };
             let answer: Result<m::Nothing, _> =

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ensemble::leader::Told;
+use ensemble::leader::CallbackInput;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -61,7 +61,7 @@ pub fn sweep() {
 }
 
 /// What is to be started, with the files that it is told of.
-pub fn program(words: &[String], told: &Told) -> io::Result<(Program, Files)> {
+pub fn program(words: &[String], told: &CallbackInput) -> io::Result<(Program, Files)> {
     let files = made()?;
     let state = if told.state.is_null() { String::new() } else { told.state.to_string() };
     let changes = changes(&told.before, &told.seen.list).to_string();

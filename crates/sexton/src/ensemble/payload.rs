@@ -68,7 +68,7 @@ impl Source {
                 .unwrap_or_else(|_| Err("no answer".to_owned()))
                 .map_err(|why| format!("how the processes are is not known: {}: {why}", socket.display())),
             Self::List(app, registry, _) => {
-                registry.is_listed().await;
+                registry.wait_listed().await;
                 let mut roster = registry.roster();
                 Ok(json!({"app": app, "digest": *roster.digest(), "pods": roster.len()}))
             }

@@ -99,7 +99,7 @@ impl Driver {
         let registry = Arc::clone(&master.registry);
         tokio::spawn(async move {
             // No callback is told of half a list.
-            registry.is_listed().await;
+            registry.wait_listed().await;
             loop {
                 match states.load().await {
                     Ok(state) => break drop(news.send(News::Loaded(term, state))),

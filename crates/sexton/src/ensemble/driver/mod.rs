@@ -118,7 +118,7 @@ struct Term {
 struct Running {
     run: Run,
     term: RunId,
-    told: leader::Told,
+    told: leader::CallbackInput,
     began: Timestamp,
     printed: Option<Printed>,
     _files: Files,
@@ -135,7 +135,7 @@ enum News {
     /// What the store has of before our leadership.
     Loaded(leader::Term, State),
     /// Whether the store has forgotten what was seen before this run.
-    Forgotten(Run, bool),
+    DigestCleared(Run, bool),
     /// What a run that has ended well has printed, and the store has taken; or not.
     Saved(Run, Option<State>),
     /// A run that has ended well has printed this.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use engine::{Signal, SignalScope};
 use ensemble::callbacks::Run;
-use ensemble::leader::{self, Effect, Seen};
+use ensemble::leader::{self, Effect, ListSnapshot};
 use ensemble::state::State;
 use jiff::Timestamp;
 use serde_json::json;
@@ -44,13 +44,14 @@ impl Driver {
             return;
         }
         let registry = Arc::clone(&master.registry);
-        let effect = master.leader.woke(
+        let effect = master.leader.tick(
             now,
             || registry.roster().digest(),
             |digest| {
                 let roster = registry.roster();
-                let list = roster.known().map(|known| (known.member.id.clone(), Arc::clone(&known.text)));
-                Seen { digest, list: list.collect(), pods: roster.json() }
+                let list =
+                    roster.registered().map(|known| (known.member.id.clone(), Arc::clone(&known.text)));
+                ListSnapshot { digest, list: list.collect(), pods: roster.json() }
             },
         );
         self.carry_out(effect);
@@ -60,11 +61,11 @@ impl Driver {
     pub(super) fn carry_out(&mut self, effect: Option<Effect>) {
         match effect {
             Some(Effect::Load(term)) => self.load(term),
-            Some(Effect::Forget(run, state)) => self.save(run, state, false),
+            Some(Effect::ClearDigest(run, state)) => self.save(run, state, false),
             Some(Effect::Save(run, state)) => self.save(run, state, true),
             Some(Effect::Start(run, told)) => self.start(run, told),
             Some(Effect::Kill(_)) => self.kill(),
-            Some(Effect::Over(term)) => self.over(term),
+            Some(Effect::TermEnded(term)) => self.over(term),
             None => {}
         }
     }
@@ -78,7 +79,7 @@ impl Driver {
                 self.table.shown().state = master.leader.state().state.clone();
                 None
             }
-            News::Forgotten(run, well) => master.leader.forgotten(run, well, now),
+            News::DigestCleared(run, well) => master.leader.digest_cleared(run, well, now),
             News::Printed(run, state) => master.leader.ended(run, Some(state), now),
             News::Saved(run, written) => {
                 let well = written.is_some();
@@ -113,13 +114,13 @@ impl Driver {
             let well =
                 saved.inspect_err(|why| log::debug!("the callback's run does not count: {why}")).is_ok();
             let told =
-                if after { News::Saved(run, well.then_some(state)) } else { News::Forgotten(run, well) };
+                if after { News::Saved(run, well.then_some(state)) } else { News::DigestCleared(run, well) };
             // Nobody there any more: nobody wants to know.
             let _ = news.send(told);
         });
     }
 
-    fn start(&mut self, run: Run, told: leader::Told) {
+    fn start(&mut self, run: Run, told: leader::CallbackInput) {
         let Some(master) = &mut self.master else { return };
         let term_run = master.term.as_ref().map(|term| term.run);
         // What would be executed when another may lead already is not.
