@@ -492,7 +492,7 @@ async fn gather(
         hub: Arc::clone(&hub),
     };
     let (driver, table) = ensemble::Driver::new(parts);
-    let rpc = Rpc { table: table.clone(), hub: Arc::clone(&hub) };
+    let rpc = Rpc { api: table.clone(), hub: Arc::clone(&hub) };
     let beside = ServerOptions { tls: acceptor, other: Some(Arc::new(rpc)) };
     let routes = ensemble::routes::router(table).merge(router(Arc::clone(&hub), answers, Clock::begin()));
     let server = serve_beside(bound, &hub, routes, beside)?;

@@ -1,4 +1,4 @@
-//! One master leads: the lock `leader` of the ensemble's store, held as any other lock is.
+//! The leadership: the lock `leader` in the store of the ensemble, held like any other lock.
 
 use std::time::Duration;
 
@@ -10,9 +10,8 @@ use tokio::time::Instant;
 use crate::locks::client::{Granted, InUse, Reply};
 use crate::locks::holder::LeaseServer;
 
-/// How long the lease of a leader lasts, so that another leads when this time has passed since it died. Where the lock
-/// waits once more after it has lapsed, a lease is somewhat less than half of it, in whole seconds since etcd has no
-/// others.
+/// Returns the TTL of a leader's lease, so that a dead leader is replaced within `fail_over`. If the lock waits for the
+/// TTL once more after a lapse, it is somewhat less than half of that, in whole seconds as etcd requires.
 #[must_use]
 pub fn ttl(fail_over: Duration, waits_after_lapse: bool) -> Duration {
     if !waits_after_lapse {
@@ -22,12 +21,11 @@ pub fn ttl(fail_over: Duration, waits_after_lapse: bool) -> Duration {
     if part < Duration::from_secs(1) { fail_over / 2 } else { Duration::from_secs(part.as_secs()) }
 }
 
-/// The lock, asked for at the store itself.
+/// The lock of the leader, acquired at the store directly.
 #[derive(Debug)]
 pub struct Leadership {
-    /// The locks below the ensemble's prefix.
+    /// Locks below the prefix of the ensemble.
     pub locks: Locks,
-    /// Who we are.
     pub holder: Holder,
 }
 
@@ -59,7 +57,7 @@ impl LeaseServer for Leadership {
 }
 
 fn lease(id: &str) -> Result<LeaseId, String> {
-    id.parse().map_err(|_| format!("'{id}' is no lease"))
+    id.parse().map_err(|_| format!("invalid lease '{id}'"))
 }
 
 #[cfg(test)]
@@ -67,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dead_leader_is_replaced_in_time_where_the_lock_waits_twice() {
+    fn a_dead_leader_is_replaced_in_time_if_the_lock_waits_twice() {
         for seconds in 5..100 {
             let fail_over = Duration::from_secs(seconds);
             assert_eq!(ttl(fail_over, false), fail_over);

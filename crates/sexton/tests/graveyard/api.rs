@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::slice::from_ref;
 
-use k8s::pretend::{Fault, Verb, container, pod_of, state_running, state_terminated, state_waiting};
+use k8s::fake::{Fault, Verb, container, pod_of, state_running, state_terminated, state_waiting};
 use serde_json::Value;
 
 use super::{BORN, DIED, Pod, called, nothing_runs};

@@ -1,8 +1,8 @@
-//! Who this pod is, where nobody has said so: labels, annotations, address and node, from the Kubernetes API, from
-//! files of the downward API, from the metadata service of a cloud.
+//! Discovers the identity of this pod, unless it is configured: labels, annotations, address and node, from the
+//! Kubernetes API, from files of the downward API, or from the metadata service of a cloud.
 //!
-//! A pod has no address at first, and the API may not answer yet: it is asked again, after 1 s at first and 30 s at
-//! most, until all is known that is needed.
+//! A pod has no address at first, and the API may not respond yet: requests are retried, after 1 s at first and 30 s at
+//! most, until the identity is complete.
 
 pub mod cloud;
 mod downward;
@@ -18,66 +18,59 @@ use tokio::time::sleep;
 use cloud::Which;
 use spec::environment::{Environment as _, Real};
 
-/// The pauses before somebody is asked again, at first and at most.
+/// First and maximum pause between retries.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// What is known of this pod.
+/// The known identity of this pod.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Identity {
-    /// Its name.
+    /// Name of the pod.
     pub id: Option<String>,
-    /// The namespace that it is in.
     pub namespace: Option<String>,
-    /// Its address.
     pub ip: Option<String>,
-    /// Its labels.
     pub labels: Pairs,
-    /// Its annotations.
     pub annotations: Pairs,
-    /// Its node.
     pub node: Node,
 }
 
-/// What is known of the node.
+/// The known identity of the node.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Node {
-    /// Its name.
     pub name: Option<String>,
-    /// Its address.
     pub ip: Option<String>,
-    /// Its labels.
     pub labels: Pairs,
-    /// Its annotations.
     pub annotations: Pairs,
 }
 
-/// Who is asked.
+/// Sources of the identity.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sources {
-    /// What was said: it counts, whatever others say.
+    /// Configured values, which take precedence.
     pub given: Identity,
-    /// The Kubernetes API.
+    /// Whether the Kubernetes API is used.
     pub kubernetes: bool,
-    /// A directory with files of the downward API.
+    /// Directory with files of the downward API.
     pub directory: Option<PathBuf>,
-    /// A cloud, if nobody else knows the node.
+    /// Cloud to query if no other source knows the node.
     pub cloud: Option<Which>,
 }
 
 impl Sources {
-    /// Is there anybody to ask?
+    /// Returns whether there is any source to query.
     #[must_use]
     pub const fn any(&self) -> bool {
         self.kubernetes || self.directory.is_some() || self.cloud.is_some()
     }
 
-    /// Asks until all is known.
+    /// Queries the sources until the identity is complete.
     pub async fn ask(&self) -> Identity {
         let mut pause = PAUSES.0;
         loop {
             match self.ask_once().await {
                 Ok(identity) => return identity,
-                Err(why) => log::warn!("who we are is not known yet, and asked again in {pause:?}: {why}"),
+                Err(why) => {
+                    log::warn!("cannot determine the identity of this pod, retrying in {pause:?}: {why}")
+                }
             }
             sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
@@ -114,10 +107,10 @@ impl Sources {
                         name: None,
                     });
                 }
-                Ok(None) => log::warn!("there is no node '{name}': its labels are not known"),
+                Ok(None) => log::warn!("no labels of node '{name}': it does not exist"),
                 Err(error) if error.kind() != Kind::Status(403) => return Err(error.to_string()),
-                // Most service accounts may not.
-                Err(error) => log::info!("the labels of node '{name}' are not known: {error}"),
+                // Most service accounts have no permission.
+                Err(error) => log::info!("no labels of node '{name}': {error}"),
             }
         }
         Ok(known)
@@ -133,11 +126,11 @@ fn in_cluster() -> Result<(Client, String), String> {
 }
 
 async fn pod(client: &Client, known: &Identity) -> Result<Identity, String> {
-    // A container's host is called as its pod.
+    // The host name of a container is the name of its pod.
     let id = known.id.clone().unwrap_or_else(host_name);
     let namespace = known.namespace.clone().unwrap_or_default();
     let found = client.pod_identity(&namespace, &id).await.map_err(|error| error.to_string())?;
-    let pod = found.ok_or_else(|| format!("there is no pod '{id}' in namespace '{namespace}'"))?;
+    let pod = found.ok_or_else(|| format!("pod '{id}' does not exist in namespace '{namespace}'"))?;
     Ok(Identity {
         id: Some(id),
         namespace: None,
@@ -148,14 +141,14 @@ async fn pod(client: &Client, known: &Identity) -> Result<Identity, String> {
     })
 }
 
-/// What this host is called.
+/// Returns the host name.
 #[must_use]
 pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 impl Identity {
-    /// Takes what is not known from another.
+    /// Fills missing values from another identity.
     fn fill(&mut self, other: Self) {
         let Self { id, namespace, ip, labels, annotations, node } = other;
         fill(&mut self.id, id);
