@@ -83,7 +83,7 @@ pub fn program(command: &[String], input: &CallbackInput) -> io::Result<(Program
     let program = Program {
         command: command.next().unwrap_or_default(),
         arguments: command.collect(),
-        without_variables: spec::notify::OUR_VARIABLES.to_vec(),
+        without_variables: spec::notify::SERVICE_MANAGER_VARIABLES.to_vec(),
         variables,
         ..Program::default()
     };

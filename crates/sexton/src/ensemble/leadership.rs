@@ -10,17 +10,6 @@ use tokio::time::Instant;
 use crate::locks::client::{Granted, InUse, Reply};
 use crate::locks::holder::LeaseServer;
 
-/// Returns the TTL of a leader's lease, so that a dead leader is replaced within `fail_over`. If the lock waits for the
-/// TTL once more after a lapse, it is somewhat less than half of that, in whole seconds as etcd requires.
-#[must_use]
-pub fn ttl(fail_over: Duration, waits_after_lapse: bool) -> Duration {
-    if !waits_after_lapse {
-        return fail_over;
-    }
-    let part = fail_over.mul_f64(0.45);
-    if part < Duration::from_secs(1) { fail_over / 2 } else { Duration::from_secs(part.as_secs()) }
-}
-
 /// The lock of the leader, acquired at the store directly.
 #[derive(Debug)]
 pub struct Leadership {
@@ -58,20 +47,4 @@ impl LeaseServer for Leadership {
 
 fn lease(id: &str) -> Result<LeaseId, String> {
     id.parse().map_err(|_| format!("invalid lease '{id}'"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_dead_leader_is_replaced_in_time_if_the_lock_waits_twice() {
-        for seconds in 5..100 {
-            let fail_over = Duration::from_secs(seconds);
-            assert_eq!(ttl(fail_over, false), fail_over);
-            let lease = ttl(fail_over, true);
-            assert!(lease * 2 + Duration::from_millis(500) <= fail_over, "{lease:?} of {fail_over:?}");
-            assert!(lease * 3 >= fail_over, "{lease:?} of {fail_over:?}");
-        }
-    }
 }

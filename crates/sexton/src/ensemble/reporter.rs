@@ -11,8 +11,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::counters::Counters;
 use super::payload::Source;
-use super::peers::{Dialer, Peer};
+use super::peers::Dialer;
 use crate::locks::client::within;
+use spec::ensemble::Peer;
 
 /// Time limit for a response of a master.
 const RESPONSE_LIMIT: Duration = Duration::from_secs(5);

@@ -4,14 +4,15 @@
 //! * GCP: `instance/name` (Compute Engine, "About VM metadata")
 //! * Azure: `compute/osProfile/computerName` (Azure Instance Metadata Service), the name of the node there
 
-use std::str::FromStr;
+use spec::ensemble::{Cloud, Which};
 use std::time::Duration;
 
 use futures_util::future::select_ok;
 use hyper::{Method, StatusCode};
 
-use crate::locks::client::{Server, exchange, within};
+use crate::locks::client::{exchange, within};
 use crate::probes::connect;
+use spec::lock::HttpAddress;
 use spec::text::one_line;
 
 /// Time limit of a request: the service is on the same machine or near.
@@ -22,37 +23,6 @@ const LINK_LOCAL: &str = "169.254.169.254";
 const GOOGLE: &str = "metadata.google.internal";
 /// Maximum length of the name of a node.
 const LONGEST: usize = 253;
-
-/// The clouds to query.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
-    /// All clouds; the first response is used.
-    Any,
-    /// One cloud.
-    One(Cloud),
-}
-
-/// A cloud provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cloud {
-    Aws,
-    Gcp,
-    Azure,
-}
-
-impl FromStr for Which {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Any),
-            "aws" => Ok(Self::One(Cloud::Aws)),
-            "gcp" => Ok(Self::One(Cloud::Gcp)),
-            "azure" => Ok(Self::One(Cloud::Azure)),
-            _ => Err("expected auto, aws, gcp or azure".to_owned()),
-        }
-    }
-}
 
 /// Returns the name of the node.
 pub async fn node_name(which: Which) -> Result<String, String> {
@@ -100,7 +70,7 @@ async fn request(
     path: &str,
     header: (&'static str, String),
 ) -> Result<String, String> {
-    let server = Server { host: host.to_owned(), port: 80 };
+    let server = HttpAddress { host: host.to_owned(), port: 80 };
     let failed = |why: String| format!("{server}: {why}");
     let stream = connect(host, 80).await.map_err(|problem| problem.to_string())?;
     let (code, body) =

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use k8s::Pairs;
 
-use super::Identity;
+use spec::ensemble::Identity;
 use spec::text::describe;
 
 /// Maximum size of a file, in bytes: annotations of a pod have at most 256 KiB.
