@@ -20,7 +20,7 @@ use super::counters::Counters;
 use super::proof::{self, AccessPolicy, Refusal};
 use super::tenants::{self, Tenants};
 use crate::probes::SpawnSender;
-use net::json::{no_browsers, told};
+use net::json::{json_response, no_browsers};
 use net::query::Query;
 use net::server::Caller;
 
@@ -114,7 +114,7 @@ pub fn router(api: ApiState) -> Router {
 const NOT_A_MASTER: &str = "this pod is not a master: it has no list";
 
 fn not_a_master() -> Response {
-    told(StatusCode::NOT_FOUND, &json!({"error": NOT_A_MASTER}))
+    json_response(StatusCode::NOT_FOUND, &json!({"error": NOT_A_MASTER}))
 }
 
 async fn ping(
@@ -134,15 +134,15 @@ async fn ping(
         }
     };
     match taken {
-        Ok(()) => told(StatusCode::OK, &json!("OK")),
-        Err(Refused::Unauthorized(why)) => told(StatusCode::UNAUTHORIZED, &json!({"error": why})),
-        Err(Refused::Invalid(why)) => told(StatusCode::BAD_REQUEST, &json!({"error": why})),
-        Err(Refused::Store(why)) => told(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": why})),
+        Ok(()) => json_response(StatusCode::OK, &json!("OK")),
+        Err(Refused::Unauthorized(why)) => json_response(StatusCode::UNAUTHORIZED, &json!({"error": why})),
+        Err(Refused::Invalid(why)) => json_response(StatusCode::BAD_REQUEST, &json!({"error": why})),
+        Err(Refused::Store(why)) => json_response(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": why})),
     }
 }
 
 async fn state(State(api): State<ApiState>) -> Response {
-    told(StatusCode::OK, &api.leader_status().state)
+    json_response(StatusCode::OK, &api.leader_status().state)
 }
 
 async fn pods(State(api): State<ApiState>, RawQuery(query): RawQuery) -> Response {
@@ -154,7 +154,9 @@ async fn pods(State(api): State<ApiState>, RawQuery(query): RawQuery) -> Respons
     };
     let (after, limit) = match (number("after"), number("limit")) {
         (Ok(after), Ok(limit)) => (after.unwrap_or(0), limit.unwrap_or(u64::MAX)),
-        (Err(why), _) | (_, Err(why)) => return told(StatusCode::BAD_REQUEST, &json!({"error": why})),
+        (Err(why), _) | (_, Err(why)) => {
+            return json_response(StatusCode::BAD_REQUEST, &json!({"error": why}));
+        }
     };
     let list = registry.roster().page(after, usize::try_from(limit).unwrap_or(usize::MAX));
     (StatusCode::OK, [(CONTENT_TYPE, "application/json")], format!("{list}\n")).into_response()
@@ -166,7 +168,7 @@ async fn digest(State(api): State<ApiState>) -> Response {
         let mut roster = registry.roster();
         (roster.digest(), roster.len())
     };
-    told(StatusCode::OK, &json!({"digest": *digest, "pods": pods}))
+    json_response(StatusCode::OK, &json!({"digest": *digest, "pods": pods}))
 }
 
 async fn leader(State(api): State<ApiState>) -> Response {
@@ -174,7 +176,7 @@ async fn leader(State(api): State<ApiState>) -> Response {
         return not_a_master();
     }
     let status = api.leader_status();
-    told(
+    json_response(
         StatusCode::OK,
         &json!({"id": api.id, "leads": status.fence.is_some(), "fence": status.fence, "why": status.why}),
     )
@@ -184,7 +186,7 @@ async fn callbacks(State(api): State<ApiState>) -> Response {
     if api.registry.is_none() {
         return not_a_master();
     }
-    told(StatusCode::OK, &Value::Array(api.leader_status().callbacks.clone()))
+    json_response(StatusCode::OK, &Value::Array(api.leader_status().callbacks.clone()))
 }
 
 async fn outcome(
@@ -206,12 +208,12 @@ async fn outcome(
 
 /// Shuts down; only for local clients.
 async fn down(State(api): State<ApiState>, Extension(caller): Extension<Caller>) -> Response {
-    if !caller.near {
-        return told(StatusCode::FORBIDDEN, &json!({"error": "only from this machine"}));
+    if !caller.local {
+        return json_response(StatusCode::FORBIDDEN, &json!({"error": "only from this machine"}));
     }
     // Fails if it is shutting down already.
     let _ = api.down.send(());
-    told(StatusCode::OK, &json!("OK"))
+    json_response(StatusCode::OK, &json!("OK"))
 }
 
 async fn script(
@@ -222,7 +224,7 @@ async fn script(
 ) -> Response {
     match outcome(&api, &proof::Credentials::with(&headers, caller), body).await {
         Ok(outcome) => outcome.text().into_response(),
-        Err((code, why)) => told(code, &json!({"error": why})),
+        Err((code, why)) => json_response(code, &json!({"error": why})),
     }
 }
 
@@ -233,7 +235,7 @@ async fn invoke(
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     match outcome(&api, &proof::Credentials::with(&headers, caller), body).await {
-        Ok(outcome) => told(StatusCode::OK, &outcome.json()),
-        Err((code, why)) => told(code, &json!({"error": why})),
+        Ok(outcome) => json_response(StatusCode::OK, &outcome.json()),
+        Err((code, why)) => json_response(code, &json!({"error": why})),
     }
 }

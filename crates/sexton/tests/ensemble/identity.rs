@@ -48,7 +48,7 @@ fn a_member_is_who_the_kubernetes_api_says_once_it_has_an_address() {
     let words =
         ["ensemble", "--role", "member", "--from-kubernetes", "--id", "web-0", "--statsd", "none", "-p", "0"];
     let member = cluster.seen_by(Sexton::new(words)).start();
-    member.wait_for_stderr("who we are is not known yet");
+    member.wait_for_stderr("cannot determine the identity of this pod");
     member.wait_for_stderr("the pod has no address yet");
     has(&cluster, annotated);
     master.wait_for_names(&["web-0"]);
@@ -70,7 +70,7 @@ fn whoever_waits_for_his_identity_ends_when_he_is_told_to() {
     let cluster = Cluster::new();
     let words = ["ensemble", "--role", "member", "--from-kubernetes", "--statsd", "none", "-p", "0"];
     let member = cluster.seen_by(Sexton::new(words)).start();
-    member.wait_for_stderr("there is no pod");
+    member.wait_for_stderr("does not exist");
     assert_eq!(member.stop().code, 0);
     // What the API knows is not enough.
     has(&cluster, |pod| pod["metadata"]["labels"] = json!({}));

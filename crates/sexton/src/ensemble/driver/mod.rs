@@ -345,7 +345,7 @@ impl Driver {
 
     fn publish(&self, event: &'static str, message: &str) {
         log::info!("{message}");
-        self.hub.tell(Change {
+        self.hub.publish_event(Change {
             number: 0,
             at: String::new(),
             process: self.plan.app.clone(),
