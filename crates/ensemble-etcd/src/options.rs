@@ -169,13 +169,13 @@ mod tests {
     fn debug_output_has_no_secrets() {
         let options = Options {
             endpoints: vec!["etcd".to_owned()],
-            identity: Some((b"certificate".to_vec(), b"key of ours".to_vec())),
+            identity: Some((b"certificate".to_vec(), b"private key".to_vec())),
             user: Some(("root".to_owned(), "pass word".to_owned())),
             ..Options::default()
         };
         let shown = format!("{options:?}");
         assert!(shown.contains("root") && !shown.contains("pass word"), "{shown}");
-        assert!(!shown.contains("key of ours") && !shown.contains("107, 101, 121"), "{shown}");
+        assert!(!shown.contains("private key") && !shown.contains("112, 114, 105, 118"), "{shown}");
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// The name is none, or the server does not tell.
+    /// The name is invalid, or the request failed.
     pub async fn pod_identity(&self, namespace: &str, name: &str) -> Result<Option<PodIdentity>, KubeError> {
         let pod = PodName::new(namespace, name)?;
         let PodName { namespace, name } = &pod;
@@ -96,7 +96,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// The name is none, or the server does not tell.
+    /// The name is invalid, or the request failed.
     pub async fn node(&self, name: &str) -> Result<Option<NodeIdentity>, KubeError> {
         if !is_name(name) {
             return Err(KubeError::name("node", name));

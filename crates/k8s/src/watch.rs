@@ -124,7 +124,7 @@ mod tests {
     use super::random;
 
     #[test]
-    fn chance_is_spread() {
+    fn random_numbers_are_spread() {
         let drawn: Vec<_> = (0..1000).map(|_| random()).collect();
         assert!(drawn.iter().all(|random| (0.0..=1.0).contains(random)));
         let low = drawn.iter().filter(|random| **random < 0.5).count();

@@ -493,11 +493,11 @@ mod tests {
     async fn closed_after(request: &[u8]) -> io::Result<(String, Duration)> {
         let (mut client, server) = duplex(1 << 16);
         shared().take(server);
-        let begun = Instant::now();
+        let started = Instant::now();
         client.write_all(request).await?;
         let mut response = String::new();
         client.read_to_string(&mut response).await?;
-        Ok((response, begun.elapsed()))
+        Ok((response, started.elapsed()))
     }
 
     #[tokio::test(start_paused = true)]
@@ -531,9 +531,9 @@ mod tests {
         assert!(clients[0].read(&mut buffer).await? > 0);
         let (_fifth, server) = duplex(1 << 16);
         shared.take(server);
-        let begun = Instant::now();
+        let started = Instant::now();
         assert_eq!(clients[1].read(&mut buffer).await?, 0);
-        assert!(begun.elapsed() < HEAD_TIMEOUT, "closed by the limit, not by the timeout");
+        assert!(started.elapsed() < HEAD_TIMEOUT, "closed by the limit, not by the timeout");
         clients[0].write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await?;
         assert!(clients[0].read(&mut buffer).await? > 0);
         Ok(())

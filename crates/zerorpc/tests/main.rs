@@ -101,12 +101,12 @@ async fn heartbeats_keep_a_long_call_and_an_abandoned_call_is_dropped() {
     assert_eq!(client.call("wait", vec![100.into()]).await.ok(), Some(100.into()));
     assert_eq!(dropped.load(Ordering::SeqCst), 1);
     // A request after which the client sends no heartbeats.
-    let begun = Instant::now();
+    let started = Instant::now();
     drop(client.request("wait", vec![1000.into()], Vec::new()).await);
     while dropped.load(Ordering::SeqCst) < 2 {
         sleep(Duration::from_secs(1)).await;
     }
-    let after = begun.elapsed();
+    let after = started.elapsed();
     assert!(after > zerorpc::HEARTBEAT * 3 && after < zerorpc::HEARTBEAT * 5, "{after:?}");
 }
 
@@ -120,10 +120,10 @@ async fn a_call_to_a_silent_server_fails() {
         drop(held);
     });
     let mut client = Client::connect(one, LONGEST).await.unwrap_or_else(|error| panic!("{error}"));
-    let begun = Instant::now();
+    let started = Instant::now();
     let answer = client.call("add", Vec::new()).await;
     assert!(matches!(answer, Err(CallError::Lost)), "{answer:?}");
-    assert!(begun.elapsed() < zerorpc::HEARTBEAT * 5);
+    assert!(started.elapsed() < zerorpc::HEARTBEAT * 5);
     mute.abort();
 }
 

@@ -164,7 +164,7 @@ async fn logs(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Respon
     let follower = Follower {
         recent: recent.into(),
         following,
-        begun: Assembler::default(),
+        assembler: Assembler::default(),
         views: shared.hub.views(),
         writer,
     };
@@ -206,7 +206,7 @@ impl Writer {
 struct Follower {
     recent: Bytes,
     following: broadcast::Receiver<OutputChunk>,
-    begun: Assembler,
+    assembler: Assembler,
     views: watch::Receiver<Arc<View>>,
     writer: Writer,
 }
@@ -226,7 +226,7 @@ impl Follower {
             let mut out = Vec::new();
             match received {
                 Ok(chunk) if self.writer.wants(&chunk) => {
-                    self.begun.take(&chunk, |line| self.writer.append(&mut out, &line));
+                    self.assembler.take(&chunk, |line| self.writer.append(&mut out, &line));
                 }
                 Ok(_) => {}
                 Err(broadcast::error::RecvError::Lagged(chunks)) => {
