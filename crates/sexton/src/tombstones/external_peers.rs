@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use super::GraveyardError;
-use crate::probes::http;
+use crate::probes;
 use spec::environment::{Environment as _, Real};
 use spec::pod::ApiPlan;
 use spec::probe::HttpCheck;
@@ -151,7 +151,7 @@ async fn poll_server(url: String, reports: mpsc::UnboundedSender<Vec<(String, Pe
     let mut pause = RETRY_DELAY.0;
     let mut last = String::new();
     loop {
-        let reason = match timeout(REQUEST_TIMEOUT, http::passes(&check)).await {
+        let reason = match timeout(REQUEST_TIMEOUT, probes::http::passes(&check)).await {
             Ok(Ok(())) => break,
             Ok(Err(problem)) => problem.to_string(),
             Err(_) => format!("no response within {REQUEST_TIMEOUT:?}"),
@@ -176,7 +176,7 @@ pub async fn tell_to_quit(requests: &[super::Quit]) -> bool {
         let mut pause = RETRY_DELAY.0;
         let mut reason = String::new();
         let request = timeout(quit.timeout, async {
-            while let Err(problem) = http::post(&check).await {
+            while let Err(problem) = probes::http::post(&check).await {
                 reason = problem.to_string();
                 sleep(pause).await;
                 pause = (pause * 2).min(RETRY_DELAY.1);
