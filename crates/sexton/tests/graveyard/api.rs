@@ -128,7 +128,7 @@ fn outside_of_a_cluster_it_is_said_what_is_missing() {
     let options = ["--pod-name", "web-0", "--birth-dep", "proxy"];
     let done = pod.container("main", &options, ["true"]).done();
     assert_eq!(done.code, 73);
-    assert!(done.stderr.contains("the variable KUBERNETES_SERVICE_HOST is not set"), "{}", done.stderr);
+    assert!(done.stderr.contains("variable KUBERNETES_SERVICE_HOST is not set"), "{}", done.stderr);
     let done = pod
         .container("main", &options, ["true"])
         .env("KUBERNETES_SERVICE_HOST", "127.0.0.1")

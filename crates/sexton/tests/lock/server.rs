@@ -75,7 +75,7 @@ fn what_makes_no_sense_is_refused() {
     for (path, headers, body, code, part) in [
         ("/lease", &[][..], "nonsense", 400, "expected JSON"),
         ("/lease", &[], r#"{"value": "b"}"#, 400, "key"),
-        ("/lease", &[], r#"{"key": ""}"#, 400, "the name of a lock is missing"),
+        ("/lease", &[], r#"{"key": ""}"#, 400, "the name of the lock is missing"),
         ("/lease", &[], r#"{"key": "a\u0007"}"#, 400, "control character"),
         ("/lease", &[("x-lease-ttl", "soon")], good, 400, "x-lease-ttl 'soon'"),
         ("/lease", &[("x-lease-ttl", "1ms")], good, 400, "from 500ms to 24h"),
