@@ -390,7 +390,7 @@ impl Driver {
     fn publish_event(&self, event: &'static str, message: &str) {
         let name = &self.parts.name;
         log::info!(process:% = name; "{message}");
-        self.parts.hub.tell(Change {
+        self.parts.hub.publish_event(Change {
             number: 0,
             at: String::new(),
             process: name.clone(),

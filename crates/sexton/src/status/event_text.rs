@@ -93,7 +93,7 @@ pub fn cause(kind: &JobEventKind) -> Option<&'static str> {
 
 /// Returns the exit code and the signal as texts, one of which is empty.
 #[must_use]
-pub fn exit_words(exit: Exit) -> (String, String) {
+pub fn exit_labels(exit: Exit) -> (String, String) {
     match exit {
         Exit::Code(code) => (code.to_string(), String::new()),
         Exit::Signal(signal) => (String::new(), signal.to_string()),

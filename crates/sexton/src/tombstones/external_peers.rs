@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use k8s::watch::{Update, watch_pod};
-use k8s::{Client, Config, ContainerState, PodState, State};
+use k8s::{Client, Config, ContainerState, PodState, RunState};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
@@ -116,7 +116,7 @@ async fn watch_api(
             match update {
                 Update::Pod(Some(pod)) => drop(reports.send(reports_of(&pod))),
                 Update::Pod(None) => log::warn!(pod:% = pod, namespace:% = namespace; "pod not found"),
-                Update::Trouble(error) => log::warn!(pod:% = pod; "Kubernetes API error: {error}"),
+                Update::Failed(error) => log::warn!(pod:% = pod; "Kubernetes API error: {error}"),
             }
         }
     };
@@ -131,10 +131,10 @@ fn reports_of(pod: &PodState) -> Vec<(String, PeerReport)> {
 }
 
 fn report_of(container: &ContainerState) -> PeerReport {
-    let running = matches!(container.state, State::Running);
+    let running = matches!(container.state, RunState::Running);
     let ended = match &container.state {
-        State::Terminated { exit_code, .. } => Some(*exit_code),
-        State::Waiting { .. } | State::Running => None,
+        RunState::Terminated { exit_code, .. } => Some(*exit_code),
+        RunState::Waiting { .. } | RunState::Running => None,
     };
     PeerReport {
         // Older Kubernetes versions do not report 'started'.

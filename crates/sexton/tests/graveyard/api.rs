@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::slice::from_ref;
 
-use k8s::pretend::{Fault, Verb, container, pod_of, state_running, state_terminated, state_waiting};
+use k8s::fake::{Fault, Verb, container, pod_of, state_running, state_terminated, state_waiting};
 use serde_json::Value;
 
 use super::{BORN, DIED, Pod, called, nothing_runs};
@@ -128,7 +128,7 @@ fn outside_of_a_cluster_it_is_said_what_is_missing() {
     let options = ["--pod-name", "web-0", "--birth-dep", "proxy"];
     let done = pod.container("main", &options, ["true"]).done();
     assert_eq!(done.code, 73);
-    assert!(done.stderr.contains("the variable KUBERNETES_SERVICE_HOST is not set"), "{}", done.stderr);
+    assert!(done.stderr.contains("variable KUBERNETES_SERVICE_HOST is not set"), "{}", done.stderr);
     let done = pod
         .container("main", &options, ["true"])
         .env("KUBERNETES_SERVICE_HOST", "127.0.0.1")

@@ -82,7 +82,11 @@ fn a_server_that_has_forgotten_ends_the_process_at_once() {
     let took = gone_after(command, begun);
     assert!(took < Duration::from_secs(5), "{took:?}");
     assert_eq!(holder.wait(), 137);
-    assert!(holder.stderr().contains("the lock server reports that the lock 'a' has expired"), "{}", holder.stderr());
+    assert!(
+        holder.stderr().contains("the lock server reports that the lock 'a' has expired"),
+        "{}",
+        holder.stderr()
+    );
 }
 
 /// Somebody else gets the lock, and the command of before was gone by then.

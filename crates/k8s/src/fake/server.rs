@@ -1,4 +1,4 @@
-//! Connections: TLS, HTTP, and which request wants what.
+//! Connections of the fake server: TLS, HTTP and routing.
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -22,33 +22,33 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
-use super::body::{Piece, Pieces};
-use super::certificates::Made;
+use super::body::{Chunk, ChunkedBody};
+use super::certificates::Certificates;
 use super::shapes;
-use super::world::{After, Asked, Fault, Verb, World};
+use super::state::{After, Fault, RecordedRequest, ServerState, Verb};
 
-/// Starts the thread, which ends when the sender of `stopped` is gone.
+/// Starts the thread, which stops when the sender of `stopped` is dropped.
 pub(super) fn start(
-    made: &Made,
-    world: Arc<World>,
+    made: &Certificates,
+    state: Arc<ServerState>,
     stopped: oneshot::Receiver<()>,
 ) -> (SocketAddr, JoinHandle<()>) {
     let acceptor = acceptor(made).unwrap_or_else(|error| panic!("cannot set up TLS: {error}"));
     let (listener, address) = listen().unwrap_or_else(|error| panic!("cannot listen: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.unwrap_or_else(|error| panic!("cannot make a runtime: {error}"));
+    let runtime = runtime.unwrap_or_else(|error| panic!("cannot create a runtime: {error}"));
     let thread = std::thread::spawn(move || {
         runtime.block_on(async {
             tokio::select! {
                 _ = stopped => {}
-                error = serve(listener, acceptor, world) => panic!("cannot accept: {error}"),
+                error = serve(listener, acceptor, state) => panic!("cannot accept: {error}"),
             }
         });
     });
     (address, thread)
 }
 
-/// Bound before the thread begins, so that whoever has the address can connect.
+/// Binds the socket before the thread starts, so that clients can connect at once.
 fn listen() -> io::Result<(std::net::TcpListener, SocketAddr)> {
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     listener.set_nonblocking(true)?;
@@ -56,7 +56,7 @@ fn listen() -> io::Result<(std::net::TcpListener, SocketAddr)> {
     Ok((listener, address))
 }
 
-fn acceptor(made: &Made) -> Result<TlsAcceptor, Box<dyn std::error::Error>> {
+fn acceptor(made: &Certificates) -> Result<TlsAcceptor, Box<dyn std::error::Error>> {
     let chain = vec![CertificateDer::from_pem_file(&made.certificate)?];
     let key = PrivateKeyDer::from_pem_file(&made.key)?;
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -66,7 +66,7 @@ fn acceptor(made: &Made) -> Result<TlsAcceptor, Box<dyn std::error::Error>> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-async fn serve(listener: std::net::TcpListener, acceptor: TlsAcceptor, world: Arc<World>) -> io::Error {
+async fn serve(listener: std::net::TcpListener, acceptor: TlsAcceptor, state: Arc<ServerState>) -> io::Error {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return error,
@@ -74,118 +74,118 @@ async fn serve(listener: std::net::TcpListener, acceptor: TlsAcceptor, world: Ar
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(connection(stream, acceptor.clone(), Arc::clone(&world)));
+                tokio::spawn(connection(stream, acceptor.clone(), Arc::clone(&state)));
             }
             Err(error) => return error,
         }
     }
 }
 
-/// That a connection breaks off is what tests are about.
-async fn connection(stream: TcpStream, acceptor: TlsAcceptor, world: Arc<World>) {
-    // Bytes that come one by one should go one by one.
+/// Serves a connection. Errors are ignored, since tests cause them.
+async fn connection(stream: TcpStream, acceptor: TlsAcceptor, state: Arc<ServerState>) {
+    // Sends single bytes at once.
     let _ = stream.set_nodelay(true);
     if let Ok(stream) = acceptor.accept(stream).await {
-        let service = service_fn(move |request| answer(request, Arc::clone(&world)));
+        let service = service_fn(move |request| handle(request, Arc::clone(&state)));
         let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
     }
 }
 
-async fn answer(request: Request<Incoming>, world: Arc<World>) -> io::Result<Response<Pieces>> {
-    let asked = read(&request);
-    let fault = world.note(&asked);
+async fn handle(request: Request<Incoming>, state: Arc<ServerState>) -> io::Result<Response<ChunkedBody>> {
+    let recorded = parse(&request);
+    let fault = state.record(&recorded);
     match fault {
         None => {}
         Some(Fault::Hang) => pending().await,
-        Some(Fault::Drop) => return Err(io::Error::other("told to drop")),
+        Some(Fault::Drop) => return Err(io::Error::other("dropped on request")),
         Some(Fault::RotatedToken(token)) => {
-            world.rotate_token(&token);
-            return Ok(refused(&world, 401, "Unauthorized", "Unauthorized", None));
+            state.rotate_token(&token);
+            return Ok(refused(&state, 401, "Unauthorized", "Unauthorized", None));
         }
         Some(Fault::Status { code, reason, message, retry_after }) => {
-            return Ok(refused(&world, code, &reason, &message, retry_after));
+            return Ok(refused(&state, code, &reason, &message, retry_after));
         }
         Some(Fault::Forbidden) => {
-            let Asked { verb, namespace, .. } = &asked;
+            let RecordedRequest { verb, namespace, .. } = &recorded;
             let message = shapes::forbidden(verb.word(), namespace);
-            return Ok(refused(&world, 403, "Forbidden", &message, None));
+            return Ok(refused(&state, 403, "Forbidden", &message, None));
         }
-        Some(Fault::Body(content, after)) => return Ok(whole(&world, StatusCode::OK, content, after)),
+        Some(Fault::Body(content, after)) => return Ok(full(&state, StatusCode::OK, content, after)),
     }
-    if !world.knows(&asked.token) {
-        return Ok(refused(&world, 401, "Unauthorized", "Unauthorized", None));
+    if !state.knows(&recorded.token) {
+        return Ok(refused(&state, 401, "Unauthorized", "Unauthorized", None));
     }
-    Ok(match asked.verb {
-        Verb::Get => match world.get(&asked) {
-            Some(pod) => whole(&world, StatusCode::OK, pod, After::End),
+    Ok(match recorded.verb {
+        Verb::Get => match state.get(&recorded) {
+            Some(pod) => full(&state, StatusCode::OK, pod, After::End),
             None => {
-                let message = format!("pods \"{}\" not found", asked.name);
-                refused(&world, 404, "NotFound", &message, None)
+                let message = format!("pods \"{}\" not found", recorded.name);
+                refused(&state, 404, "NotFound", &message, None)
             }
         },
-        Verb::List => whole(&world, StatusCode::OK, world.list(&asked), After::End),
-        Verb::Watch => watch(&world, &asked),
+        Verb::List => full(&state, StatusCode::OK, state.list(&recorded), After::End),
+        Verb::Watch => watch(&state, &recorded),
         Verb::Other => {
-            refused(&world, 404, "NotFound", "the server could not find the requested resource", None)
+            refused(&state, 404, "NotFound", "the server could not find the requested resource", None)
         }
     })
 }
 
-fn watch(world: &World, asked: &Asked) -> Response<Pieces> {
-    let (sender, body) = Pieces::new(world.trickles());
-    if let Some(seconds) = asked.query.get("timeoutSeconds").and_then(|seconds| seconds.parse().ok()) {
+fn watch(state: &ServerState, recorded: &RecordedRequest) -> Response<ChunkedBody> {
+    let (sender, body) = ChunkedBody::new(state.trickles());
+    if let Some(seconds) = recorded.query.get("timeoutSeconds").and_then(|seconds| seconds.parse().ok()) {
         let sender = sender.clone();
         tokio::spawn(async move {
             tokio::select! {
-                () = tokio::time::sleep(Duration::from_secs(seconds)) => { let _ = sender.send(Piece::End); }
+                () = tokio::time::sleep(Duration::from_secs(seconds)) => { let _ = sender.send(Chunk::End); }
                 () = sender.closed() => {}
             }
         });
     }
-    world.watch(asked, sender);
+    state.watch(recorded, sender);
     response(StatusCode::OK, body)
 }
 
 fn refused(
-    world: &World,
+    state: &ServerState,
     code: u16,
     reason: &str,
     message: &str,
     retry_after: Option<u64>,
-) -> Response<Pieces> {
+) -> Response<ChunkedBody> {
     let status = shapes::status(code, reason, message, retry_after).to_string();
     let code = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = whole(world, code, status.into_bytes(), After::End);
+    let mut response = full(state, code, status.into_bytes(), After::End);
     if let Some(seconds) = retry_after {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }
 
-fn whole(world: &World, code: StatusCode, content: Vec<u8>, after: After) -> Response<Pieces> {
-    let (sender, body) = Pieces::of(content, after, world.trickles());
+fn full(state: &ServerState, code: StatusCode, content: Vec<u8>, after: After) -> Response<ChunkedBody> {
+    let (sender, body) = ChunkedBody::of(content, after, state.trickles());
     if let Some(sender) = sender {
-        world.keep(sender);
+        state.keep(sender);
     }
     response(code, body)
 }
 
-fn response(code: StatusCode, body: Pieces) -> Response<Pieces> {
+fn response(code: StatusCode, body: ChunkedBody) -> Response<ChunkedBody> {
     let mut response = Response::new(body);
     *response.status_mut() = code;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
-/// What a request asks for.
-fn read(request: &Request<Incoming>) -> Asked {
+/// Parses a request.
+fn parse(request: &Request<Incoming>) -> RecordedRequest {
     let query: BTreeMap<_, _> = request
         .uri()
         .query()
         .unwrap_or_default()
         .split('&')
         .filter_map(|pair| pair.split_once('='))
-        .map(|(name, value)| (unescaped(name), unescaped(value)))
+        .map(|(name, value)| (unescape(name), unescape(value)))
         .collect();
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let parts: Vec<_> = request.uri().path().split('/').collect();
@@ -196,12 +196,12 @@ fn read(request: &Request<Incoming>) -> Asked {
             (if watches { Verb::Watch } else { Verb::List }, namespace, selected.unwrap_or_default())
         }
         ["", "api", "v1", "namespaces", namespace, "pods", name] => (Verb::Get, namespace, name),
-        // Nodes are in no namespace.
+        // Nodes have no namespace.
         ["", "api", "v1", "nodes", name] => (Verb::Get, "", name),
         _ => (Verb::Other, "", ""),
     };
     let (namespace, name) = (namespace.to_owned(), name.to_owned());
-    Asked {
+    RecordedRequest {
         verb,
         namespace,
         name,
@@ -213,7 +213,7 @@ fn read(request: &Request<Incoming>) -> Asked {
     }
 }
 
-fn unescaped(text: &str) -> String {
+fn unescape(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {

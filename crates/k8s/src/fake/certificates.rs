@@ -1,27 +1,27 @@
-//! A CA and a certificate that it has signed, made by the program `openssl`.
+//! A CA and a server certificate, created with the program `openssl`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Where they are.
+/// Paths of the files.
 #[derive(Debug)]
-pub(super) struct Made {
+pub(super) struct Certificates {
     pub(super) ca: PathBuf,
     pub(super) certificate: PathBuf,
     pub(super) key: PathBuf,
 }
 
-/// Makes them, for these names.
-pub(super) fn make(directory: &Path, names: &str) -> Made {
-    let made = Made {
-        ca: directory.join("pretend-ca.crt"),
-        certificate: directory.join("pretend-server.crt"),
-        key: directory.join("pretend-server.key"),
+/// Creates the certificates, for these names.
+pub(super) fn make(directory: &Path, names: &str) -> Certificates {
+    let made = Certificates {
+        ca: directory.join("fake-ca.crt"),
+        certificate: directory.join("fake-server.crt"),
+        key: directory.join("fake-server.key"),
     };
-    let ca_key = directory.join("pretend-ca.key");
-    let request = directory.join("pretend-server.csr");
-    let extensions = directory.join("pretend-server.ext");
-    super::world::replace(
+    let ca_key = directory.join("fake-ca.key");
+    let request = directory.join("fake-server.csr");
+    let extensions = directory.join("fake-server.ext");
+    super::state::replace(
         &extensions,
         format!("basicConstraints=critical,CA:FALSE\nextendedKeyUsage=serverAuth\nsubjectAltName={names}\n")
             .as_bytes(),
@@ -51,7 +51,7 @@ pub(super) fn make(directory: &Path, names: &str) -> Made {
     made
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests start programs as anybody does")]
+#[expect(clippy::disallowed_methods, reason = "tests start programs")]
 fn openssl(command: &mut Command) {
     match command.output() {
         Ok(output) if output.status.success() => {}

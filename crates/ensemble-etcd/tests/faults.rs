@@ -1,4 +1,4 @@
-//! Nodes that die, leaders that change, clusters that come back, histories that are forgotten, strangers.
+//! Killed nodes, changes of leader, restarted clusters, compaction, authentication failures.
 
 use std::time::{Duration, Instant};
 
@@ -12,9 +12,9 @@ use testkit::servers::etcd::Etcd as Server;
 
 use super::{block_on, options, store};
 
-/// Writes a value until it is there. On the condition that nothing else was written meanwhile, since a request that a
-/// node has taken before it was paused is carried out when it wakes.
-async fn put_surely(store: &dyn Store, key: &str, value: &str) {
+/// Retries a write until the value is stored, on condition that nothing else was written meanwhile: a request that a
+/// node accepted before it was paused is carried out when it resumes.
+async fn put_with_retries(store: &dyn Store, key: &str, value: &str) {
     loop {
         let found = match store.get(key).await {
             Ok(found) => found,
@@ -35,31 +35,31 @@ async fn put_surely(store: &dyn Store, key: &str, value: &str) {
     }
 }
 
-/// The values that a watch tells until one of them.
-async fn told_until(watch: &mut ensemble::Watch, last: &str) -> Vec<(Revision, String)> {
-    let mut told: Vec<(Revision, String)> = Vec::new();
+/// Reads the values of a watch up to `last`.
+async fn values_until(watch: &mut ensemble::Watch, last: &str) -> Vec<(Revision, String)> {
+    let mut values: Vec<(Revision, String)> = Vec::new();
     loop {
         let Changes { revision, changes } = conformance::next(watch).await;
-        assert!(told.last().is_none_or(|(before, _)| *before < revision), "{told:?} and {revision}");
+        assert!(values.last().is_none_or(|(before, _)| *before < revision), "{values:?} and {revision}");
         for change in changes {
             let Change::Put(entry) = change else { panic!("{change:?}") };
             let value = String::from_utf8_lossy(&entry.value).into_owned();
-            told.push((revision, value.clone()));
+            values.push((revision, value.clone()));
             if value == last {
-                return told;
+                return values;
             }
         }
     }
 }
 
-/// Each value is told once, in order.
-fn all_in_order(told: &[(Revision, String)], expected: std::ops::Range<u32>) {
-    let values: Vec<_> = told.iter().map(|(_, value)| value.parse().unwrap_or(u32::MAX)).collect();
+/// Asserts that each value was yielded once, in order.
+fn assert_all_in_order(found: &[(Revision, String)], expected: std::ops::Range<u32>) {
+    let values: Vec<_> = found.iter().map(|(_, value)| value.parse().unwrap_or(u32::MAX)).collect();
     assert_eq!(values, expected.collect::<Vec<_>>());
 }
 
 #[test]
-fn a_leader_that_is_killed_is_replaced_and_nothing_is_left_out() {
+fn no_change_is_lost_when_the_leader_is_killed() {
     let mut server = Server::start(3);
     block_on(async {
         let store = store(&options(&server));
@@ -71,16 +71,16 @@ fn a_leader_that_is_killed_is_replaced_and_nothing_is_left_out() {
             if number == 20 {
                 server.kill(server.leader());
             }
-            put_surely(&*store, "/w/a", &number.to_string()).await;
+            put_with_retries(&*store, "/w/a", &number.to_string()).await;
         }
-        all_in_order(&told_until(&mut watch, "59").await, 0..60);
+        assert_all_in_order(&values_until(&mut watch, "59").await, 0..60);
         assert!(store.keep_alive(lease.id).await.is_ok());
         assert!(conformance::entry_of(&*store, "/bound").await.is_some());
     });
 }
 
 #[test]
-fn a_leader_that_is_paused_is_left_and_found_again() {
+fn switches_away_from_a_paused_leader() {
     let server = Server::start(3);
     block_on(async {
         let store = store(&options(&server));
@@ -89,19 +89,19 @@ fn a_leader_that_is_paused_is_left_and_found_again() {
         let leader = server.leader();
         server.signal(leader, libc::SIGSTOP);
         for number in 0..10 {
-            put_surely(&*store, "/w/a", &number.to_string()).await;
+            put_with_retries(&*store, "/w/a", &number.to_string()).await;
         }
-        all_in_order(&told_until(&mut watch, "9").await, 0..10);
+        assert_all_in_order(&values_until(&mut watch, "9").await, 0..10);
         server.signal(leader, libc::SIGCONT);
         for number in 10..20 {
-            put_surely(&*store, "/w/a", &number.to_string()).await;
+            put_with_retries(&*store, "/w/a", &number.to_string()).await;
         }
-        all_in_order(&told_until(&mut watch, "19").await, 10..20);
+        assert_all_in_order(&values_until(&mut watch, "19").await, 10..20);
     });
 }
 
 #[test]
-fn a_cluster_that_is_restarted_is_found_again_with_all_that_was_acknowledged() {
+fn reconnects_to_a_restarted_cluster_with_all_acknowledged_writes() {
     let mut server = Server::start(3);
     block_on(async {
         let store = store(&options(&server));
@@ -111,13 +111,13 @@ fn a_cluster_that_is_restarted_is_found_again_with_all_that_was_acknowledged() {
         server.restart_all();
         assert!(store.keep_alive(lease.id).await.is_ok());
         assert!(conformance::entry_of(&*store, "/w/a").await.is_some_and(|entry| entry.created == start));
-        put_surely(&*store, "/w/a", "1").await;
-        all_in_order(&told_until(&mut watch, "1").await, 1..2);
+        put_with_retries(&*store, "/w/a", "1").await;
+        assert_all_in_order(&values_until(&mut watch, "1").await, 1..2);
     });
 }
 
 #[test]
-fn who_watches_from_what_was_compacted_is_told_to_list() {
+fn a_watch_from_a_compacted_revision_fails() {
     let server = Server::start(1);
     block_on(async {
         let store = store(&options(&server));
@@ -130,37 +130,37 @@ fn who_watches_from_what_was_compacted_is_told_to_list() {
         let mut watch = store.watch("/w/", start);
         assert_eq!(watch.next().await, Some(Err(StoreError::Compacted(last))));
         assert_eq!(watch.next().await, None);
-        // From there on it goes.
+        // A watch from the compacted revision on works.
         let mut watch = store.watch("/w/", last);
-        put_surely(&*store, "/w/a", "10").await;
-        all_in_order(&told_until(&mut watch, "10").await, 10..11);
+        put_with_retries(&*store, "/w/a", "10").await;
+        assert_all_in_order(&values_until(&mut watch, "10").await, 10..11);
     });
 }
 
 #[test]
-fn a_store_that_is_not_there_is_told_within_the_limit() {
+fn reports_an_unreachable_store_within_the_limit() {
     let [port] = testkit::servers::free_ports(1)[..] else { panic!("no port") };
     let limits = Limits { all: Duration::from_millis(700), ..Limits::default() };
     let endpoints = vec![format!("127.0.0.1:{port}")];
     let options = Options { endpoints, limits, ..Options::default() };
     block_on(async {
         let store = store(&options);
-        let begun = Instant::now();
+        let started = Instant::now();
         let error = store.get("/a").await;
         assert!(
             matches!(&error, Err(StoreError::Unavailable(why)) if why.contains(&port.to_string())),
             "{error:?}"
         );
-        // What was certainly not sent was certainly not done.
+        // A request that was not sent was not carried out.
         let put = Write::Put { key: "/a".to_owned(), value: vec![], lease: None };
         let error = store.commit(Transaction { conditions: vec![], writes: vec![put] }).await;
         assert!(matches!(&error, Err(StoreError::Unavailable(why)) if why.contains("refused")), "{error:?}");
-        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert!(started.elapsed() < Duration::from_secs(10));
     });
 }
 
 #[test]
-fn a_store_that_accepts_and_never_answers_may_have_done_it() {
+fn a_request_without_a_response_has_an_unknown_result() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap_or_else(|error| panic!("{error}"));
     let port = silent.local_addr().map_or(0, |address| address.port());
     let short = Duration::from_millis(300);
@@ -177,7 +177,7 @@ fn a_store_that_accepts_and_never_answers_may_have_done_it() {
 }
 
 #[test]
-fn something_else_on_the_port_is_told() {
+fn reports_another_protocol_on_the_port() {
     // etcd's peer port speaks HTTP/1.1.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap_or_else(|error| panic!("{error}"));
     let port = listener.local_addr().map_or(0, |address| address.port());
@@ -197,13 +197,13 @@ fn something_else_on_the_port_is_told() {
 }
 
 #[test]
-fn strangers_are_refused_and_say_so() {
+fn reports_refused_certificates() {
     let server = Server::start_with_tls(1);
     let directory = testkit::private_directory();
     let mut with = options(&server);
     with.limits.all = Duration::from_secs(2);
     block_on(async {
-        // Their certificate is signed by somebody whom we do not know.
+        // The server certificate is signed by an unknown CA.
         let other = Authority::new(directory.path(), "other");
         let ca = std::fs::read(other.certificate()).ok();
         let error = store(&Options { ca, ..with.clone() }).get("/a").await;
@@ -211,11 +211,11 @@ fn strangers_are_refused_and_say_so() {
             matches!(&error, Err(StoreError::Unavailable(why)) if why.contains("ertificate")),
             "{error:?}"
         );
-        // We have none.
+        // There is no client certificate.
         let error = store(&Options { identity: None, ..with.clone() }).get("/a").await;
-        // TLS 1.3 tells us only that they hung up.
+        // With TLS 1.3 the client only sees the connection being closed.
         assert!(matches!(error, Err(StoreError::Unavailable(_))), "{error:?}");
-        // Ours is out of date.
+        // The client certificate has expired.
         let name = |path: &std::path::Path| std::fs::read(path).unwrap_or_default();
         let old = Authority::new(directory.path(), "ca2").sign_expired("old", "DNS:localhost");
         let identity = Some((name(&old.certificate), name(&old.key)));
@@ -226,9 +226,9 @@ fn strangers_are_refused_and_say_so() {
 }
 
 #[test]
-fn a_user_with_a_password_is_let_in_and_nobody_else() {
+fn only_a_user_with_the_right_password_is_accepted() {
     let mut server = Server::start(1);
-    for words in [
+    for arguments in [
         &["user", "add", "root:pass word"][..],
         &["user", "grant-role", "root", "root"],
         &["user", "add", "app:secret"],
@@ -237,12 +237,12 @@ fn a_user_with_a_password_is_let_in_and_nobody_else() {
         &["user", "grant-role", "app", "app"],
         &["auth", "enable"],
     ] {
-        let _ = server.run(words);
+        let _ = server.run(arguments);
     }
-    let anybody = options(&server);
+    let anonymous = options(&server);
     let with = |user: Option<(&str, &str)>| Options {
         user: user.map(|(name, password)| (name.to_owned(), password.to_owned())),
-        ..anybody.clone()
+        ..anonymous.clone()
     };
     block_on(async {
         let known = store(&with(Some(("app", "secret"))));
@@ -260,11 +260,11 @@ fn a_user_with_a_password_is_let_in_and_nobody_else() {
         );
         for user in [None, Some(("app", "wrong secret")), Some(("nobody", "secret"))] {
             let error = store(&with(user)).get("/app/a").await;
-            let told = format!("{error:?}");
-            assert!(matches!(error, Err(StoreError::Refused(_))), "{user:?}: {told}");
-            assert!(!told.contains("wrong secret"), "{told}");
+            let text = format!("{error:?}");
+            assert!(matches!(error, Err(StoreError::Refused(_))), "{user:?}: {text}");
+            assert!(!text.contains("wrong secret"), "{text}");
         }
-        // Tokens that are not valid any more are replaced: those of a node go with it.
+        // Expired tokens are replaced: a node loses its tokens when it restarts.
         server.kill(0);
         server.revive(0);
         assert!(conformance::entry_of(&*known, "/app/a").await.is_some());
@@ -272,13 +272,13 @@ fn a_user_with_a_password_is_let_in_and_nobody_else() {
 }
 
 #[test]
-fn a_full_store_says_so() {
+fn reports_a_full_store() {
     let server = Server::start_with(1, false, &["--quota-backend-bytes", "1000000"]);
     block_on(async {
         let store = store(&options(&server));
         let value = vec![b'x'; 100_000];
         let mut refused = None;
-        // The size is looked at only now and then.
+        // The size is checked only now and then.
         for number in 0..1000 {
             let put = Write::Put { key: format!("/f/{number}"), value: value.clone(), lease: None };
             if let Err(error) = store.commit(Transaction { conditions: vec![], writes: vec![put] }).await {
@@ -287,7 +287,7 @@ fn a_full_store_says_so() {
             }
         }
         assert!(matches!(refused, Some(StoreError::Full(_))), "{refused:?}");
-        // Reading goes on.
+        // Reads still work.
         assert!(conformance::entry_of(&*store, "/f/0").await.is_some());
         let absent = Condition::Absent("/f/0".to_owned());
         let read_only =

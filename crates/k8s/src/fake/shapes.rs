@@ -1,9 +1,9 @@
-//! What the API's objects look like, written by hand after a cluster's.
+//! API objects in the format of a real cluster.
 
 use serde_json::{Value, json};
 
-/// A pod with two init containers (one of them a sidecar), two containers and an ephemeral one, each in another
-/// state, and all that surrounds them in a real cluster.
+/// Returns a pod with two init containers (one of them a sidecar), two containers and an ephemeral one, each in another
+/// state, with all fields of a real cluster.
 #[must_use]
 pub fn pod(namespace: &str, name: &str) -> Value {
     let mut pod = pod_of(
@@ -28,13 +28,13 @@ pub fn pod(namespace: &str, name: &str) -> Value {
     pod["status"]["initContainerStatuses"] = json!([migrated, proxy]);
     pod["status"]["containerStatuses"][1]["state"]["terminated"]["signal"] = json!(9);
     let mut debugger = container("debugger", false, 0, &state_running());
-    // An ephemeral container has neither.
+    // Ephemeral containers do not have this field.
     debugger["started"] = Value::Null;
     pod["status"]["ephemeralContainerStatuses"] = json!([debugger]);
     pod
 }
 
-/// A pod with these containers, of which each is a value as from [`container`].
+/// Returns a pod with these containers, as returned by [`container`].
 #[must_use]
 pub fn pod_of(namespace: &str, name: &str, containers: &[Value]) -> Value {
     let spec: Vec<_> = containers
@@ -109,7 +109,7 @@ pub fn pod_of(namespace: &str, name: &str, containers: &[Value]) -> Value {
     })
 }
 
-/// The status of a container. It has started if it runs; change the value for anything else.
+/// Returns the status of a container, which has started if it is running.
 #[must_use]
 pub fn container(name: &str, ready: bool, restarts: u32, state: &Value) -> Value {
     json!({
@@ -126,19 +126,19 @@ pub fn container(name: &str, ready: bool, restarts: u32, state: &Value) -> Value
     })
 }
 
-/// It runs.
+/// Returns the state of a running container.
 #[must_use]
 pub fn state_running() -> Value {
     json!({"running": {"startedAt": "2026-02-03T04:05:09Z"}})
 }
 
-/// It waits, and why.
+/// Returns the state of a waiting container.
 #[must_use]
 pub fn state_waiting(reason: &str) -> Value {
     json!({"waiting": {"reason": reason, "message": "back-off 40s restarting failed container"}})
 }
 
-/// It has ended, and how.
+/// Returns the state of a terminated container.
 #[must_use]
 pub fn state_terminated(exit_code: i32, reason: &str) -> Value {
     json!({"terminated": {
@@ -156,12 +156,12 @@ pub(super) fn list(version: u64, pods: &[&Value]) -> Value {
     })
 }
 
-/// A line of a watch, with its end.
+/// Returns a line of a watch, with its line end.
 pub(super) fn event(kind: &str, object: &Value) -> String {
     format!("{}\n", json!({"type": kind, "object": object}))
 }
 
-/// The line of a bookmark: an object of which nothing but the version means anything.
+/// Returns the line of a bookmark: an object of which only the version is valid.
 pub(super) fn bookmark(version: u64) -> String {
     let object = json!({
         "kind": "Pod", "apiVersion": "v1",
@@ -182,7 +182,7 @@ pub(super) fn status(code: u16, reason: &str, message: &str, retry_after: Option
     status
 }
 
-/// How RBAC refuses.
+/// Returns the message of a refusal by RBAC.
 pub(super) fn forbidden(verb: &str, namespace: &str) -> String {
     format!(
         "pods is forbidden: User \"system:serviceaccount:{namespace}:default\" cannot {verb} resource \"pods\" in \

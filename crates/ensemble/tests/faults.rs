@@ -1,4 +1,4 @@
-//! KILL at any instant, a full disk, a damaged file, somebody else who has it.
+//! SIGKILL at any instant, a full disk, a damaged file, a file in use by another process.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use futures_util::stream::StreamExt as _;
 
 use super::block_on;
 
-/// Tells the test that was started again what it is to do.
+/// Directory for the role of a test process that was started by the test.
 const ROLE: &str = "SEXTON_TEST_STORE";
 
 fn open(path: &Path) -> Embedded {
@@ -32,22 +32,22 @@ async fn keys(store: &Embedded) -> Vec<String> {
     page.entries.into_iter().map(|entry| entry.key).collect()
 }
 
-/// This very test, in another process and with a role.
-fn again(test: &str, role: &Path) -> Command {
+/// Runs a test in another process, with a role.
+fn rerun(test: &str, role: &Path) -> Command {
     let program = std::env::current_exe().unwrap_or_else(|error| panic!("{error}"));
     let mut command = Command::new(program);
     command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(ROLE, role);
     command
 }
 
-/// Writes as fast as it can and tells what was acknowledged.
+/// Writes as fast as possible and reports what was acknowledged.
 fn write_until_killed(path: &Path) {
     block_on(async {
         let store = open(path);
         let from = keys(&store).await.len();
         for number in (from..).step_by(3) {
             let names = [number, number + 1, number + 2].map(|number| format!("{number:09}"));
-            // Some together, as clients come.
+            // Several together, like concurrent clients.
             let done = join_all(names.iter().map(|name| put(&store, name, name.as_bytes()))).await;
             assert!(done.iter().all(Result::is_ok), "{done:?}");
             let _ = writeln!(std::io::stderr(), "acknowledged {}", number + 2);
@@ -56,24 +56,24 @@ fn write_until_killed(path: &Path) {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "it is a child of this test alone")]
-fn kill_at_any_instant_loses_nothing_that_was_acknowledged() {
+#[expect(clippy::disallowed_methods, reason = "a child of this test only")]
+fn a_kill_at_any_instant_loses_no_acknowledged_write() {
     if let Some(path) = std::env::var_os(ROLE) {
         return write_until_killed(&PathBuf::from(path));
     }
     let directory = testkit::private_directory();
     let path = directory.path().join("store");
     for round in 0..25u64 {
-        let mut writer = again("bad_days::kill_at_any_instant_loses_nothing_that_was_acknowledged", &path);
+        let mut writer = rerun("faults::a_kill_at_any_instant_loses_no_acknowledged_write", &path);
         let mut child = writer
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{error}"));
-        let said = child.stderr.take().map(BufReader::new).unwrap_or_else(|| unreachable!());
+        let stderr = child.stderr.take().map(BufReader::new).unwrap_or_else(|| unreachable!());
         let mut acknowledged = None;
-        // After so many acknowledgements and a moment that differs from round to round.
-        for (count, line) in said.lines().map_while(Result::ok).enumerate() {
+        // Kill after a number of acknowledgements and a delay that differ from round to round.
+        for (count, line) in stderr.lines().map_while(Result::ok).enumerate() {
             if let Some(number) = line.strip_prefix("acknowledged ") {
                 acknowledged = number.parse::<usize>().ok();
             }
@@ -91,9 +91,9 @@ fn kill_at_any_instant_loses_nothing_that_was_acknowledged() {
             let last = acknowledged.unwrap_or_else(|| panic!("round {round}: nothing was acknowledged"));
             assert!(found.len() > last, "round {round}: {last} was acknowledged, {} are there", found.len());
             let expected = (0..found.len()).map(|number| format!("{number:09}"));
-            // Those that were written together last may be there in part.
+            // Of the last concurrent writes only a part may be present.
             assert!(found.iter().take(last + 1).eq(expected.take(last + 1).collect::<Vec<_>>().iter()));
-            // The next round begins where all are there.
+            // Complete the last group for the next round.
             for number in last + 1..found.len().next_multiple_of(3) {
                 put(&store, &format!("{number:09}"), b"x").await.unwrap_or_else(|error| panic!("{error}"));
             }
@@ -101,10 +101,10 @@ fn kill_at_any_instant_loses_nothing_that_was_acknowledged() {
     }
 }
 
-/// Makes a store, and is killed while it does.
+/// A process is killed while it creates stores.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "it is a child of this test alone")]
-fn kill_while_it_is_made_leaves_nothing_that_does_not_open() {
+#[expect(clippy::disallowed_methods, reason = "a child of this test only")]
+fn a_kill_during_creation_leaves_no_unusable_file() {
     if let Some(path) = std::env::var_os(ROLE) {
         for number in 0.. {
             drop(open(&PathBuf::from(&path).join(format!("store{number}"))));
@@ -113,8 +113,7 @@ fn kill_while_it_is_made_leaves_nothing_that_does_not_open() {
     let directory = testkit::private_directory();
     let mut killed_within = 0;
     for round in 0..60u32 {
-        let mut maker =
-            again("bad_days::kill_while_it_is_made_leaves_nothing_that_does_not_open", directory.path());
+        let mut maker = rerun("faults::a_kill_during_creation_leaves_no_unusable_file", directory.path());
         let spawned = maker.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let mut child = spawned.unwrap_or_else(|error| panic!("{error}"));
         let listed =
@@ -135,11 +134,11 @@ fn kill_while_it_is_made_leaves_nothing_that_does_not_open() {
             std::fs::remove_file(&path).unwrap_or_else(|error| panic!("{error}"));
         }
     }
-    assert!(killed_within > 5, "hardly any was killed while it was made: {killed_within}");
+    assert!(killed_within > 5, "too few were killed during creation: {killed_within}");
 }
 
 #[test]
-fn of_two_who_make_it_at_once_one_has_it() {
+fn of_concurrent_creators_one_gets_the_store() {
     for _ in 0..40 {
         let directory = testkit::private_directory();
         let path = directory.path().join("store");
@@ -161,13 +160,13 @@ fn of_two_who_make_it_at_once_one_has_it() {
         let put = block_on(put(well[0].as_ref().unwrap_or_else(|_| unreachable!()), "a", b"x"));
         assert!(put.is_ok());
         drop(well);
-        assert_eq!(block_on(keys(&open(&path))), ["a"], "it is the file that is there");
+        assert_eq!(block_on(keys(&open(&path))), ["a"], "the write is in the file");
     }
 }
 
-/// Fills a small file system, in a mount namespace of its own.
-fn fill(place: &Path) {
-    let path = place.join("store");
+/// Fills a small file system in its own mount namespace.
+fn fill(directory: &Path) {
+    let path = directory.join("store");
     block_on(async {
         let store = open(&path);
         let lease = store.grant(Duration::from_secs(3600)).await.unwrap_or_else(|error| panic!("{error}"));
@@ -179,23 +178,23 @@ fn fill(place: &Path) {
                 Ok(_) => acknowledged += 1,
                 Err(error) => break error,
             }
-            assert!(acknowledged < 1000, "the disk does not get full");
+            assert!(acknowledged < 1000, "the disk does not fill up");
         };
         assert!(matches!(&error, StoreError::Full(_) | StoreError::Unknown(_)), "{error:?}");
         assert!(error.is_retryable() && error.to_string().contains("store"), "{error}");
-        // It goes on: what was acknowledged is there, what was not is not.
+        // The store still works: it has exactly the acknowledged writes.
         assert_eq!(keys(&store).await.len(), acknowledged);
         assert_eq!(store.keep_alive(lease.id).await, Ok(Duration::from_secs(3600)));
-        // Whoever watched was told all that was acknowledged, and then to look anew.
+        // The watch yielded all acknowledged writes, then an error.
         for number in 0..acknowledged {
             let changes = watch.next().await;
             assert!(changes.as_ref().is_some_and(Result::is_ok), "{number}: {changes:?}");
         }
         let last = watch.next().await;
         assert!(matches!(last, Some(Err(StoreError::Unavailable(_)))), "{last:?}");
-        // Another full write and, when there is room again, one that is done.
+        // Another write fails; one succeeds once there is space again.
         assert!(put(&store, "more", &[b'x'; 200_000]).await.is_err());
-        std::fs::remove_file(place.join("ballast")).unwrap_or_else(|error| panic!("{error}"));
+        std::fs::remove_file(directory.join("ballast")).unwrap_or_else(|error| panic!("{error}"));
         let done = put(&store, "more", &[b'x'; 20_000]).await;
         assert!(done.is_ok(), "{done:?}");
         drop(store);
@@ -204,18 +203,22 @@ fn fill(place: &Path) {
 }
 
 #[test]
-fn a_full_disk_is_told_and_nothing_is_lost() {
-    if let Some(place) = std::env::var_os(ROLE) {
-        return fill(&PathBuf::from(place));
+fn reports_a_full_disk_and_loses_nothing() {
+    if let Some(directory) = std::env::var_os(ROLE) {
+        return fill(&PathBuf::from(directory));
     }
     let directory = testkit::private_directory();
-    let this = again("bad_days::a_full_disk_is_told_and_nothing_is_lost", directory.path());
-    let words: Vec<_> = std::iter::once(this.get_program()).chain(this.get_args()).collect();
+    let this = rerun("faults::reports_a_full_disk_and_loses_nothing", directory.path());
+    let arguments: Vec<_> = std::iter::once(this.get_program()).chain(this.get_args()).collect();
     let script =
         r#"mount -t tmpfs -o size=2m none "$0" && head -c 400000 /dev/zero >"$0/ballast" && exec "$@""#;
     let mut command = Command::new("unshare");
-    command.args(["-rm", "sh", "-c", script]).arg(directory.path()).args(words).env(ROLE, directory.path());
-    #[expect(clippy::disallowed_methods, reason = "tests start programs as anybody does")]
+    command
+        .args(["-rm", "sh", "-c", script])
+        .arg(directory.path())
+        .args(arguments)
+        .env(ROLE, directory.path());
+    #[expect(clippy::disallowed_methods, reason = "tests start programs")]
     let output = command.output().unwrap_or_else(|error| panic!("{error}"));
     assert!(
         output.status.success(),
@@ -227,7 +230,7 @@ fn a_full_disk_is_told_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_damaged_file_is_reported_and_left_as_it_is() {
+fn reports_a_damaged_file_and_does_not_modify_it() {
     let directory = testkit::private_directory();
     let path = directory.path().join("store");
     block_on(async {
@@ -238,9 +241,9 @@ fn a_damaged_file_is_reported_and_left_as_it_is() {
         }
     });
     let good = std::fs::read(&path).unwrap_or_default();
-    let truth = block_on(async { keys(&open(&path)).await });
+    let expected = block_on(async { keys(&open(&path)).await });
     let mut seen = 0;
-    // A page of zeros, a flipped bit or an early end, everywhere in the file.
+    // A flipped bit, a page of zeros or a truncation, throughout the file.
     for at in (0..good.len()).step_by(good.len() / 60) {
         for damage in 0..3 {
             let mut bad = good.clone();
@@ -254,23 +257,23 @@ fn a_damaged_file_is_reported_and_left_as_it_is() {
             }
             std::fs::write(&path, &bad).unwrap_or_else(|error| panic!("{error}"));
             match Embedded::open(&path) {
-                // It hit what is not in use.
-                Ok(store) => assert_eq!(block_on(keys(&store)), truth, "damage {damage} at {at}"),
+                // The damage hit an unused page.
+                Ok(store) => assert_eq!(block_on(keys(&store)), expected, "damage {damage} at {at}"),
                 Err(error) => {
                     seen += 1;
                     assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
                     assert!(error.to_string().contains(&path.display().to_string()), "{error}");
                     let now = std::fs::read(&path).unwrap_or_default();
-                    assert!(now == bad, "damage {damage} at {at}: it was written to: {error}");
+                    assert!(now == bad, "damage {damage} at {at}: the file was modified: {error}");
                 }
             }
         }
     }
-    assert!(seen > 60, "only {seen} of 180 damages were seen");
+    assert!(seen > 60, "only {seen} of 180 damages were detected");
 }
 
 #[test]
-fn what_is_no_store_is_left_alone() {
+fn does_not_modify_a_file_that_is_not_a_store() {
     let directory = testkit::private_directory();
     let path = directory.path().join("notes.txt");
     std::fs::write(&path, "dear diary").unwrap_or_else(|error| panic!("{error}"));
@@ -287,7 +290,7 @@ fn what_is_no_store_is_left_alone() {
 }
 
 #[test]
-fn only_one_has_it_at_a_time() {
+fn only_one_process_can_open_a_store() {
     let directory = testkit::private_directory();
     let path = directory.path().join("store");
     let store = open(&path);
@@ -301,7 +304,7 @@ fn only_one_has_it_at_a_time() {
 }
 
 #[test]
-fn it_goes_on_where_it_was() {
+fn keeps_entries_leases_and_revisions_when_reopened() {
     let directory = testkit::private_directory();
     let path = directory.path().join("store");
     block_on(async {
@@ -314,14 +317,14 @@ fn it_goes_on_where_it_was() {
         drop(store);
         let store = open(&path);
         assert_eq!(keys(&store).await, ["bound", "kept"]);
-        assert_eq!(store.keep_alive(lease.id).await, Ok(Duration::from_secs(1)), "it begins anew");
+        assert_eq!(store.keep_alive(lease.id).await, Ok(Duration::from_secs(1)), "the lease starts again");
         let later = put(&store, "kept", b"z").await;
         assert!(later.as_ref().is_ok_and(|later| *later > kept), "{later:?}");
         let entry = store.get("kept").await.unwrap_or_default();
         assert_eq!(entry.map(|entry| entry.created), Some(kept));
         let next = store.grant(Duration::from_secs(1)).await.map(|lease| lease.id);
         assert!(next.as_ref().is_ok_and(|next| *next > lease.id), "{next:?}");
-        // What was before is forgotten: whoever watched lists anew.
+        // The history is lost: a client that watched has to list again.
         let mut watch = store.watch("", Revision(0));
         assert!(matches!(watch.next().await, Some(Err(StoreError::Compacted(_)))));
         let mut watch = store.watch("", kept);

@@ -1,4 +1,4 @@
-//! The body of an answer that comes in pieces, and may end badly.
+//! A response body of separate chunks, which may end with an error.
 
 use std::io;
 use std::pin::Pin;
@@ -7,55 +7,55 @@ use std::task::{Context, Poll};
 use hyper::body::{Body, Bytes, Frame};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::world::After;
+use super::state::After;
 
-/// What comes next. A body whose sender is gone ends well.
+/// A part of a body. If the sender is dropped, the body ends normally.
 #[derive(Debug, Clone)]
-pub(super) enum Piece {
+pub(super) enum Chunk {
     Data(Bytes),
     End,
     Drop,
 }
 
-/// The body of an answer.
-pub(super) struct Pieces {
-    pieces: UnboundedReceiver<Piece>,
-    /// Each byte is a piece, and is sent before the next.
+/// A response body.
+pub(super) struct ChunkedBody {
+    chunks: UnboundedReceiver<Chunk>,
+    /// Sends each byte as a separate chunk.
     trickle: bool,
     rest: Bytes,
-    /// What came before has had its chance to be sent.
+    /// The previous byte could be flushed.
     paused: bool,
-    /// The next thing is an error.
+    /// The next frame is an error.
     dropping: bool,
 }
 
-impl Pieces {
-    pub(super) fn new(trickle: bool) -> (UnboundedSender<Piece>, Self) {
-        let (sender, pieces) = unbounded_channel();
-        (sender, Self { pieces, trickle, rest: Bytes::new(), paused: false, dropping: false })
+impl ChunkedBody {
+    pub(super) fn new(trickle: bool) -> (UnboundedSender<Chunk>, Self) {
+        let (sender, chunks) = unbounded_channel();
+        (sender, Self { chunks, trickle, rest: Bytes::new(), paused: false, dropping: false })
     }
 
-    /// All of it is known at once. The sender is returned if the body is never to end.
+    /// Creates a body with known content. Returns the sender if the body must never end.
     pub(super) fn of(
         content: Vec<u8>,
         after: After,
         trickle: bool,
-    ) -> (Option<UnboundedSender<Piece>>, Self) {
+    ) -> (Option<UnboundedSender<Chunk>>, Self) {
         let (sender, body) = Self::new(trickle);
-        // The receiver is there: it stands in the body.
-        let _ = sender.send(Piece::Data(Bytes::from(content)));
+        // Cannot fail: the body owns the receiver.
+        let _ = sender.send(Chunk::Data(Bytes::from(content)));
         match after {
             After::End => (None, body),
             After::Hang => (Some(sender), body),
             After::Drop => {
-                let _ = sender.send(Piece::Drop);
+                let _ = sender.send(Chunk::Drop);
                 (None, body)
             }
         }
     }
 }
 
-impl Body for Pieces {
+impl Body for ChunkedBody {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -64,18 +64,18 @@ impl Body for Pieces {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         if self.dropping {
-            return Poll::Ready(Some(Err(io::Error::other("told to drop"))));
+            return Poll::Ready(Some(Err(io::Error::other("dropped on request"))));
         }
         if self.rest.is_empty() {
-            match self.pieces.poll_recv(context) {
+            match self.chunks.poll_recv(context) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(None | Some(Piece::End)) => return Poll::Ready(None),
-                Poll::Ready(Some(Piece::Drop)) => {
+                Poll::Ready(None | Some(Chunk::End)) => return Poll::Ready(None),
+                Poll::Ready(Some(Chunk::Drop)) => {
                     self.dropping = true;
                     context.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                Poll::Ready(Some(Piece::Data(data))) => self.rest = data,
+                Poll::Ready(Some(Chunk::Data(data))) => self.rest = data,
             }
         }
         if !self.trickle {
