@@ -8,8 +8,7 @@ use thiserror::Error;
 
 /// Maximum size of a keepalive, in bytes: the limit of a stored value (etcd: 1.5 MiB) with a reserve.
 pub const LONGEST: usize = 1 << 20;
-/// Maximum length of the name of a member, in bytes.
-pub const LONGEST_ID: usize = 253;
+use spec::ensemble::MAX_ID;
 /// Maximum length of the other text fields, in bytes.
 const LONGEST_FIELD: usize = 1024;
 
@@ -82,11 +81,11 @@ impl Keepalive {
     /// The keepalive is invalid.
     pub fn check(&self) -> Result<(), KeepaliveError> {
         let plain = |text: &str, most: usize| text.len() <= most && !text.chars().any(char::is_control);
-        if self.id.is_empty() || self.id.contains('/') || !plain(&self.id, LONGEST_ID) {
-            return Err(KeepaliveError::Field("id (without a slash)", LONGEST_ID));
+        if self.id.is_empty() || self.id.contains('/') || !plain(&self.id, MAX_ID) {
+            return Err(KeepaliveError::Field("id (without a slash)", MAX_ID));
         }
-        if self.app.is_empty() || !plain(&self.app, LONGEST_ID) {
-            return Err(KeepaliveError::Field("app", LONGEST_ID));
+        if self.app.is_empty() || !plain(&self.app, MAX_ID) {
+            return Err(KeepaliveError::Field("app", MAX_ID));
         }
         for (name, text) in
             [("ip", &self.ip), ("key", &self.key), ("nonce", &self.nonce), ("role", &self.role)]

@@ -1,23 +1,16 @@
 //! One request and its response, on its own connection, with limits of time and size.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Empty};
-use hyper::StatusCode;
-use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, AUTHORIZATION, HOST, HeaderMap, HeaderValue, USER_AGENT};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
+use hyper::body::Bytes;
+use hyper::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, USER_AGENT};
+use hyper::{Method, StatusCode};
+use net::http_client::{HttpRequest, HttpResponse};
 use tokio::time::timeout;
 
 use crate::tls::Trust;
 use crate::{Config, KubeError, Limits};
 
-/// Maximum size of the head of a response, in bytes.
-const MAX_HEAD: usize = 64 << 10;
 /// User agent, for the audit log of the server.
 const AGENT: &str = concat!("sexton/", env!("CARGO_PKG_VERSION"));
 
@@ -60,17 +53,7 @@ impl Request<'_> {
 pub(crate) struct ApiResponse {
     pub(crate) code: StatusCode,
     pub(crate) headers: HeaderMap,
-    body: Incoming,
-    _connection: ConnectionTask,
-}
-
-/// The task that drives a connection, aborted with the response.
-struct ConnectionTask(AbortHandle);
-
-impl Drop for ConnectionTask {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    response: HttpResponse,
 }
 
 /// Sends a request and waits for the head of the response.
@@ -81,64 +64,40 @@ pub(crate) async fn send(
     limits: &Limits,
 ) -> Result<ApiResponse, KubeError> {
     let connected = timeout(limits.connect, async {
-        let stream = connect(request).await?;
+        let Config { host, port, .. } = request.config;
+        let stream = net::connect::connect(host, *port).await.map_err(|error| KubeError::Connect {
+            server: request.server(),
+            why: spec::text::describe(&error),
+        })?;
         trust.encrypt(stream, request.config, &request.server()).await
     });
     let stream = connected.await.map_err(|_| request.slow("connection", limits.connect))??;
-    let answered = timeout(limits.head, async {
-        let (mut sender, connection) = http1::Builder::new()
-            .max_buf_size(MAX_HEAD)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| request.failed(&error))?;
-        let connection = ConnectionTask(tokio::spawn(async move { drop(connection.await) }).abort_handle());
-        let response = sender.send_request(build(request, token)?).await;
-        Ok((response.map_err(|error| request.failed(&chain(&error)))?, connection))
-    });
-    let (response, connection) = answered.await.map_err(|_| request.slow("response", limits.head))??;
-    let (head, body) = response.into_parts();
-    Ok(ApiResponse { code: head.status, headers: head.headers, body, _connection: connection })
+    let server = request.server();
+    let message = build(request, &server, token)?;
+    let answered = timeout(limits.head, net::http_client::send(stream, message)).await;
+    let response = answered.map_err(|_| request.slow("response", limits.head))?;
+    let response = response.map_err(|error| request.failed(&error))?;
+    Ok(ApiResponse { code: response.status, headers: response.headers.clone(), response })
 }
 
-async fn connect(request: &Request<'_>) -> Result<TcpStream, KubeError> {
-    let Config { host, port, .. } = request.config;
-    let connected = match host.parse::<IpAddr>() {
-        Ok(address) => TcpStream::connect((address, *port)).await,
-        Err(_) => TcpStream::connect((host.as_str(), *port)).await,
-    };
-    connected.map_err(|error| KubeError::Connect {
-        server: request.server(),
-        why: crate::config::described(&error),
-    })
-}
-
-fn build(request: &Request<'_>, token: &str) -> Result<hyper::Request<Empty<Bytes>>, KubeError> {
-    let mut build = hyper::Request::new(Empty::new());
-    *build.uri_mut() = request.target.parse().map_err(|error| request.failed(&error))?;
-    let headers = build.headers_mut();
-    let host = HeaderValue::from_str(&request.server()).map_err(|error| request.failed(&error))?;
+fn build<'a>(request: &'a Request<'_>, server: &'a str, token: &str) -> Result<HttpRequest<'a>, KubeError> {
     let mut token =
         HeaderValue::from_str(&format!("Bearer {token}")).map_err(|error| request.failed(&error))?;
     // Keeps the token out of debug output.
     token.set_sensitive(true);
-    headers.insert(HOST, host);
-    headers.insert(AUTHORIZATION, token);
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-    Ok(build)
+    let mut message = HttpRequest::new(Method::GET, server, &request.target);
+    message.headers = vec![
+        (AUTHORIZATION, token),
+        (ACCEPT, HeaderValue::from_static("application/json")),
+        (USER_AGENT, HeaderValue::from_static(AGENT)),
+    ];
+    Ok(message)
 }
 
 impl ApiResponse {
     /// Reads the next chunk of the body; `None` at the end. Cancel-safe.
     pub(crate) async fn piece(&mut self, request: &Request<'_>) -> Result<Option<Bytes>, KubeError> {
-        while let Some(frame) = self.body.frame().await {
-            let frame = frame.map_err(|error| request.failed(&chain(&error)))?;
-            // Trailers are ignored.
-            if let Ok(data) = frame.into_data() {
-                return Ok(Some(data));
-            }
-        }
-        Ok(None)
+        self.response.chunk().await.map_err(|error| request.failed(&error))
     }
 
     /// Reads the complete body, of at most `most` bytes, within `limit`.
@@ -159,26 +118,7 @@ impl ApiResponse {
         most: usize,
         limit: Duration,
     ) -> Result<(Vec<u8>, bool), KubeError> {
-        let read = async {
-            let mut body = Vec::new();
-            while let Some(piece) = self.piece(request).await? {
-                let room = most - body.len();
-                if piece.len() > room {
-                    body.extend_from_slice(&piece[..room]);
-                    return Ok((body, true));
-                }
-                body.extend_from_slice(&piece);
-            }
-            Ok((body, false))
-        };
-        timeout(limit, read).await.map_err(|_| request.slow("complete response", limit))?
-    }
-}
-
-/// Formats an error with its cause, which hyper omits.
-fn chain(error: &hyper::Error) -> String {
-    match std::error::Error::source(error) {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
+        let read = timeout(limit, self.response.prefix(most)).await;
+        read.map_err(|_| request.slow("complete response", limit))?.map_err(|error| request.failed(&error))
     }
 }

@@ -7,8 +7,6 @@ mod lines;
 mod machine;
 mod stream;
 
-use std::hash::{BuildHasher as _, RandomState};
-
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -113,9 +111,9 @@ async fn report(
     Ok(next)
 }
 
-/// Returns a random number from 0.0 to 1.0 for pauses. The standard library seeds its hashers from the system.
+/// Returns a random number from 0.0 to 1.0 for pauses.
 fn random() -> f64 {
-    let [a, b, c, d, ..] = RandomState::new().hash_one(()).to_ne_bytes();
+    let [a, b, c, d, ..] = spec::random::random_u64().to_ne_bytes();
     f64::from(u32::from_ne_bytes([a, b, c, d])) / f64::from(u32::MAX)
 }
 

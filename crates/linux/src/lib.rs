@@ -26,7 +26,6 @@ pub mod pidfd;
 pub mod pipe;
 pub mod process_table;
 pub mod procfs;
-pub mod random;
 pub mod readable;
 pub mod reap;
 pub mod resource_usage;

@@ -17,11 +17,11 @@ use tokio::task::AbortHandle;
 
 use crate::pipe::pipe;
 use crate::procfs;
-use crate::random::random_seed;
 use crate::readable::readable;
 use crate::spawn::Start;
 use spec::notify::NotifyKind;
 use spec::program::Pid;
+use spec::random::random_u64;
 
 /// The maximum length of a message.
 const MAX_MESSAGE: usize = 4096;
@@ -62,7 +62,7 @@ pub fn prepare(
         }
         NotifyKind::Systemd => {
             // The name must not be guessable: it is visible in the complete network namespace.
-            let name = format!("sexton/{}/{:016x}{:016x}", run.0, random_seed(), random_seed());
+            let name = format!("sexton/{}/{:016x}{:016x}", run.0, random_u64(), random_u64());
             let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
             socket.set_nonblocking(true)?;
             sockopt::set_socket_passcred(&socket, true)?;

@@ -15,6 +15,7 @@ pub mod notify;
 pub mod pod;
 pub mod probe;
 pub mod program;
+pub mod random;
 pub mod reload;
 pub mod store;
 pub mod suggest;

@@ -1,6 +1,5 @@
 //! The client: one call at a time on a connection.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use rmpv::Value;
@@ -51,7 +50,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub async fn connect(stream: S, longest: usize) -> Result<Self, WireError> {
         let opened = timeout(TIMEOUT, Wire::open(stream, Socket::Dealer, longest)).await;
         let wire = opened.map_err(|_| WireError::Io(std::io::ErrorKind::TimedOut.into()))??;
-        let id_prefix = RandomState::new().hash_one(std::process::id());
+        let id_prefix = spec::random::random_u64();
         Ok(Self { wire, opened: Instant::now(), id_prefix, last_id: 0 })
     }
 

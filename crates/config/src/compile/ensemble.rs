@@ -1,7 +1,6 @@
 //! The section `ensemble` of a file: it becomes a process that runs sexton itself, with the resolved plan; and processes
 //! that run while this pod leads (`when: leader`) get leases of its leadership.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -133,8 +132,7 @@ fn lease(resolved: &ResolvedEnsemble) -> Result<Lock, String> {
 /// left behind.
 fn leader_key() -> String {
     static KEY: OnceLock<String> = OnceLock::new();
-    let key =
-        KEY.get_or_init(|| format!("{LEADER}-{:016x}", RandomState::new().hash_one(std::process::id())));
+    let key = KEY.get_or_init(|| format!("{LEADER}-{:016x}", spec::random::random_u64()));
     key.clone()
 }
 

@@ -3,7 +3,6 @@
 //! The complete file is checked when it is opened, since redb's reads verify no checksums. Commits have two phases: so a
 //! damaged newest commit is an error, where redb would silently roll it back otherwise.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -79,7 +78,7 @@ impl Disk {
         let mut disk = Self { path: self.path.clone(), database: Some(database) };
         // A store that is created again after a loss must not reuse lease IDs that clients may still have, and its
         // revisions are above the old ones, unless the clock was set back further than that.
-        let base = RandomState::new().hash_one(temporary) & 0x7fff_ffff_0000_0000;
+        let base = spec::random::random_u64() & 0x7fff_ffff_0000_0000;
         #[expect(clippy::disallowed_methods, reason = "the first revision; nothing waits for it")]
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         // Below 2^53, the limit of exact numbers in JSON, until the year 2248.

@@ -30,9 +30,9 @@ use crate::sysexits::{CANTCREAT, CONFIG, OSERR, UNAVAILABLE};
 use crate::tombstones::GraveyardError;
 use config::compile::ConfigError;
 use config::{Mode, Settings};
-use linux::random::random_seed;
 use linux::signals::{SignalStream, Signals};
 use net::listen::ListenError;
+use spec::random::random_u64;
 use spec::text::describe;
 
 use automaton::AutomatonApp;
@@ -131,7 +131,7 @@ fn start(app: impl App) -> Result<i32, StartupError> {
 
 /// Creates the engine's plan with a random seed, and the event journal that begins with it.
 fn begin_journal(plan: &Plan, path: Option<&Path>) -> Result<(Seed, Option<Journal>), StartupError> {
-    let seed = Seed { plan: plan.clone(), seed: random_seed() };
+    let seed = Seed { plan: plan.clone(), seed: random_u64() };
     let journal = path.map(|path| {
         Journal::begin(path, &seed)
             .map_err(|source| StartupError::Journal { path: path.display().to_string(), source })

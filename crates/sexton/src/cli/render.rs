@@ -85,7 +85,7 @@ pub fn render(options: &Render) -> Result<(), RenderError> {
 /// Replaces a file atomically. It keeps its owner and mode.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut beside = path.to_owned().into_os_string();
-    beside.push(format!(".{:016x}", linux::random::random_seed()));
+    beside.push(format!(".{:016x}", spec::random::random_u64()));
     let mut file = File::create_new(&beside)?;
     let mut write = || {
         if let Ok(before) = fs::metadata(path) {

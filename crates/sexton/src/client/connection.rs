@@ -3,11 +3,8 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use http_body_util::{BodyExt as _, Empty};
-use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1;
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use hyper::Method;
+use net::http_client::{HttpError, HttpRequest, HttpResponse};
 use tokio::net::UnixStream;
 
 use super::ClientError;
@@ -53,23 +50,20 @@ impl<'a> Connection<'a> {
     }
 
     async fn request(&self, method: &str, path: &str) -> Result<Answer, ClientError> {
-        let answer = self.send(method, path).await?;
-        let code = answer.status().as_u16();
-        let body = answer.collect().await.map_err(|error| self.broken(&error))?.to_bytes().to_vec();
-        Ok(Answer { code, body })
+        let mut response = self.send(method, path).await?;
+        let body = response.body(usize::MAX).await.map_err(|error| self.broken(&error))?;
+        Ok(Answer { code: response.status.as_u16(), body })
     }
 
     /// Writes the body of the response as it arrives. A closed pipe of the reader is not an error.
     pub async fn copy(&self, method: &str, path: &str, out: &mut impl Write) -> Result<(), ClientError> {
-        let mut answer = self.send(method, path).await?;
-        if answer.status().as_u16() >= 300 {
-            let body = answer.collect().await.map_err(|error| self.broken(&error))?.to_bytes();
+        let mut response = self.send(method, path).await?;
+        if response.status.as_u16() >= 300 {
+            let body = response.body(usize::MAX).await.map_err(|error| self.broken(&error))?;
             return Err(ClientError::Refused(String::from_utf8_lossy(&body).trim().to_owned()));
         }
-        while let Some(frame) = answer.frame().await {
-            let frame = frame.map_err(|error| self.broken(&error))?;
-            let Some(data) = frame.data_ref() else { continue };
-            match out.write_all(data).and_then(|()| out.flush()) {
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(&error))? {
+            match out.write_all(&chunk).and_then(|()| out.flush()) {
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
                 result => result?,
             }
@@ -77,7 +71,7 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    async fn send(&self, method: &str, path: &str) -> Result<Response<Incoming>, ClientError> {
+    async fn send(&self, method: &str, path: &str) -> Result<HttpResponse, ClientError> {
         let stream =
             UnixStream::connect(self.socket).await.map_err(|error| self.unreachable(describe(&error)))?;
         // Refuse a socket owned by another user.
@@ -85,16 +79,15 @@ impl<'a> Connection<'a> {
         if peer != 0 && peer != rustix::process::geteuid().as_raw() {
             return Err(self.unreachable(format!("owned by user {peer}")));
         }
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(&error))?;
-        tokio::spawn(async move { drop(connection.await) });
-        let request =
-            Request::builder().method(method).uri(path).header("host", "sexton").body(Empty::<Bytes>::new());
-        let request = request.map_err(|error| ClientError::Refused(error.to_string()))?;
-        sender.send_request(request).await.map_err(|error| self.broken(&error))
+        let method = method.parse::<Method>().map_err(|error| ClientError::Refused(error.to_string()))?;
+        let request = HttpRequest::new(method, "sexton", path);
+        net::http_client::send(stream, request).await.map_err(|error| match error {
+            HttpError::Invalid(why) => ClientError::Refused(why),
+            error => self.broken(&error),
+        })
     }
 
-    fn broken(&self, error: &hyper::Error) -> ClientError {
+    fn broken(&self, error: &HttpError) -> ClientError {
         self.unreachable(format!("connection lost: {error}"))
     }
 

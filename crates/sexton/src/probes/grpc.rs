@@ -8,7 +8,8 @@ use hyper::client::conn::http2;
 use hyper::header::HeaderMap;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use super::http::Driven;
+use net::http_client::ConnectionTask;
+
 use super::{Checked, MAX_READ, Problem, connect};
 
 /// `HealthCheckResponse.ServingStatus`.
@@ -22,7 +23,7 @@ pub(super) async fn serves(host: &str, port: u16, service: &str) -> Checked {
     let handshake =
         builder.max_header_list_size(16 << 10).handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(|error| failed(error.to_string()))?;
-    let _driven = Driven(tokio::spawn(async move { drop(connection.await) }).abort_handle());
+    let _task = ConnectionTask::spawn(connection);
     let request = Request::post(format!("http://{host}:{port}/grpc.health.v1.Health/Check"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")

@@ -2,14 +2,10 @@
 //! 10 KiB of the response are read, connections are not reused. At most ten redirects to the same host are followed;
 //! a redirect to another host passes.
 
-use http_body_util::{BodyExt as _, Empty};
-use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, USER_AGENT};
-use hyper::{Method, Request, Response, Uri};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::task::AbortHandle;
+use hyper::header::{ACCEPT, CONNECTION, HeaderName, HeaderValue, LOCATION, USER_AGENT};
+use hyper::{Method, Uri};
+use net::http_client::{HttpError, HttpRequest};
+use net::tls::Stream;
 
 use super::{Checked, MAX_READ, Problem, connect, excerpt};
 use spec::probe::HttpCheck;
@@ -85,59 +81,37 @@ async fn request(method: Method, check: &HttpCheck) -> Result<(u16, Vec<u8>, Opt
     }
 }
 
-/// The task that drives a connection; aborted when the response is no longer awaited.
-pub(crate) struct Driven(pub(crate) AbortHandle);
-
-impl Drop for Driven {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 async fn exchange(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    stream: impl Stream + 'static,
     method: Method,
     check: &HttpCheck,
 ) -> Result<(u16, Vec<u8>, Option<String>), Problem> {
-    let failed = |error: hyper::Error| Problem::Failed(format!("no HTTP response: {error}"));
-    let (mut sender, connection) =
-        http1::Builder::new().max_buf_size(64 << 10).handshake(TokioIo::new(stream)).await.map_err(failed)?;
-    let _driven = Driven(tokio::spawn(async move { drop(connection.await) }).abort_handle());
-    let mut message = Request::new(Empty::<Bytes>::new());
-    *message.method_mut() = method;
-    *message.uri_mut() =
-        check.path.parse().map_err(|_| Problem::Failed(format!("invalid path: {}", check.path)))?;
-    set_headers(message.headers_mut(), check);
-    let answer = sender.send_request(message).await.map_err(failed)?;
-    let code = answer.status().as_u16();
-    let location = answer.headers().get(LOCATION).and_then(|to| to.to_str().ok()).map(str::to_owned);
-    Ok((code, read_start(answer).await, location))
-}
-
-fn set_headers(headers: &mut HeaderMap, check: &HttpCheck) {
-    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
-    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    let failed = |error: HttpError| Problem::Failed(format!("no HTTP response: {error}"));
     let host = if check.host.contains(':') { format!("[{}]", check.host) } else { check.host.clone() };
-    if let Ok(host) = HeaderValue::from_str(&format!("{host}:{}", check.port)) {
-        headers.insert(HOST, host);
-    }
-    for (name, value) in &check.headers {
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value))
-        {
-            headers.insert(name, value);
-        }
-    }
-}
-
-/// Reads the start of a response body. An incomplete body is accepted.
-async fn read_start(mut answer: Response<Incoming>) -> Vec<u8> {
+    let authority = format!("{host}:{}", check.port);
+    let mut message = HttpRequest::new(method, &authority, &check.path);
+    message.headers = headers(check);
+    let mut response = net::http_client::send(stream, message).await.map_err(failed)?;
+    let location = response.headers.get(LOCATION).and_then(|to| to.to_str().ok()).map(str::to_owned);
+    // An incomplete body is accepted.
     let mut body = Vec::new();
     while body.len() < MAX_READ
-        && let Some(Ok(frame)) = answer.frame().await
+        && let Ok(Some(chunk)) = response.chunk().await
     {
-        body.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+        body.extend_from_slice(&chunk);
     }
     body.truncate(MAX_READ);
-    body
+    Ok((response.status.as_u16(), body, location))
+}
+
+fn headers(check: &HttpCheck) -> Vec<(HeaderName, HeaderValue)> {
+    let mut headers = vec![
+        (USER_AGENT, HeaderValue::from_static(AGENT)),
+        (ACCEPT, HeaderValue::from_static("*/*")),
+        (CONNECTION, HeaderValue::from_static("close")),
+    ];
+    headers.extend(check.headers.iter().filter_map(|(name, value)| {
+        Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?))
+    }));
+    headers
 }

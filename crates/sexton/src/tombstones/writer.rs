@@ -17,7 +17,7 @@ use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, flock};
 use super::directory;
 use super::tombstone::{MAX_SIZE, Tombstone};
 use linux::clock::of_day_by;
-use linux::random::random_seed;
+use spec::random::random_u64;
 
 /// Mode of the file, independent of the umask: readable by all.
 const MODE: u32 = 0o644;
@@ -201,7 +201,7 @@ impl TombstoneWriter {
 
 /// A unique ID of an incarnation.
 fn new_incarnation() -> String {
-    format!("{:016x}{:016x}", random_seed(), random_seed())
+    format!("{:016x}{:016x}", random_u64(), random_u64())
 }
 
 /// Reads a tombstone. The second value is true if it is abandoned: its writer was killed.

@@ -394,7 +394,7 @@ async fn until(at: Option<Instant>) {
 
 /// Returns eight random bytes in hexadecimal.
 fn nonce() -> String {
-    format!("{:016x}", linux::random::random_seed())
+    format!("{:016x}", spec::random::random_u64())
 }
 
 /// Returns the status before the first event.
