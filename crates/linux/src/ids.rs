@@ -2,6 +2,7 @@
 //!
 //! An ID may be 0: a group or session outside the own PID namespace (pid_namespaces(7)). It must not be
 //! signalled or compared as if it were a real ID.
+#![allow(unsafe_code)]
 
 use std::os::fd::RawFd;
 

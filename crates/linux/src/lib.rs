@@ -14,7 +14,10 @@
 //! * [`notify`], [`notify_listener`]: sd_notify(3), sent and received
 //! * [`resource_usage`]: CPU and memory of process trees
 //! * [`random`]: random numbers of the kernel
-//! * [`sys`]: unsafe code
+//! * [`sys`]: other unsafe calls
+//!
+//! The only crate with unsafe code: the modules `ids`, `pidfd`, `readable`, `signals`, `spawn` and `sys`.
+#![deny(unsafe_code)]
 
 pub mod cgroup;
 pub mod clock;

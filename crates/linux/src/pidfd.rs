@@ -1,4 +1,5 @@
 //! References to processes that are not children.
+#![allow(unsafe_code)]
 
 use std::io;
 use std::mem::MaybeUninit;

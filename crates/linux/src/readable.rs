@@ -1,4 +1,5 @@
 //! Descriptors watched by the event loop.
+#![allow(unsafe_code)]
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -2,6 +2,7 @@
 //!
 //! There are no signal handlers. Signals that the kernel raises for a fault (such as SIGSEGV) still terminate the
 //! process even though they are blocked (signal(7)).
+#![allow(unsafe_code)]
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};

@@ -6,6 +6,7 @@
 //!
 //! Attributes of the process (limits, root, identity) are set between fork and exec, privileges last, and verified: a
 //! process that does not have them is not started.
+#![allow(unsafe_code)]
 
 use spec::program::{Attributes, MOST_GROUPS, Program};
 use std::ffi::{CString, OsStr, OsString};

@@ -1,4 +1,4 @@
-//! All unsafe code of the project: each function is a safe wrapper that states why it is sound.
+//! Unsafe calls that belong to no other module, as safe functions.
 #![allow(unsafe_code)]
 
 use std::io;

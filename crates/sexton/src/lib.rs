@@ -7,6 +7,7 @@
 //!                                                        │
 //!                                                     status ─► HTTP
 //! ```
+#![forbid(unsafe_code)]
 
 pub mod app;
 pub mod automaton;

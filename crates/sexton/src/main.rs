@@ -1,4 +1,5 @@
 //! Parses the command line, runs the command, and turns its result into an exit code.
+#![forbid(unsafe_code)]
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
             Err(error) => fail_config(&error),
         },
         Invocation::Guard(pid) => {
-            finish(cli::locks::stand_guard(pid).map_err(|error| describe(&error)), |_| OSERR)
+            finish(cli::locks::run_guard(pid).map_err(|error| describe(&error)), |_| OSERR)
         }
         Invocation::Render(asked) => finish(cli::render::render(&asked), cli::render::RenderError::exit_code),
         Invocation::AskPod(asked) => finish(cli::ensemble::run(asked), |_| UNAVAILABLE),

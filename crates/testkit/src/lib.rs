@@ -7,6 +7,7 @@
 //! * [`net`]: networks that can be cut
 //! * [`servers`]: real ones: etcd, databases, brokers
 //! * [`tree`]: who descends from whom
+#![forbid(unsafe_code)]
 
 pub mod http;
 pub mod net;

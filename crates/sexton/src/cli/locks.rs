@@ -1,7 +1,6 @@
 //! `sexton lock list` and `sexton lock guard`.
 
 use std::io;
-use std::os::fd::{FromRawFd as _, OwnedFd};
 
 use serde_json::Value;
 use thiserror::Error;
@@ -38,11 +37,9 @@ pub fn list(server: &HttpAddress, json: bool) -> Result<String, ListError> {
     Ok(aligned(&rows, |_| None))
 }
 
-/// Stands guard over the runs of another of us, whose orders come on a descriptor that it has given us.
-pub fn stand_guard(of: Pid) -> io::Result<()> {
-    // SAFETY: whoever starts a guard gives it this descriptor, and nothing else of ours is open yet.
-    let orders = unsafe { OwnedFd::from_raw_fd(ORDERS) };
-    // A number that is none of ours is an error and not somebody else's file.
-    rustix::io::fcntl_getfd(&orders)?;
+/// Runs the lock guard of the supervisor with this PID, which passes it a descriptor for its records.
+pub fn run_guard(of: Pid) -> io::Result<()> {
+    // The process that starts a guard passes it this descriptor; nothing else is open yet.
+    let orders = linux::sys::inherited_descriptor(ORDERS)?;
     guard::run(of, &orders)
 }

@@ -43,8 +43,7 @@ pub fn answers(port: u16) -> bool {
 }
 
 fn are_we_root() -> bool {
-    // SAFETY: it takes nothing and cannot fail.
-    unsafe { libc::geteuid() == 0 }
+    rustix::process::geteuid().is_root()
 }
 
 /// A command line, run as nobody when we are root.
@@ -131,8 +130,11 @@ impl Process {
 
     /// Sends a signal to it and to what it has started.
     pub fn signal(&self, signal: i32) {
-        // SAFETY: it takes two numbers; the group is that of a child that was not reaped yet.
-        unsafe { libc::kill(-self.pid(), signal) };
+        if let (Some(group), Some(signal)) =
+            (rustix::process::Pid::from_raw(self.pid()), rustix::process::Signal::from_named_raw(signal))
+        {
+            let _ = rustix::process::kill_process_group(group, signal);
+        }
     }
 
     /// Kills it and waits for its end.
