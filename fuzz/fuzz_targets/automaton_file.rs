@@ -20,7 +20,7 @@ fuzz_target!(|text: &str| {
                 _ => None,
             });
             if let Some(run) = runs.last() {
-                machine.step(Time::ZERO, Event::Ended(run, 0), &mut out);
+                machine.step(Time::ZERO, Event::ScriptExited(run, 0), &mut out);
             }
         }
         assert!(out.iter().any(|effect| matches!(effect, Effect::End(_))));

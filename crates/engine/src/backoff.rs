@@ -1,19 +1,19 @@
-//! How long to pause before a restart, and when to give up: numbers in, numbers out.
+//! Back-off delays and restart limits.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::{RestartDelay, RestartLimit, Time};
 
-/// The jitter of a growing pause: a fifth more or less.
+/// The jitter of an exponential delay, as a fraction in both directions.
 const JITTER: f64 = 0.2;
 
-/// The pause before the next start after `streak` bad runs in a row (0 for the first), with `chance` in
-/// `0.0..1.0` for the jitter. Jitter keeps a fleet that failed together from coming back together.
+/// Returns the delay before the next start after `streak` consecutive failed runs (0 for the first), with `chance` in
+/// `0.0..1.0` for the jitter. Jitter spreads the restarts of many hosts that failed at the same time.
 #[must_use]
-pub fn pause(plan: &RestartDelay, streak: u32, chance: f64) -> Duration {
+pub fn delay(plan: &RestartDelay, streak: u32, chance: f64) -> Duration {
     match plan {
-        RestartDelay::Fixed(pause) => *pause,
+        RestartDelay::Fixed(delay) => *delay,
         RestartDelay::Exponential { first_at_once: true, .. } if streak == 0 => Duration::ZERO,
         RestartDelay::Exponential { range, first_at_once, .. } => {
             let streak = streak - u32::from(*first_at_once);
@@ -24,23 +24,23 @@ pub fn pause(plan: &RestartDelay, streak: u32, chance: f64) -> Duration {
     }
 }
 
-/// Was a run of this length a good one, so that its end starts a new count?
+/// Whether a run of this length resets the back-off.
 #[must_use]
-pub fn was_good(plan: &RestartDelay, ran: Duration) -> bool {
+pub fn resets(plan: &RestartDelay, ran: Duration) -> bool {
     match plan {
         RestartDelay::Fixed(_) => false,
         RestartDelay::Exponential { reset_after, .. } => ran >= *reset_after,
     }
 }
 
-/// Remembers the restarts within the window of a [`RestartLimit`].
+/// The restarts within the window of a [`RestartLimit`].
 #[derive(Debug, Clone, Default)]
 pub struct Restarts {
     at: VecDeque<Time>,
 }
 
 impl Restarts {
-    /// Counts a restart, if it is still allowed.
+    /// Counts a restart and returns true if the limit allows it.
     pub fn allow(&mut self, limit: RestartLimit, now: Time) -> bool {
         while self.at.front().is_some_and(|at| now.since(*at) >= limit.window) {
             self.at.pop_front();
@@ -63,45 +63,45 @@ mod tests {
     }
 
     fn growing() -> RestartDelay {
-        let span = DurationRange { from: secs(5), to: secs(300) };
-        RestartDelay::Exponential { range: span, reset_after: secs(60), first_at_once: false }
+        let range = DurationRange { from: secs(5), to: secs(300) };
+        RestartDelay::Exponential { range, reset_after: secs(60), first_at_once: false }
     }
 
     #[test]
-    fn pauses_double_up_to_the_cap() {
-        let pauses: Vec<u64> = (0..9).map(|streak| pause(&growing(), streak, 0.5).as_secs()).collect();
-        assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 300, 300, 300]);
+    fn delays_double_up_to_the_maximum() {
+        let delays: Vec<u64> = (0..9).map(|streak| delay(&growing(), streak, 0.5).as_secs()).collect();
+        assert_eq!(delays, [5, 10, 20, 40, 80, 160, 300, 300, 300]);
     }
 
     #[test]
-    fn the_first_restart_may_come_at_once() {
-        let span = DurationRange { from: secs(10), to: secs(300) };
-        let kubelet = RestartDelay::Exponential { range: span, reset_after: secs(600), first_at_once: true };
-        let pauses: Vec<u64> = (0..8).map(|streak| pause(&kubelet, streak, 0.5).as_secs()).collect();
-        assert_eq!(pauses, [0, 10, 20, 40, 80, 160, 300, 300]);
+    fn the_first_restart_can_be_immediate() {
+        let range = DurationRange { from: secs(10), to: secs(300) };
+        let kubelet = RestartDelay::Exponential { range, reset_after: secs(600), first_at_once: true };
+        let delays: Vec<u64> = (0..8).map(|streak| delay(&kubelet, streak, 0.5).as_secs()).collect();
+        assert_eq!(delays, [0, 10, 20, 40, 80, 160, 300, 300]);
     }
 
     #[test]
-    fn jitter_stays_within_a_fifth_and_within_the_span() {
+    fn jitter_stays_within_a_fifth_and_within_the_range() {
         for streak in [0, 3, 31, 32, 1000, u32::MAX] {
             for chance in [0.0, 0.3, 0.999] {
-                let middle = pause(&growing(), streak, 0.5);
-                let drawn = pause(&growing(), streak, chance);
+                let middle = delay(&growing(), streak, 0.5);
+                let drawn = delay(&growing(), streak, chance);
                 assert!(drawn >= secs(5) && drawn <= secs(300), "{drawn:?}");
                 assert!(drawn >= middle.mul_f64(0.79) && drawn <= middle.mul_f64(1.21), "{drawn:?}");
             }
         }
-        assert_ne!(pause(&growing(), 3, 0.1), pause(&growing(), 3, 0.9));
+        assert_ne!(delay(&growing(), 3, 0.1), delay(&growing(), 3, 0.9));
     }
 
     #[test]
-    fn a_fixed_pause_has_no_jitter_and_no_memory() {
-        assert_eq!(pause(&RestartDelay::Fixed(secs(30)), 17, 0.9), secs(30));
-        assert!(!was_good(&RestartDelay::Fixed(secs(30)), secs(100_000)));
+    fn a_fixed_delay_has_no_jitter_and_does_not_grow() {
+        assert_eq!(delay(&RestartDelay::Fixed(secs(30)), 17, 0.9), secs(30));
+        assert!(!resets(&RestartDelay::Fixed(secs(30)), secs(100_000)));
     }
 
     #[test]
-    fn restarts_are_counted_within_the_window_only() {
+    fn counts_only_restarts_within_the_window() {
         let limit = RestartLimit { restarts: 2, window: secs(10) };
         let mut restarts = Restarts::default();
         let at = |s: u64| Time::ZERO + secs(s);

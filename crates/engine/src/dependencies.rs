@@ -1,10 +1,10 @@
-//! Who needs whom: cycles, and how long the chains are.
+//! The dependency graph of the jobs: cycles and chain lengths.
 
 use std::collections::BTreeSet;
 
 use crate::{JobId, JobPlan};
 
-/// A cycle among the needs, if there is one: each needs the next, and the last the first.
+/// Returns a dependency cycle, if there is one: each job needs the next, the last one the first.
 #[must_use]
 pub fn cycle(jobs: &[JobPlan]) -> Option<Vec<JobId>> {
     #[derive(Clone, Copy, PartialEq)]
@@ -15,7 +15,7 @@ pub fn cycle(jobs: &[JobPlan]) -> Option<Vec<JobId>> {
     }
     let mut marks = vec![Mark::New; jobs.len()];
     for begin in 0..jobs.len() {
-        // The path from `begin`, each with the next of its needs to look at. No recursion: a chain may be long.
+        // The path from `begin`, each job with the index of its next need. No recursion: chains can be long.
         let mut path: Vec<(usize, usize)> = Vec::new();
         if marks[begin] == Mark::New {
             marks[begin] = Mark::OnPath;
@@ -45,8 +45,8 @@ pub fn cycle(jobs: &[JobPlan]) -> Option<Vec<JobId>> {
     None
 }
 
-/// For each process, how many stages its stop leaves: itself and the longest chain of those it needs, which
-/// are stopped after it. Where the needs have a cycle, those in it count as one.
+/// Returns, for each job, the number of shutdown stages from its stop on: its own, and the longest chain of jobs that
+/// it needs, which are stopped after it. The jobs of a cycle count as one.
 pub(crate) fn stages<'a>(count: usize, needs: impl Fn(usize) -> &'a [crate::Need]) -> Vec<u32> {
     let mut stages: Vec<u32> = vec![0; count];
     for begin in 0..count {
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cycle_ends_the_count_and_a_long_chain_does_not_end_us() {
+    fn handles_cycles_and_long_chains() {
         assert!(stages_of(&[&[1], &[0]]).iter().all(|stages| *stages <= 2));
         assert!(stages_of(&[&[0]]).iter().all(|stages| *stages == 1));
         let chain: Vec<Vec<usize>> = (0..3000).map(|n| if n == 0 { vec![] } else { vec![n - 1] }).collect();

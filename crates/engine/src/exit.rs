@@ -1,4 +1,4 @@
-//! How a process ended.
+//! The exit status of a process.
 
 use std::fmt;
 
@@ -6,19 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::Signal;
 
-/// The end of a process: its own code, or the signal that ended it. The two are kept apart; only
-/// [`Exit::shell_code`] mixes them, as a shell does.
+/// The exit status of a process: its exit code, or the signal that terminated it. Only [`Exit::shell_code`] merges the
+/// two, as a shell does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Exit {
-    /// It ended by itself with this code (0–255).
+    /// It exited with this code (0–255).
     Code(i32),
-    /// A signal ended it.
+    /// A signal terminated it.
     Signal(Signal),
 }
 
 impl Exit {
-    /// What a shell shows as `$?`: the code, or 128 + the signal's number.
+    /// The value of `$?` in a shell: the code, or 128 + the signal number.
     #[must_use]
     pub const fn shell_code(self) -> i32 {
         match self {
@@ -32,7 +32,7 @@ impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Code(code) => write!(f, "code {code}"),
-            Self::Signal(signal) => write!(f, "signal {signal}"),
+            Self::Signal(signal) => write!(f, "signal {}", signal.long_name()),
         }
     }
 }

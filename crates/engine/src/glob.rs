@@ -1,11 +1,11 @@
-//! Patterns of names, as glob(7) has them: `*`, `?`, `[abc]`, `[a-z]`, `[!a]`, and `\` before what stands for itself.
+//! Name patterns of glob(7): `*`, `?`, `[abc]`, `[a-z]`, `[!a]`, and `\` to escape.
 
-/// Does the whole of `text` match?
+/// Whether all of `text` matches.
 #[must_use]
 pub fn matches(pattern: &str, text: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let text: Vec<char> = text.chars().collect();
-    // Where the last star was, and what it has taken so far: nothing before it need be tried again.
+    // The position after the last star and how much text it has consumed: no backtracking before that star is needed.
     let (mut at, mut on) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while on < text.len() {
@@ -25,7 +25,7 @@ pub fn matches(pattern: &str, text: &str) -> bool {
     pattern[at..].iter().all(|c| *c == '*')
 }
 
-/// Does the piece of the pattern at `at` match this character? Then: where the next piece is.
+/// Matches one element of the pattern at `at` with a character; returns the position of the next element.
 fn one(pattern: &[char], at: usize, c: char) -> Option<usize> {
     match pattern.get(at)? {
         '?' => Some(at + 1),
@@ -40,10 +40,10 @@ fn one(pattern: &[char], at: usize, c: char) -> Option<usize> {
     }
 }
 
-/// Where the bracket that opens at `at` is closed. One right behind it is a member.
+/// The position of the `]` that closes the class at `at`. A `]` right after the opening is a member.
 fn class_end(pattern: &[char], at: usize) -> Option<usize> {
     let first = at + 1 + usize::from(matches!(pattern.get(at + 1), Some('!' | '^')));
-    (first + 1..pattern.len()).find(|place| pattern[*place] == ']')
+    (first + 1..pattern.len()).find(|index| pattern[*index] == ']')
 }
 
 fn in_class(members: &[char], c: char) -> bool {
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_match_as_in_a_shell() {
+    fn matches_like_a_shell() {
         for (pattern, yes, no) in [
             ("A", &["A"][..], &["", "AA", "a", "B"][..]),
             ("*", &["", "A", "A*B"], &[]),
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn many_stars_take_no_long_time() {
+    fn many_stars_do_not_take_exponential_time() {
         assert!(!matches(&"*a".repeat(50), &"a".repeat(49)));
         assert!(!matches(&format!("{}b", "a*".repeat(1000)), &"a".repeat(5000)));
     }

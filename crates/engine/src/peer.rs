@@ -1,7 +1,17 @@
-//! Processes of others, of whom we know what they tell: births and deaths across the containers of a pod.
+//! Peers: other containers of the pod, known by their tombstones or from outside.
 //!
-//! A peer is known by a name. The driver says what it has [seen](PeerStatus) of it, whenever that changes; what
-//! counts is the newest sighting, so that nothing is missed by having come first.
+//! ```text
+//! started ─► ready ─► exited ───────────────► fires death dependencies
+//!                       │ already handled       ▲
+//!                       └─────► stale ──────────┘ not restarted within the rebirth period
+//! ```
+//!
+//! * The driver reports the [status](PeerStatus) of a peer at each change; the newest one counts, so that none is
+//!   missed by being early.
+//! * A *start dependency* is an [expression](Expression) over peers that must hold before a process is started.
+//! * A *death dependency* is one that stops a process, or the pod, when it holds.
+//! * An exit is stale if this pod already stopped because of it in a previous incarnation. It fires no death dependency
+//!   unless the peer fails to come back within the rebirth period.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,50 +19,47 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::Condition;
+use crate::condition::Condition;
 use crate::{Signal, Time};
 
-/// What is known of a peer.
+/// The status of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PeerStatus {
-    /// It is there.
+    /// It is running.
     pub started: bool,
-    /// It is ready.
     pub ready: bool,
-    /// It has ended, and was not started again since.
+    /// It has exited and was not started again since.
     pub ended: Option<PeerExit>,
 }
 
-/// The end of a peer.
+/// The exit of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PeerExit {
-    /// With this exit code; None: nobody knows.
+    /// The exit code, if known.
     pub code: Option<i32>,
-    /// We have ended because of this very end before: it is expected to come back as we have.
+    /// The previous incarnation already handled this exit: the peer is expected to restart too.
     pub stale: bool,
 }
 
 impl PeerStatus {
     fn has(&self, condition: Condition) -> bool {
-        let ended = self.ended.map(|end| end.code);
+        let code = self.ended.map(|exit| exit.code);
         match condition {
             Condition::Started => self.started,
             Condition::Ready => self.ready,
-            Condition::Exited => ended.is_some(),
-            Condition::Succeeded => ended == Some(Some(0)),
-            Condition::Failed => ended.is_some_and(|code| code != Some(0)),
+            Condition::Exited => code.is_some(),
+            Condition::Succeeded => code == Some(Some(0)),
+            Condition::Failed => code.is_some_and(|code| code != Some(0)),
         }
     }
 }
 
-/// Something that may hold of a peer.
+/// One term of an [`Expression`]: a condition on a peer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DependencyTerm {
-    /// Of which.
     pub peer: String,
-    /// What.
     pub condition: Condition,
 }
 
@@ -62,13 +69,13 @@ impl fmt::Display for DependencyTerm {
     }
 }
 
-/// It holds when all terms of any of the groups hold.
+/// A disjunction of conjunctions: it holds when all terms of any group hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Expression(pub Vec<Vec<DependencyTerm>>);
 
 impl Expression {
-    /// A single term.
+    /// Returns an expression of a single term.
     #[must_use]
     pub fn of(peer: impl Into<String>, condition: Condition) -> Self {
         Self(vec![vec![DependencyTerm { peer: peer.into(), condition }]])
@@ -92,42 +99,39 @@ impl fmt::Display for Expression {
     }
 }
 
-/// Something that has to hold of peers before a process is started.
+/// An expression that must hold before a process is started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StartDependency {
-    /// What.
     pub expression: Expression,
-    /// How long it is waited for, from when all that the process needs of its neighbours holds.
+    /// Counted from when all needs of the process are met; None: unlimited.
     pub timeout: Option<Duration>,
-    /// And then.
     pub at_timeout: TimeoutAction,
 }
 
-/// What happens when something has not come to hold in time.
+/// What happens when a start dependency times out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum TimeoutAction {
-    /// The process is not started: it has failed.
+    /// The process fails without being started.
     #[default]
     Fail,
-    /// It is started without.
+    /// The process is started anyway.
     StartAnyway,
 }
 
-/// What is told others of a life, by a file that they can read.
+/// The lifecycle times of a process or pod, for its tombstone.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LifecycleRecord {
-    /// When it was there first.
+    /// First start.
     pub born: Option<Time>,
-    /// Since when it has been ready, if it is.
+    /// Since when it is ready; None: not ready.
     pub ready: Option<Time>,
-    /// Its end for good.
     pub died: Option<Death>,
 }
 
 impl LifecycleRecord {
-    /// It says no more than that it is not ready now.
+    /// Whether the only change is from ready to not ready.
     #[must_use]
     pub(crate) fn only_withdraws(&self, before: Option<&Self>) -> bool {
         before.is_some_and(|before| before.born == self.born && before.died.is_none())
@@ -136,66 +140,60 @@ impl LifecycleRecord {
     }
 }
 
-/// An end for good.
+/// The final exit of a process or pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Death {
-    /// When.
     pub at: Time,
-    /// The exit code it stands for.
+    /// The exit code, after the mapping of the plan.
     pub code: i32,
-    /// The signal that ended it.
+    /// The signal that terminated it.
     pub signal: Option<Signal>,
-    /// In words.
+    /// For people.
     pub reason: String,
 }
 
-/// All peers that were seen.
+/// The status of all peers that were reported.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Peers(BTreeMap<String, Peer>);
 
 #[derive(Debug, Clone, Default)]
 struct Peer {
-    sighting: PeerStatus,
-    /// Its old end counts from then on, unless it comes back.
+    status: PeerStatus,
+    /// When its stale exit counts again, unless it restarts before.
     counts_from: Option<Time>,
 }
 
 impl Peer {
-    /// Its end was dealt with, and it may come back yet.
-    const fn is_forgiven(&self) -> bool {
+    /// Whether its exit is stale and it may still restart.
+    const fn is_excused(&self) -> bool {
         self.counts_from.is_some()
     }
 }
 
 impl Peers {
-    /// False: that is no news. An old end counts after `rebirth`, if the peer has not come back by then.
-    pub(crate) fn update(
-        &mut self,
-        name: String,
-        sighting: PeerStatus,
-        rebirth: Duration,
-        now: Time,
-    ) -> bool {
+    /// Records a status; returns false if nothing has changed. A stale exit counts again after `rebirth`, if the peer
+    /// has not restarted by then.
+    pub(crate) fn update(&mut self, name: String, status: PeerStatus, rebirth: Duration, now: Time) -> bool {
         let peer = self.0.entry(name).or_default();
-        if peer.sighting == sighting {
+        if peer.status == status {
             return false;
         }
-        let old = |sighting: &PeerStatus| sighting.ended.is_some_and(|end| end.stale);
-        peer.counts_from = match (old(&peer.sighting), old(&sighting)) {
+        let is_stale = |status: &PeerStatus| status.ended.is_some_and(|exit| exit.stale);
+        peer.counts_from = match (is_stale(&peer.status), is_stale(&status)) {
             (_, false) => None,
             (true, true) => peer.counts_from,
             (false, true) => Some(now + rebirth),
         };
-        peer.sighting = sighting;
+        peer.status = status;
         true
     }
 
-    /// When the next old end begins to count.
+    /// When the next stale exit counts again.
     pub(crate) fn deadline(&self) -> Option<Time> {
         self.0.values().filter_map(|peer| peer.counts_from).min()
     }
 
-    /// Old ends whose time has come count now. True: there are some.
+    /// Lets stale exits count whose rebirth period is over; returns true if there are any.
     pub(crate) fn expire_old_deaths(&mut self, now: Time) -> bool {
         let mut any = false;
         for peer in self.0.values_mut().filter(|peer| peer.counts_from.is_some_and(|at| at <= now)) {
@@ -205,32 +203,32 @@ impl Peers {
         any
     }
 
-    fn sighting(&self, name: &str) -> PeerStatus {
-        self.0.get(name).map(|peer| peer.sighting).unwrap_or_default()
+    fn status(&self, name: &str) -> PeerStatus {
+        self.0.get(name).map(|peer| peer.status).unwrap_or_default()
     }
 
-    /// Does it hold, for somebody who waits to begin?
+    /// Whether the expression of a start dependency holds.
     pub(crate) fn hold(&self, expression: &Expression) -> bool {
-        let has = |term: &DependencyTerm| self.sighting(&term.peer).has(term.condition);
+        let has = |term: &DependencyTerm| self.status(&term.peer).has(term.condition);
         expression.0.iter().any(|group| !group.is_empty() && group.iter().all(has))
     }
 
-    /// What holds of it, in words, for somebody who is to end then; an old end is none. None: it does not hold.
+    /// Describes why a death dependency has fired; None: it has not. Stale exits do not count.
     pub(crate) fn fired_death_dependency(&self, expression: &Expression) -> Option<String> {
         let has = |term: &DependencyTerm| {
             let peer = self.0.get(&term.peer);
-            peer.is_some_and(|peer| peer.sighting.has(term.condition) && !peer.is_forgiven())
+            peer.is_some_and(|peer| peer.status.has(term.condition) && !peer.is_excused())
         };
         let group = expression.0.iter().find(|group| !group.is_empty() && group.iter().all(has))?;
-        let words = group.iter().map(|term| {
+        let texts = group.iter().map(|term| {
             let peer = &term.peer;
-            match self.sighting(peer).ended.map(|end| end.code) {
-                Some(Some(code)) => format!("{peer} has ended with exit code {code}"),
-                Some(None) => format!("{peer} is gone"),
+            match self.status(peer).ended.map(|exit| exit.code) {
+                Some(Some(code)) => format!("{peer} exited with code {code}"),
+                Some(None) => format!("{peer} exited, exit code unknown"),
                 None => format!("{peer} is {}", term.condition.label()),
             }
         });
-        Some(words.collect::<Vec<_>>().join(" and "))
+        Some(texts.collect::<Vec<_>>().join(" and "))
     }
 }
 
@@ -240,20 +238,20 @@ mod tests {
 
     const REBIRTH: Duration = Duration::from_secs(60);
 
-    fn ended(code: i32, old: bool) -> PeerStatus {
-        PeerStatus { ended: Some(PeerExit { code: Some(code), stale: old }), ..PeerStatus::default() }
+    fn ended(code: i32, stale: bool) -> PeerStatus {
+        PeerStatus { ended: Some(PeerExit { code: Some(code), stale }), ..PeerStatus::default() }
     }
 
     #[test]
-    fn any_of_all_of() {
+    fn an_expression_holds_when_all_terms_of_a_group_hold() {
         let term = |peer: &str, condition| DependencyTerm { peer: peer.to_owned(), condition };
         let expression = Expression(vec![
             vec![term("a", Condition::Ready), term("b", Condition::Succeeded)],
             vec![term("c", Condition::Failed)],
         ]);
         let mut peers = Peers::default();
-        let saw = |peers: &mut Peers, name: &str, sighting| {
-            peers.update(name.to_owned(), sighting, REBIRTH, Time::ZERO);
+        let saw = |peers: &mut Peers, name: &str, status| {
+            peers.update(name.to_owned(), status, REBIRTH, Time::ZERO);
             peers.hold(&expression)
         };
         assert!(!saw(&mut peers, "a", PeerStatus { started: true, ready: true, ended: None }));
@@ -261,28 +259,25 @@ mod tests {
         assert!(saw(&mut peers, "b", ended(0, false)));
         assert!(!saw(&mut peers, "a", PeerStatus { started: true, ready: false, ended: None }));
         assert!(saw(&mut peers, "c", ended(3, false)));
-        assert_eq!(
-            peers.fired_death_dependency(&expression).as_deref(),
-            Some("c has ended with exit code 3")
-        );
+        assert_eq!(peers.fired_death_dependency(&expression).as_deref(), Some("c exited with code 3"));
         assert_eq!(expression.to_string(), "a to be ready and b to be succeeded, or c to be failed");
-        assert!(!peers.hold(&Expression(vec![vec![]])), "nothing at all does not hold");
+        assert!(!peers.hold(&Expression(vec![vec![]])), "an empty group does not hold");
     }
 
     #[test]
-    fn an_old_end_counts_when_its_time_has_come_and_not_before() {
+    fn a_stale_exit_counts_after_the_rebirth_period() {
         let mut peers = Peers::default();
         let gone = Expression::of("main", Condition::Exited);
         let at = |seconds| Time::ZERO + Duration::from_secs(seconds);
         assert!(peers.update("main".to_owned(), ended(1, true), REBIRTH, at(5)));
-        assert!(!peers.update("main".to_owned(), ended(1, true), REBIRTH, at(50)), "no news");
+        assert!(!peers.update("main".to_owned(), ended(1, true), REBIRTH, at(50)), "unchanged");
         assert!(peers.fired_death_dependency(&gone).is_none());
         assert_eq!(peers.deadline(), Some(at(65)));
         assert!(!peers.expire_old_deaths(at(64)));
         assert!(peers.expire_old_deaths(at(65)));
         assert!(peers.fired_death_dependency(&gone).is_some());
-        assert!(!peers.update("main".to_owned(), ended(1, true), REBIRTH, at(66)), "no news either");
-        // It comes back, and is forgiven.
+        assert!(!peers.update("main".to_owned(), ended(1, true), REBIRTH, at(66)), "still unchanged");
+        // It restarts.
         peers.update(
             "main".to_owned(),
             PeerStatus { started: true, ..PeerStatus::default() },
@@ -291,6 +286,6 @@ mod tests {
         );
         assert!(peers.fired_death_dependency(&gone).is_none() && peers.deadline().is_none());
         peers.update("main".to_owned(), ended(1, false), REBIRTH, at(80));
-        assert!(peers.fired_death_dependency(&gone).is_some(), "its new end is none that we have ended of");
+        assert!(peers.fired_death_dependency(&gone).is_some(), "its new exit is not stale");
     }
 }

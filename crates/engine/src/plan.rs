@@ -1,69 +1,68 @@
-//! What the machine is asked to do: complete and validated, with nothing left to guess.
+//! The plan of a pod: complete and validated settings, without defaults.
 //!
-//! The configuration (command line, environment, files) resolves into a [`Plan`]. How a process is
-//! started (its arguments, environment, streams) is the driver's matter and not in here: the engine knows
-//! a process by its place in [`Plan::jobs`] alone.
+//! The configuration (command line, environment, files) is resolved into a [`Plan`]. How a process is started
+//! (arguments, environment, streams) is up to the driver; the engine identifies a job only by its index in
+//! [`Plan::jobs`].
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::condition::Condition;
 use crate::peer::{Expression, StartDependency};
 use crate::{JobId, Signal};
 
-/// All processes that live and die together.
+/// The plan of a pod: processes that are started and shut down together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// The processes. Their order is that of the answers; what starts before what is said by their needs.
+    /// In the order of status responses; the start order follows from the needs.
     pub jobs: Vec<JobPlan>,
-    /// What concerns the whole.
     #[serde(flatten)]
     pub pod: PodSettings,
 }
 
-/// What concerns the whole and not one process.
+/// Settings of the pod as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodSettings {
-    /// The signals that ask us to end everything. Any other is handed on to the processes, if at all.
+    /// Signals that shut down the pod.
     pub stop_on: Vec<Signal>,
-    /// Of those, the signals that ask us not to take long, and the grace that they leave to everybody.
+    /// Those of `stop_on` that request a fast shutdown, and the grace period that it leaves to each process.
     #[serde(default)]
     pub fast_shutdown: Option<(Vec<Signal>, Duration)>,
-    /// Hand on the signals that are not for us.
+    /// Forward all signals not in `stop_on` to the processes.
     pub forward: bool,
-    /// How long to stay after the last process has ended by itself, so that its end can be read.
+    /// How long to keep running after the last process exited on its own, so that its status can be queried.
     pub linger: Duration,
-    /// How long ending everything may take, shared out over those who end one after the other.
+    /// Time limit of a shutdown, divided among its stages.
     #[serde(default)]
     pub deadline: Option<Duration>,
-    /// Whose exit code becomes ours.
     #[serde(default)]
     pub exit: ExitRule,
-    /// And what becomes of it.
     #[serde(default)]
     pub codes: CodeMap,
-    /// Everything ends when any of these holds.
+    /// The pod is shut down when any of these holds.
     #[serde(default)]
     pub death_dependencies: Vec<Expression>,
-    /// An end of a peer by which we have ended before counts again after this time, if it has not come back.
+    /// How long a stale exit of a peer is excused while the peer has not restarted.
     #[serde(default)]
     pub rebirth: Duration,
-    /// Others are told of the whole ([`crate::Effect::WriteTombstone`]).
+    /// Write a tombstone for the pod ([`crate::Effect::WriteTombstone`]).
     #[serde(default)]
     pub tombstone: bool,
 }
 
-/// Exit codes that stand for others.
+/// A mapping of exit codes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CodeMap {
-    /// Instead of the code of a process that ended because we wanted it to.
+    /// Replaces the exit code of a process that was stopped intentionally.
     pub caused: Option<i32>,
-    /// Instead of the first, the second.
+    /// Pairs of code and replacement.
     pub codes: Vec<(i32, i32)>,
 }
 
 impl CodeMap {
-    /// What a code stands for.
+    /// Returns the code after the mapping.
     #[must_use]
     pub fn apply(&self, code: i32, caused: bool) -> i32 {
         if let (true, Some(instead)) = (caused, self.caused) {
@@ -73,175 +72,151 @@ impl CodeMap {
     }
 }
 
-/// Whose exit code becomes ours.
+/// Which job determines the exit code of the pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ExitRule {
-    /// The first process in the plan's order that ended with anything but 0, whoever ended it.
+    /// The first job in plan order with a non-zero exit code, whatever stopped it.
     #[default]
     FirstInPlan,
-    /// The first process in time that ended badly and for good, not counting those that we ended.
+    /// The first job in time that failed permanently without being stopped.
     FirstToFail,
-    /// This one's; its end for good is the end of everything.
+    /// This job; its completion shuts down the pod.
     From(JobId),
 }
 
-/// One process.
+/// The plan of one process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobPlan {
-    /// What people call it.
     pub name: String,
-    /// What must hold before it is started, each time.
+    /// Conditions on other jobs before each start.
     #[serde(default)]
     pub needs: Vec<Need>,
-    /// What must hold of peers before it is started, each time.
+    /// Conditions on peers before each start.
     #[serde(default)]
     pub start_dependencies: Vec<StartDependency>,
-    /// It runs only while we hold what only one can hold at a time ([`crate::Effect::Campaign`]).
+    /// It runs only while a lease is held, such as a lock or the leadership ([`crate::Effect::Campaign`]).
     #[serde(default)]
     pub needs_lease: bool,
-    /// It ends for good when any of these holds.
+    /// It is stopped permanently when any of these holds.
     #[serde(default)]
     pub death_dependencies: Vec<Expression>,
-    /// Others are told of it ([`crate::Effect::WriteTombstone`]).
+    /// Write a tombstone for it ([`crate::Effect::WriteTombstone`]).
     #[serde(default)]
     pub tombstone: bool,
-    /// It serves the others: it does not keep the whole from being over, and ends after them.
+    /// It does not keep the pod from completing, and is stopped after the other processes.
     #[serde(default)]
     pub sidecar: bool,
-    /// What happens when it has ended.
     pub restart: Restart,
-    /// How long it may live; drawn anew at each start. None: as long as it likes.
+    /// Time to live, drawn from the range at each start; None: unlimited.
     pub ttl: Option<DurationRange>,
-    /// The signal that asks it to end.
     pub stop_signal: Signal,
-    /// From the stop signal (or the beginning of the hook before it) to KILL.
+    /// From the stop signal (or the start of the preStop hook) to SIGKILL.
     pub grace: Duration,
-    /// From KILL until a process that even KILL does not end (one in uninterruptible sleep) is given up.
+    /// From SIGKILL until a process that is still alive (in uninterruptible sleep) is abandoned.
     pub abandon_after: Duration,
-    /// It is the foreground process of a terminal, whose keys reach it and not us: an end by INT or QUIT
-    /// that nobody sent through us is somebody's wish to end, not a fault to be mended by a restart.
+    /// It is in the foreground of a terminal, whose keys signal it directly: termination by a SIGINT or SIGQUIT that
+    /// was not forwarded is a stop by the user, not a failure that leads to a restart.
     pub terminal: bool,
-    /// A program that cannot be executed at its first start is a slip of the pen: it is not tried again.
+    /// If the first exec fails with ENOENT or EACCES, it is not retried.
     #[serde(default)]
     pub must_start: bool,
-    /// How its health is learnt.
     #[serde(default)]
     pub probes: Probes,
-    /// It says itself when it has started: it has not before.
+    /// It notifies readiness itself (sd_notify(3)) and is not started before.
     #[serde(default)]
     pub notifies: bool,
-    /// It has to be ready by then after each start, else it is started anew.
+    /// Time limit from a start to readiness, after which it is restarted.
     #[serde(default)]
     pub start_deadline: Option<Duration>,
-    /// It has to give a sign of life this often, once it has started.
+    /// Maximum interval between watchdog notifications, once it has started.
     #[serde(default)]
     pub watchdog: Option<Duration>,
-    /// What is done when it is there.
     #[serde(default)]
     pub post_start: Option<PostStart>,
-    /// Something is done before the stop signal.
+    /// It has a preStop hook.
     #[serde(default)]
     pub pre_stop: bool,
 }
 
-/// Something that must hold of another process.
+/// A condition on another job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Need {
-    /// Which.
     pub job: JobId,
-    /// What must hold.
     pub condition: Condition,
 }
 
-/// What may have to hold of a process before another is started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Condition {
-    /// It is there, its startup probe has passed and its hook is done; or it was, and has ended well.
-    Started,
-    /// It is ready; or it has ended well, as something that runs once does.
-    Ready,
-    /// It has ended for good with 0.
-    Succeeded,
-    /// It has ended for good with anything else.
-    Failed,
-    /// It has ended for good.
-    Exited,
-}
-
-impl Condition {
-    /// The stable word.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Started => "started",
-            Self::Ready => "ready",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Exited => "exited",
-        }
-    }
-}
-
-/// The probes of a process; see [`crate::probe`] for what each is for.
+/// The probes of a process; see [`crate::probe`].
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Probes {
-    /// Has it started?
     pub startup: Option<ProbePlan>,
-    /// Is it worth keeping?
     pub liveness: Option<ProbePlan>,
-    /// May it be given work?
     pub readiness: Option<ProbePlan>,
 }
 
-/// When a process is probed, and what its answers amount to.
+/// The schedule and the thresholds of a probe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbePlan {
     /// From the start of the process to the first probe.
     pub initial_delay: Duration,
-    /// From the beginning of a probe to that of the next.
+    /// From the start of a probe to the start of the next.
     pub period: Duration,
-    /// An answer that takes longer is a failure.
+    /// After this time the probe has failed.
     pub timeout: Duration,
-    /// So many passes in a row make it pass.
+    /// Consecutive successes until it passes.
     pub success_threshold: u32,
-    /// So many failures in a row make it fail.
+    /// Consecutive failures until it fails.
     pub failure_threshold: u32,
-    /// Replaces the process's grace when this probe is why it is ended.
+    /// Replaces the grace period of the process if this probe causes the stop.
     pub grace: Option<Duration>,
-    /// A process that fails is started anew. Always so for startup and liveness.
+    /// A failure restarts the process. Always so for startup and liveness.
     pub restarts: bool,
 }
 
-/// What is done when a process is there. It has not started before that is done.
+/// A postStart hook. The process has not started before the hook is done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PostStart {
-    /// How long it may take.
+    /// Time limit of the hook.
     pub deadline: Duration,
-    /// Not before it has passed its readiness probe; it is not ready before it is done.
+    /// Run it after the readiness probe has passed; the process is not ready before the hook is done.
     pub when_ready: bool,
 }
 
-/// What happens when a process has ended.
+/// The kind of a hook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum HookKind {
+    /// Runs after the process was started.
+    PostStart,
+    /// Runs before the stop signal.
+    PreStop,
+}
+
+impl fmt::Display for HookKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PostStart => "postStart",
+            Self::PreStop => "preStop",
+        })
+    }
+}
+
+/// The restart policy of a process with its details.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restart {
-    /// In general.
     pub policy: Policy,
-    /// In particular; the first that matches counts before the policy.
+    /// Exit codes that lead to a restart whatever the policy is.
     #[serde(default)]
     pub rules: Vec<RestartRule>,
-    /// How long to pause before a restart.
     pub delay: RestartDelay,
-    /// When to give up; None: never.
+    /// None: unlimited restarts.
     pub limit: Option<RestartLimit>,
-    /// What giving up means.
     #[serde(default)]
     pub limit_action: StartLimitAction,
 }
 
 impl Restart {
-    /// It runs once.
+    /// No restarts.
     #[must_use]
     pub const fn never() -> Self {
         Self {
@@ -253,19 +228,19 @@ impl Restart {
         }
     }
 
-    /// It is started again, whatever ended it.
+    /// Restarts after every exit.
     #[must_use]
     pub const fn always(delay: RestartDelay, limit: Option<RestartLimit>) -> Self {
         Self { policy: Policy::Always, rules: Vec::new(), delay, limit, limit_action: StartLimitAction::End }
     }
 
-    /// May it ever end for good by itself?
+    /// Whether it can complete on its own.
     #[must_use]
     pub fn may_end(&self) -> bool {
         self.policy != Policy::Always
     }
 
-    /// Is it to be started again after this end? `code` is as a shell has it.
+    /// Whether it is restarted after this exit code (in the form of a shell).
     #[must_use]
     pub fn applies(&self, code: i32) -> bool {
         if self.rules.iter().any(|rule| rule.matches(code)) {
@@ -279,24 +254,22 @@ impl Restart {
     }
 }
 
-/// Whether to start a process again.
+/// When a process is restarted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Policy {
-    /// It ran once.
     Never,
-    /// Unless it ended with 0.
+    /// After a non-zero exit code.
     OnFailure,
-    /// Whatever it ended with.
+    /// After every exit.
     Always,
 }
 
-/// Start it again when it ended with one of these codes, or with none of them.
+/// Restart after one of these exit codes, or after any other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestartRule {
-    /// Exit codes.
     pub codes: Vec<i32>,
-    /// With none of them.
+    /// Matches all codes that are not listed.
     pub negated: bool,
 }
 
@@ -306,65 +279,61 @@ impl RestartRule {
     }
 }
 
-/// What it means that a process would have to be started again too often.
+/// What happens when the restart limit is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum StartLimitAction {
-    /// It has ended for good, as if it were not to be restarted.
+    /// The job has completed, as if its policy did not restart it.
     #[default]
     End,
-    /// Everything is ended, with its exit code.
+    /// The pod is shut down with its exit code.
     Exit,
-    /// It stays down and keeps us from being ready, until somebody starts it.
+    /// It stays stopped and the pod not ready, until it is started on request.
     Hold,
-    /// It stays down and does not count any more.
+    /// It stays stopped and no longer counts.
     Ignore,
 }
 
-/// How long to pause before a restart.
+/// The back-off delay before a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RestartDelay {
-    /// Always as long.
     Fixed(Duration),
-    /// Doubling from the first to the last of `span`, a fifth more or less by chance.
+    /// Doubles within the range, with a jitter of 20 %.
     Exponential {
-        /// The first pause and the longest.
+        /// The first and the longest delay.
         range: DurationRange,
-        /// A run that lasted so long was a good one: the next pause is the first again.
+        /// A run of at least this length resets the delay.
         reset_after: Duration,
-        /// The first restart comes without a pause; the pauses begin with the second.
+        /// The first restart is immediate; delays start with the second.
         #[serde(default)]
         first_at_once: bool,
     },
 }
 
-/// More than `restarts` within `window`: give up.
+/// At most `restarts` within `window`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestartLimit {
-    /// How many restarts are allowed within the window.
     pub restarts: u32,
-    /// How far to look back.
     pub window: Duration,
 }
 
-/// A duration between two others, both included.
+/// A range of durations, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DurationRange {
-    /// The shortest.
     pub from: Duration,
-    /// The longest; not below `from`.
+    /// Not below `from`.
     pub to: Duration,
 }
 
 impl DurationRange {
-    /// The one duration, with nothing to choose.
+    /// A range of one duration.
     #[must_use]
     pub const fn exactly(duration: Duration) -> Self {
         Self { from: duration, to: duration }
     }
 
-    /// The duration at `part` (0.0 to 1.0) of the way.
+    /// The duration at the fraction `part` (0.0 to 1.0) of the range.
     #[must_use]
     pub fn at(self, part: f64) -> Duration {
         self.from + self.to.saturating_sub(self.from).mul_f64(part.clamp(0.0, 1.0))

@@ -1,18 +1,25 @@
-//! What the answers to probes amount to: results in, verdicts out, with the kubelet's semantics.
+//! Probes: when they are carried out, and how their results add up, with the semantics of the kubelet.
 //!
-//! | probe | asks | before any answer | when it has failed |
+//! ```text
+//!            tick                 success_threshold successes in a row
+//! waiting ─────────► under way ──────────────────────────────────────────► passes
+//!    ▲                  │  │      failure_threshold failures in a row
+//!    └── result ────────┘  └─────────────────────────────────────────────► fails
+//! ```
+//!
+//! | probe | question | before the first result | after a failure |
 //! | --- | --- | --- | --- |
-//! | startup | has it started? | no | it is started anew |
-//! | liveness | is it worth keeping? | yes | it is started anew |
-//! | readiness | may it be given work? | no | it gets none |
+//! | startup | is start-up complete? | no | the process is restarted |
+//! | liveness | must it be restarted? | it passes | the process is restarted |
+//! | readiness | can it receive traffic? | no | it receives none |
 //!
-//! * A probe is carried out at once (or after its initial delay) and then at each tick of its period. A slow
-//!   answer lets ticks pass; a probe never overlaps itself.
-//! * Only answers in a row count. A threshold that is reached changes the verdict; nothing else does.
-//! * While the startup probe has not passed, the other two wait; once it has, it rests.
-//! * A probe that could not be carried out (which says nothing about the process) is tried [`TRIES`] times
-//!   at once, and then that tick is forgotten.
-//! * A new run begins anew. (The kubelet carries a row of answers over to the next container.)
+//! * A probe is carried out at once (or after its initial delay) and then at each tick of its period. A slow probe
+//!   skips ticks; a probe never overlaps itself.
+//! * Only consecutive results count. A verdict changes when a threshold is reached.
+//! * Until the startup probe has passed, the other two wait; afterwards it is not carried out any more.
+//! * A probe that could not be carried out (which says nothing about the process) is tried [`TRIES`] times in a row,
+//!   then the tick is skipped.
+//! * Counts are reset when the process restarts. (The kubelet carries them over to the next container.)
 //!
 //! Source: `pkg/kubelet/prober/worker.go` of Kubernetes 1.32, and the API's `Probe` type.
 
@@ -24,29 +31,29 @@ use serde::{Deserialize, Serialize};
 use crate::plan::ProbePlan;
 use crate::{AttemptId, Time};
 
-/// How often a probe is tried that cannot be carried out.
+/// Attempts per tick if a probe cannot be carried out.
 pub const TRIES: u8 = 3;
 
-/// No probe is carried out more often than this.
+/// The minimum interval between probes.
 const SHORTEST_PERIOD: Duration = Duration::from_millis(1);
 
-/// Which of the three probes.
+/// The kind of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ProbeKind {
-    /// Has it started?
+    /// Whether start-up is complete.
     Startup,
-    /// Is it worth keeping?
+    /// Whether the process must be restarted.
     Liveness,
-    /// May it be given work?
+    /// Whether the process can receive traffic.
     Readiness,
 }
 
 impl ProbeKind {
-    /// All three, in the order in which they matter.
+    /// All kinds, in order of precedence.
     pub const ALL: [Self; 3] = [Self::Startup, Self::Liveness, Self::Readiness];
 
-    /// The stable word.
+    /// The stable word for configuration files and machines.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -63,98 +70,97 @@ impl fmt::Display for ProbeKind {
     }
 }
 
-/// What came of a probe.
+/// The result of a probe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ProbeResult {
-    /// It passed.
     Passed,
-    /// It failed, for this reason.
+    /// With the reason.
     Failed(String),
-    /// It could not be carried out, for this reason.
+    /// The probe could not be carried out, for this reason.
     Impossible(String),
 }
 
-/// What an answer has changed.
+/// The effect of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Nothing.
-    AsBefore,
-    /// Nothing; ask again at once.
-    Again,
-    /// It passes now, and did not before.
+    Unchanged,
+    /// The probe must be repeated at once.
+    Retry,
+    /// It passes from now on.
     Passes,
-    /// It has failed as often in a row as it may, now or before.
+    /// The failure threshold is reached, now or before.
     Fails,
 }
 
-/// A probe of a process that is there.
+/// A probe of a running process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Probe {
     next_at: Time,
-    asking: Option<AttemptId>,
+    /// The attempt under way.
+    attempt: Option<AttemptId>,
     tries: u8,
-    /// Whether the last answers were passes, and how many in a row.
-    row: (bool, u32),
+    /// The last result, and how often it occurred in a row.
+    streak: (bool, u32),
     passes: bool,
-    /// Why it failed last.
+    /// The reason of the last failure.
     reason: Option<String>,
 }
 
 impl Probe {
-    /// A probe that was never carried out.
+    /// A probe before its first attempt.
     pub(crate) fn new(kind: ProbeKind, plan: &ProbePlan, now: Time) -> Self {
         Self {
             next_at: now + plan.initial_delay,
-            asking: None,
+            attempt: None,
             tries: 0,
-            row: (false, 0),
+            streak: (false, 0),
             passes: kind == ProbeKind::Liveness,
             reason: None,
         }
     }
 
-    /// When it is to be carried out next; None: it is being carried out.
+    /// When it is due next; None: it is under way.
     pub(crate) const fn due_at(&self) -> Option<Time> {
-        if self.asking.is_none() { Some(self.next_at) } else { None }
+        if self.attempt.is_none() { Some(self.next_at) } else { None }
     }
 
-    /// It is carried out now. The ticks that have passed meanwhile are skipped; the next comes after `part`
-    /// (0.0 to 1.0) of a period, which moves all that follow.
-    pub(crate) fn ask(&mut self, attempt: AttemptId, plan: &ProbePlan, now: Time, part: f64) {
+    /// Starts an attempt. Ticks that have passed are skipped; the next one comes after `part` (0.0 to 1.0) of a period,
+    /// which shifts all that follow.
+    pub(crate) fn begin(&mut self, attempt: AttemptId, plan: &ProbePlan, now: Time, part: f64) {
         let period = plan.period.max(SHORTEST_PERIOD);
         let late = now.since(self.next_at);
         let ticks = u32::try_from(late.as_nanos() / period.as_nanos()).unwrap_or(u32::MAX);
         self.next_at =
             self.next_at + period.saturating_mul(ticks) + period.mul_f64(part).max(SHORTEST_PERIOD);
-        self.asking = Some(attempt);
+        self.attempt = Some(attempt);
         self.tries = 1;
     }
 
-    /// It is tried again: it could not be carried out.
-    pub(crate) const fn ask_again(&mut self, attempt: AttemptId) {
-        self.asking = Some(attempt);
+    /// Starts another attempt of the same tick.
+    pub(crate) const fn retry(&mut self, attempt: AttemptId) {
+        self.attempt = Some(attempt);
         self.tries += 1;
     }
 
-    /// Is this the attempt that we wait for?
-    pub(crate) fn awaits(&self, attempt: AttemptId) -> bool {
-        self.asking == Some(attempt)
+    /// Whether this attempt is under way.
+    pub(crate) fn is_waiting_for(&self, attempt: AttemptId) -> bool {
+        self.attempt == Some(attempt)
     }
 
-    /// The attempt that is under way is given up.
-    pub(crate) const fn give_up(&mut self) -> Option<AttemptId> {
-        self.asking.take()
+    /// Cancels the attempt under way and returns it.
+    pub(crate) const fn cancel(&mut self) -> Option<AttemptId> {
+        self.attempt.take()
     }
 
-    /// Takes the answer that we wait for.
-    pub(crate) fn answered(&mut self, plan: &ProbePlan, result: ProbeResult) -> Verdict {
-        self.asking = None;
+    /// Handles the result of the attempt under way.
+    pub(crate) fn finish(&mut self, plan: &ProbePlan, result: ProbeResult) -> Verdict {
+        self.attempt = None;
         let passed = match result {
-            ProbeResult::Impossible(_) if self.tries < TRIES => return Verdict::Again,
+            ProbeResult::Impossible(_) if self.tries < TRIES => return Verdict::Retry,
             ProbeResult::Impossible(reason) => {
                 self.reason = Some(reason);
-                return Verdict::AsBefore;
+                return Verdict::Unchanged;
             }
             ProbeResult::Passed => true,
             ProbeResult::Failed(reason) => {
@@ -162,16 +168,17 @@ impl Probe {
                 false
             }
         };
-        self.row = if self.row.0 == passed { (passed, self.row.1.saturating_add(1)) } else { (passed, 1) };
-        if passed && self.row.1 >= plan.success_threshold {
+        self.streak =
+            if self.streak.0 == passed { (passed, self.streak.1.saturating_add(1)) } else { (passed, 1) };
+        if passed && self.streak.1 >= plan.success_threshold {
             let was = std::mem::replace(&mut self.passes, true);
-            return if was { Verdict::AsBefore } else { Verdict::Passes };
+            return if was { Verdict::Unchanged } else { Verdict::Passes };
         }
-        if !passed && self.row.1 >= plan.failure_threshold {
+        if !passed && self.streak.1 >= plan.failure_threshold {
             self.passes = false;
             return Verdict::Fails;
         }
-        Verdict::AsBefore
+        Verdict::Unchanged
     }
 
     pub(crate) const fn passes(&self) -> bool {
@@ -182,9 +189,9 @@ impl Probe {
         self.reason.as_deref()
     }
 
-    /// Failures in a row.
+    /// Consecutive failures.
     pub(crate) const fn failures(&self) -> u32 {
-        if self.row.0 { 0 } else { self.row.1 }
+        if self.streak.0 { 0 } else { self.streak.1 }
     }
 }
 
@@ -208,73 +215,73 @@ mod tests {
         Time::ZERO + Duration::from_secs(seconds)
     }
 
-    fn verdicts(kind: ProbeKind, success: u32, failure: u32, answers: &str) -> Vec<(Verdict, bool)> {
+    fn verdicts(kind: ProbeKind, success: u32, failure: u32, results: &str) -> Vec<(Verdict, bool)> {
         let plan = plan(success, failure);
         let mut probe = Probe::new(kind, &plan, at(0));
-        let answer = |c| match c {
+        let result = |c| match c {
             '+' => ProbeResult::Passed,
             '-' => ProbeResult::Failed("no".to_owned()),
             _ => ProbeResult::Impossible("cannot".to_owned()),
         };
-        let mut told = |(n, c)| {
-            probe.ask(AttemptId(n), &plan, at(3 + 10 * n), 1.0);
-            let verdict = probe.answered(&plan, answer(c));
+        let mut step = |(n, c)| {
+            probe.begin(AttemptId(n), &plan, at(3 + 10 * n), 1.0);
+            let verdict = probe.finish(&plan, result(c));
             (verdict, probe.passes())
         };
-        (0..).zip(answers.chars()).map(&mut told).collect()
+        (0..).zip(results.chars()).map(&mut step).collect()
     }
 
     #[test]
-    fn only_answers_in_a_row_reach_a_threshold() {
-        use Verdict::{AsBefore, Fails, Passes};
+    fn only_consecutive_results_reach_a_threshold() {
+        use Verdict::{Fails, Passes, Unchanged};
         assert_eq!(
             verdicts(ProbeKind::Readiness, 2, 3, "+-++--+---"),
             [
-                (AsBefore, false),
-                (AsBefore, false),
-                (AsBefore, false),
+                (Unchanged, false),
+                (Unchanged, false),
+                (Unchanged, false),
                 (Passes, true),
-                (AsBefore, true),
-                (AsBefore, true),
-                (AsBefore, true),
-                (AsBefore, true),
-                (AsBefore, true),
+                (Unchanged, true),
+                (Unchanged, true),
+                (Unchanged, true),
+                (Unchanged, true),
+                (Unchanged, true),
                 (Fails, false)
             ]
         );
         assert_eq!(
             verdicts(ProbeKind::Liveness, 1, 2, "+--")[2],
             (Fails, false),
-            "liveness passes before any answer"
+            "liveness passes before the first result"
         );
     }
 
     #[test]
-    fn what_could_not_be_carried_out_is_tried_three_times_and_does_not_count() {
+    fn a_probe_that_cannot_be_carried_out_is_tried_three_times_and_does_not_count() {
         let plan = plan(1, 1);
         let mut probe = Probe::new(ProbeKind::Liveness, &plan, at(0));
         let cannot = || ProbeResult::Impossible("no descriptor".to_owned());
-        probe.ask(AttemptId(1), &plan, at(3), 1.0);
-        assert_eq!(probe.answered(&plan, cannot()), Verdict::Again);
-        probe.ask_again(AttemptId(2));
-        assert_eq!(probe.answered(&plan, cannot()), Verdict::Again);
-        probe.ask_again(AttemptId(3));
-        assert_eq!(probe.answered(&plan, cannot()), Verdict::AsBefore);
+        probe.begin(AttemptId(1), &plan, at(3), 1.0);
+        assert_eq!(probe.finish(&plan, cannot()), Verdict::Retry);
+        probe.retry(AttemptId(2));
+        assert_eq!(probe.finish(&plan, cannot()), Verdict::Retry);
+        probe.retry(AttemptId(3));
+        assert_eq!(probe.finish(&plan, cannot()), Verdict::Unchanged);
         assert!(probe.passes());
-        assert_eq!(probe.due_at(), Some(at(13)), "and then waits for its tick");
+        assert_eq!(probe.due_at(), Some(at(13)), "then waits for the next tick");
     }
 
     #[test]
-    fn ticks_stay_where_they_are_and_slow_answers_skip_them() {
+    fn ticks_do_not_drift_and_slow_probes_skip_them() {
         let plan = plan(1, 3);
         let mut probe = Probe::new(ProbeKind::Readiness, &plan, at(0));
         assert_eq!(probe.due_at(), Some(at(3)));
-        probe.ask(AttemptId(1), &plan, at(3), 1.0);
+        probe.begin(AttemptId(1), &plan, at(3), 1.0);
         assert_eq!(probe.due_at(), None, "it never overlaps itself");
-        probe.answered(&plan, ProbeResult::Passed);
+        probe.finish(&plan, ProbeResult::Passed);
         assert_eq!(probe.due_at(), Some(at(13)));
-        probe.ask(AttemptId(2), &plan, at(38), 1.0);
-        probe.answered(&plan, ProbeResult::Passed);
+        probe.begin(AttemptId(2), &plan, at(38), 1.0);
+        probe.finish(&plan, ProbeResult::Passed);
         assert_eq!(probe.due_at(), Some(at(43)));
     }
 }

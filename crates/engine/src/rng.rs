@@ -1,12 +1,12 @@
-//! Chance as the engine knows it: a seed.
+//! Pseudo-random numbers from a seed, so that runs can be repeated.
 
-/// A small deterministic generator (`SplitMix64`, Steele, Lea and Flood, 2014). It draws lives and jitter, and
-/// nothing that has to be secret.
+/// A small deterministic generator (`SplitMix64`, Steele, Lea and Flood, 2014) for times to live and jitter. Not for
+/// secrets.
 #[derive(Debug, Clone)]
 pub struct Rng(u64);
 
 impl Rng {
-    /// The same seed gives the same throws.
+    /// The same seed gives the same numbers.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self(seed)
@@ -20,9 +20,9 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// A number in `0.0..1.0`.
+    /// Returns a number in `0.0..1.0`.
     pub fn unit(&mut self) -> f64 {
-        // 53 bits are what an f64 holds exactly.
+        // An f64 holds 53 bits exactly.
         #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
         let bits = (self.next() >> 11) as f64;
         bits / (1u64 << 53) as f64

@@ -1,143 +1,124 @@
-//! What others may see of a pod: a copy, taken after a step. Readers never ask the machine itself.
+//! Snapshots: copies of the state for status queries, taken after a step.
 
 use std::time::Duration;
 
-pub use crate::event::TerminalReason;
-use crate::job::{Intent, Job, NOT_BORN, Phase, RunResult};
+pub use crate::cause::TerminalReason;
 use crate::plan::StartLimitAction;
 use crate::probe::ProbeKind;
 use crate::{Cause, Exit, RunId, Signal, Time};
 
-/// A pod at one moment.
+/// The state of a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Grows with each step that did something.
+    /// Increases with each step that changed something.
     pub generation: u64,
-    /// The whole.
     pub phase: PodPhase,
-    /// Its processes, in the plan's order.
+    /// In plan order.
     pub jobs: Vec<JobSnapshot>,
 }
 
-/// The life of the whole; [`crate::pod`] draws it.
+/// The phase of a pod; [`crate::pod`] draws the transitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PodPhase {
-    /// As planned.
     Up,
-    /// Everything is being ended.
+    /// Shutting down.
     Stopping {
-        /// Why.
         cause: Cause,
     },
-    /// All have ended; we stay a while to be asked.
+    /// All processes have exited; the status can still be queried.
     Lingering {
-        /// Until when.
         until: Time,
     },
-    /// Over.
+    /// Shut down with this exit code.
     Ended {
-        /// With this code.
         code: i32,
     },
 }
 
-/// A process at one moment.
+/// The state of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobSnapshot {
-    /// Where in its life it is.
     pub phase: JobPhase,
-    /// Since when.
+    /// When the phase was entered.
     pub since: Time,
-    /// The present attempt.
+    /// The current run.
     pub run: Option<RunId>,
-    /// Processes started so far.
+    /// Number of processes started.
     pub starts: u64,
-    /// When the present process, or else the last, was started.
+    /// Start time of the current or else the last process.
     pub started_at: Option<Time>,
-    /// How the last attempt ended, if one has.
+    /// How the last run ended.
     pub last: Option<LastRun>,
-    /// Somebody asked for the end for good, with this cause.
+    /// A permanent stop was requested, for this reason.
     pub ending: Option<Cause>,
-    /// It is there, its startup probe has passed and its hook is done.
+    /// Running, its startup probe has passed and its postStart hook is done.
     pub started: bool,
-    /// It may be given work.
     pub ready: bool,
-    /// It is as it should be: ready, or done with what it had to do, or of no account.
+    /// Ready, or completed with exit code 0, or excluded by [`StartLimitAction::Ignore`].
     pub healthy: bool,
-    /// Why it is not ready, of a process that is there.
+    /// Why a running process is not ready.
     pub unready_reason: Option<String>,
-    /// Its probes.
     pub probes: Vec<ProbeSnapshot>,
-    /// It is not planned any more.
+    /// It was removed from the configuration.
     pub retired: bool,
 }
 
-/// A probe of a process that is there.
+/// The state of a probe of a running process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProbeSnapshot {
-    /// Which.
     pub kind: ProbeKind,
-    /// What its answers amount to.
     pub passes: bool,
-    /// Failures in a row.
+    /// Consecutive failures.
     pub failures: u32,
-    /// Why it failed last.
+    /// The reason of the last failure.
     pub reason: Option<String>,
 }
 
-/// The phase of a process with what belongs to it; [`crate::job`] draws it.
+/// The phase of a job with its details; [`crate::job`] draws the transitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobPhase {
-    /// To be started as soon as this holds.
+    /// Not started yet.
     Waiting {
-        /// What does not hold yet: "db to be ready".
+        /// The pending conditions: `db to be ready`.
         need: Option<String>,
     },
     /// Being started.
     Starting,
-    /// There.
     Running {
-        /// How long it may live, and until when.
+        /// Time to live and when it is reached.
         ttl: Option<(Duration, Time)>,
-        /// Stopped by this signal, and not gone on since.
+        /// Stopped by job control with this signal.
         suspended: Option<Signal>,
     },
-    /// Its preStop hook is carried out.
+    /// Its preStop hook is running.
     Draining {
-        /// Why it is to end.
         why: Cause,
-        /// When it will be killed.
+        /// When SIGKILL will be sent.
         kill_at: Time,
     },
-    /// Asked to end.
+    /// The stop signal was sent.
     Stopping {
-        /// Why.
         why: Cause,
-        /// When it will be killed.
+        /// When SIGKILL will be sent.
         kill_at: Time,
-        /// The process itself has ended; we wait for what it left behind.
+        /// The main process has exited, processes that it left behind have not.
         leftovers: bool,
     },
-    /// Sent KILL.
+    /// SIGKILL was sent.
     Killing {
-        /// Why it was asked to end.
+        /// Why it was stopped.
         why: Cause,
-        /// The process itself has ended; we wait for what it left behind.
+        /// The main process has exited, processes that it left behind have not.
         leftovers: bool,
     },
-    /// To be started again.
-    Pausing {
-        /// When.
-        retry_at: Time,
-        /// Why.
-        cause: Cause,
-    },
-    /// It is not there, and will not be by itself.
+    /// Waiting for its restart.
+    Pausing { retry_at: Time, cause: Cause },
+    /// Not running, and not started again automatically.
     Done(TerminalReason),
 }
 
 impl JobPhase {
-    /// A stable word for machines.
+    /// The stable word for machines.
     #[must_use]
     pub const fn label(&self) -> &'static str {
         match self {
@@ -156,23 +137,22 @@ impl JobPhase {
     }
 }
 
-/// How an attempt ended.
+/// The end of the last run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastRun {
-    /// When.
     pub at: Time,
-    /// How the process ended; None: it never was there, or KILL did not end it.
+    /// The exit status; None: the process was not started, or is still alive after SIGKILL.
     pub exit: Option<Exit>,
-    /// The exit code it stands for.
+    /// The exit code that it stands for.
     pub code: i32,
-    /// What ended it, where that was our doing or went through us.
+    /// What stopped it, if it did not exit on its own.
     pub by: Option<Cause>,
-    /// The kernel, or we for it, killed it because its memory was at its limit.
+    /// It was killed at its memory limit, by the kernel or by the supervisor.
     pub out_of_memory: bool,
 }
 
 impl JobSnapshot {
-    /// The process itself is there (and not only what it left behind).
+    /// Whether the main process is running (not only processes that it left behind).
     #[must_use]
     pub const fn is_alive(&self) -> bool {
         match &self.phase {
@@ -184,73 +164,14 @@ impl JobSnapshot {
         }
     }
 
-    /// It has failed in a way that only somebody else can mend.
+    /// Whether it has failed and will not recover without intervention.
     #[must_use]
     pub fn has_failed_permanently(&self) -> bool {
         match &self.phase {
             JobPhase::Done(TerminalReason::Exited) => !self.healthy,
-            JobPhase::Done(TerminalReason::RestartLimit(at)) => *at != StartLimitAction::Ignore,
+            JobPhase::Done(TerminalReason::RestartLimit(action)) => *action != StartLimitAction::Ignore,
             JobPhase::Done(TerminalReason::NeedFailed { .. }) => true,
             _ => false,
-        }
-    }
-
-    pub(crate) fn of(job: &Job) -> Self {
-        let phase = match job.phase.clone() {
-            Phase::Waiting { .. } | Phase::Campaigning { .. } => {
-                JobPhase::Waiting { need: job.waits_for.clone() }
-            }
-            Phase::Starting { .. } => JobPhase::Starting,
-            Phase::Running(life) => {
-                JobPhase::Running { ttl: life.ttl.map(|(at, ttl)| (ttl, at)), suspended: life.suspended }
-            }
-            Phase::Draining { why, kill_at, .. } => JobPhase::Draining { why, kill_at },
-            Phase::Stopping { why, kill_at, exit, .. } => {
-                JobPhase::Stopping { why, kill_at, leftovers: exit.is_some() }
-            }
-            Phase::Killing { why, exit, .. } => JobPhase::Killing { why, leftovers: exit.is_some() },
-            Phase::Pausing { retry_at, cause } => JobPhase::Pausing { retry_at, cause },
-            Phase::Done(reason) => JobPhase::Done(reason),
-        };
-        let last = job.last.clone().map(|(outcome, at)| match outcome {
-            RunResult::Exited { exit, by, out_of_memory } => {
-                LastRun { at, exit: Some(exit), code: exit.shell_code(), by, out_of_memory }
-            }
-            RunResult::SpawnFailed(error) => {
-                let code = error.kind.exit_code();
-                LastRun { at, exit: None, code, by: Some(Cause::SpawnFailed(error)), out_of_memory: false }
-            }
-            RunResult::DependencyTimedOut(what, timeout) => {
-                let by = Some(Cause::BirthTimeout(what, timeout));
-                LastRun { at, exit: None, code: NOT_BORN, by, out_of_memory: false }
-            }
-            RunResult::Abandoned => {
-                LastRun { at, exit: None, code: 128 + Signal::KILL.0, by: None, out_of_memory: false }
-            }
-        });
-        let ending = match &job.intent {
-            Intent::Up => None,
-            Intent::Down { cause, .. } => Some(cause.clone()),
-        };
-        let life = job.life();
-        let probe = |kind| {
-            let (passes, failures, reason) = life?.probe_state(kind)?;
-            Some(ProbeSnapshot { kind, passes, failures, reason })
-        };
-        Self {
-            phase,
-            since: job.phase_since,
-            run: job.run(),
-            starts: job.starts,
-            started_at: job.started_at,
-            last,
-            ending,
-            started: job.has_started(),
-            ready: job.is_ready(),
-            healthy: job.is_healthy(),
-            unready_reason: life.and_then(|life| life.unready_reason(&job.plan)),
-            probes: ProbeKind::ALL.into_iter().filter_map(probe).collect(),
-            retired: job.retired,
         }
     }
 }

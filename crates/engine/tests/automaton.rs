@@ -1,4 +1,7 @@
-//! Properties of the automaton over a pretend world: scripts that end, or do not, and people who want things.
+//! Properties of the automaton in a simulated world of scripts and clients.
+//!
+//! Random acts change the world or the clock; each becomes an event, and after every event the invariants are checked. At
+//! the end a shutdown is requested and must finish in bounded time.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,14 +21,14 @@ enum Act {
     Set,
     State,
     Die,
-    Told {
+    Stop {
         now: bool,
     },
-    /// The script ends by itself.
-    End(i32),
-    /// News of a script that is over.
-    /// For a while all scripts fail as soon as they are started.
+    /// The script exits on its own.
+    Exit(i32),
+    /// All scripts fail at once for a while.
     Broken,
+    /// A report about a script that is over.
     Stale,
 }
 
@@ -40,14 +43,13 @@ struct World {
     machine: Automaton,
     spec: StateMachineSpec,
     now: Time,
-    /// Scripts take no notice of TERM.
-    deaf: bool,
+    /// Scripts ignore SIGTERM.
+    ignores_term: bool,
     script: Option<Script>,
     runs: BTreeSet<RunId>,
     open: BTreeSet<RequestId>,
     requests: u64,
     current: Option<StateId>,
-    told_at: Option<Time>,
     terminal_runs: u32,
     entered_terminal: bool,
     ended: Option<i32>,
@@ -63,18 +65,17 @@ fn check(holds: bool, what: impl FnOnce() -> String) -> Checked {
 }
 
 impl World {
-    fn new(spec: StateMachineSpec, deaf: bool) -> Self {
+    fn new(spec: StateMachineSpec, ignores_term: bool) -> Self {
         Self {
             machine: Automaton::new(spec.clone(), 1),
             spec,
             now: Time::ZERO,
-            deaf,
+            ignores_term,
             script: None,
             runs: BTreeSet::new(),
             open: BTreeSet::new(),
             requests: 0,
             current: None,
-            told_at: None,
             terminal_runs: 0,
             entered_terminal: false,
             ended: None,
@@ -90,14 +91,15 @@ impl World {
             self.perform(effect)?;
         }
         self.effects.extend(out);
-        check(self.machine.is_running() == self.script.is_some(), || "who runs?".to_owned())?;
-        check(self.machine.current() == self.current, || "where are we?".to_owned())?;
-        // Whoever is to end without a script that runs has ended.
+        check(self.machine.is_running() == self.script.is_some(), || "wrong state of the script".to_owned())?;
+        check(self.machine.current() == self.current, || "wrong current state".to_owned())?;
         let idle = self.machine.is_ending() && self.script.is_none();
-        check(!idle || self.ended.is_some(), || "nothing runs, and it does not end".to_owned())?;
-        let cut = self.script.as_ref().is_some_and(|script| script.term_at.is_some() && !script.killed);
-        check(!cut || self.machine.deadline().is_some(), || "TERM without a KILL to come".to_owned())?;
-        // Nothing turns in a circle as fast as it can.
+        check(!idle || self.ended.is_some(), || "shutting down without a script, but not ended".to_owned())?;
+        let stopping = self.script.as_ref().is_some_and(|script| script.term_at.is_some() && !script.killed);
+        check(!stopping || self.machine.deadline().is_some(), || {
+            "SIGTERM without a deadline for SIGKILL".to_owned()
+        })?;
+        // No busy loop of failing scripts.
         let at_once = self.entries.iter().rev().take_while(|at| **at == self.now).count();
         check(at_once as u64 <= 8 + self.requests, || format!("{at_once} transitions at one moment"))
     }
@@ -110,7 +112,7 @@ impl World {
             Effect::Run { run, state, .. } => {
                 check(self.script.is_none(), || "two scripts at a time".to_owned())?;
                 check(self.runs.insert(*run), || format!("{run:?} used twice"))?;
-                check(self.current == Some(*state), || "a script of another state".to_owned())?;
+                check(self.current == Some(*state), || "script of another state".to_owned())?;
                 self.terminal_runs += u32::from(*state == self.spec.terminal);
                 self.script = Some(Script { run: *run, state: *state, term_at: None, killed: false });
             }
@@ -120,23 +122,23 @@ impl World {
                 let script = script.ok_or_else(|| format!("{signal} to {run:?}, which is gone"))?;
                 match *signal {
                     Signal::TERM => {
-                        check(script.term_at.is_none(), || "a second TERM".to_owned())?;
+                        check(script.term_at.is_none(), || "second SIGTERM".to_owned())?;
                         script.term_at = Some(now);
                     }
                     Signal::KILL => {
-                        check(script.term_at.is_some(), || "KILL without TERM".to_owned())?;
+                        check(script.term_at.is_some(), || "SIGKILL without SIGTERM".to_owned())?;
                         script.killed = true;
                     }
                     _ => {}
                 }
             }
             Effect::Respond(request, _) => {
-                check(self.open.remove(request), || format!("{request:?} answered twice, or never asked"))?;
+                check(self.open.remove(request), || format!("{request:?} answered twice, or unknown"))?;
             }
             Effect::Entered(transition) => {
-                check(self.script.is_none(), || "entered while a script runs".to_owned())?;
+                check(self.script.is_none(), || "state entered while a script runs".to_owned())?;
                 check(!self.entered_terminal, || "the terminal state was left".to_owned())?;
-                check(transition.from == self.current, || "from where we are not".to_owned())?;
+                check(transition.from == self.current, || "transition from another state".to_owned())?;
                 let failed = self.current.and_then(|from| self.spec.states[from.0].on_failure);
                 let allowed = self.allows(transition.to) || failed == Some(transition.to);
                 check(allowed, || format!("{transition:?} is not allowed"))?;
@@ -144,7 +146,9 @@ impl World {
                 self.entries.push(self.now);
                 self.entered_terminal = transition.to == self.spec.terminal;
             }
-            Effect::ScriptExited { .. } => check(self.script.is_none(), || "left while it runs".to_owned())?,
+            Effect::ScriptExited { .. } => {
+                check(self.script.is_none(), || "exit of a running script".to_owned())?;
+            }
             Effect::End(code) => {
                 let scripts = u32::from(self.spec.states[self.spec.terminal.0].has_script);
                 check(self.entered_terminal && self.terminal_runs == scripts, || {
@@ -159,7 +163,7 @@ impl World {
         Ok(())
     }
 
-    /// The same as the chart's, put otherwise: patterns of the test end in a star or hold none.
+    /// Independent implementation of `StateMachineSpec::allows`: the test patterns have a star at the end or none.
     fn allows(&self, to: StateId) -> bool {
         let tag = &self.spec.states[to.0].tag;
         let Some(from) = self.current else { return to == self.spec.initial || to == self.spec.terminal };
@@ -171,26 +175,26 @@ impl World {
             && (to == self.spec.terminal || self.spec.states[from.0].next.iter().any(fits))
     }
 
-    fn request(&mut self, what: Request) -> Checked {
+    fn request(&mut self, action: Request) -> Checked {
         self.requests += 1;
         let request = RequestId(self.requests);
         self.open.insert(request);
-        let at_once = !matches!(what, Request::Goto { .. });
-        self.event(Event::Requested(request, what))?;
-        check(!at_once || !self.open.contains(&request), || "no answer".to_owned())
+        let at_once = !matches!(action, Request::Goto { .. });
+        self.event(Event::Requested(request, action))?;
+        check(!at_once || !self.open.contains(&request), || "no immediate response".to_owned())
     }
 
-    fn end_script(&mut self, code: i32) -> Checked {
+    fn exit_script(&mut self, code: i32) -> Checked {
         let Some(script) = self.script.take() else { return Ok(()) };
         self.event(Event::ScriptExited(script.run, code))
     }
 
-    /// Scripts that hear a signal end of it.
-    fn hear(&mut self) -> Checked {
-        let hears = |script: &Script| script.killed || (script.term_at.is_some() && !self.deaf);
-        match self.script.as_ref().filter(|script| hears(script)) {
-            Some(script) if script.killed => self.end_script(137),
-            Some(_) => self.end_script(143),
+    /// Lets scripts exit after a signal.
+    fn deliver_signals(&mut self) -> Checked {
+        let exits = |script: &Script| script.killed || (script.term_at.is_some() && !self.ignores_term);
+        match self.script.as_ref().filter(|script| exits(script)) {
+            Some(script) if script.killed => self.exit_script(137),
+            Some(_) => self.exit_script(143),
             None => Ok(()),
         }
     }
@@ -201,8 +205,8 @@ impl World {
             self.now = self.now.max(at);
             let before = self.machine.deadline();
             self.event(Event::TimerFired)?;
-            check(self.machine.deadline() != before, || "a deadline that stays".to_owned())?;
-            self.hear()?;
+            check(self.machine.deadline() != before, || "a deadline that does not move".to_owned())?;
+            self.deliver_signals()?;
         }
         self.now = until;
         Ok(())
@@ -221,42 +225,43 @@ impl World {
             Act::Set => self.request(Request::Set { key: "K".to_owned(), value: b"v".to_vec() })?,
             Act::State => self.request(Request::State)?,
             Act::Die => self.request(Request::Die)?,
-            Act::Told { now } => {
-                self.told_at = self.told_at.or(Some(self.now));
+            Act::Stop { now } => {
                 self.event(Event::StopRequested { now: *now })?;
             }
-            Act::End(code) => self.end_script(*code)?,
+            Act::Exit(code) => self.exit_script(*code)?,
             Act::Broken => {
                 for _ in 0..100 {
-                    self.end_script(1)?;
-                    self.hear()?;
+                    self.exit_script(1)?;
+                    self.deliver_signals()?;
                 }
             }
             Act::Stale => {
                 let before = format!("{:?}", self.machine);
                 self.event(Event::ScriptExited(RunId(0), 1))?;
-                check(before == format!("{:?}", self.machine), || "old news moved something".to_owned())?;
+                check(before == format!("{:?}", self.machine), || {
+                    "a stale report has changed the state".to_owned()
+                })?;
             }
         }
-        self.hear()
+        self.deliver_signals()
     }
 
-    /// However things stand: a stop ends in bounded time, if the terminal script does or somebody asks twice.
+    /// A shutdown finishes in bounded time, if the terminal script exits or the request is repeated.
     fn end(&mut self) -> Checked {
-        let began = self.now;
-        self.act(&Act::Told { now: false })?;
-        let most = self.spec.exit_timeout + self.spec.grace + self.spec.grace;
-        self.pass(most)?;
-        check(self.entered_terminal, || "not in the terminal state in time".to_owned())?;
-        // Its own script is not cut by that.
+        let start = self.now;
+        self.act(&Act::Stop { now: false })?;
+        let limit = self.spec.exit_timeout + self.spec.grace + self.spec.grace;
+        self.pass(limit)?;
+        check(self.entered_terminal, || "terminal state not entered in time".to_owned())?;
+        // The terminal script is stopped only by a second request.
         if let Some(script) = &self.script {
             check(script.state == self.spec.terminal, || "another script".to_owned())?;
-            self.act(&Act::Told { now: true })?;
+            self.act(&Act::Stop { now: true })?;
             self.pass(self.spec.grace)?;
         }
-        check(self.ended.is_some(), || format!("not ended after {:?}", self.now.since(began)))?;
-        check(self.open.is_empty(), || format!("without an answer: {:?}", self.open))?;
-        // And after the end everything is answered.
+        check(self.ended.is_some(), || format!("not ended after {:?}", self.now.since(start)))?;
+        check(self.open.is_empty(), || format!("unanswered: {:?}", self.open))?;
+        // Requests are answered after the end too.
         self.act(&Act::Goto { tag: 0, wait: true })
     }
 
@@ -291,8 +296,8 @@ fn spec() -> impl Strategy<Value = StateMachineSpec> {
             let mut states: Vec<State> = states
                 .into_iter()
                 .enumerate()
-                .map(|(place, (has_script, force, next, timeout, failure))| State {
-                    tag: format!("S{place}"),
+                .map(|(index, (has_script, force, next, timeout, failure))| State {
+                    tag: format!("S{index}"),
                     has_script,
                     force,
                     next,
@@ -321,8 +326,8 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::Set),
         1 => Just(Act::State),
         1 => Just(Act::Die),
-        1 => any::<bool>().prop_map(|now| Act::Told { now }),
-        10 => (0i32..3).prop_map(Act::End),
+        1 => any::<bool>().prop_map(|now| Act::Stop { now }),
+        10 => (0i32..3).prop_map(Act::Exit),
         1 => Just(Act::Broken),
         1 => Just(Act::Stale),
     ]
@@ -332,12 +337,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn one_script_at_a_time_one_answer_for_each_and_the_terminal_one_last(
+    fn runs_one_script_at_a_time_answers_every_request_and_ends_with_the_terminal_script(
         spec in spec(),
-        deaf in any::<bool>(),
+        ignores_term in any::<bool>(),
         acts in prop::collection::vec(act(), 0..60),
     ) {
-        let mut world = World::new(spec, deaf);
+        let mut world = World::new(spec, ignores_term);
         if let Err(broken) = world.run(&acts) {
             return Err(TestCaseError::fail(format!("{broken}\n{:#?}", world.effects)));
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use engine::Time;
+use engine::lease::BootInstant;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -67,6 +68,14 @@ impl Moment {
     }
 }
 
+/// The time by `CLOCK_BOOTTIME` (clock_gettime(2)), which goes on while the machine is suspended.
+#[must_use]
+pub fn boot_now() -> BootInstant {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    BootInstant(seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0))
+}
+
 /// RFC 3339, UTC, nanoseconds.
 #[must_use]
 pub fn rfc3339(at: Timestamp) -> String {
@@ -82,6 +91,12 @@ pub fn rfc3339_millis(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_boot_clock_advances() {
+        let (before, after) = (boot_now(), boot_now());
+        assert!(before <= after && before.0 > 0);
+    }
 
     #[test]
     fn what_happens_at_once_is_told_as_such_until_the_clock_is_set() {

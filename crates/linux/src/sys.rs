@@ -24,3 +24,9 @@ pub fn inherited_descriptor(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: it is open, it was not opened by this program, and this function gives it away at most once.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
+
+/// Ignores a signal from now on (`SIG_IGN`, signal(7)). A process that is executed later inherits that.
+pub fn ignore_signal(signal: i32) {
+    // SAFETY: ignoring a signal installs no handler.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
+}

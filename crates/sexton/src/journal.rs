@@ -1,5 +1,5 @@
-//! The event journal: every event of the engine as a line of JSON, written before the engine sees it, so
-//! that a fault from the field can be replayed (`sexton debug replay`) and become a test.
+//! The event journal: all events of the engine as lines of JSON, each written before the engine handles it, so that a
+//! failure can be replayed (`sexton debug replay`) and turned into a test.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -9,7 +9,7 @@ use engine::pod::Seed;
 use engine::{Event, Time};
 use serde::{Deserialize, Serialize};
 
-/// The form of the lines.
+/// The version of the format.
 pub const VERSION: u32 = 3;
 
 /// The first line.
@@ -17,16 +17,14 @@ pub const VERSION: u32 = 3;
 pub struct Head {
     /// [`VERSION`].
     pub version: u32,
-    /// What the machine was made of.
+    /// The initial state of the engine.
     pub seed: Seed,
 }
 
-/// Every other line.
+/// Every other line: an event.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Line {
-    /// When.
     pub at: Time,
-    /// What.
     pub event: Event,
 }
 
@@ -38,19 +36,19 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Begins one; a file that is there is overwritten.
+    /// Creates a journal; overwrites an existing file.
     pub fn begin(path: &Path, seed: &Seed) -> io::Result<Self> {
         let mut journal = Self { file: File::create(path)?, path: path.to_owned() };
         journal.write(&Head { version: VERSION, seed: seed.clone() })?;
         Ok(journal)
     }
 
-    /// Appends an event. On an error, as of a full disk, the journal is of no more use.
+    /// Appends an event. After an error (such as a full disk) the journal must not be used any more.
     pub fn note(&mut self, at: Time, event: &Event) -> io::Result<()> {
         self.write(&Line { at, event: event.clone() })
     }
 
-    /// Where it is.
+    /// The path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -59,7 +57,7 @@ impl Journal {
     fn write(&mut self, line: &impl Serialize) -> io::Result<()> {
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
-        // One write a line: what was written is whole even if we are killed behind it.
+        // A single write: the line is complete even if the supervisor is killed right after it.
         self.file.write_all(&text)
     }
 }

@@ -166,7 +166,7 @@ fn a_hang_up_while_it_is_ending_takes_nothing_back() {
             .start();
     sexton.wait_for_file("ready");
     sexton.signal(libc::SIGTERM);
-    sexton.wait_for_stderr("asked to end");
+    sexton.wait_for_stderr("sent SIGTERM");
     sexton.signal(libc::SIGHUP);
     assert_eq!(sexton.wait(), 137);
     assert_eq!(sexton.stderr().matches("msg=started").count(), 1);

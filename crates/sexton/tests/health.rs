@@ -23,8 +23,8 @@ fn in_a_pause_it_is_live_and_not_ready() {
     assert_eq!(answer.code, 503);
     let retry_at =
         sexton.process()["next"]["at"].as_str().and_then(|at| at.get(..19)).unwrap_or("none").to_owned();
-    assert!(answer.body.starts_with(&format!("restarted at {retry_at}")), "{}", answer.body);
-    assert!(answer.body.ends_with("Z, because it ended with code 1\n"), "{}", answer.body);
+    assert!(answer.body.starts_with(&format!("restarting at {retry_at}")), "{}", answer.body);
+    assert!(answer.body.ends_with("Z (exited with code 1)\n"), "{}", answer.body);
     assert_eq!(sexton.get("/startup").code, 200);
 }
 
@@ -34,7 +34,7 @@ fn after_the_end_it_is_not_live() {
     sexton.wait_for_phase("done");
     let answer = sexton.get("/liveness");
     assert_eq!(answer.code, 503);
-    assert!(answer.body.starts_with("ended with code 1; we leave at 20"), "{}", answer.body);
+    assert!(answer.body.starts_with("exited with code 1; sexton exits at 20"), "{}", answer.body);
 }
 
 #[test]

@@ -287,7 +287,7 @@ fn ctrl_z_works_in_a_pause_and_in_watch() {
         let log = shell.directory.path().join("log");
         if words.starts_with("supervise") {
             wait_until("the pause", || {
-                std::fs::read_to_string(&log).ok()?.contains("restarted in").then_some(())
+                std::fs::read_to_string(&log).ok()?.contains("restarting in").then_some(())
             });
         } else {
             wait_until("sexton", || shell.pid_of("sexton").filter(|pid| tree::state(*pid) == Some('S')));
@@ -314,12 +314,12 @@ fn in_an_orphaned_background_group_a_reader_is_stopped_once_and_not_for_ever_aga
     std::fs::write(shell.directory.path().join("go"), "").unwrap_or_default();
     let log = shell.directory.path().join("log");
     let text = || std::fs::read_to_string(&log).unwrap_or_default();
-    wait_until("it is stopped", || text().contains("suspended by TTIN").then_some(()));
+    wait_until("it is stopped", || text().contains("suspended by SIGTTIN").then_some(()));
     for round in 0..5 {
         shell.press(&format!("echo round-$(({round}+40))\n"));
         shell.wait_for(&format!("round-{}", round + 40));
     }
-    assert_eq!(text().matches("suspended by TTIN").count(), 1, "{}", text());
+    assert_eq!(text().matches("suspended by SIGTTIN").count(), 1, "{}", text());
     let pid =
         text().split("pid=").nth(1).and_then(|rest| rest.split_whitespace().next()?.parse::<i32>().ok());
     send(pid.unwrap_or(0), libc::SIGKILL);

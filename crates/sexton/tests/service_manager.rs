@@ -85,5 +85,5 @@ fn it_is_told_that_we_are_ready_alive_and_stopping() {
     assert!(!variables.contains("NOTIFY_SOCKET") && !variables.contains("WATCHDOG"), "{variables}");
     sexton.signal(libc::SIGTERM);
     let stopping = wait_until("STOPPING", || Some(next()).filter(|text| text != "WATCHDOG=1"));
-    assert_eq!(stopping, "STOPPING=1\nSTATUS=db: to end for good, because we got TERM");
+    assert_eq!(stopping, "STOPPING=1\nSTATUS=db: stop requested (received SIGTERM)");
 }

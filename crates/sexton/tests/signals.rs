@@ -61,7 +61,7 @@ fn term_is_sent_once_however_often_we_get_it() {
     for _ in 0..3 {
         sexton.signal(libc::SIGTERM);
     }
-    sexton.wait_for_stderr("ending already");
+    sexton.wait_for_stderr("already stopping");
     std::fs::write(sexton.path("stop"), "").unwrap_or_default();
     sexton.wait();
     assert_eq!(sexton.text("got"), "term\n");
@@ -84,7 +84,7 @@ fn a_process_that_is_deaf_is_killed_when_its_grace_is_over() {
     sexton.wait_for_file("ready");
     sexton.signal(libc::SIGTERM);
     assert_eq!(sexton.wait(), 137);
-    sexton.wait_for_stderr("sent KILL, because the grace period of 100ms was over");
+    sexton.wait_for_stderr("sent SIGKILL (grace period of 100ms expired)");
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn what_is_left_behind_and_deaf_is_killed_after_the_same_grace() {
     let left: i32 = sexton.wait_for_file("left").trim().parse().unwrap_or(0);
     assert_eq!(sexton.wait(), 6);
     assert!(!tree::is_alive(left));
-    assert!(sexton.stderr().contains("it left processes behind"), "{}", sexton.stderr());
+    assert!(sexton.stderr().contains("processes it left behind"), "{}", sexton.stderr());
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn in_supervise_a_second_interrupt_is_the_end_of_patience() {
     let mut sexton = Sexton::answering(wrapping(&["supervise"], wrapped)).start();
     let pid: i32 = sexton.wait_for_file("ready").trim().parse().unwrap_or(0);
     sexton.signal(libc::SIGINT);
-    sexton.wait_for_stderr("asked to end, because we got INT");
+    sexton.wait_for_stderr("sent SIGINT (received SIGINT)");
     sexton.signal(libc::SIGINT);
     assert_eq!(sexton.wait(), 137);
     assert!(!tree::is_alive(pid));

@@ -102,11 +102,11 @@ fn while_it_ends_it_says_why_and_until_when() {
     assert_eq!(sexton.get("/readiness").code, 200);
     sexton.signal(libc::SIGTERM);
     let process = sexton.wait_for_phase("stopping");
-    assert_eq!((&process["cause"], &process["next"]["what"]), (&"we got TERM".into(), &"kill".into()));
+    assert_eq!((&process["cause"], &process["next"]["what"]), (&"received SIGTERM".into(), &"kill".into()));
     assert!(is_time(&process["next"]["at"]));
     let answer = sexton.get("/readiness");
     assert_eq!(answer.code, 503);
-    assert!(answer.body.starts_with("ending, because we got TERM; killed at 20"), "{}", answer.body);
+    assert!(answer.body.starts_with("stopping (received SIGTERM); SIGKILL at 20"), "{}", answer.body);
     assert_eq!(sexton.get("/liveness").code, 200);
     assert_eq!(sexton.json("/")["Status"], "running");
 }

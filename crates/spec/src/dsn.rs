@@ -1,32 +1,32 @@
-//! How clients of databases and brokers write down where a server is and who they are.
+//! Data source names of databases and brokers.
 //!
 //! | server | forms |
 //! | --- | --- |
-//! | MySQL, MariaDB | `user:password@tcp(host:port)/db?tls=…` or `@unix(path)`, as Go's driver has it; `mysql://user:password@host:port/db?ssl-mode=…` |
-//! | PostgreSQL | `postgres://user:password@host:port/db?sslmode=…`; `host=… user=… password=… sslmode=…`, as libpq has it |
+//! | MySQL, MariaDB | `user:password@tcp(host:port)/db?tls=…` or `@unix(path)`, as in Go's driver; `mysql://user:password@host:port/db?ssl-mode=…` |
+//! | PostgreSQL | `postgres://user:password@host:port/db?sslmode=…`; `host=… user=… password=… sslmode=…`, as in libpq |
 //! | RabbitMQ | `amqp://user:password@host:port/vhost`, `amqps://…` |
 //! | Redis | `redis://user:password@host:port`, `rediss://…`, `unix:///path` |
 //!
-//! What is wrong is said without what was written, which may hold a password.
+//! Errors do not quote the text, which may hold a password.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Something that nobody is to read in a log.
+/// A value that is never logged.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Secret(String);
 
 impl Secret {
-    /// For whoever has to send it.
+    /// The value, for sending it.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// A text without it.
+    /// The text with the value replaced by `(hidden)`.
     #[must_use]
     pub fn hidden_in(&self, text: &str) -> String {
-        // One or two letters are in every text, and hide nothing.
+        // One or two letters occur in every text.
         if self.0.len() < 3 { text.to_owned() } else { text.replace(&self.0, "(hidden)") }
     }
 }
@@ -37,17 +37,15 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Where a server is.
+/// The address of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
-    /// At a port of a host.
     Tcp {
         /// Name or address.
         host: String,
-        /// Port.
         port: u16,
     },
-    /// At a unix socket.
+    /// A unix socket.
     Unix(PathBuf),
 }
 
@@ -61,42 +59,37 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Whether a connection is encrypted, and what is asked of the server's certificate.
+/// Encryption of a connection, and verification of the server's certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Tls {
-    /// It is not.
     #[default]
     Off,
-    /// It is if the server can.
+    /// TLS if the server supports it.
     IfOffered,
-    /// It is, and the certificate may be anybody's.
+    /// TLS, without verification of the certificate.
     Unverified,
-    /// It is, and somebody whom we know has signed the certificate.
+    /// TLS, with a certificate of a known CA.
     Verified {
-        /// Who may have signed it, beside those that the system knows (PEM).
+        /// CA certificates in addition to those of the system (PEM).
         ca: Option<PathBuf>,
-        /// It has to be for the name by which we know the server.
+        /// Whether the certificate must be valid for the host name.
         name: bool,
     },
 }
 
-/// Where a server is, and who we are.
+/// A server, and the credentials for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionInfo {
-    /// Where.
     pub place: Endpoint,
-    /// Who we are.
     pub user: Option<String>,
-    /// What proves it.
     pub password: Option<Secret>,
-    /// A database, or a virtual host.
+    /// The database or virtual host.
     pub database: Option<String>,
-    /// How the connection is.
     pub tls: Tls,
 }
 
 impl ConnectionInfo {
-    /// What is not said is taken from these variables.
+    /// Fills in what is missing from these variables.
     #[must_use]
     pub fn or_else(
         self,
@@ -111,7 +104,7 @@ impl ConnectionInfo {
         }
     }
 
-    /// A text without our password.
+    /// The text without the password.
     #[must_use]
     pub fn without_password(&self, text: &str) -> String {
         self.password.as_ref().map_or_else(|| text.to_owned(), |password| password.hidden_in(text))
@@ -129,13 +122,13 @@ struct Url<'a> {
     parameters: Vec<(String, String)>,
 }
 
-const NO_URL: &str = "expected scheme://user:password@host:port/name";
+const EXPECTED_URL: &str = "expected scheme://user:password@host:port/name";
 
 impl<'a> Url<'a> {
     fn parse(text: &'a str) -> Result<Self, String> {
-        let (scheme, rest) = text.split_once("://").ok_or(NO_URL)?;
+        let (scheme, rest) = text.split_once("://").ok_or(EXPECTED_URL)?;
         let (rest, query) = rest.split_once('?').map_or((rest, ""), |(rest, query)| (rest, query));
-        // A password may hold slashes and at-signs that somebody forgot to encode: the last at-sign counts.
+        // A password may hold unencoded slashes and at-signs: the last at-sign counts.
         let (login, rest) = rest.rsplit_once('@').map_or((None, rest), |(login, rest)| (Some(login), rest));
         let (authority, path) =
             rest.split_once('/').map_or((rest, ""), |(authority, path)| (authority, path));
@@ -179,20 +172,20 @@ impl<'a> Url<'a> {
 fn host_and_port(authority: &str) -> Result<(Option<String>, Option<u16>), String> {
     let port = |text: &str| match text.parse() {
         Ok(port) if port > 0 => Ok(Some(port)),
-        _ => Err("its port is no number from 1 to 65535".to_owned()),
+        _ => Err("the port is not a number from 1 to 65535".to_owned()),
     };
     if authority.is_empty() {
         return Ok((None, None));
     }
     if let Some(rest) = authority.strip_prefix('[') {
-        let (host, rest) = rest.split_once(']').ok_or("its address has no ]")?;
+        let (host, rest) = rest.split_once(']').ok_or("the address lacks ]")?;
         let port = rest.strip_prefix(':').map(port).transpose()?.flatten();
         return Ok((Some(host.to_owned()), port));
     }
     let (host, number) =
         authority.rsplit_once(':').map_or((authority, None), |(host, port)| (host, Some(port)));
     if host.contains(':') {
-        return Err("an address of IPv6 stands in [ ]".to_owned());
+        return Err("an IPv6 address must be in [ ]".to_owned());
     }
     let number = number.map(port).transpose()?.flatten();
     Ok((Some(host.to_owned()).filter(|host| !host.is_empty()), number))
@@ -208,7 +201,7 @@ fn parameters(query: &str) -> Result<Vec<(String, String)>, String> {
         .collect()
 }
 
-/// Percent-encoding (RFC 3986, 2.1) undone.
+/// Decodes percent-encoding (RFC 3986, section 2.1).
 fn decoded(text: &str) -> Result<String, String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -216,33 +209,31 @@ fn decoded(text: &str) -> Result<String, String> {
         let digits = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
         match (first, more) {
             (b'%', [high, low, more @ ..]) => {
-                bytes.push(
-                    digits(&[*high, *low]).ok_or("a % in it is not followed by two digits of hexadecimal")?,
-                );
+                bytes.push(digits(&[*high, *low]).ok_or("a % is not followed by two hexadecimal digits")?);
                 rest = more;
             }
-            (b'%', _) => return Err("a % in it is not followed by two digits of hexadecimal".to_owned()),
+            (b'%', _) => return Err("a % is not followed by two hexadecimal digits".to_owned()),
             _ => {
                 bytes.push(*first);
                 rest = more;
             }
         }
     }
-    String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
+    String::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned())
 }
 
-/// Of MySQL or MariaDB.
+/// Parses a MySQL or MariaDB DSN.
 ///
 /// # Errors
 ///
-/// What is wrong, without what was written.
+/// It is invalid; the message does not quote the text.
 pub fn mysql(text: &str) -> Result<ConnectionInfo, String> {
     if text.contains("://") {
         return mysql_url(text);
     }
     const FORM: &str =
         "expected user:password@tcp(host:port)/db, user@unix(path)/db or mysql://user:password@host:port/db";
-    // As the driver reads it: the last slash, and before it the last at-sign.
+    // As in Go's driver: the last slash, and the last at-sign before it.
     let (front, back) = text.rsplit_once('/').ok_or(FORM)?;
     let (login, address) = front.rsplit_once('@').map_or((None, front), |(login, rest)| (Some(login), rest));
     let (database, query) = back.split_once('?').unwrap_or((back, ""));
@@ -273,7 +264,7 @@ pub fn mysql(text: &str) -> Result<ConnectionInfo, String> {
         None | Some("false") => Tls::Off,
         Some("skip-verify") => Tls::Unverified,
         Some("preferred") => Tls::IfOffered,
-        // "true", or a configuration that a program registers with the driver: it verifies.
+        // "true", or a configuration registered with Go's driver: the certificate is verified.
         Some(_) => Tls::Verified { ca, name: true },
     };
     let database = Some(decoded(database)?).filter(|name| !name.is_empty());
@@ -305,11 +296,11 @@ fn mysql_url(text: &str) -> Result<ConnectionInfo, String> {
     Ok(ConnectionInfo { place, user: url.user, password: url.password, database, tls })
 }
 
-/// Of PostgreSQL.
+/// Parses a PostgreSQL DSN.
 ///
 /// # Errors
 ///
-/// What is wrong, without what was written.
+/// It is invalid; the message does not quote the text.
 pub fn postgres(text: &str) -> Result<ConnectionInfo, String> {
     if !text.contains("://") {
         return postgres_words(text);
@@ -338,7 +329,7 @@ fn postgres_tls(mode: Option<&str>, ca: Option<&str>) -> Result<Tls, String> {
     Ok(match mode {
         Some("disable") => Tls::Off,
         None | Some("allow" | "prefer") => Tls::IfOffered,
-        // With a file of those who may have signed it, libpq verifies.
+        // libpq verifies the certificate if a CA file is given.
         Some("require") if ca.is_some() => Tls::Verified { ca, name: false },
         Some("require") => Tls::Unverified,
         Some("verify-ca") => Tls::Verified { ca, name: false },
@@ -351,7 +342,7 @@ fn postgres_tls(mode: Option<&str>, ca: Option<&str>) -> Result<Tls, String> {
     })
 }
 
-/// Words with values, as libpq has them: quotes around what has blanks, a backslash before a quote.
+/// Parses keyword/value pairs as libpq does: quotes around values with blanks, a backslash before a quote.
 fn postgres_words(text: &str) -> Result<ConnectionInfo, String> {
     const FORM: &str =
         "expected postgres://user:password@host:port/db, or host=… port=… user=… password=… dbname=…";
@@ -380,7 +371,7 @@ fn postgres_words(text: &str) -> Result<ConnectionInfo, String> {
             }
         }
         if !closed {
-            return Err("a quote in it is not closed".to_owned());
+            return Err("a quote is not closed".to_owned());
         }
         words.push((name.trim().to_owned(), taken));
         rest = value[end..].trim_start();
@@ -389,7 +380,7 @@ fn postgres_words(text: &str) -> Result<ConnectionInfo, String> {
         |name: &str| words.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
     let port = match find("port") {
         None => 5432,
-        Some(port) => port.parse().map_err(|_| "its port is no number from 1 to 65535")?,
+        Some(port) => port.parse().map_err(|_| "the port is not a number from 1 to 65535")?,
     };
     let host = find("host").unwrap_or_else(|| "localhost".to_owned());
     let place =
@@ -403,13 +394,13 @@ fn postgres_words(text: &str) -> Result<ConnectionInfo, String> {
     })
 }
 
-/// Of RabbitMQ. `%v` twice in a template stands for the name and the password.
+/// Parses an AMQP URL. `%v:%v` in a template stands for user name and password.
 ///
 /// # Errors
 ///
-/// What is wrong, without what was written.
+/// It is invalid; the message does not quote the text.
 pub fn amqp(template: &str, user: Option<&str>, password: Option<&str>) -> Result<ConnectionInfo, String> {
-    // The template's verbs are no percent-encoding.
+    // The template's verbs are not percent-encoding.
     let with_verbs = template.contains("%v:%v@");
     let text = template.replacen("%v:%v@", "", 1);
     let url = Url::parse(&text)?;
@@ -420,7 +411,7 @@ pub fn amqp(template: &str, user: Option<&str>, password: Option<&str>) -> Resul
         _ => return Err("expected amqp:// or amqps://".to_owned()),
     };
     if with_verbs && user.is_none() {
-        return Err("it has %v for a name, and there is none".to_owned());
+        return Err("it has %v for the user name, which is not set".to_owned());
     }
     let given = |own: Option<String>, other: Option<&str>| own.or_else(|| other.map(str::to_owned));
     let password = url.password.clone().or_else(|| password.map(|it| Secret(it.to_owned())));
@@ -433,11 +424,11 @@ pub fn amqp(template: &str, user: Option<&str>, password: Option<&str>) -> Resul
     })
 }
 
-/// Of Redis.
+/// Parses a Redis URL.
 ///
 /// # Errors
 ///
-/// What is wrong, without what was written.
+/// It is invalid; the message does not quote the text.
 pub fn redis(text: &str) -> Result<ConnectionInfo, String> {
     let url = Url::parse(text)?;
     let ca = || url.parameter("cacertfile").map(PathBuf::from);
@@ -485,7 +476,7 @@ mod tests {
                 "db:1 a p@ss x Verified { ca: None, name: false }",
             ),
             ("mysql://a@localhost/x?socket=/run/my.sock&ssl-mode=DISABLED", "/run/my.sock a - x Off"),
-            ("a:topsecret@tcp(db:x)/y", "error: its port is no number from 1 to 65535"),
+            ("a:topsecret@tcp(db:x)/y", "error: the port is not a number from 1 to 65535"),
             (
                 "mysql://a:topsecret@db/x?ssl-mode=maybe",
                 "error: ssl-mode: expected DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY",
@@ -520,7 +511,7 @@ mod tests {
                 "db:1 app p w'd shop Unverified",
             ),
             ("user=app host=/run/pg", "/run/pg/.s.PGSQL.5432 app - - IfOffered"),
-            ("host=db password='open", "error: a quote in it is not closed"),
+            ("host=db password='open", "error: a quote is not closed"),
             (
                 "postgres://a:b@db/x?sslmode=perhaps",
                 "error: sslmode: expected disable, allow, prefer, require, verify-ca or verify-full",

@@ -1,38 +1,34 @@
-//! Durations as people write them: a bare number of seconds, or Go's form (`1h30m`, `500ms`) with days
-//! added, and a range of two with `..` between.
+//! Durations in configuration: a number of seconds, Go's format (`1h30m`, `500ms`) extended by days, and a range of two
+//! with `..` between.
 
 use std::time::Duration;
 
 use engine::DurationRange;
 use thiserror::Error;
 
-/// A hundred years: anything longer is a slip of the finger.
-const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+/// 100 years; anything longer is taken for a typing error.
+const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// Why a word is no duration.
+/// Why a text is not a duration.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DurationError {
-    /// It is not of the form.
     #[error("expected seconds or a duration such as 90s, 1h30m or 500ms")]
     Form,
-    /// Durations do not run backwards.
     #[error("a duration cannot be negative")]
     Negative,
-    /// It is too long.
     #[error("at most 100 years (36500d)")]
     TooLong,
-    /// The first of a range is longer than the second.
     #[error("a range goes from the shorter to the longer, as in 10s..40s")]
     Backwards,
 }
 
-/// Reads one duration.
-pub fn parse(word: &str) -> Result<Duration, DurationError> {
-    let word = word.trim();
-    if word.starts_with('-') {
+/// Parses a duration.
+pub fn parse(text: &str) -> Result<Duration, DurationError> {
+    let text = text.trim();
+    if text.starts_with('-') {
         return Err(DurationError::Negative);
     }
-    let mut rest = word;
+    let mut rest = text;
     let mut total = Duration::ZERO;
     if rest.is_empty() {
         return Err(DurationError::Form);
@@ -42,20 +38,20 @@ pub fn parse(word: &str) -> Result<Duration, DurationError> {
         let (number, after) = rest.split_at(digits);
         let unit_length = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
         let (unit, after) = after.split_at(unit_length);
-        // A number without a unit is seconds, and then stands alone.
-        let unit = if unit.is_empty() && number.len() == word.len() { "s" } else { unit };
+        // Only a number alone may have no unit: seconds.
+        let unit = if unit.is_empty() && number.len() == text.len() { "s" } else { unit };
         total = total
             .checked_add(part(number, unit)?)
-            .filter(|sum| *sum <= LONGEST)
+            .filter(|sum| *sum <= MAX_DURATION)
             .ok_or(DurationError::TooLong)?;
         rest = after;
     }
     Ok(total)
 }
 
-/// Reads a duration, or two with `..` between.
-pub fn parse_span(word: &str) -> Result<DurationRange, DurationError> {
-    let Some((from, to)) = word.split_once("..") else { return parse(word).map(DurationRange::exactly) };
+/// Parses a duration, or a range of two.
+pub fn parse_span(text: &str) -> Result<DurationRange, DurationError> {
+    let Some((from, to)) = text.split_once("..") else { return parse(text).map(DurationRange::exactly) };
     let span = DurationRange { from: parse(from)?, to: parse(to)? };
     if span.from > span.to { Err(DurationError::Backwards) } else { Ok(span) }
 }
@@ -80,7 +76,7 @@ fn part(number: &str, unit: &str) -> Result<Duration, DurationError> {
         return Err(DurationError::TooLong);
     }
     let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| DurationError::Form)? };
-    // Digits below a nanosecond of a day count for nothing.
+    // Digits below a nanosecond of a day are ignored.
     let fraction = &fraction[..fraction.len().min(15)];
     let scale = 10u128.pow(u32::try_from(fraction.len()).unwrap_or(0));
     let fraction: u128 =
@@ -111,7 +107,7 @@ mod tests {
             assert_eq!(parse(word).map(|duration| duration.as_millis()), Ok(millis), "{word}");
         }
         assert_eq!(parse("0.1s"), Ok(Duration::from_millis(100)));
-        assert_eq!(parse("36500d"), Ok(LONGEST));
+        assert_eq!(parse("36500d"), Ok(MAX_DURATION));
     }
 
     #[test]

@@ -1,15 +1,15 @@
-//! The environment, behind a trait: no test ever sets a real variable.
+//! The environment behind a trait, so that tests set no real variable.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-/// Where variables come from.
+/// A source of environment variables.
 pub trait Environment {
-    /// The value of a variable. One that is empty counts as not set.
+    /// The value of a variable; an empty one counts as unset.
     fn get(&self, name: &str) -> Option<OsString>;
 }
 
-/// The real one.
+/// The environment of this process.
 #[derive(Debug, Clone, Copy)]
 pub struct Real;
 

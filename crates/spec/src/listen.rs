@@ -2,31 +2,30 @@
 
 use std::net::SocketAddr;
 
-/// Where to answer.
+/// The listener of the status socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listen {
-    /// Nowhere.
+    /// No listener.
     Nowhere,
-    /// At this address, and with `side` at the next free port above too.
+    /// A TCP address.
     At {
-        /// The address.
         address: SocketAddr,
-        /// Also bind the next free port above.
+        /// Whether the next free port above is bound too.
         side: bool,
     },
-    /// On the listener that the service manager hands us.
+    /// The listener passed by the service manager; sd_listen_fds(3).
     Activated,
 }
 
-/// In whose manner to answer.
+/// Switches for compatibility with the older tools' HTTP responses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answers {
-    /// A list, as newer kapo has it, rather than the bare object.
+    /// Respond with a list, as newer kapo does, rather than with a single object.
     pub list: bool,
-    /// The state at any path that means nothing else.
+    /// Respond with the state at any other path.
     pub any_path: bool,
-    /// There are many processes: more may be asked.
+    /// Serve the paths for several processes.
     pub many: bool,
-    /// Liveness asks what readiness asks, as in process-wrapper's files.
+    /// Liveness is the same as readiness, as with process-wrapper's files.
     pub liveness_is_readiness: bool,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// The form of records.
+/// The format of log records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -13,47 +13,44 @@ pub enum LogFormat {
     Logfmt,
     /// The same as JSON
     Json,
-    /// As logfmt, and the level of any line is found in its words
+    /// As logfmt, with the level detected from the text of each line
     Auto,
     /// Time, name and line, with colours on a terminal
     Pretty,
-    /// Untouched
+    /// Unchanged
     Raw,
-    /// Thrown away
+    /// Discarded
     None,
 }
 
 /// How the output of a process is passed on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogPlan {
-    /// The form of the records.
     pub format: LogFormat,
-    /// Added to each.
+    /// Added to each record.
     pub labels: BTreeMap<String, String>,
 }
 
-/// What becomes of the output of a process.
+/// The destinations of a process's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutputPlan {
-    /// Of its standard output.
     pub stdout: StreamPlan,
-    /// Of its standard error.
     pub stderr: StreamPlan,
 }
 
-/// What becomes of one stream.
+/// The destination of one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamPlan {
-    /// It goes where ours goes, untouched.
+    /// Inherited from the supervisor, unchanged.
     Inherit,
-    /// It goes nowhere.
+    /// Discarded.
     Discard,
-    /// It becomes log records.
+    /// Captured and written as log records.
     Records,
 }
 
 impl OutputPlan {
-    /// Nothing is passed on.
+    /// Discards both streams.
     #[must_use]
     pub const fn discard() -> Self {
         Self { stdout: StreamPlan::Discard, stderr: StreamPlan::Discard }

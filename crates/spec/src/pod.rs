@@ -1,30 +1,30 @@
-//! The pod: its tombstones, and the containers in it that belong to others.
+//! Coordination with the other containers of the pod.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where tombstones are, unless somebody says otherwise.
+/// The default directory of tombstones.
 pub const DEFAULT_DIRECTORY: &str = "/graveyard";
 
-/// The mode of a directory that we make: every container may put its own there and nobody may take another's.
+/// The mode of a directory that sexton creates: each container may add its tombstone, and none may remove another's.
 pub const DEFAULT_MODE: u32 = 0o1777;
 
-/// What is said of the pod and of those in it that are not ours.
+/// The settings of the graveyard and of peers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodPlan {
-    /// The tombstone of the whole; None: there is none.
+    /// The name of the tombstone of this sexton; `None`: it writes none.
     pub name: Option<String>,
-    /// Where tombstones are.
+    /// The directory of tombstones.
     pub directory: PathBuf,
-    /// The mode of the directory, if we make it.
+    /// The mode of the directory, if it has to be created.
     pub mode: u32,
-    /// How often it is looked at, beside being told of changes; None: only where changes are not told.
+    /// The polling interval in addition to inotify; `None`: poll only where inotify does not work.
     pub poll: Option<Duration>,
-    /// Ask the Kubernetes API about the containers of this pod.
+    /// Watch the containers of this pod through the Kubernetes API.
     pub api: Option<ApiPlan>,
-    /// Whom to tell to end when we have ended.
+    /// Quit requests that are sent when sexton shuts down.
     pub quit: Vec<Quit>,
-    /// They are told only if our exit code is 0.
+    /// Send them only if the exit code is 0.
     pub quit_on_success_only: bool,
 }
 
@@ -42,22 +42,21 @@ impl Default for PodPlan {
     }
 }
 
-/// Which pod to ask the Kubernetes API about.
+/// The pod to watch through the Kubernetes API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiPlan {
-    /// Its name.
     pub pod: String,
-    /// Its namespace; None: that of our service account.
+    /// `None`: the namespace of the service account.
     pub namespace: Option<String>,
 }
 
-/// Somebody who is told to end.
+/// A request that asks a server to shut down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quit {
-    /// By a POST to this.
+    /// The URL of the POST request.
     pub url: String,
-    /// How long that may take.
+    /// The timeout, including retries.
     pub timeout: Duration,
-    /// If it does not work, we have failed.
+    /// Whether a failure makes sexton fail.
     pub fatal: bool,
 }

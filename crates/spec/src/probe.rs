@@ -1,4 +1,4 @@
-//! The actions of probes and hooks, complete: nothing is left to look up.
+//! The actions of probes and hooks, resolved: nothing is left to look up.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,76 +6,59 @@ use std::time::Duration;
 use crate::dsn::ConnectionInfo;
 use crate::program::Program;
 
-/// One thing that a probe checks.
+/// One check of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Check {
-    /// A request is answered with 200 to 399.
+    /// An HTTP request; passes with status 200 to 399.
     Http(HttpCheck),
-    /// A connection is accepted.
-    Tcp {
-        /// Name or address.
-        host: String,
-        /// Port.
-        port: u16,
-    },
-    /// The health service of gRPC says SERVING.
+    /// A TCP connection; passes if it is accepted.
+    Tcp { host: String, port: u16 },
+    /// The gRPC health service; passes if it reports SERVING.
     Grpc {
-        /// Name or address.
         host: String,
-        /// Port.
         port: u16,
-        /// About which service; empty: the server.
+        /// The service; empty for the server as a whole.
         service: String,
     },
-    /// A command ends with 0.
+    /// A command; passes with exit code 0.
     Exec(Program),
-    /// A file is there.
+    /// A file; passes if it exists.
     File(PathBuf),
-    /// A variable has this value.
+    /// An environment variable; passes if it has the expected value.
     Env {
-        /// Its name.
         name: String,
-        /// The value that it should have.
         expected: String,
         /// The value that the process gets.
         actual: Option<String>,
     },
-    /// It was restarted no more often than this.
-    FloatingPid {
-        /// Within this time.
-        period: Duration,
-        /// So often.
-        threshold: u32,
-    },
-    /// Somebody said no longer ago than this that it is alive.
+    /// Restarts; passes with at most `threshold` of them within `period`.
+    FloatingPid { period: Duration, threshold: u32 },
+    /// A heartbeat; passes if the last one is not older.
     HeartBeat(Duration),
-    /// Queries are carried out, and return what they should.
+    /// SQL queries; passes if they succeed and return what is expected.
     Sql(SqlCheck),
-    /// A broker opens a connection.
+    /// An AMQP broker; passes if it opens a connection.
     Amqp {
-        /// Where, and who we are.
         login: ConnectionInfo,
-        /// The connection is kept.
+        /// Whether the connection is kept open between probes.
         keep: bool,
     },
-    /// Redis answers a PING.
+    /// Redis; passes if it answers PING.
     Redis(ConnectionInfo),
 }
 
-/// Queries to a database.
+/// SQL queries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqlCheck {
-    /// Which.
     pub server: SqlServer,
-    /// Where, and who we are.
     pub login: ConnectionInfo,
-    /// They are carried out one after the other.
+    /// Run one after the other.
     pub queries: Vec<String>,
-    /// What their first columns have to hold.
+    /// Values that must occur in the first columns.
     pub contains: Vec<String>,
 }
 
-/// Which database.
+/// The kind of database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SqlServer {
     /// MySQL or MariaDB.
@@ -85,7 +68,7 @@ pub enum SqlServer {
 }
 
 impl SqlServer {
-    /// What people call it.
+    /// The name in messages.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -104,43 +87,41 @@ impl SqlServer {
     }
 }
 
-/// A request.
+/// An HTTP request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpCheck {
-    /// Encrypted, without a check of the certificate.
+    /// Whether TLS is used, without verification of the certificate.
     pub tls: bool,
-    /// Name or address to connect to.
+    /// The host name or address to connect to.
     pub host: String,
-    /// Port.
     pub port: u16,
     /// Path and query.
     pub path: String,
-    /// Names in lower case.
+    /// Names are in lower case.
     pub headers: Vec<(String, String)>,
 }
 
-/// What a hook does.
+/// The action of a hook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// A command that ends with 0.
+    /// A command; succeeds with exit code 0.
     Exec(Program),
-    /// A request; any answer will do.
+    /// An HTTP request; any response counts as success.
     Http(HttpCheck),
-    /// A connection that is accepted.
-    Tcp {
-        /// Name or address.
-        host: String,
-        /// Port.
-        port: u16,
-    },
+    /// A TCP connection; succeeds if it is accepted.
+    Tcp { host: String, port: u16 },
     /// A pause.
     Sleep(Duration),
-    /// Queries that are carried out.
+    /// SQL queries.
     Sql(SqlCheck),
 }
 
 impl HttpCheck {
     /// A request to a URL.
+    ///
+    /// # Errors
+    ///
+    /// It is not an `http` or `https` URL with a host.
     pub fn of_url(url: &str) -> Result<Self, String> {
         let uri: http::Uri =
             url.parse().map_err(|_| "expected a URL such as http://localhost:8080/health".to_owned())?;
@@ -149,7 +130,7 @@ impl HttpCheck {
             Some("https") => true,
             _ => return Err("expected http:// or https://".to_owned()),
         };
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or("it names no host")?;
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or("the host is missing")?;
         let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
         let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         Ok(Self {

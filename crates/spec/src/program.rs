@@ -1,61 +1,56 @@
-//! The description of a program: what to execute, and as what.
+//! Programs: an executable with its arguments, environment and attributes.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// What to start, the same at each attempt.
+/// A program to start, the same at each attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Program {
-    /// What to execute; without a slash it is searched for in `PATH`.
+    /// The executable; without a slash it is searched for in `PATH`.
     pub command: OsString,
-    /// Its arguments.
     pub arguments: Vec<OsString>,
-    /// Variables of our environment that are about us and not for it.
+    /// Variables of the supervisor's environment that the process does not inherit.
     pub without_variables: Vec<&'static str>,
-    /// Variables beside those of our environment; the last of a name counts.
+    /// Variables in addition to the inherited ones; the last one of a name counts.
     pub variables: Vec<(OsString, OsString)>,
-    /// Where it is started; inside of its root, if that is another.
+    /// The working directory, inside the root directory if that is changed.
     pub directory: Option<PathBuf>,
-    /// What it is to be.
     pub attributes: Attributes,
 }
 
-/// What a process is to be, where that differs from what we are.
+/// Attributes of a process that differ from those of the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Attributes {
-    /// Its user.
     pub user: Option<u32>,
-    /// Its group.
     pub group: Option<u32>,
-    /// Its supplementary groups.
+    /// Supplementary groups.
     pub groups: Option<Vec<u32>>,
-    /// Its root directory.
+    /// The root directory, chroot(2).
     pub chroot: Option<PathBuf>,
-    /// The mask of the modes of its files.
     pub umask: Option<u32>,
-    /// Limits: resource, soft, hard.
+    /// Resource limits: resource, soft, hard; setrlimit(2).
     pub rlimits: Vec<(i32, u64, u64)>,
-    /// Its priority.
+    /// The nice value, -20 to 19.
     pub nice: Option<i32>,
-    /// How willingly the kernel kills it.
+    /// -1000 to 1000; proc_pid_oom_score_adj(5).
     pub oom_score_adj: Option<i32>,
-    /// It leads a session of its own.
+    /// Whether it leads a new session, setsid(2).
     pub setsid: bool,
-    /// What it is sent when our thread ends.
+    /// The signal that it receives when the supervisor's thread exits; PR_SET_PDEATHSIG(2const).
     pub parent_death_signal: Option<i32>,
-    /// No program that it executes gives it more privileges (set-user-ID and its like).
+    /// Whether set-user-ID programs and the like give it no more privileges; PR_SET_NO_NEW_PRIVS(2const).
     pub no_new_privileges: bool,
 }
 
-/// More supplementary groups than a process of ours may be given.
+/// The maximum number of supplementary groups of a process.
 pub const MOST_GROUPS: usize = 256;
 
-/// The program that we are. It may have been replaced since it was started; then it has no name any more.
+/// The path of the running executable. After the file has been replaced, `/proc/self/exe` still opens it.
 #[must_use]
 pub fn ourselves() -> PathBuf {
     std::env::current_exe().ok().filter(|path| path.exists()).unwrap_or_else(|| "/proc/self/exe".into())
 }
 
-/// The number of a process. Numbers are used again: one is only safe while the process is our unreaped
-/// child, or while it leads a group that is not empty.
+/// A process ID. The kernel reuses IDs: one is only safe while the process is an unreaped child of the supervisor, or leads
+/// a process group that is not empty.
 pub type Pid = i32;

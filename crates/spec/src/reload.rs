@@ -1,14 +1,13 @@
 //! The outcome of a reload.
 
-/// What a reload has changed, by name.
+/// The names of the processes that a reload has changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Reloaded {
-    /// New ones.
     pub added: Vec<String>,
-    /// Those that are started anew, because they are planned otherwise.
+    /// Restarted, because their configuration changed.
     pub changed: Vec<String>,
-    /// Those that are not planned any more.
+    /// Stopped, because they are not in the configuration any more.
     pub removed: Vec<String>,
-    /// How many stay as they are.
+    /// The number of unchanged processes.
     pub kept: usize,
 }

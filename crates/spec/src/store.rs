@@ -5,23 +5,23 @@ use std::path::PathBuf;
 /// A store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StorePlan {
-    /// In this file, for us alone.
+    /// A file that only this process uses.
     Embedded(PathBuf),
-    /// In etcd.
+    /// An etcd cluster.
     Etcd {
-        /// Its nodes.
+        /// The URLs of its nodes.
         endpoints: Vec<String>,
-        /// Who may have signed their certificates.
+        /// CA certificates (PEM).
         ca: Option<PathBuf>,
-        /// Our certificate and its key.
+        /// The client certificate and its key (PEM).
         identity: Option<(PathBuf, PathBuf)>,
-        /// Our name there, and the file with the password.
+        /// The user name, and the file with the password.
         user: Option<(String, PathBuf)>,
     },
 }
 
 impl StorePlan {
-    /// Is it of the kind that may end leases that are alive?
+    /// Whether the store may revoke a lease before its time to live has passed (etcd #15247).
     #[must_use]
     pub const fn may_lapse_early(&self) -> bool {
         matches!(self, Self::Etcd { .. })

@@ -1,12 +1,12 @@
-//! The certificates by which peers prove themselves to each other.
+//! Certificates.
 
 use std::path::PathBuf;
 
-/// Files in PEM.
+/// PEM files.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Files {
-    /// Our certificate and its key.
+    /// The own certificate and its key.
     pub own: Option<(PathBuf, PathBuf)>,
-    /// Who may have signed those of others; None: whom the system knows.
+    /// CA certificates; `None`: those of the system.
     pub ca: Option<PathBuf>,
 }

@@ -4,20 +4,19 @@ use std::time::Duration;
 
 use crate::program::Pid;
 
-/// Processes of others.
+/// The processes that are watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watch {
-    /// Which.
     pub whom: Whom,
-    /// The pause between looks at the process list.
+    /// The interval between scans of `/proc`.
     pub every: Duration,
 }
 
-/// Which processes of others.
+/// A selector of processes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Whom {
-    /// Those who execute something of this name.
+    /// Those whose executable has this name.
     Named(String),
-    /// This one.
+    /// The process with this PID.
     Numbered(Pid),
 }

@@ -1,14 +1,17 @@
 //! A master: the real register, locks and leader, with a callback that is pretended, and a clock that goes its own way.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use engine::RunId;
+use engine::lease::{BootInstant, GuardedRuns, LeaseEffect, LeaseEvent, LeaseHolder, LeaseNotice};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::chance::Chance;
 use super::store::{Link, PREFIX, Shared};
@@ -19,10 +22,12 @@ use crate::lock::{Acquired, Holder, Locks};
 use crate::member::Keepalive;
 use crate::registry::Registry;
 use crate::state::{LEADER, State, States};
-use crate::store::{LeaseId, Store};
+use crate::store::{LeaseId, Store, StoreError};
 
 pub(super) const TTL: Duration = Duration::from_secs(10);
 const FAIL_OVER: Duration = Duration::from_secs(12);
+/// What the clocks of masters show at the start, in nanoseconds.
+const EPOCH: u64 = 1_000_000_000_000;
 const TIMES: Times =
     Times { damper: Duration::from_secs(2), bound: Duration::from_secs(12), retry: Duration::from_secs(1) };
 
@@ -38,13 +43,14 @@ pub(super) struct Place {
     orders: (mpsc::UnboundedSender<Order>, tokio::sync::Mutex<mpsc::UnboundedReceiver<Order>>),
     /// Its clock goes so much faster than the store's, in thousandths.
     clock: u64,
+    epoch: Instant,
 }
 
 struct Up {
     registry: Arc<Registry>,
     tasks: Vec<AbortHandle>,
     running: Arc<Mutex<Option<Running>>>,
-    confirmed: Arc<Mutex<Instant>>,
+    guarded: Arc<Mutex<GuardedRuns>>,
 }
 
 /// A callback that was started.
@@ -82,6 +88,7 @@ impl Place {
             deaf: AtomicBool::new(false),
             orders: (orders, tokio::sync::Mutex::new(ordered)),
             clock,
+            epoch: Instant::now(),
         })
     }
 
@@ -130,9 +137,16 @@ impl Place {
         (roster.members().map(|member| member.id.clone()).collect(), roster.digest())
     }
 
-    /// Time by its clock.
-    fn local(&self, time: Duration) -> Duration {
-        time * 1000 / u32::try_from(self.clock).unwrap_or(1000)
+    /// The time by the clock of this master.
+    fn boot_now(&self) -> BootInstant {
+        let elapsed = self.epoch.elapsed() * u32::try_from(self.clock).unwrap_or(1000) / 1000;
+        BootInstant(EPOCH) + elapsed
+    }
+
+    /// Sleeps until a time by that clock.
+    async fn sleep_until(&self, due: BootInstant) {
+        let local = self.boot_now().until(due);
+        sleep(local * 1000 / u32::try_from(self.clock).unwrap_or(1000) + Duration::from_nanos(1)).await;
     }
 
     pub(super) async fn live(self: Arc<Self>) {
@@ -166,7 +180,7 @@ impl Place {
     fn start(self: &Arc<Self>) {
         let store = Arc::clone(&self.link) as Arc<dyn Store>;
         let registry = Arc::new(Registry::new(Arc::clone(&store), PREFIX, TTL));
-        let (running, confirmed) = (Arc::default(), Arc::new(Mutex::new(Instant::now())));
+        let (running, guarded) = (Arc::default(), Arc::default());
         let (one, other) = (Arc::clone(&registry), Arc::clone(&registry));
         let driver = Driver {
             place: Arc::clone(self),
@@ -179,14 +193,14 @@ impl Place {
             term: None,
             newest: 0,
             running: Arc::clone(&running),
-            confirmed: Arc::clone(&confirmed),
+            guarded: Arc::clone(&guarded),
         };
         let tasks = vec![
             tokio::spawn(async move { one.follow().await }).abort_handle(),
             tokio::spawn(async move { other.register().await }).abort_handle(),
             tokio::spawn(driver.live()).abort_handle(),
         ];
-        *self.up() = Some(Up { registry, tasks, running, confirmed });
+        *self.up() = Some(Up { registry, tasks, running, guarded });
     }
 
     /// It is killed. What it has started lives until its guard ends it.
@@ -196,12 +210,17 @@ impl Place {
         let running = up.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Running { fence, task }) = running else { return };
         task.abort();
-        let confirmed = *up.confirmed.lock().unwrap_or_else(PoisonError::into_inner);
-        let gone = confirmed + self.local(FAIL_OVER * 9 / 10);
         let this = Arc::clone(self);
         tokio::spawn(async move {
-            sleep_until(gone).await;
-            this.world.end(this.number, fence, false);
+            let mut guarded = std::mem::take(&mut *up.guarded.lock().unwrap_or_else(PoisonError::into_inner));
+            guarded.orphan();
+            while let Some(deadline) = guarded.deadline() {
+                this.sleep_until(deadline).await;
+                for (run, _) in guarded.due(this.boot_now()) {
+                    this.world.end(this.number, fence, false);
+                    guarded.disarm(run);
+                }
+            }
         });
     }
 }
@@ -218,7 +237,7 @@ struct Driver {
     term: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
     newest: u64,
     running: Arc<Mutex<Option<Running>>>,
-    confirmed: Arc<Mutex<Instant>>,
+    guarded: Arc<Mutex<GuardedRuns>>,
 }
 
 impl Drop for Driver {
@@ -345,12 +364,12 @@ impl Driver {
     fn campaign(&mut self) {
         self.newest += 1;
         let (resign, resigned) = oneshot::channel();
-        let hold = Hold {
+        let hold = LeaderLease {
             place: Arc::clone(&self.place),
             locks: self.locks.clone(),
             term: Term(self.newest),
             news: self.news.0.clone(),
-            confirmed: Arc::clone(&self.confirmed),
+            guarded: Arc::clone(&self.guarded),
         };
         self.term = Some((resign, tokio::spawn(hold.hold(resigned))));
     }
@@ -369,66 +388,114 @@ async fn saved(states: &States, state: &State, news: &mpsc::UnboundedSender<News
     }
 }
 
-/// Holds the lock, as the program does: lets go by its own clock before another can have it.
-struct Hold {
+/// Drives the holder of the leadership's lease, with the clock of this master.
+struct LeaderLease {
     place: Arc<Place>,
     locks: Locks,
     term: Term,
     news: mpsc::UnboundedSender<News>,
-    confirmed: Arc<Mutex<Instant>>,
+    guarded: Arc<Mutex<GuardedRuns>>,
 }
 
-impl Hold {
+type Request = Pin<Box<dyn Future<Output = LeaseEvent> + Send>>;
+
+impl LeaderLease {
     async fn hold(self, mut resigned: oneshot::Receiver<()>) {
-        let (lease, fence, mut confirmed) = loop {
-            let acquired = self
-                .locks
-                .acquire(LEADER, &Holder::default(), FAIL_OVER, Instant::now() + Duration::from_secs(20))
-                .await;
-            if let Ok(Acquired::Held { lease, fence, .. }) = acquired {
-                let sent = Instant::now();
-                if self.kept(lease, FAIL_OVER / 6).await == Some(true) {
-                    break (lease, fence, sent);
-                }
-                let _ = timeout(FAIL_OVER / 6, self.locks.release(lease)).await;
-            }
-            sleep(Duration::from_millis(500)).await;
-        };
-        self.confirm(confirmed);
-        let _ = self.news.send(News::Won(self.term, fence.0));
-        let mut next = confirmed + self.place.local(FAIL_OVER / 3);
+        let mut holder = LeaseHolder::new("the leadership", FAIL_OVER, self.place.boot_now());
+        let mut in_flight: Option<Request> = None;
+        let mut is_resigned = false;
+        let mut events = VecDeque::from([LeaseEvent::TimerFired]);
         loop {
-            let stop = confirmed + self.place.local(FAIL_OVER * 3 / 5);
-            sleep_until(next.min(stop)).await;
-            let sent = Instant::now();
-            if sent >= stop {
-                break;
-            }
-            match self.kept(lease, (FAIL_OVER / 6).min(stop - sent)).await {
-                Some(true) => {
-                    confirmed = sent;
-                    self.confirm(confirmed);
-                    next = confirmed + self.place.local(FAIL_OVER / 3);
+            let mut effects = Vec::new();
+            while let Some(event) = events.pop_front() {
+                holder.handle(self.place.boot_now(), event, &mut effects);
+                for effect in effects.drain(..) {
+                    match effect {
+                        LeaseEffect::CheckGuard => events.push_back(LeaseEvent::Guard(true)),
+                        LeaseEffect::Cancel => in_flight = None,
+                        LeaseEffect::Warn(_) => {}
+                        LeaseEffect::ArmGuard(until) => self.guarded().arm(RunId(self.term.0), until),
+                        LeaseEffect::DisarmGuard => self.guarded().disarm(RunId(self.term.0)),
+                        LeaseEffect::Report(LeaseNotice::Waiting(_)) => {}
+                        LeaseEffect::Report(LeaseNotice::Held(fence)) => {
+                            let _ = self.news.send(News::Won(self.term, fence));
+                        }
+                        LeaseEffect::Report(LeaseNotice::Lost { .. }) => {
+                            let _ = self.news.send(News::Lost(self.term));
+                        }
+                        LeaseEffect::Acquire { wait } => in_flight = Some(acquire(self.locks.clone(), wait)),
+                        LeaseEffect::KeepAlive { id } => in_flight = Some(keep_alive(self.locks.clone(), id)),
+                        LeaseEffect::Release { id } => in_flight = Some(release(self.locks.clone(), id)),
+                    }
                 }
-                Some(false) => break,
-                None => next = Instant::now() + FAIL_OVER / 15,
             }
+            if holder.is_finished() {
+                return;
+            }
+            let answer = async {
+                match &mut in_flight {
+                    Some(request) => request.await,
+                    None => std::future::pending().await,
+                }
+            };
+            let timer = async {
+                match holder.deadline() {
+                    Some(due) => self.place.sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let event = tokio::select! {
+                biased;
+                _ = &mut resigned, if !is_resigned => {
+                    is_resigned = true;
+                    LeaseEvent::Resigned
+                }
+                event = answer => {
+                    in_flight = None;
+                    event
+                }
+                () = timer => LeaseEvent::TimerFired,
+            };
+            events.push_back(event);
         }
-        let _ = self.news.send(News::Lost(self.term));
-        let _ = (&mut resigned).await;
-        let _ = timeout(FAIL_OVER / 6, self.locks.release(lease)).await;
     }
 
-    fn confirm(&self, at: Instant) {
-        *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    fn guarded(&self) -> MutexGuard<'_, GuardedRuns> {
+        self.guarded.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// None: nobody knows.
-    async fn kept(&self, lease: LeaseId, limit: Duration) -> Option<bool> {
-        match timeout(limit, self.locks.keep_alive(lease)).await {
-            Ok(Ok(_)) => Some(true),
-            Ok(Err(crate::store::StoreError::LeaseGone(_))) => Some(false),
-            _ => None,
+fn acquire(locks: Locks, wait: Duration) -> Request {
+    Box::pin(async move {
+        match locks.acquire(LEADER, &Holder::default(), FAIL_OVER, Instant::now() + wait).await {
+            Ok(Acquired::Held { lease, fence, .. }) => {
+                LeaseEvent::Granted { id: lease.0.to_string(), fence: fence.0 }
+            }
+            Ok(_) => LeaseEvent::InUse { holder: "another master".to_owned() },
+            Err(error) => LeaseEvent::Failed(error.to_string()),
         }
-    }
+    })
+}
+
+fn keep_alive(locks: Locks, id: String) -> Request {
+    Box::pin(async move {
+        match locks.keep_alive(lease_of(&id)).await {
+            Ok(_) => LeaseEvent::KeptAlive,
+            Err(StoreError::LeaseGone(_)) => LeaseEvent::LeaseGone,
+            Err(error) => LeaseEvent::Failed(error.to_string()),
+        }
+    })
+}
+
+fn release(locks: Locks, id: String) -> Request {
+    Box::pin(async move {
+        match locks.release(lease_of(&id)).await {
+            Ok(_) => LeaseEvent::Released,
+            Err(error) => LeaseEvent::Failed(error.to_string()),
+        }
+    })
+}
+
+fn lease_of(id: &str) -> LeaseId {
+    LeaseId(id.parse().unwrap_or_default())
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
-use engine::{ExitRule, JobPlan, Policy, ProbePlan, RestartDelay, StartLimitAction};
+use engine::{ExitRule, JobPlan, Policy, ProbeKind, ProbePlan, RestartDelay, StartLimitAction};
 use serde_json::json;
 
 use crate::config::raw::native;
@@ -61,16 +61,9 @@ fn words(plan: &UpPlan, file: &str, environment: &dyn Environment) -> String {
             line("starts after", needs.join(", "));
         }
         line("restart", restart(job));
-        for ((key, probe), checks) in [
-            ("startup", &job.probes.startup),
-            ("liveness", &job.probes.liveness),
-            ("readiness", &job.probes.readiness),
-        ]
-        .into_iter()
-        .zip(&process.probes)
-        {
-            if let Some(probe) = probe {
-                line(key, probed(probe, checks));
+        for kind in ProbeKind::ALL {
+            if let Some(probe) = process.probes.get(kind) {
+                line(kind.label(), probed(&probe.timing, &probe.checks));
             }
         }
         if let Some(hook) = &job.post_start {

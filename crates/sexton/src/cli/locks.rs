@@ -43,5 +43,5 @@ pub fn stand_guard(of: Pid) -> io::Result<()> {
     let orders = unsafe { OwnedFd::from_raw_fd(ORDERS) };
     // A number that is none of ours is an error and not somebody else's file.
     rustix::io::fcntl_getfd(&orders)?;
-    guard::stand(of, &orders)
+    guard::run(of, &orders)
 }

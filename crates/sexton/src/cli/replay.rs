@@ -1,4 +1,4 @@
-//! `sexton debug replay FILE`: a journal from the field, step by step.
+//! `sexton debug replay FILE`: replays an event journal step by step.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _, Write};
@@ -8,10 +8,10 @@ use engine::{Effect, Event, Pod, Time};
 
 use crate::journal::{Head, Line, VERSION};
 
-/// No line of ours is longer.
+/// The maximum length of a line of a journal.
 const LONGEST_LINE: u64 = 16 << 20;
 
-/// Repeats the events and tells what the engine made of each, as far as the journal can be read.
+/// Replays the events and prints the effects of each, as far as the journal can be read.
 pub fn replay(path: &Path, out: &mut impl Write) -> Result<(), String> {
     let name = path.display();
     let file = File::open(path).map_err(|error| format!("cannot open {name}: {error}"))?;
@@ -22,9 +22,12 @@ pub fn replay(path: &Path, out: &mut impl Write) -> Result<(), String> {
     };
     let first = next(1).ok_or_else(|| format!("{name} is empty: expected a journal"))??;
     let head: Head = serde_json::from_slice(&first)
-        .map_err(|error| format!("{name}, line 1: {error}: expected the head of a journal"))?;
+        .map_err(|error| format!("{name}, line 1: {error}: expected the first line of a journal"))?;
     if head.version != VERSION {
-        return Err(format!("{name}: a journal of version {}; this sexton reads {VERSION}", head.version));
+        return Err(format!(
+            "{name}: journal version {} is not supported (expected version {VERSION})",
+            head.version
+        ));
     }
     let mut pod = Pod::new(head.seed);
     for number in 2.. {
@@ -32,7 +35,7 @@ pub fn replay(path: &Path, out: &mut impl Write) -> Result<(), String> {
         let Line { at, event } = serde_json::from_slice(&line?)
             .map_err(|error| format!("{name}, line {number}: {error}: expected an event"))?;
         if step(&mut pod, at, event, out).is_err() {
-            // Whoever reads has read enough (`| head`).
+            // The reader has closed the pipe (`| head`).
             break;
         }
     }
@@ -45,14 +48,14 @@ fn step(pod: &mut Pod, at: Time, event: Event, out: &mut impl Write) -> io::Resu
     pod.step(at, event, &mut effects);
     for effect in effects {
         match effect {
-            Effect::Publish(news) => writeln!(out, "          tell    {:?}", news.kind),
+            Effect::Publish(event) => writeln!(out, "          publish {:?}", event.kind),
             Effect::Spawn { job, run } => writeln!(out, "          spawn   job {} as run {}", job.0, run.0),
             Effect::Campaign { job, run } => {
-                writeln!(out, "          want    what job {} runs by, for run {}", job.0, run.0)
+                writeln!(out, "          campaign for the lease of job {} as run {}", job.0, run.0)
             }
-            Effect::Resign(run) => writeln!(out, "          resign  from what run {} ran by", run.0),
+            Effect::Resign(run) => writeln!(out, "          resign  the lease of run {}", run.0),
             Effect::Signal { run, signal, scope } => {
-                writeln!(out, "          signal  {signal} to run {} ({scope:?})", run.0)
+                writeln!(out, "          signal  {} to run {} ({scope:?})", signal.long_name(), run.0)
             }
             Effect::Probe { run, kind, attempt, .. } => {
                 writeln!(out, "          probe   run {}: {kind}, attempt {}", run.0, attempt.0)
@@ -61,14 +64,14 @@ fn step(pod: &mut Pod, at: Time, event: Event, out: &mut impl Write) -> io::Resu
                 writeln!(out, "          hook    run {}: {kind}, attempt {}", run.0, attempt.0)
             }
             Effect::Abort(attempt) => writeln!(out, "          abort   attempt {}", attempt.0),
-            Effect::Respond { request, response: answer } => {
-                writeln!(out, "          answer  request {}: {answer:?}", request.0)
+            Effect::Respond { request, response } => {
+                writeln!(out, "          respond request {}: {response:?}", request.0)
             }
-            Effect::WriteTombstone { job: of, record: stone } => {
-                let whose = of.map_or_else(|| "the whole".to_owned(), |job| format!("job {}", job.0));
-                writeln!(out, "          carve   {whose}: {stone:?}")
+            Effect::WriteTombstone { job, record } => {
+                let owner = job.map_or_else(|| "pod".to_owned(), |job| format!("job {}", job.0));
+                writeln!(out, "          tombstone of {owner}: {record:?}")
             }
-            Effect::JobRemoved(job) => writeln!(out, "          forget  job {}", job.0),
+            Effect::JobRemoved(job) => writeln!(out, "          removed job {}", job.0),
             Effect::End { code, .. } => writeln!(out, "          end     with code {code}"),
         }?;
     }
@@ -79,10 +82,7 @@ fn next_line(file: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     file.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)?;
     if line.len() as u64 == LONGEST_LINE {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "a line of more than 16 MiB: no journal of ours",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "line longer than 16 MiB: not a journal"));
     }
     Ok((!line.is_empty()).then_some(line))
 }

@@ -1,27 +1,27 @@
-//! Users and groups by name: passwd(5) and group(5), read directly, since the C library's own look-up needs
-//! shared libraries that a static program does not have.
+//! Users and groups by name: reads passwd(5) and group(5) directly, because the look-up of the C library needs shared
+//! libraries that a static program does not have.
 
 use std::fs;
 
-/// A user as `/etc/passwd` has it.
+/// A user of `/etc/passwd`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct User {
     pub(crate) uid: u32,
-    /// Its primary group, if the file knows it.
+    /// The primary group, if the user is in the file.
     pub(crate) gid: Option<u32>,
 }
 
-/// A user by number or name.
+/// Looks up a user by number or name.
 pub(crate) fn user(word: &str) -> Result<User, String> {
     user_in(word, &fs::read_to_string("/etc/passwd").unwrap_or_default())
 }
 
-/// A group by number or name.
+/// Looks up a group by number or name.
 pub(crate) fn group(word: &str) -> Result<u32, String> {
     group_in(word, &fs::read_to_string("/etc/group").unwrap_or_default())
 }
 
-/// `USER` or `USER:GROUP`, by numbers or names: its number and that of its group.
+/// Resolves `USER` or `USER:GROUP`, each a number or a name, to the user ID and group ID.
 pub(crate) fn user_and_group(text: &str) -> Result<(u32, u32), String> {
     let (name, group_name) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
     let User { uid, gid } = user(name)?;
@@ -29,7 +29,7 @@ pub(crate) fn user_and_group(text: &str) -> Result<(u32, u32), String> {
         Some(name) => Some(group(name)?),
         None => gid,
     };
-    Ok((uid, gid.ok_or_else(|| format!("the group of user '{name}' is not known: expected USER:GROUP"))?))
+    Ok((uid, gid.ok_or_else(|| format!("unknown group of user '{name}': expected USER:GROUP"))?))
 }
 
 fn user_in(word: &str, passwd: &str) -> Result<User, String> {
@@ -45,7 +45,7 @@ fn user_in(word: &str, passwd: &str) -> Result<User, String> {
     match (known, number) {
         (Some((_, uid, gid)), _) => Ok(User { uid, gid: Some(gid) }),
         (None, Some(uid)) => Ok(User { uid, gid: None }),
-        (None, None) => Err(format!("there is no user '{word}' in /etc/passwd: expected a name or a number")),
+        (None, None) => Err(format!("unknown user '{word}' in /etc/passwd: expected a name or a number")),
     }
 }
 
@@ -58,7 +58,7 @@ fn group_in(word: &str, groups: &str) -> Result<u32, String> {
         Some((fields.next()?, fields.nth(1)?.parse::<u32>().ok()?))
     });
     let known = entries.find(|(name, _)| *name == word).map(|(_, gid)| gid);
-    known.ok_or_else(|| format!("there is no group '{word}' in /etc/group: expected a name or a number"))
+    known.ok_or_else(|| format!("unknown group '{word}' in /etc/group: expected a name or a number"))
 }
 
 #[cfg(test)]
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn by_number_and_by_name() {
+    fn looks_up_users_and_groups_by_number_and_name() {
         let passwd = "root:x:0:0::/:/bin/sh\nbroken\nwww:x:33:44:www:/:/bin/false\n";
         assert_eq!(user_in("www", passwd), Ok(User { uid: 33, gid: Some(44) }));
         assert_eq!(user_in("33", passwd), Ok(User { uid: 33, gid: Some(44) }));

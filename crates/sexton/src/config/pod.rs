@@ -1,15 +1,15 @@
-//! What may be said of the others of a pod, in words.
+//! The text syntax of dependencies between the containers of a pod.
 //!
 //! ```text
-//! births   = item, …               all of them have to hold          proxy,db:started@1m?
-//! deaths   = item, …               any of them will do               main,a+b|c:failed
+//! births   = item, …               all must be met                   proxy,db:started@1m?
+//! deaths   = item, …               any is sufficient                 main,a+b|c:failed
 //! item     = all | all | … [@timeout] [? or !]                       any of the groups
 //! all      = term + term + …                                         all of the terms
 //! term     = name[:condition]      started ready exited succeeded failed
 //! ```
 //!
-//! A name is that of a tombstone in the graveyard, or the whole path of one elsewhere. `?`: go on when the time is
-//! over; `!`: it is an error then.
+//! A name is that of a tombstone in the graveyard, or the full path of one elsewhere. After a timeout, `?` continues
+//! and `!` is an error.
 
 use std::time::Duration;
 
@@ -21,29 +21,28 @@ use spec::pod::Quit;
 use spec::probe::HttpCheck;
 use spec::suggest::hint;
 
-/// How long a birth is waited for, unless somebody says otherwise: what kubexit has.
+/// The default timeout of a birth dependency, as in kubexit.
 pub const DEFAULT_BIRTH_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a peer may take to come back by whose death we have ended before. The kubelet pauses five
-/// minutes at most before it starts a container again.
+/// How long to wait for a stopped peer to restart before its earlier exit counts again. The kubelet's back-off delay is
+/// at most five minutes.
 pub const DEFAULT_REBIRTH_TIMEOUT: Duration = Duration::from_secs(600);
-/// How long it may take to tell somebody to end.
+/// The timeout of a quit request.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What holds where an item does not say.
+/// The defaults of an item.
 #[derive(Debug, Clone, Copy)]
 pub struct Defaults {
-    /// How long; None: for ever.
+    /// None: no timeout.
     pub timeout: Option<Duration>,
-    /// And then.
     pub at_timeout: TimeoutAction,
 }
 
-/// A tool whose sidecar answers at addresses that everybody knows.
+/// A sidecar with well-known addresses.
 struct Profile {
     name: &'static str,
-    /// A GET that is answered with 200 when it is ready.
+    /// The URL of a GET request that returns 200 when it is ready.
     ready: &'static str,
-    /// A POST that ends it.
+    /// The URL of a POST request that shuts it down.
     quit: &'static str,
 }
 
@@ -77,7 +76,7 @@ fn profile(word: &str) -> Result<&'static Profile, String> {
     })
 }
 
-/// What has to hold before a start.
+/// Parses the birth dependencies of a start.
 pub fn births(text: &str, defaults: Defaults) -> Result<Vec<StartDependency>, String> {
     items(text)
         .map(|item| {
@@ -87,7 +86,7 @@ pub fn births(text: &str, defaults: Defaults) -> Result<Vec<StartDependency>, St
         .collect()
 }
 
-/// Servers that have to be ready before a start: addresses, or profiles.
+/// Parses servers that must be ready before a start: URLs or profiles.
 pub fn servers(text: &str, defaults: Defaults) -> Result<Vec<StartDependency>, String> {
     items(text)
         .map(|item| {
@@ -98,51 +97,51 @@ pub fn servers(text: &str, defaults: Defaults) -> Result<Vec<StartDependency>, S
         .collect()
 }
 
-/// What ends us.
+/// Parses death dependencies.
 pub fn deaths(text: &str) -> Result<Vec<Expression>, String> {
     items(text).map(|item| expression(item, Condition::Exited)).collect()
 }
 
-/// Who is told to end: addresses, or profiles.
+/// Parses servers that are shut down at exit: URLs or profiles.
 pub fn quits(text: &str) -> Result<Vec<Quit>, String> {
     let defaults = Defaults { timeout: Some(QUIT_TIMEOUT), at_timeout: TimeoutAction::StartAnyway };
     items(text)
         .map(|item| {
             let Item { words, timeout, at_timeout } = Item::read(item, defaults)?;
-            let for_ever = || format!("'{words}': 0 is for ever, and we want to end");
+            let no_timeout = || format!("'{words}': expected a timeout of more than 0");
             Ok(Quit {
                 url: address(words, |profile| profile.quit)?,
-                timeout: timeout.ok_or_else(for_ever)?,
+                timeout: timeout.ok_or_else(no_timeout)?,
                 fatal: at_timeout == TimeoutAction::Fail,
             })
         })
         .collect()
 }
 
-/// Names alone, as kubexit has them.
+/// Parses names without conditions, as in kubexit.
 pub fn plain_names(text: &str, condition: Condition) -> Result<Vec<Expression>, String> {
     items(text).map(|name| check(name).map(|()| Expression::of(name, condition))).collect()
 }
 
-/// Exit codes that stand for others: `143=0,caused=0`.
+/// Parses a mapping of exit codes: `143=0,caused=0`.
 pub fn codes(text: &str) -> Result<CodeMap, String> {
     let mut map = CodeMap::default();
     for item in items(text) {
-        let wrong = || format!("'{item}': expected CODE=CODE or caused=CODE, with codes from 0 to 255");
-        let (from, to) = item.split_once('=').ok_or_else(wrong)?;
-        let to = i32::from(to.parse::<u8>().map_err(|_| wrong())?);
+        let invalid = || format!("'{item}': expected CODE=CODE or caused=CODE, with codes from 0 to 255");
+        let (from, to) = item.split_once('=').ok_or_else(invalid)?;
+        let to = i32::from(to.parse::<u8>().map_err(|_| invalid())?);
         if from == "caused" {
             map.caused = Some(to);
         } else {
-            map.codes.push((i32::from(from.parse::<u8>().map_err(|_| wrong())?), to));
+            map.codes.push((i32::from(from.parse::<u8>().map_err(|_| invalid())?), to));
         }
     }
     Ok(map)
 }
 
-/// A duration of which 0 stands for ever.
+/// Converts a timeout, where 0 means no timeout.
 #[must_use]
-pub fn or_for_ever(timeout: Duration) -> Option<Duration> {
+pub fn zero_as_none(timeout: Duration) -> Option<Duration> {
     Some(timeout).filter(|timeout| !timeout.is_zero())
 }
 
@@ -164,10 +163,10 @@ impl<'a> Item<'a> {
             (None, None) => (text, defaults.at_timeout),
         };
         let (words, timeout) = match rest.rsplit_once('@') {
-            // An address may hold one of its own.
+            // A URL may contain an @ of its own.
             Some((words, timeout)) if !is_url(words) || duration::parse(timeout).is_ok() => {
                 let timeout = duration::parse(timeout).map_err(|error| format!("'{timeout}': {error}"))?;
-                (words, or_for_ever(timeout))
+                (words, zero_as_none(timeout))
             }
             _ => (rest, defaults.timeout),
         };
@@ -175,7 +174,7 @@ impl<'a> Item<'a> {
     }
 }
 
-/// A URL, or what a profile has for one.
+/// Resolves a URL or the name of a profile.
 fn address(word: &str, of: impl Fn(&Profile) -> &'static str) -> Result<String, String> {
     let url = if is_url(word) { word } else { of(profile(word)?) };
     match HttpCheck::of_url(url) {
@@ -200,7 +199,7 @@ fn term(word: &str, condition: Condition) -> Result<DependencyTerm, String> {
         Some((_, other)) => {
             let known = ["started", "ready", "exited", "succeeded", "failed"];
             let hint = hint(other, known);
-            return Err(format!("'{word}': expected one of {} behind the colon{hint}", known.join(", ")));
+            return Err(format!("'{word}': expected one of {} after the colon{hint}", known.join(", ")));
         }
     };
     check_peer(name)?;
@@ -215,11 +214,11 @@ mod tests {
         Defaults { timeout: Some(DEFAULT_BIRTH_TIMEOUT), at_timeout: TimeoutAction::Fail };
 
     #[test]
-    fn births_are_all_of_any_of_all() -> Result<(), String> {
+    fn parses_births_as_all_of_any_of_all() -> Result<(), String> {
         let births = births("proxy, db:started@1m?,a+b:failed | /other/c:exited@0", DEFAULTS)?;
-        let told: Vec<_> = births.iter().map(|it| it.expression.to_string()).collect();
+        let texts: Vec<_> = births.iter().map(|it| it.expression.to_string()).collect();
         assert_eq!(
-            told,
+            texts,
             [
                 "proxy to be ready",
                 "db to be started",
@@ -239,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn error_names_the_invalid_part() {
         for (text, part) in [
             ("a:redy", "did you mean 'ready'?"),
             ("../a", "expected a tombstone name"),
@@ -257,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_and_quits_are_addresses_or_profiles() -> Result<(), String> {
+    fn servers_and_quits_are_urls_or_profiles() -> Result<(), String> {
         let servers = servers("istio@2m,http://user@127.0.0.1:80/x?,http://h/a@b", DEFAULTS)?;
         assert_eq!(
             servers[0].expression,
@@ -274,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_stand_for_others() -> Result<(), String> {
+    fn maps_exit_codes() -> Result<(), String> {
         let map = codes("143=0,caused=0, 3=4")?;
         assert_eq!((map.apply(143, false), map.apply(3, false), map.apply(9, true)), (0, 4, 0));
         Ok(())

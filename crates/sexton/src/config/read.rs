@@ -1,8 +1,8 @@
-//! A tree becomes a raw type, and whatever is wrong with it is told at once.
+//! Deserializes a tree to a raw type and reports all problems at once.
 //!
-//! The raw types are made by serde, which stops at the first error. So what was wrong is taken out of the tree
-//! and the rest is read again, until nothing is wrong any more: every field of a raw type may be missing.
-//! Names that a type does not know are collected on the way, with the nearest that it knows.
+//! serde stops at the first error. Therefore the invalid value is removed from the tree and the rest is deserialized
+//! again, until there are no more errors: every field of a raw type is optional. Unknown keys are collected, each with
+//! the most similar known key.
 
 use spec::suggest::hint;
 use spec::suggest::nearest;
@@ -17,17 +17,16 @@ use serde::forward_to_deserialize_any;
 
 use super::tree::{Node, Position, Step, Value, dotted};
 
-/// More mistakes than anybody wants to read.
-const MOST_PROBLEMS: usize = 50;
+/// The maximum number of reported problems.
+const MAX_PROBLEMS: usize = 50;
 
-/// Something that is wrong with a file.
+/// A problem in a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
-    /// Where.
     pub place: Position,
-    /// The way to it, dotted.
+    /// Dotted, such as `processes.web.args[2]`.
     pub path: String,
-    /// What is wrong, and what was expected.
+    /// What is invalid and what was expected.
     pub message: String,
 }
 
@@ -39,16 +38,15 @@ impl fmt::Display for Problem {
     }
 }
 
-/// How keys are compared.
+/// The comparison of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keys {
-    /// As they are written.
     Exact,
-    /// Without regard to case.
+    /// Case-insensitive.
     AnyCase,
 }
 
-/// Reads a tree. What could not be read is missing in the value, and told in the problems.
+/// Deserializes a tree. Invalid values are missing in the result and listed in the problems.
 pub fn read<T: DeserializeOwned + Default>(root: &Node, keys: Keys) -> (T, Vec<Problem>) {
     let mut rest = root.clone();
     let mut problems: Vec<Problem> = Vec::new();
@@ -70,7 +68,7 @@ pub fn read<T: DeserializeOwned + Default>(root: &Node, keys: Keys) -> (T, Vec<P
         };
         let path: Vec<_> = error.path.iter().rev().cloned().collect();
         problems.push(Problem { place: root.place_of(&path), path: dotted(&path), message: error.message });
-        if problems.len() >= MOST_PROBLEMS || !rest.remove(&path) {
+        if problems.len() >= MAX_PROBLEMS || !rest.remove(&path) {
             problems.sort();
             return (T::default(), problems);
         }
@@ -95,7 +93,7 @@ impl Shared {
     }
 }
 
-/// What is wrong, and the way to it, the last step first.
+/// An error with its path in reverse order.
 #[derive(Debug)]
 struct Error {
     message: String,
@@ -146,7 +144,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn text(self, expected: &dyn de::Expected) -> Result<&'static str, Error> {
+    fn not_text(self, expected: &dyn de::Expected) -> Result<&'static str, Error> {
         let unexpected = match &self.node.value {
             Value::List(_) => de::Unexpected::Seq,
             Value::Map(_) => de::Unexpected::Map,
@@ -176,14 +174,14 @@ macro_rules! numbers {
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
             match self.number::<$kind>() {
                 Some(number) => visitor.$visit(number),
-                None => self.wrong($expected),
+                None => self.unexpected($expected),
             }
         }
     )*};
 }
 
 impl Reader<'_> {
-    fn wrong<T>(self, expected: &'static str) -> Result<T, Error> {
+    fn unexpected<T>(self, expected: &'static str) -> Result<T, Error> {
         let unexpected = match &self.node.value {
             Value::Scalar { text, .. } if !self.node.is_null() => de::Unexpected::Str(text),
             Value::Scalar { .. } => de::Unexpected::Unit,
@@ -240,14 +238,14 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
         match self.node.text() {
             Some("true" | "True" | "TRUE") => visitor.visit_bool(true),
             Some("false" | "False" | "FALSE") => visitor.visit_bool(false),
-            _ => self.wrong("true or false"),
+            _ => self.unexpected("true or false"),
         }
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.node.value {
             Value::Scalar { text, .. } if !self.node.is_null() => visitor.visit_str(text),
-            _ => self.text(&Expected("a word")).and_then(|text| visitor.visit_str(text)),
+            _ => self.not_text(&Expected("a string")).and_then(|text| visitor.visit_str(text)),
         }
     }
 
@@ -262,14 +260,14 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.node.value {
             Value::List(items) => visitor.visit_seq(Items { items, next: 0, shared: self.shared }),
-            _ => self.wrong("a list"),
+            _ => self.unexpected("a list"),
         }
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.node.value {
             Value::Map(_) => self.deserialize_any(visitor),
-            _ => self.wrong("a map"),
+            _ => self.unexpected("a map"),
         }
     }
 
@@ -282,7 +280,7 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
         let entries: &[_] = match &self.node.value {
             Value::Map(entries) => entries,
             _ if self.node.is_null() => &[],
-            _ => return self.wrong("a map"),
+            _ => return self.unexpected("a map"),
         };
         let mut known = Vec::new();
         for (key, node) in entries {
@@ -316,7 +314,7 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
                 let word: StrDeserializer<'_, Error> = text.into_deserializer();
                 visitor.visit_enum(word)
             }
-            _ => self.wrong("a word"),
+            _ => self.unexpected("a string"),
         }
     }
 
@@ -412,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_wrong_is_told_at_once_with_its_place_and_the_rest_is_read() {
+    fn reports_all_problems_with_positions_and_reads_the_rest() {
         let text = "name: 5\ninner:\n  periodSecond: 3\n  kind: alway\nlist: [1, x, 70000]\nfoo: 1\n";
         let (value, problems) = all(text, Keys::Exact);
         assert_eq!(value.name.as_deref(), Some("5"));
@@ -430,14 +428,14 @@ mod tests {
     }
 
     #[test]
-    fn keys_may_be_compared_without_regard_to_case() {
+    fn compares_keys_case_insensitively() {
         let (value, problems) = all("NAME: x\nInner: {PERIODSECONDS: 4}", Keys::AnyCase);
         assert_eq!(problems, [""; 0]);
         assert_eq!((value.name.as_deref(), value.inner.period_seconds), (Some("x"), Some(4)));
     }
 
     #[test]
-    fn what_is_no_map_at_all_is_said_to_be_none() {
+    fn rejects_a_list_instead_of_a_map() {
         let (_, problems) = all("[1]", Keys::Exact);
         assert_eq!(problems, ["1:1: expected a map, found a list"]);
     }

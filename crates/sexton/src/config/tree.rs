@@ -1,28 +1,26 @@
-//! A file as a tree in which everything knows where it stands. YAML, and JSON, which is a part of it.
+//! A YAML or JSON file as a tree of nodes with positions.
 //!
-//! What a file may hold is limited, so that a small one cannot become a large tree: an alias is a copy and
-//! counts as such.
+//! The size is limited so that a small file cannot expand to a large tree: each alias counts as a copy.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
-/// The largest file, in bytes.
+/// The maximum file size, in bytes.
 pub const LARGEST: usize = 4 << 20;
-/// The most values in a file, copies by aliases included.
-const MOST_NODES: usize = 200_000;
-/// The most text in a file, in bytes, copies by aliases included.
-const MOST_TEXT: usize = 2 * LARGEST;
-/// The deepest nesting.
-const DEEPEST: usize = 64;
+/// The maximum number of values in a file, including copies by aliases.
+const MAX_NODES: usize = 200_000;
+/// The maximum amount of text in a file, in bytes, including copies by aliases.
+const MAX_TEXT: usize = 2 * LARGEST;
+/// The maximum nesting depth.
+const MAX_DEPTH: usize = 64;
 
-/// Where something stands; both from 1.
+/// A position in a file; line and column start at 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Position {
-    /// The line.
     pub line: usize,
-    /// The column, in characters.
+    /// In characters.
     pub column: usize,
 }
 
@@ -32,46 +30,38 @@ impl Position {
     }
 }
 
-/// A value and where it stands.
+/// A value with its position.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
-    /// Where it begins.
     pub place: Position,
-    /// What it is.
     pub value: Value,
 }
 
-/// What a value may be.
+/// The value of a node.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// A word; `plain`: without quotes, so that it may stand for a number, a boolean or nothing.
+    /// Text; `plain`: without quotes, so that it may be a number, a boolean or null.
     Scalar {
-        /// The word.
         text: String,
-        /// Without quotes.
         plain: bool,
     },
-    /// Values in order.
     List(Vec<Node>),
-    /// Values by name, in the order of the file.
+    /// In the order of the file.
     Map(Vec<(Key, Node)>),
 }
 
-/// The name of a value in a map.
+/// A key of a map with its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
-    /// Where it stands.
     pub place: Position,
-    /// The name.
     pub text: String,
 }
 
-/// A step on the way from the root of a tree to a value.
+/// One step of a path from the root to a value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
-    /// To the value of this name.
     Key(String),
-    /// To the value at this place of a list, from 0.
+    /// The index in a list, from 0.
     Index(usize),
 }
 
@@ -87,7 +77,7 @@ impl From<usize> for Step {
     }
 }
 
-/// A way as people write it: `processes.web.args[2]`.
+/// Formats a path: `processes.web.args[2]`.
 #[must_use]
 pub fn dotted(path: &[Step]) -> String {
     let mut text = String::new();
@@ -101,12 +91,10 @@ pub fn dotted(path: &[Step]) -> String {
     text
 }
 
-/// Why a text is no tree, and where.
+/// A syntax error with its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeError {
-    /// Where.
     pub place: Position,
-    /// Why.
     pub message: String,
 }
 
@@ -117,13 +105,13 @@ impl fmt::Display for TreeError {
 }
 
 impl Node {
-    /// Does it stand for nothing?
+    /// Whether the value is null.
     #[must_use]
     pub fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 
-    /// The value of this name, if it is a map that has it.
+    /// Returns the value of a key, if this is a map.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Self> {
         match &self.value {
@@ -132,7 +120,7 @@ impl Node {
         }
     }
 
-    /// The word that it is.
+    /// Returns the text of a scalar.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         match &self.value {
@@ -141,7 +129,7 @@ impl Node {
         }
     }
 
-    /// Where something stands: the name, if it has one; the nearest that there is, if there is no such thing.
+    /// Returns the position of a path: of the key, if any, or of the nearest existing ancestor.
     #[must_use]
     pub fn place_of(&self, path: &[Step]) -> Position {
         let mut place = self.place;
@@ -161,11 +149,11 @@ impl Node {
         place
     }
 
-    /// Takes out what stands there. False: there is no such thing.
+    /// Removes the value at a path. Returns false if it does not exist.
     pub fn remove(&mut self, path: &[Step]) -> bool {
-        let Some((last, way)) = path.split_last() else { return false };
+        let Some((last, parents)) = path.split_last() else { return false };
         let mut node = self;
-        for step in way {
+        for step in parents {
             let next = match (step, &mut node.value) {
                 (Step::Key(key), Value::Map(entries)) => entries
                     .iter_mut()
@@ -183,7 +171,7 @@ impl Node {
                 entries.retain(|(name, _)| !name.text.eq_ignore_ascii_case(key));
                 entries.len() < before
             }
-            // Others keep their places: it becomes nothing.
+            // Set to null, so that the other elements keep their indexes.
             (Step::Index(index), Value::List(items)) => items.get_mut(*index).is_some_and(|item| {
                 let was = item.is_null();
                 item.value = Value::Scalar { text: String::new(), plain: true };
@@ -193,7 +181,7 @@ impl Node {
         }
     }
 
-    /// How many bytes its words and keys have.
+    /// Returns the size of all texts and keys, in bytes.
     fn text_size(&self) -> usize {
         match &self.value {
             Value::Scalar { text, .. } => text.len(),
@@ -211,11 +199,11 @@ impl Node {
     }
 }
 
-/// Reads all documents of a text. An empty one is nothing.
+/// Parses all documents of a text.
 pub fn parse(text: &str) -> Result<Vec<Node>, TreeError> {
     if text.len() > LARGEST {
         let message =
-            format!("{} bytes are too many for a configuration: at most {} MiB", text.len(), LARGEST >> 20);
+            format!("{} bytes exceed the size limit of a configuration: {} MiB", text.len(), LARGEST >> 20);
         return Err(TreeError { place: Position { line: 1, column: 1 }, message });
     }
     let mut builder = Builder::default();
@@ -235,7 +223,7 @@ pub fn parse(text: &str) -> Result<Vec<Node>, TreeError> {
     Ok(documents)
 }
 
-/// A list or map that is not complete.
+/// A list or map that is being parsed.
 struct Open {
     place: Position,
     anchor: usize,
@@ -244,7 +232,7 @@ struct Open {
 
 enum Content {
     List(Vec<Node>),
-    /// Of the key it is known whether it is plain: in quotes `<<` is a name like any other.
+    /// The key with its `plain` flag: a quoted `<<` is an ordinary key.
     Map {
         entries: Vec<(Key, Node)>,
         key: Option<(Key, bool)>,
@@ -265,7 +253,7 @@ impl Builder {
     fn take(&mut self, event: Event<'_>, place: Position) -> Result<(), String> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                // `!!str 5` is no number.
+                // `!!str 5` is not a number.
                 let plain = style == ScalarStyle::Plain && tag.is_none_or(|tag| tag.suffix != "str");
                 self.complete(Node { place, value: Value::Scalar { text: text.into_owned(), plain } }, anchor)
             }
@@ -284,11 +272,11 @@ impl Builder {
             }
             Event::Alias(anchor) => {
                 let Some(node) = self.anchors.get(&anchor) else {
-                    return Err("this alias stands inside of what it names".to_owned());
+                    return Err("alias inside its own anchor".to_owned());
                 };
                 let (nodes, text) = (node.size(), node.text_size());
                 self.count(nodes, text)?;
-                // Only what is allowed is copied.
+                // Copied only after the limits were checked.
                 let node = self.anchors.get(&anchor).cloned();
                 node.map_or(Ok(()), |node| self.complete(node, 0))
             }
@@ -303,18 +291,18 @@ impl Builder {
     fn count(&mut self, nodes: usize, text: usize) -> Result<(), String> {
         self.nodes += nodes;
         self.text += text;
-        if self.nodes > MOST_NODES {
-            return Err(format!("too many values, copies by aliases included: at most {MOST_NODES}"));
+        if self.nodes > MAX_NODES {
+            return Err(format!("too many values including copies by aliases: the limit is {MAX_NODES}"));
         }
-        if self.text > MOST_TEXT {
-            return Err(format!("too much text, copies by aliases included: at most {MOST_TEXT} bytes"));
+        if self.text > MAX_TEXT {
+            return Err(format!("too much text including copies by aliases: the limit is {MAX_TEXT} bytes"));
         }
         Ok(())
     }
 
     fn begin(&mut self, place: Position, anchor: usize, content: Content) -> Result<(), String> {
-        if self.open.len() >= DEEPEST {
-            return Err(format!("nested too deeply: at most {DEEPEST} levels"));
+        if self.open.len() >= MAX_DEPTH {
+            return Err(format!("nested too deeply: the limit is {MAX_DEPTH} levels"));
         }
         self.open.push(Open { place, anchor, content });
         Ok(())
@@ -331,7 +319,7 @@ impl Builder {
             Some(Content::List(items)) => items.push(node),
             Some(Content::Map { key: key @ None, .. }) => match node.value {
                 Value::Scalar { text, plain } => *key = Some((Key { place: node.place, text }, plain)),
-                Value::List(_) | Value::Map(_) => return Err("a key has to be a word".to_owned()),
+                Value::List(_) | Value::Map(_) => return Err("a key must be a string".to_owned()),
             },
             Some(Content::Map { entries, key, merged }) => {
                 let Some((key, plain)) = key.take() else { return Ok(()) };
@@ -340,7 +328,7 @@ impl Builder {
                 } else if let Some((first, _)) = entries.iter().find(|(other, _)| other.text == key.text) {
                     let Key { text, place } = key;
                     return Err(format!(
-                        "'{text}' stands here for the second time (at {}:{}), first in line {}",
+                        "duplicate key '{text}' at {}:{} (first defined on line {})",
                         place.line, place.column, first.place.line
                     ));
                 } else {
@@ -352,7 +340,7 @@ impl Builder {
     }
 }
 
-/// `<<` of YAML 1.1: what stands in the map itself counts before what is merged into it.
+/// Merges `<<` maps (YAML 1.1): keys of the map itself override merged keys.
 fn merge(mut entries: Vec<(Key, Node)>, merged: Vec<Node>) -> Result<Vec<(Key, Node)>, String> {
     for node in merged {
         let maps = match node.value {
@@ -361,7 +349,7 @@ fn merge(mut entries: Vec<(Key, Node)>, merged: Vec<Node>) -> Result<Vec<(Key, N
         };
         for map in maps {
             let Value::Map(more) = map.value else {
-                return Err("'<<' takes a map, or a list of maps".to_owned());
+                return Err("'<<' requires a map or a list of maps".to_owned());
             };
             for (key, node) in more {
                 if !entries.iter().any(|(own, _)| own.text == key.text) {
@@ -382,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_knows_where_it_stands() {
+    fn nodes_have_positions() {
         let node = one("a: 1\nlist:\n  - x\n  - {y: z}\n");
         let path = [Step::from("list"), Step::from(1), Step::from("y")];
         assert_eq!(node.place_of(&path), Position { line: 4, column: 6 });
@@ -391,17 +379,17 @@ mod tests {
     }
 
     #[test]
-    fn aliases_and_merges_are_copies() {
+    fn copies_aliases_and_merges_maps() {
         let node = one("base: &b {x: 1, y: 2}\nuse: {<<: *b, y: 3}\n");
         let used = node.get("use").unwrap_or_else(|| panic!("{node:?}"));
         assert_eq!(used.get("x").and_then(Node::text), Some("1"));
         assert_eq!(used.get("y").and_then(Node::text), Some("3"));
         let quoted = one("{\"<<\": x}");
-        assert_eq!(quoted.get("<<").and_then(Node::text), Some("x"), "in quotes it is a name");
+        assert_eq!(quoted.get("<<").and_then(Node::text), Some("x"), "a quoted << is an ordinary key");
     }
 
     #[test]
-    fn bombs_duplicates_and_depths_are_refused() {
+    fn rejects_alias_bombs_duplicate_keys_and_deep_nesting() {
         let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
         for n in 1..9 {
             let list = vec![format!("*a{}", n - 1); 10].join(",");
@@ -411,7 +399,7 @@ mod tests {
         let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(40_000), vec!["*a"; 300].join(", "));
         assert!(parse(&long).is_err_and(|error| error.message.contains("too much text")));
         let twice = parse("a: 1\nb: 2\na: 3\n");
-        assert!(twice.is_err_and(|error| error.message.contains("first in line 1")));
+        assert!(twice.is_err_and(|error| error.message.contains("first defined on line 1")));
         assert!(parse(&format!("{}{}", "[".repeat(80), "]".repeat(80))).is_err());
         assert!(parse("a: &x [*x]").is_err());
         assert!(parse(&"x".repeat(LARGEST + 1)).is_err());
@@ -419,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_read_too() {
+    fn parses_json() {
         let node = one("[{\"name\": \"web\", \"args\": [\"-p\", 80]}]");
         let Value::List(items) = &node.value else { panic!("{node:?}") };
         assert_eq!(items[0].get("name").and_then(Node::text), Some("web"));

@@ -133,9 +133,10 @@ impl Driver {
             restarts: job.restarts.iter().map(Instant::elapsed).collect(),
             heart_beat: job.heart_beat.unwrap_or(job.started).elapsed(),
         };
-        let checks = Arc::clone(&job.checks[kind as usize]);
+        let Some(probe) = job.plan.as_ref().and_then(|plan| plan.probes.get(kind)) else { return };
+        let (checks, limit) = (Arc::clone(&probe.checks), probe.timing.timeout);
         let (runner, results) = (self.inbox.asked.0.clone(), self.inbox.results.0.clone());
-        let (limit, kept) = (job.limits[kind as usize], job.kept[kind as usize].clone());
+        let kept = job.kept[kind as usize].clone();
         let task = probes::begin_probe(attempt, checks, limit, facts, kept, runner, results);
         self.tasks.insert(attempt, task);
     }
@@ -152,7 +153,7 @@ impl Driver {
     pub(super) fn tell(&mut self, news: &JobEvent) {
         let Some(job) = self.jobs.get(&news.job) else { return };
         let name = Arc::clone(&job.constants.name);
-        let (level, message) = event_text::words(news);
+        let (level, message) = event_text::words(news, &name);
         let pid = news.run.and_then(|run| self.groups.pid(run));
         match (news.run, pid) {
             (Some(run), Some(pid)) => log::log!(level, process:% = name, run = run.0, pid = pid; "{message}"),

@@ -27,8 +27,7 @@ use std::time::Duration;
 
 use engine::pod::Seed;
 use engine::{
-    AttemptId, Effect, Event, Exit, JobId, Outcome, Pod, PodPhase, ProbeKind, RequestId, RunId, Signal,
-    SignalScope,
+    AttemptId, Effect, Event, Exit, JobId, Outcome, Pod, PodPhase, RequestId, RunId, Signal, SignalScope,
 };
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -61,7 +60,7 @@ use linux::terminal;
 use linux::terminal::{AfterSuspension, Terminal};
 use spec::environment::Real;
 use spec::logs::{OutputPlan, StreamPlan};
-use spec::probe::{Action, Check};
+use spec::probe::Action;
 use spec::program::Pid;
 use spec::program::Program;
 
@@ -148,8 +147,6 @@ struct Job {
     program: Program,
     plan: Option<ProcessPlan>,
     lock: Option<LockPlan>,
-    checks: [Arc<[Check]>; 3],
-    limits: [Duration; 3],
     /// What its probes keep.
     kept: [ProbeConnections; 3],
     hooks: [Option<Arc<Action>>; 2],
@@ -222,19 +219,8 @@ pub struct Process {
 impl Job {
     fn new(process: Process, plan: &engine::JobPlan) -> Self {
         let Process { constants, program, plan: own, lock } = process;
-        let checks = |kind: ProbeKind| {
-            own.as_ref().map_or_else(Vec::new, |own| own.probes[kind as usize].clone()).into()
-        };
-        let limit =
-            |probe: &Option<engine::ProbePlan>| probe.as_ref().map_or(Duration::ZERO, |probe| probe.timeout);
         let hook = |action: Option<&Option<Action>>| action.cloned().flatten().map(Arc::new);
         Self {
-            checks: ProbeKind::ALL.map(checks),
-            limits: [
-                limit(&plan.probes.startup),
-                limit(&plan.probes.liveness),
-                limit(&plan.probes.readiness),
-            ],
             hooks: [
                 hook(own.as_ref().map(|own| &own.post_start)),
                 hook(own.as_ref().map(|own| &own.pre_stop)),

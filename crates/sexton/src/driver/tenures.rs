@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use engine::lease::LeaseNotice;
 use engine::{Event, Exit, JobId, RunId};
 use ensemble::lock::Holder;
 use jiff::Timestamp;
@@ -20,8 +21,8 @@ use crate::cli::AS_SEXTON;
 use crate::locks::FENCE;
 use crate::locks::client::Claim;
 use crate::locks::guard::Guard;
-use crate::locks::holder::{Remote, Told, Wanted, hold};
-use crate::locks::pace::Boot;
+use crate::locks::holder::{LeaseRequest, Remote, hold};
+use linux::clock::boot_now;
 use linux::clock::rfc3339_millis;
 use linux::process_table::ProcessTable;
 use linux::spawn::{Output, Start, spawn};
@@ -51,7 +52,7 @@ pub(super) struct Tenures {
 }
 
 /// What there is to tell of a run's lock.
-type ToRun = (RunId, Told);
+type ToRun = (RunId, LeaseNotice);
 
 impl Default for Tenures {
     fn default() -> Self {
@@ -83,7 +84,7 @@ impl Tenures {
 
     /// What there is to tell of a run's lock; None: the guard has ended.
     pub(super) async fn news(&mut self) -> Option<ToRun> {
-        let unguarded = !self.guard.is_standing() && !self.held.is_empty();
+        let unguarded = !self.guard.is_running() && !self.held.is_empty();
         let guard_ended = async {
             match &mut self.guard_ended {
                 Some(ended) => drop(ended.await),
@@ -98,7 +99,7 @@ impl Tenures {
         }
         log::warn!("the guard of the locks has ended: another takes its place");
         self.guard_ended = None;
-        self.guard.fell();
+        self.guard.exited();
         None
     }
 
@@ -120,7 +121,7 @@ impl Driver {
             return self.events.push_back(Event::Won(run));
         };
         let name = job.constants.name.to_string();
-        if !self.tenures.guard.is_standing() {
+        if !self.tenures.guard.is_running() {
             self.start_guard();
         }
         let claim = Claim { key: lock.name.clone(), holder: holder(&name) };
@@ -129,28 +130,28 @@ impl Driver {
         self.tenures.held.insert(run, resign);
         // Those that have ended are not kept.
         while self.tenures.tasks.try_join_next().is_some() {}
-        let wanted = Wanted { name: format!("the lock '{}'", lock.name), ttl: lock.ttl };
+        let wanted = LeaseRequest { name: format!("the lock '{}'", lock.name), ttl: lock.ttl };
         let grantor = Remote { server: lock.server, claim };
         self.tenures.tasks.spawn(hold(run, wanted, grantor, guard, told, resigned));
     }
 
     pub(super) fn tenure(&mut self, (run, told): ToRun) {
         match told {
-            Told::Waits(why) => {
-                if !self.tenures.guard.is_standing() {
+            LeaseNotice::Waiting(why) => {
+                if !self.tenures.guard.is_running() {
                     self.start_guard();
                 }
                 self.feed(Event::Campaigning(run, why));
             }
-            Told::Won(fence) => {
+            LeaseNotice::Held(fence) => {
                 // One that was given up meanwhile is on its way back.
                 if self.tenures.held.contains_key(&run) {
                     self.tenures.fences.insert(run, fence);
                     self.feed(Event::Won(run));
                 }
             }
-            Told::Lost { why, gone_by } => {
-                let gone_by = self.clock.now() + Boot::now().until(gone_by);
+            LeaseNotice::Lost { why, kill_by } => {
+                let gone_by = self.clock.now() + boot_now().until(kill_by);
                 self.feed(Event::Lost { run, why, gone_by });
             }
         }
@@ -181,7 +182,7 @@ pub fn start_guard(guard: &Guard, groups: &mut ProcessTable) -> Result<oneshot::
     let pid = spawn(&program, start).map_err(|error| error.message)?;
     let (told, ended) = oneshot::channel();
     groups.enter_helper(pid, told);
-    guard.stands(File::from(pipe));
+    guard.started(File::from(pipe));
     Ok(ended)
 }
 

@@ -8,7 +8,7 @@ use ensemble::{LeaseId, StoreError};
 use tokio::time::Instant;
 
 use crate::locks::client::{Granted, InUse, Reply};
-use crate::locks::holder::Grantor;
+use crate::locks::holder::LeaseServer;
 
 /// How long the lease of a leader lasts, so that another leads when this time has passed since it died. Where the lock
 /// waits once more after it has lapsed, a lease is somewhat less than half of it, in whole seconds since etcd has no
@@ -31,7 +31,7 @@ pub struct Leadership {
     pub holder: Holder,
 }
 
-impl Grantor for Leadership {
+impl LeaseServer for Leadership {
     async fn acquire(&self, ttl: Duration, wait: Duration) -> Result<Reply, String> {
         let acquired = self.locks.acquire(LEADER, &self.holder, ttl, Instant::now() + wait).await;
         match acquired.map_err(|error| error.to_string())? {

@@ -27,8 +27,9 @@ use tokio::time::{Instant, timeout_at};
 use super::routes::ApiState;
 use crate::locks::client::{TTL_HEADER, WAIT_HEADER};
 use crate::locks::guard::Guard;
-use crate::locks::pace::{Boot, Pace};
 use crate::locks::server::span;
+use engine::lease::{BootInstant, LeaseTiming};
+use linux::clock::boot_now;
 use net::json::told;
 use net::server::Caller;
 
@@ -56,7 +57,7 @@ pub struct Tenants {
 #[derive(Debug, Default)]
 struct Books {
     led: Option<Led>,
-    leases: BTreeMap<String, (Boot, Duration)>,
+    leases: BTreeMap<String, (BootInstant, Duration)>,
     newest: u64,
 }
 
@@ -86,19 +87,19 @@ enum Kept {
 }
 
 impl Books {
-    fn sweep(&mut self, now: Boot) {
+    fn sweep(&mut self, now: BootInstant) {
         self.leases.retain(|_, (lapses, _)| *lapses > now);
     }
 
     /// Would the leadership not be given up yet? `until` is when the guard would end it.
-    fn leads(&self, until: Option<Boot>, now: Boot) -> Option<Led> {
+    fn leads(&self, until: Option<BootInstant>, now: BootInstant) -> Option<Led> {
         let led = self.led?;
-        let pace = Pace::of(led.ttl);
+        let pace = LeaseTiming::of(led.ttl);
         let margin = pace.guard_after() - pace.stop_after();
         until.is_some_and(|until| now + margin < until).then_some(led)
     }
 
-    fn grant(&mut self, ttl: Duration, until: Option<Boot>, now: Boot) -> Granted {
+    fn grant(&mut self, ttl: Duration, until: Option<BootInstant>, now: BootInstant) -> Granted {
         self.sweep(now);
         let Some(led) = self.leads(until, now) else { return Granted::NotLeading };
         if ttl > longest(led.ttl) {
@@ -114,7 +115,7 @@ impl Books {
         Granted::Yes(id, led.fence)
     }
 
-    fn keep_alive(&mut self, id: &str, until: Option<Boot>, now: Boot) -> Kept {
+    fn keep_alive(&mut self, id: &str, until: Option<BootInstant>, now: BootInstant) -> Kept {
         self.sweep(now);
         let leads = self.leads(until, now).is_some();
         match self.leases.get_mut(id) {
@@ -139,7 +140,7 @@ impl Tenants {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn until(&self, books: &Books) -> Option<Boot> {
+    fn until(&self, books: &Books) -> Option<BootInstant> {
         books.led.and_then(|led| self.guard.until(led.run))
     }
 
@@ -156,9 +157,9 @@ impl Tenants {
     }
 
     /// When the last lease has lapsed, if there is one.
-    pub(super) fn until_clear(&self) -> Option<Boot> {
+    pub(super) fn until_clear(&self) -> Option<BootInstant> {
         let mut books = self.books();
-        books.sweep(Boot::now());
+        books.sweep(boot_now());
         books.leases.values().map(|(lapses, _)| *lapses).max()
     }
 
@@ -170,13 +171,13 @@ impl Tenants {
     fn grant(&self, ttl: Duration) -> Granted {
         let mut books = self.books();
         let until = self.until(&books);
-        books.grant(ttl, until, Boot::now())
+        books.grant(ttl, until, boot_now())
     }
 
     fn keep_alive(&self, id: &str) -> Kept {
         let mut books = self.books();
         let until = self.until(&books);
-        books.keep_alive(id, until, Boot::now())
+        books.keep_alive(id, until, boot_now())
     }
 
     fn release(&self, id: &str) {
@@ -290,8 +291,8 @@ mod tests {
             let ttl = SECOND * u32::try_from(leadership).unwrap_or(3);
             let lease = ttl / part.max(3);
             let mut books = Books { led: Some(Led { run: RunId(1), fence: 7, ttl }), ..Books::default() };
-            let pace = Pace::of(ttl);
-            let (mut now, mut confirmed) = (Boot(1_000_000_000_000), Boot(1_000_000_000_000));
+            let pace = LeaseTiming::of(ttl);
+            let (mut now, mut confirmed) = (BootInstant(1_000_000_000_000), BootInstant(1_000_000_000_000));
             let mut id = None;
             for (ask, renewed) in asks.iter().zip(renewals) {
                 now = now + Duration::from_millis(*ask);
@@ -322,7 +323,7 @@ mod tests {
                 };
                 if well {
                     // It was sent before it was answered, and is counted from there.
-                    let gone = now + Pace::of(lease).guard_after();
+                    let gone = now + LeaseTiming::of(lease).guard_after();
                     prop_assert!(gone <= confirmed + pace.guard_after(), "{lease:?} of {ttl:?}");
                 }
             }
@@ -332,7 +333,7 @@ mod tests {
     #[test]
     fn a_lease_that_is_too_long_or_of_nobody_is_none() {
         let mut books = Books::default();
-        let now = Boot(1_000_000_000_000);
+        let now = BootInstant(1_000_000_000_000);
         let until = Some(now + SECOND * 9);
         assert_eq!(books.grant(SECOND, until, now), Granted::NotLeading);
         books.led = Some(Led { run: RunId(1), fence: 7, ttl: SECOND * 9 });

@@ -1,17 +1,16 @@
-//! The guard: another process of ours that knows until when each run may be there, and kills it then, whatever has
-//! become of us.
+//! The guard process: kills the runs of a supervisor whose leases have expired, whatever has become of the supervisor.
 //!
-//! It reads records from a pipe and sleeps until the earliest of the times that it was told. As long as we live, each
-//! keepalive that was answered moves that time. When the pipe ends we are gone: then it asks the runs to end at once,
-//! and kills what is left when their times have come. It ignores the signals that ask a program to end, and ends by
-//! itself when there is nothing left to guard.
+//! It reads records from a pipe and sleeps until the earliest deadline. While the supervisor lives, each answered keepalive
+//! moves that deadline. The end of the pipe means that the supervisor is gone: the guard then stops the runs at once, and
+//! kills what is left at its deadline. It ignores the signals that stop a program, and exits when nothing is left to guard.
+//!
+//! Which run is killed when is decided by [`GuardedRuns`]; this file does the I/O.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use engine::{RunId, Signal};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -19,121 +18,119 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 
-use super::pace::Boot;
+use engine::lease::{BootInstant, GuardedRuns};
+use linux::clock::boot_now;
 use linux::process_table::MARK;
 use linux::procfs;
 use linux::signals::kill;
 use spec::program::Pid;
 
-/// Three numbers of eight bytes each: what, of which run, and a value. A write of so few bytes to a pipe is whole
-/// (`PIPE_BUF` of pipe(7)).
+/// A record is three numbers of eight bytes: kind, run, value. A write of so few bytes to a pipe is atomic (`PIPE_BUF`,
+/// pipe(7)).
 const RECORD: usize = 24;
-/// The run may be there until then (ns, `CLOCK_BOOTTIME`).
+/// Kind: the run may live until then (ns, `CLOCK_BOOTTIME`).
 const ARM: u64 = 1;
-/// The number of its process, and of its group.
+/// Kind: the PID of its main process, which is also its process group.
 const GROUP: u64 = 2;
-/// Nothing of the run is there any more.
-const FREE: u64 = 3;
-/// Everything that was told is void; it is told anew.
+/// Kind: no process of the run is left.
+const DISARM: u64 = 3;
+/// Kind: forget all runs; the full state follows.
 const CLEAR: u64 = 4;
 
-/// Between looks at whether what was killed is gone, at first and at most.
-const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
-
-/// What the guard has to know of a run.
+/// A run under guard, as the supervisor knows it.
 #[derive(Debug, Clone, Copy, Default)]
-struct Charge {
-    until: Option<Boot>,
+struct GuardedRun {
+    until: Option<BootInstant>,
     pid: Option<Pid>,
 }
 
 #[derive(Debug, Default)]
-struct Books {
-    charges: BTreeMap<RunId, Charge>,
-    /// Something could not be told: all of it is told again.
-    behind: bool,
-    /// Where the guard listens; None: there is none.
+struct Records {
+    runs: BTreeMap<RunId, GuardedRun>,
+    /// A record could not be written: the full state is sent again.
+    incomplete: bool,
+    /// The pipe to the guard process; `None`: none runs.
     pipe: Option<File>,
 }
 
-/// The way to the guard. What it has to know is kept here, too: if it ends, the next one is told all of it.
+/// A handle to the guard process. The full state is kept here too: if the guard exits, the next one is sent all of it.
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
-    books: Arc<Mutex<Books>>,
+    records: Arc<Mutex<Records>>,
 }
 
 impl Guard {
-    fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    fn records(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// There is a guard (again), who reads from the other end of this pipe. Writing to it must not block.
-    pub fn stands(&self, pipe: File) {
-        let mut books = self.books();
-        books.pipe = Some(pipe);
-        books.tell_all();
+    /// A guard process was started; it reads the other end of `pipe`, whose writes must not block.
+    pub fn started(&self, pipe: File) {
+        let mut records = self.records();
+        records.pipe = Some(pipe);
+        records.send_all();
     }
 
-    /// Until when a run may be there.
+    /// When a run is killed.
     #[must_use]
-    pub fn until(&self, run: RunId) -> Option<Boot> {
-        self.books().charges.get(&run).and_then(|charge| charge.until)
+    pub fn until(&self, run: RunId) -> Option<BootInstant> {
+        self.records().runs.get(&run).and_then(|run| run.until)
     }
 
-    /// There is none at present.
-    pub fn fell(&self) {
-        self.books().pipe = None;
+    /// The guard process has exited.
+    pub fn exited(&self) {
+        self.records().pipe = None;
     }
 
-    /// Is there one?
+    /// Whether a guard process runs.
     #[must_use]
-    pub fn is_standing(&self) -> bool {
-        self.books().pipe.is_some()
+    pub fn is_running(&self) -> bool {
+        self.records().pipe.is_some()
     }
 
-    /// A run may be there until then.
-    pub fn arm(&self, run: RunId, until: Boot) {
-        let mut books = self.books();
-        books.charges.entry(run).or_default().until = Some(until);
-        books.tell(ARM, run, until.0);
+    /// A run may live until then.
+    pub fn arm(&self, run: RunId, until: BootInstant) {
+        let mut records = self.records();
+        records.runs.entry(run).or_default().until = Some(until);
+        records.send(ARM, run, until.0);
     }
 
     /// The process of a run that is guarded.
     pub fn group(&self, run: RunId, pid: Pid) {
-        let mut books = self.books();
-        if let Some(charge) = books.charges.get_mut(&run) {
-            charge.pid = Some(pid);
-            books.tell(GROUP, run, u64::from(pid.unsigned_abs()));
+        let mut records = self.records();
+        if let Some(guarded) = records.runs.get_mut(&run) {
+            guarded.pid = Some(pid);
+            records.send(GROUP, run, u64::from(pid.unsigned_abs()));
         }
     }
 
-    /// Nothing of a run is there any more.
-    pub fn free(&self, run: RunId) {
-        let mut books = self.books();
-        if books.charges.remove(&run).is_some() {
-            books.tell(FREE, run, 0);
+    /// No process of a run is left.
+    pub fn disarm(&self, run: RunId) {
+        let mut records = self.records();
+        if records.runs.remove(&run).is_some() {
+            records.send(DISARM, run, 0);
         }
     }
 }
 
-impl Books {
-    /// From nothing on.
-    fn tell_all(&mut self) {
-        self.behind = false;
+impl Records {
+    /// Sends the full state.
+    fn send_all(&mut self) {
+        self.incomplete = false;
         self.write(CLEAR, RunId(0), 0);
-        for (run, charge) in self.charges.clone() {
-            if let Some(until) = charge.until {
+        for (run, guarded) in self.runs.clone() {
+            if let Some(until) = guarded.until {
                 self.write(ARM, run, until.0);
             }
-            if let Some(pid) = charge.pid {
+            if let Some(pid) = guarded.pid {
                 self.write(GROUP, run, u64::from(pid.unsigned_abs()));
             }
         }
     }
 
-    fn tell(&mut self, what: u64, run: RunId, value: u64) {
-        if self.behind {
-            self.tell_all();
+    fn send(&mut self, what: u64, run: RunId, value: u64) {
+        if self.incomplete {
+            self.send_all();
         } else {
             self.write(what, run, value);
         }
@@ -144,68 +141,58 @@ impl Books {
         let record = [what.to_ne_bytes(), run.0.to_ne_bytes(), value.to_ne_bytes()].concat();
         match pipe.write(&record) {
             Ok(_) => {}
-            // It is stopped, and was for long. It is told all again with the next keepalive; to hang up would have it
-            // believe that we are gone.
+            // The guard was stopped for long. The full state follows with the next keepalive; closing the pipe would
+            // mean that the supervisor is gone.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if !std::mem::replace(&mut self.behind, true) {
-                    log::error!("the guard of the locks does not listen");
+                if !std::mem::replace(&mut self.incomplete, true) {
+                    log::error!("the lock guard does not read its pipe");
                 }
             }
             Err(error) => {
-                log::error!("the guard of the locks is gone: {error}");
+                log::error!("the lock guard has exited: {error}");
                 self.pipe = None;
             }
         }
     }
 }
 
-/// What the guard knows of a run.
-#[derive(Debug, Clone, Copy)]
-struct Watched {
-    charge: Charge,
-    /// When its process was started: another of that number is none of ours.
-    started: Option<u64>,
-    /// It was killed, and is looked at again then, after this pause.
-    killed: Option<(Boot, Duration)>,
+/// The state of the guard process.
+struct GuardState {
+    /// The supervisor.
+    supervisor: Pid,
+    runs: GuardedRuns,
+    /// The main process of each run, and its start time: another process with that PID does not belong to the run.
+    processes: BTreeMap<RunId, (Pid, Option<u64>)>,
 }
 
-struct Post {
-    /// Whose runs they are.
-    of: Pid,
-    runs: BTreeMap<RunId, Watched>,
-    /// Nobody tells us anything any more.
-    alone: bool,
-}
-
-/// Stands guard for that process until it has ended and nothing is left to guard. Records come from `orders`.
-pub fn stand(of: Pid, orders: &OwnedFd) -> io::Result<()> {
+/// Guards the runs of `supervisor` until it has exited and nothing is left to guard. Records come from `pipe`.
+pub fn run(supervisor: Pid, pipe: &OwnedFd) -> io::Result<()> {
     for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2] {
-        // SAFETY: to ignore a signal takes no handler.
-        unsafe { libc::signal(signal, libc::SIG_IGN) };
+        linux::sys::ignore_signal(signal);
     }
     let timer = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
-    let mut post = Post { of, runs: BTreeMap::new(), alone: false };
+    let mut state = GuardState { supervisor, runs: GuardedRuns::default(), processes: BTreeMap::new() };
     let mut unread = Vec::new();
     loop {
-        post.look(Boot::now());
-        if post.alone && post.runs.is_empty() {
+        state.kill_due();
+        if state.runs.is_finished() {
             return Ok(());
         }
-        set(&timer, post.next())?;
-        let mut waited = [PollFd::new(&timer, PollFlags::IN), PollFd::new(orders, PollFlags::IN)];
-        let waited = if post.alone { &mut waited[..1] } else { &mut waited[..] };
+        set(&timer, state.runs.deadline())?;
+        let mut waited = [PollFd::new(&timer, PollFlags::IN), PollFd::new(pipe, PollFlags::IN)];
+        let waited = if state.runs.is_orphaned() { &mut waited[..1] } else { &mut waited[..] };
         match poll(waited, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        if !post.alone && waited[1].revents() != PollFlags::empty() {
-            post.read(orders, &mut unread)?;
+        if waited.get(1).is_some_and(|pipe| pipe.revents() != PollFlags::empty()) {
+            state.read(pipe, &mut unread)?;
         }
     }
 }
 
-fn set(timer: &OwnedFd, next: Option<Boot>) -> io::Result<()> {
-    // A time of zero would disarm it: what is past is one nanosecond after the boot.
+fn set(timer: &OwnedFd, next: Option<BootInstant>) -> io::Result<()> {
+    // Zero would disarm the timer.
     let at = next.map_or(0, |at| at.0.max(1));
     let spec = |nanos: u64| Timespec {
         tv_sec: i64::try_from(nanos / 1_000_000_000).unwrap_or(i64::MAX),
@@ -216,25 +203,22 @@ fn set(timer: &OwnedFd, next: Option<Boot>) -> io::Result<()> {
     Ok(())
 }
 
-impl Post {
-    /// Takes what has come.
-    fn read(&mut self, orders: &OwnedFd, unread: &mut Vec<u8>) -> io::Result<()> {
+impl GuardState {
+    fn read(&mut self, pipe: &OwnedFd, unread: &mut Vec<u8>) -> io::Result<()> {
         let mut buffer = [0; RECORD * 64];
-        match rustix::io::read(orders, &mut buffer) {
+        match rustix::io::read(pipe, &mut buffer) {
             Ok(0) => {
-                self.alone = true;
-                for (run, watched) in &self.runs {
-                    self.signal(*run, *watched, Signal::TERM);
-                    self.signal(*run, *watched, Signal::CONT);
+                for run in self.runs.orphan() {
+                    self.signal(run, Signal::TERM);
+                    self.signal(run, Signal::CONT);
                 }
             }
             Ok(length) => {
                 unread.extend_from_slice(&buffer[..length]);
-                for record in
-                    unread.drain(..unread.len() - unread.len() % RECORD).collect::<Vec<_>>().chunks(RECORD)
-                {
+                let complete = unread.len() - unread.len() % RECORD;
+                for record in unread.drain(..complete).collect::<Vec<_>>().chunks(RECORD) {
                     let number = |at: usize| record[at..at + 8].try_into().map_or(0, u64::from_ne_bytes);
-                    self.order(number(0), RunId(number(8)), number(16));
+                    self.take(number(0), RunId(number(8)), number(16));
                 }
             }
             Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
@@ -243,72 +227,62 @@ impl Post {
         Ok(())
     }
 
-    fn order(&mut self, what: u64, run: RunId, value: u64) {
-        let fresh = Watched { charge: Charge::default(), started: None, killed: None };
-        match what {
-            ARM => {
-                let watched = self.runs.entry(run).or_insert(fresh);
-                (watched.charge.until, watched.killed) = (Some(Boot(value)), None);
-            }
+    fn take(&mut self, kind: u64, run: RunId, value: u64) {
+        match kind {
+            ARM => self.runs.arm(run, BootInstant(value)),
             GROUP => {
-                let watched = self.runs.entry(run).or_insert(fresh);
-                watched.charge.pid = Pid::try_from(value).ok();
-                watched.started =
-                    watched.charge.pid.and_then(|pid| Some(procfs::stat(pid).ok()?.start_ticks));
-                // If its time is over already, it is looked at at once.
-                watched.killed = None;
+                if let Ok(pid) = Pid::try_from(value) {
+                    let started = procfs::stat(pid).ok().map(|stat| stat.start_ticks);
+                    self.processes.insert(run, (pid, started));
+                }
+                self.runs.started(run);
             }
-            FREE => drop(self.runs.remove(&run)),
-            CLEAR => self.runs.clear(),
+            DISARM => {
+                self.runs.disarm(run);
+                self.processes.remove(&run);
+            }
+            CLEAR => {
+                self.runs.clear();
+                self.processes.clear();
+            }
             _ => {}
         }
     }
 
-    /// When to look again.
-    fn next(&self) -> Option<Boot> {
-        let due = |watched: &Watched| watched.killed.map(|(at, _)| at).or(watched.charge.until);
-        self.runs.values().filter_map(due).min()
-    }
-
-    /// Kills what may not be there any more.
-    fn look(&mut self, now: Boot) {
-        let due = |watched: &Watched| {
-            watched.killed.map(|(at, _)| at).or(watched.charge.until).is_some_and(|at| at <= now)
-        };
-        let runs: Vec<_> = self.runs.iter().filter(|(_, it)| due(it)).map(|(run, it)| (*run, *it)).collect();
-        for (run, watched) in runs {
-            let left = self.signal(run, watched, Signal::KILL);
-            if watched.killed.is_none() && left {
-                eprintln!("sexton: guard: run {} of {} outlives its lock, and was killed", run.0, self.of);
+    /// Kills the runs whose time has come.
+    fn kill_due(&mut self) {
+        let now = boot_now();
+        for (run, first) in self.runs.due(now) {
+            let left = self.signal(run, Signal::KILL);
+            if first && left {
+                eprintln!(
+                    "sexton: lock guard: sent SIGKILL to run {} of process {}: its lock lease is about to expire",
+                    run.0, self.supervisor
+                );
             }
-            let pause = watched.killed.map_or(LOOK_AGAIN.0, |(_, pause)| (pause * 2).min(LOOK_AGAIN.1));
-            match self.runs.get_mut(&run) {
-                // While somebody is there who tells us that it is gone, we kill what may turn up.
-                Some(watched) if left || !self.alone => watched.killed = Some((now + pause, pause)),
-                _ => drop(self.runs.remove(&run)),
-            }
+            self.runs.killed(run, left, now);
         }
     }
 
-    /// Sends a signal to all of a run. False: there is nobody.
-    fn signal(&self, run: RunId, watched: Watched, signal: Signal) -> bool {
+    /// Sends a signal to every process of a run. Returns whether there was one.
+    fn signal(&self, run: RunId, signal: Signal) -> bool {
         let Ok(all) = procfs::processes() else { return true };
-        let mark = format!("{}.{}", self.of, run.0);
+        let mark = format!("{}.{}", self.supervisor, run.0);
         let mut found = false;
         let mut group = None;
-        if let Some(pid) = watched.charge.pid {
+        if let Some((pid, started)) = self.processes.get(&run).copied() {
             let leader = all.iter().find(|stat| stat.pid == pid);
-            // The number of a group is not given to anybody else as long as somebody is in it.
-            if leader.is_none_or(|leader| Some(leader.start_ticks) == watched.started) {
+            // The kernel does not reuse the number of a process group that has members.
+            if leader.is_none_or(|leader| Some(leader.start_ticks) == started) {
                 group = Some(pid);
                 if all.iter().any(|stat| stat.pgrp == pid && !stat.is_zombie()) {
                     found = true;
-                    // Gone meanwhile: that is what is wanted.
+                    // An error: it has exited meanwhile.
                     let _ = kill(-pid, signal.0);
                 }
             }
         }
-        // Those who have left the group carry the mark.
+        // Processes that have left the group carry the mark.
         for stat in all.iter().filter(|stat| Some(stat.pgrp) != group && !stat.is_zombie()) {
             if procfs::variable(stat.pid, MARK).as_deref() == Some(&mark) {
                 found = true;

@@ -1,58 +1,38 @@
-//! One lock for one run: wanted until it is ours, kept alive while it is, given back when nothing of the run is left.
+//! The driver of [`engine::lease::LeaseHolder`]: one lock for one run, at a lock server or by leadership.
 
+use std::collections::VecDeque;
+use std::pin::Pin;
 use std::time::Duration;
 
 use engine::RunId;
+use engine::lease::{LeaseEffect, LeaseEvent, LeaseHolder, LeaseNotice};
+use linux::clock::boot_now;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
-use super::client::{Claim, Granted, InUse, Reply, Server, within};
+use super::client::{Claim, Granted, InUse, Reply, Server};
 use super::guard::Guard;
-use super::pace::{Boot, Pace};
 
-/// How long the server may wait for the lock to become free.
-const WAIT: Duration = Duration::from_secs(20);
-/// And how much longer we wait for its answer.
-const LONGER: Duration = Duration::from_secs(5);
-/// The pause after an attempt that failed, at first and at most.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-
-/// What there is to tell of a run's lock.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
-    /// It is not ours yet, for this reason.
-    Waits(String),
-    /// It is ours, with this number.
-    Won(u64),
-    /// It is not ours any more.
-    Lost {
-        /// Why.
-        why: String,
-        /// When nothing of the run may be there any more.
-        gone_by: Boot,
-    },
-}
-
-/// Who grants a lock.
-pub trait Grantor: Send + Sync + 'static {
-    /// Asks for it; it may be waited for.
+/// A server that grants a lock.
+pub trait LeaseServer: Send + Sync + 'static {
+    /// Requests the lock; the server may wait for it to become free.
     fn acquire(&self, ttl: Duration, wait: Duration) -> impl Future<Output = Result<Reply, String>> + Send;
-    /// Says that we are alive. False: it is not ours any more.
+    /// Renews the lease. False: there is no such lease any more.
     fn keep_alive(&self, id: &str) -> impl Future<Output = Result<bool, String>> + Send;
-    /// Gives it back.
+    /// Releases the lease.
     fn release(&self, id: &str) -> impl Future<Output = Result<(), String>> + Send;
 }
 
-/// A lock server, and what is asked of it.
+/// A lock server over HTTP, and the lock that is requested.
 #[derive(Debug)]
 pub struct Remote {
-    /// Where.
+    /// The server.
     pub server: Server,
-    /// What.
+    /// The lock and its holder.
     pub claim: Claim,
 }
 
-impl Grantor for Remote {
+impl LeaseServer for Remote {
     async fn acquire(&self, ttl: Duration, wait: Duration) -> Result<Reply, String> {
         self.server.acquire(&self.claim, ttl, wait).await
     }
@@ -66,147 +46,110 @@ impl Grantor for Remote {
     }
 }
 
-/// What is wanted.
+/// The lease that is wanted.
 #[derive(Debug, Clone)]
-pub struct Wanted {
-    /// As people call it: "the lock 'a'".
+pub struct LeaseRequest {
+    /// What messages call the lock: `the lock 'a'`.
     pub name: String,
-    /// How long it lasts without a sign of life.
+    /// Time to live without a keepalive.
     pub ttl: Duration,
 }
 
-/// Wants something that only one can hold, holds it, and gives it back when it is told to.
+/// Acquires a lease, keeps it alive, and releases it when `resigned` fires or its sender is dropped.
 pub async fn hold(
     run: RunId,
-    plan: Wanted,
-    grantor: impl Grantor,
+    request: LeaseRequest,
+    server: impl LeaseServer,
     guard: Guard,
-    told: mpsc::UnboundedSender<(RunId, Told)>,
+    notices: mpsc::UnboundedSender<(RunId, LeaseNotice)>,
     mut resigned: oneshot::Receiver<()>,
 ) {
-    let tell = |what: Told| {
-        // Nobody there any more: nobody wants to know.
-        let _ = told.send((run, what));
-    };
-    let pace = Pace::of(plan.ttl);
-    let guarded = async {
-        while !guard.is_standing() {
-            tell(Told::Waits(format!("a guard for {}, which cannot be started", plan.name)));
-            sleep(PAUSES.1).await;
-        }
-        campaign(&plan, &grantor, pace, &tell).await
-    };
-    let won = tokio::select! {
-        won = guarded => won,
-        // What was granted at this moment is kept alive by nobody, and lapses.
-        _ = &mut resigned => return,
-    };
-    let (Granted { id, fence }, confirmed) = won;
-    guard.arm(run, confirmed + pace.guard_after());
-    tell(Told::Won(fence));
-    let kept = tokio::select! {
-        biased;
-        _ = &mut resigned => None,
-        lost = keep(&plan, &grantor, &id, pace, confirmed, |confirmed| guard.arm(run, confirmed + pace.guard_after())) => Some(lost),
-    };
-    if let Some(Lost { why, gone_by }) = kept {
-        tell(Told::Lost { why, gone_by });
-        // An error: nobody is there who would resign.
-        let _ = resigned.await;
-    }
-    guard.free(run);
-    // Whoever waits for it has it sooner; if this fails, it lapses.
-    let until = Instant::now() + pace.over_after();
-    while let Err(why) = within(pace.answer_within(), grantor.release(&id)).await {
-        log::debug!("{} is not given back yet: {why}", plan.name);
-        if Instant::now() + pace.retry_after() >= until {
-            break;
-        }
-        sleep(pace.retry_after()).await;
-    }
-}
-
-/// Until it is ours: what was granted, and when the keepalive was sent by which we know.
-async fn campaign(
-    plan: &Wanted,
-    grantor: &impl Grantor,
-    pace: Pace,
-    tell: &impl Fn(Told),
-) -> (Granted, Boot) {
-    let mut pause = PAUSES.0;
+    let LeaseRequest { name, ttl } = request;
+    let mut holder = LeaseHolder::new(name.as_str(), ttl, boot_now());
+    let mut in_flight: Option<Pin<Box<dyn Future<Output = LeaseEvent> + Send + '_>>> = None;
+    let mut is_resigned = false;
+    let mut events = VecDeque::from([LeaseEvent::TimerFired]);
     loop {
-        let begun = Instant::now();
-        let why = match within(WAIT + LONGER, grantor.acquire(plan.ttl, WAIT)).await {
-            Ok(Reply::Granted(granted)) => {
-                // It may have been granted long before the answer came: it is ours when a keepalive was answered.
-                let sent = Boot::now();
-                match within(pace.answer_within(), grantor.keep_alive(&granted.id)).await {
-                    Ok(true) => return (granted, sent),
-                    Ok(false) => "the lock had lapsed before we knew that it was ours".to_owned(),
-                    Err(why) => {
-                        let _ = within(pace.answer_within(), grantor.release(&granted.id)).await;
-                        why
+        let mut effects = Vec::new();
+        while let Some(event) = events.pop_front() {
+            holder.handle(boot_now(), event, &mut effects);
+            for effect in effects.drain(..) {
+                match effect {
+                    LeaseEffect::CheckGuard => events.push_back(LeaseEvent::Guard(guard.is_running())),
+                    LeaseEffect::Acquire { wait } => {
+                        let server = &server;
+                        in_flight = Some(Box::pin(async move { acquired(server.acquire(ttl, wait).await) }));
                     }
+                    LeaseEffect::KeepAlive { id } => {
+                        let server = &server;
+                        in_flight = Some(Box::pin(async move { kept_alive(server.keep_alive(&id).await) }));
+                    }
+                    LeaseEffect::Release { id } => {
+                        let (server, name) = (&server, &name);
+                        in_flight = Some(Box::pin(async move { released(name, server.release(&id).await) }));
+                    }
+                    LeaseEffect::Cancel => in_flight = None,
+                    LeaseEffect::ArmGuard(until) => guard.arm(run, until),
+                    LeaseEffect::DisarmGuard => guard.disarm(run),
+                    LeaseEffect::Warn(why) => log::warn!("{why}"),
+                    // An error: the receiver is gone, and the holder is about to be dropped.
+                    LeaseEffect::Report(notice) => drop(notices.send((run, notice))),
                 }
             }
-            Ok(Reply::InUse(InUse { value, .. })) => {
-                pause = PAUSES.0;
-                tell(Told::Waits(format!("{}, which {value} holds", plan.name)));
-                // A server that does not wait is asked a few times for each lease.
-                let least =
-                    if begun.elapsed() < WAIT / 2 { (plan.ttl / 4).min(PAUSES.1) } else { Duration::ZERO };
-                sleep(least).await;
-                continue;
+        }
+        if holder.is_finished() {
+            return;
+        }
+        let answer = async {
+            match &mut in_flight {
+                Some(request) => request.await,
+                None => std::future::pending().await,
             }
-            Err(why) => why,
         };
-        tell(Told::Waits(format!("{}: {why}", plan.name)));
-        sleep(pause).await;
-        pause = (pause * 2).min(PAUSES.1);
+        let timer = async {
+            match holder.deadline() {
+                Some(due) => sleep(boot_now().until(due)).await,
+                None => std::future::pending().await,
+            }
+        };
+        let event = tokio::select! {
+            biased;
+            _ = &mut resigned, if !is_resigned => {
+                is_resigned = true;
+                LeaseEvent::Resigned
+            }
+            event = answer => {
+                in_flight = None;
+                event
+            }
+            () = timer => LeaseEvent::TimerFired,
+        };
+        events.push_back(event);
     }
 }
 
-struct Lost {
-    why: String,
-    gone_by: Boot,
+fn acquired(reply: Result<Reply, String>) -> LeaseEvent {
+    match reply {
+        Ok(Reply::Granted(Granted { id, fence })) => LeaseEvent::Granted { id, fence },
+        Ok(Reply::InUse(InUse { value, .. })) => LeaseEvent::InUse { holder: value },
+        Err(why) => LeaseEvent::Failed(why),
+    }
 }
 
-/// Keeps it alive until that fails for good.
-async fn keep(
-    plan: &Wanted,
-    grantor: &impl Grantor,
-    id: &str,
-    pace: Pace,
-    mut confirmed: Boot,
-    mut renewed: impl FnMut(Boot),
-) -> Lost {
-    let mut next = confirmed + pace.renew_after();
-    let mut trouble = None;
-    loop {
-        let stop = confirmed + pace.stop_after();
-        sleep(Boot::now().until(next.min(stop))).await;
-        let sent = Boot::now();
-        if sent >= stop {
-            let why = trouble.unwrap_or_else(|| "we were not awake in time to keep it alive".to_owned());
-            let why = format!("{} is about to lapse: {why}", plan.name);
-            return Lost { why, gone_by: confirmed + pace.gone_after() };
-        }
-        let limit = pace.answer_within().min(sent.until(stop));
-        match within(limit, grantor.keep_alive(id)).await {
-            Ok(true) => {
-                (confirmed, trouble) = (sent, None);
-                next = confirmed + pace.renew_after();
-                renewed(confirmed);
-            }
-            Ok(false) => {
-                let why = format!("{} has lapsed, says the lock server", plan.name);
-                return Lost { why, gone_by: Boot::now() };
-            }
-            Err(why) => {
-                log::warn!("{}: {why}", plan.name);
-                trouble = Some(why);
-                next = Boot::now() + pace.retry_after();
-            }
+fn kept_alive(reply: Result<bool, String>) -> LeaseEvent {
+    match reply {
+        Ok(true) => LeaseEvent::KeptAlive,
+        Ok(false) => LeaseEvent::LeaseGone,
+        Err(why) => LeaseEvent::Failed(why),
+    }
+}
+
+fn released(name: &str, reply: Result<(), String>) -> LeaseEvent {
+    match reply {
+        Ok(()) => LeaseEvent::Released,
+        Err(why) => {
+            log::debug!("{name} is not released yet: {why}");
+            LeaseEvent::Failed(why)
         }
     }
 }

@@ -10,7 +10,7 @@
 //!
 //! * [`server`]: what `sexton lock serve` answers
 //! * [`client`]: the same from the other side
-//! * [`pace`]: when to keep a lock alive, when to let go, by the clock that goes on when the machine sleeps
+
 //! * [`holder`]: one lock for one run
 //! * [`guard`]: what kills the process in time when we cannot, because we were stopped or killed ourselves
 //!
@@ -25,7 +25,7 @@
 pub mod client;
 pub mod guard;
 pub mod holder;
-pub mod pace;
+
 pub mod server;
 
 use std::time::Duration;

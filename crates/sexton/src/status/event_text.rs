@@ -1,33 +1,37 @@
-//! What the engine has to tell, for people: the words of the log and of the events.
+//! Text and log level of the events of the engine.
 
+use engine::time::rounded;
 use engine::{Exit, JobEvent, JobEventKind, Time};
 use log::Level;
 
-/// How loud, and in which words.
+/// Returns the level and the message of an event of the process `name`.
 #[must_use]
-pub fn words(news: &JobEvent) -> (Level, String) {
-    let after = |at: Time| format!("{:?}", at.since(news.at));
-    match &news.kind {
+pub fn words(event: &JobEvent, name: &str) -> (Level, String) {
+    let after = |at: Time| rounded(at.since(event.at)).to_string();
+    match &event.kind {
         JobEventKind::Started { ttl: None } => (Level::Info, "started".to_owned()),
-        JobEventKind::Started { ttl: Some(ttl) } => (Level::Info, format!("started, to live {ttl:?}")),
+        JobEventKind::Started { ttl: Some(ttl) } => {
+            (Level::Info, format!("started, time to live {}", rounded(*ttl)))
+        }
         JobEventKind::StartFailed(error) => (Level::Error, error.message.clone()),
         JobEventKind::Exited { out_of_memory: true, .. } => {
-            (Level::Error, "killed: it used too much memory (OOMKilled)".to_owned())
+            (Level::Error, "killed: memory limit exceeded (OOMKilled)".to_owned())
         }
         JobEventKind::Exited { exit, cause, leftovers, .. } => {
-            let cause = cause.as_ref().map(|cause| format!(", because {cause}")).unwrap_or_default();
-            let left = if *leftovers { "; it left processes behind" } else { "" };
-            (Level::Info, format!("ended with {exit}{cause}{left}"))
+            let cause = cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
+            let left = if *leftovers { "; stopping the processes it left behind" } else { "" };
+            (Level::Info, format!("exited with {exit}{cause}{left}"))
         }
         JobEventKind::Waiting { need } => (Level::Info, format!("waits for {need}")),
         JobEventKind::DependencyTimedOut { missing, timeout, started_anyway: true } => {
-            (Level::Warn, format!("started without it: it waited {timeout:?} for {missing}"))
+            (Level::Warn, format!("starting without {missing}: timed out after {}", rounded(*timeout)))
         }
-        JobEventKind::DependencyTimedOut { missing, timeout, started_anyway: false } => {
-            (Level::Error, format!("not started: it waited {timeout:?} for {missing}"))
-        }
+        JobEventKind::DependencyTimedOut { missing, timeout, started_anyway: false } => (
+            Level::Error,
+            format!("not started: timed out after {} waiting for {missing}", rounded(*timeout)),
+        ),
         JobEventKind::NeedFailed { need, condition } => {
-            (Level::Error, format!("not started: {need} cannot be {} any more", condition.label()))
+            (Level::Error, format!("not started: {need} can no longer be {}", condition.label()))
         }
         JobEventKind::Ready => (Level::Info, "ready".to_owned()),
         JobEventKind::Unready { reason } => (Level::Warn, format!("not ready: {reason}")),
@@ -35,47 +39,49 @@ pub fn words(news: &JobEvent) -> (Level, String) {
             let level = if failures >= threshold { Level::Warn } else { Level::Info };
             (level, format!("{kind} probe failed ({failures} of {threshold}): {reason}"))
         }
-        JobEventKind::HookStarted(kind) => (Level::Debug, format!("its {kind} hook is carried out")),
-        JobEventKind::HookFailed { kind, reason } => {
-            (Level::Warn, format!("its {kind} hook has failed: {reason}"))
+        JobEventKind::HookStarted(kind) => (Level::Debug, format!("running {kind} hook")),
+        JobEventKind::HookFailed { kind, reason } => (Level::Warn, format!("{kind} hook failed: {reason}")),
+        JobEventKind::Ending { cause: engine::Cause::Request } => {
+            (Level::Info, "stop requested (control socket)".to_owned())
         }
-        JobEventKind::Ending { cause } => (Level::Info, format!("to end for good, because {cause}")),
-        JobEventKind::Stopping { cause, kill_at } => {
-            (Level::Info, format!("asked to end, because {cause}; KILL follows in {}", after(*kill_at)))
+        JobEventKind::Ending { cause } => (Level::Info, format!("stop requested ({cause})")),
+        JobEventKind::Stopping { cause, kill_at, signal } => {
+            let (signal, after) = (signal.long_name(), after(*kill_at));
+            (Level::Info, format!("sent {signal} ({cause}); SIGKILL in {after}"))
         }
-        JobEventKind::Killing { cause } => (Level::Warn, format!("sent KILL, because {cause}")),
+        JobEventKind::Killing { cause } => (Level::Warn, format!("sent SIGKILL ({cause})")),
         JobEventKind::Stuck { abandoned: true } => {
-            (Level::Error, "even KILL has not ended it: left to itself".to_owned())
+            (Level::Error, "still alive after SIGKILL; abandoned".to_owned())
         }
         JobEventKind::Stuck { abandoned: false } => {
-            (Level::Error, "even KILL has not ended it: no other is started while it is there".to_owned())
+            (Level::Error, "still alive after SIGKILL; not restarted until it has exited".to_owned())
         }
-        JobEventKind::Forwarded(signal) => (Level::Debug, format!("handed on {signal}")),
+        JobEventKind::Forwarded(signal) => (Level::Debug, format!("forwarded {}", signal.long_name())),
         JobEventKind::StopRepeated(signal) => {
-            (Level::Info, format!("we got {signal} again: it is ending already"))
+            (Level::Info, format!("received {} again; already stopping", signal.long_name()))
         }
-        JobEventKind::Restarting { retry_at, cause } if *retry_at <= news.at => {
-            (Level::Info, format!("restarted at once, because {cause}"))
+        JobEventKind::Restarting { retry_at, cause } if *retry_at <= event.at => {
+            (Level::Info, format!("restarting now ({cause})"))
         }
         JobEventKind::Restarting { retry_at, cause } => {
-            (Level::Info, format!("restarted in {}, because {cause}", after(*retry_at)))
+            (Level::Info, format!("restarting in {} ({cause})", after(*retry_at)))
         }
         JobEventKind::RestartLimitReached { limit, window, held } => {
-            let held = if *held { "; it stays down until somebody starts it" } else { "" };
-            let why =
-                format!("it would have to be restarted more often than {limit} times within {window:?}");
-            (Level::Error, format!("given up: {why}{held}"))
+            let help =
+                if *held { format!("; run 'sexton start {name}' to start it again") } else { String::new() };
+            let reached = format!("restart limit reached ({limit} in {})", rounded(*window));
+            (Level::Error, format!("giving up: {reached}{help}"))
         }
-        JobEventKind::Suspended(signal) => (Level::Info, format!("suspended by {signal}")),
-        JobEventKind::Resumed => (Level::Info, "goes on".to_owned()),
+        JobEventKind::Suspended(signal) => (Level::Info, format!("suspended by {}", signal.long_name())),
+        JobEventKind::Resumed => (Level::Info, "resumed (SIGCONT)".to_owned()),
         JobEventKind::Done => (Level::Debug, "done".to_owned()),
     }
 }
 
-/// Why, as a stable word.
+/// Returns the stable word for the cause of an event.
 #[must_use]
-pub fn cause(what: &JobEventKind) -> Option<&'static str> {
-    match what {
+pub fn cause(kind: &JobEventKind) -> Option<&'static str> {
+    match kind {
         JobEventKind::Exited { cause, .. } => cause.as_ref().map(engine::Cause::label),
         JobEventKind::Ending { cause }
         | JobEventKind::Stopping { cause, .. }
@@ -85,7 +91,7 @@ pub fn cause(what: &JobEventKind) -> Option<&'static str> {
     }
 }
 
-/// The code and the signal of an exit, as two words of which one is empty.
+/// Returns the exit code and the signal as texts, one of which is empty.
 #[must_use]
 pub fn exit_words(exit: Exit) -> (String, String) {
     match exit {

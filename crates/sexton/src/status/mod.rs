@@ -1,4 +1,4 @@
-//! What is shown of the processes: the engine's snapshot with numbers, names and times of day.
+//! The published status of processes: the engine's snapshot with PIDs, names and times of day.
 
 pub mod api;
 pub mod event_text;
@@ -16,98 +16,95 @@ use jiff::Timestamp;
 use linux::clock::{Clock, rfc3339_millis};
 use spec::program::Pid;
 
-/// What there is to show at one moment.
+/// The status at one moment. Readers get the newest; the engine is never queried.
 #[derive(Debug, Clone)]
 pub struct View {
-    /// Grows with each change.
+    /// Increases with each change.
     pub generation: u64,
     /// `run`, `supervise`, `watch` or `up`.
     pub mode: &'static str,
-    /// The processes, in the plan's order; of others, those that are there.
+    /// The supervised processes in the order of the plan, or the watched processes that exist.
     pub processes: Vec<Arc<ProcessView>>,
-    /// The answers to the three questions.
+    /// Liveness, readiness, startup.
     pub health: Health,
-    /// Why everything is ending, and until when; None: it is not.
+    /// The reason and the deadline of a shutdown in progress.
     pub ending: Option<(String, Option<Time>)>,
-    /// Nothing will change any more.
+    /// All processes have exited and nothing changes any more.
     pub over: bool,
 }
 
-/// The answers to the three questions of an orchestrator.
+/// Health as an orchestrator asks for it.
 #[derive(Debug, Clone)]
 pub struct Health {
-    /// Is it worth keeping?
+    /// Liveness: whether it must not be restarted.
     pub live: HealthState,
-    /// May it be given work?
+    /// Readiness: whether it can receive traffic.
     pub ready: HealthState,
-    /// Has it been started?
+    /// Startup: whether it has started.
     pub started: HealthState,
 }
 
-/// Yes, or why not.
+/// The result of a health question.
 #[derive(Debug, Clone)]
 pub enum HealthState {
     /// Yes.
     Yes,
-    /// No, for this reason.
+    /// No, with the reason.
     No(String),
-    /// No: because of the process at this place.
+    /// No, because of the process with this index.
     NoBecauseOf(usize),
 }
 
 impl HealthState {
-    /// Is it yes?
+    /// Whether it is yes.
     #[must_use]
     pub const fn is_yes(&self) -> bool {
         matches!(self, Self::Yes)
     }
 }
 
-/// One process.
+/// The status of one process.
 #[derive(Debug, Clone, Default)]
 pub struct ProcessView {
-    /// What people call it.
     pub name: Arc<str>,
-    /// What was executed.
     pub command: String,
-    /// With which arguments.
     pub arguments: Vec<String>,
-    /// Its state in a few words.
+    /// The state as a short text.
     pub state: String,
-    /// In the words of the status socket.
+    /// The state as the status socket reports it.
     pub status: Status,
-    /// Its number, while it is there.
+    /// The PID while it runs.
     pub pid: Option<Pid>,
-    /// When the present process, or the last, was started.
+    /// When the current or the last run started.
     pub started_at: Option<Timestamp>,
-    /// When the last process ended, if none is there.
+    /// When the last run ended, unless one is in progress.
     pub ended_at: Option<Timestamp>,
-    /// Of the last process that ended; 128+n for a signal; 0 before.
+    /// The exit code of the last run; 128+n for signal n; 0 before the first exit.
     pub exit_code: i32,
-    /// How long the present process may live.
+    /// The time to live of the current run.
     pub ttl: Duration,
-    /// The pause, or how long we stay.
+    /// `supervise`: the restart delay; `run`: how long sexton stays after the exit.
     pub wait: Duration,
-    /// The second port.
+    /// The second port, 0 for none.
     pub side_port: u16,
-    /// What the engine knows beyond that; None for processes of others.
+    /// Details of a supervised process; `None` for a watched one.
     pub own: Option<SupervisedStatus>,
 }
 
-/// In the words of the status socket.
+/// The state as the status socket reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Status {
-    /// It is there.
+    /// It runs.
     Running,
-    /// It is not, and ended by itself if it ever was.
+    /// It does not run; the last run, if any, exited on its own.
     #[default]
     Stopped,
-    /// It is not: we ended it, or a signal did.
+    /// It does not run; sexton or a signal ended the last run.
     Killed,
 }
 
 impl Status {
-    /// The stable word.
+    /// The stable label.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -118,41 +115,39 @@ impl Status {
     }
 }
 
-/// What the engine knows of a process of our own.
+/// Details of a supervised process.
 #[derive(Debug, Clone)]
 pub struct SupervisedStatus {
     /// The engine's snapshot.
     pub job: JobSnapshot,
-    /// Since when it is in its phase.
+    /// The start of the current phase.
     pub since: Option<Timestamp>,
-    /// What happens next by itself, and when: `kill`, `retry`, `ttl`.
+    /// The next timer and its time: `kill`, `retry` or `ttl`.
     pub next: Option<(&'static str, Timestamp)>,
-    /// When the last process ended, also while the next is there.
+    /// When the last run ended, also during the next one.
     pub last_at: Option<Timestamp>,
-    /// What it says about itself.
+    /// The `STATUS=` text of sd_notify(3).
     pub said: Option<String>,
 }
 
-/// What does not change in the life of a process of our own.
+/// The static description of a supervised process.
 #[derive(Debug, Clone)]
 pub struct ProcessInfo {
     /// What people call it.
     pub name: Arc<str>,
-    /// What is executed.
     pub command: String,
-    /// With which arguments.
     pub arguments: Vec<String>,
-    /// A fixed lifetime.
+    /// The time to live, if it is fixed.
     pub ttl: Duration,
-    /// The pause, or how long we stay.
+    /// `supervise`: the restart delay; `run`: how long sexton stays after the exit.
     pub wait: Duration,
-    /// The second port.
+    /// The second port, 0 for none.
     pub side_port: u16,
 }
 
 impl View {
-    /// Of processes of our own. `many`: they are healthy when each is as it should be; one alone is judged by
-    /// whether it is there.
+    /// The status of supervised processes. With `many`, the pod is healthy if each process is; a single process is healthy
+    /// while it runs.
     #[must_use]
     pub fn own(
         mode: &'static str,
@@ -172,7 +167,7 @@ impl View {
         };
         let health = if many {
             let ready = match &ending {
-                Some((cause, _)) => HealthState::No(format!("everything is ending, because {cause}")),
+                Some((cause, _)) => HealthState::No(format!("shutting down ({cause})")),
                 None => first(&|job: &JobSnapshot| job.healthy),
             };
             let up = |job: &JobSnapshot| job.started || job.healthy || job.started_at.is_some();
@@ -190,7 +185,7 @@ impl View {
         Self { generation, mode, processes, health, ending, over }
     }
 
-    /// Why an answer is no.
+    /// The reason of a negative answer.
     #[must_use]
     pub fn reason(&self, answer: &HealthState) -> Option<String> {
         match answer {
@@ -205,7 +200,7 @@ impl View {
         }
     }
 
-    /// The process of this name.
+    /// The process with this name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&Arc<ProcessView>> {
         self.processes.iter().find(|process| &*process.name == name)
@@ -213,7 +208,7 @@ impl View {
 }
 
 impl ProcessView {
-    /// A process of our own, as it is now; `before` is what was shown of it last: what has a time keeps it.
+    /// The status of a supervised process; `before` is the one published last, whose times of day are kept.
     #[must_use]
     pub fn own(
         constants: &ProcessInfo,
@@ -227,7 +222,7 @@ impl ProcessView {
         let status = match &job.last {
             _ if job.is_alive() => Status::Running,
             Some(LastRun { exit: Some(Exit::Signal(_)), .. }) => Status::Killed,
-            Some(LastRun { exit: Some(_), by: Some(by), .. }) if ended_by_us(by) => Status::Killed,
+            Some(LastRun { exit: Some(_), by: Some(by), .. }) if stopped_by_sexton(by) => Status::Killed,
             _ => Status::Stopped,
         };
         let (ttl, next) = match &job.phase {
@@ -239,7 +234,7 @@ impl ProcessView {
             _ => (constants.ttl, None),
         };
         let old = before.and_then(|before| before.own.as_ref());
-        // A time of day is fixed when it is first shown, also when the system's clock is set later.
+        // A time of day is fixed when it is first published, so that setting the clock does not move it.
         let day = |at: Time, known: Option<(Time, Option<Timestamp>)>| match known {
             Some((same, day)) if same == at => day,
             _ => clock.of_day(at),
@@ -276,8 +271,8 @@ impl ProcessView {
     }
 }
 
-/// Did it end because we, or somebody through us, wanted it to?
-const fn ended_by_us(by: &Cause) -> bool {
+/// Whether sexton or a client of it ended the process.
+const fn stopped_by_sexton(by: &Cause) -> bool {
     matches!(
         by,
         Cause::Signal(_)
@@ -289,64 +284,64 @@ const fn ended_by_us(by: &Cause) -> bool {
 }
 
 impl Health {
-    /// Of processes of others: we know whether they are there.
+    /// The health of a watched process: `ever` tells whether it was found before.
     #[must_use]
-    pub fn watched(present: bool, ever: bool, whom: &str) -> Self {
+    pub fn watched(present: bool, ever: bool, selector: &str) -> Self {
         let answer = |yes: bool| {
-            if yes { HealthState::Yes } else { HealthState::No(format!("there is no process {whom}")) }
+            if yes { HealthState::Yes } else { HealthState::No(format!("there is no process {selector}")) }
         };
         Self { live: answer(present), ready: answer(present), started: answer(ever) }
     }
 }
 
-/// The state in a few words.
+/// The state as a short text.
 fn describe(pod: &PodPhase, job: &JobSnapshot, clock: Clock) -> String {
-    // Not "in 5 s": what is said now may be read later.
+    // A time of day and not "in 5 s": the text may be read later.
     let when = |at: Time| {
-        clock.of_day(at).map_or_else(|| "some day".to_owned(), |at| format!("at {}", rfc3339_millis(at)))
+        clock
+            .of_day(at)
+            .map_or_else(|| "at an unknown time".to_owned(), |at| format!("at {}", rfc3339_millis(at)))
     };
-    let how_it_ended = || match &job.last {
+    let last_exit = || match &job.last {
         None => "never started".to_owned(),
-        Some(LastRun { exit: Some(_), out_of_memory: true, .. }) => {
-            "killed, because it used too much memory".to_owned()
-        }
-        Some(LastRun { exit: Some(exit), by: None, .. }) => format!("ended with {exit}"),
-        Some(LastRun { exit: Some(exit), by: Some(by), .. }) => format!("ended with {exit}, because {by}"),
+        Some(LastRun { exit: Some(_), out_of_memory: true, .. }) => "killed (out of memory)".to_owned(),
+        Some(LastRun { exit: Some(exit), by: None, .. }) => format!("exited with {exit}"),
+        Some(LastRun { exit: Some(exit), by: Some(by), .. }) => format!("exited with {exit} ({by})"),
         Some(LastRun { exit: None, by: Some(by), .. }) => by.to_string(),
-        Some(LastRun { exit: None, by: None, .. }) => "KILL did not end it".to_owned(),
+        Some(LastRun { exit: None, by: None, .. }) => "still alive after SIGKILL".to_owned(),
     };
     match &job.phase {
         JobPhase::Waiting { need: None } => "not started yet".to_owned(),
-        JobPhase::Waiting { need: Some(need) } => format!("waits for {need}"),
-        JobPhase::Starting => "being started".to_owned(),
-        JobPhase::Running { suspended: Some(signal), .. } => format!("suspended by {signal}"),
+        JobPhase::Waiting { need: Some(need) } => format!("waiting for {need}"),
+        JobPhase::Starting => "starting".to_owned(),
+        JobPhase::Running { suspended: Some(signal), .. } => format!("suspended by {}", signal.long_name()),
         JobPhase::Running { .. } => match (&job.ending, &job.unready_reason) {
-            (Some(cause), _) => format!("waits for its turn to end, because {cause}"),
+            (Some(cause), _) => format!("waiting for its dependents to stop ({cause})"),
             (None, Some(reason)) => format!("running, not ready: {reason}"),
             (None, None) => "running".to_owned(),
         },
         JobPhase::Draining { why, kill_at } => {
-            format!("its preStop hook is carried out, because {why}; killed {}", when(*kill_at))
+            format!("running preStop hook ({why}); SIGKILL {}", when(*kill_at))
         }
         JobPhase::Stopping { why, kill_at, leftovers } => {
-            let who = if *leftovers { "what it left behind is ending" } else { "ending" };
-            format!("{who}, because {why}; killed {}", when(*kill_at))
+            let what = if *leftovers { "stopping processes left behind" } else { "stopping" };
+            format!("{what} ({why}); SIGKILL {}", when(*kill_at))
         }
-        JobPhase::Killing { why, .. } => format!("killed, and not gone yet, because {why}"),
+        JobPhase::Killing { why, .. } => format!("sent SIGKILL, still alive ({why})"),
         JobPhase::Pausing { retry_at, cause } => {
-            format!("restarted {}, because {cause}", when(*retry_at))
+            format!("restarting {} ({cause})", when(*retry_at))
         }
         JobPhase::Done(TerminalReason::NeedFailed { need, condition }) => {
-            format!("not started: {need} cannot be {} any more", condition.label())
+            format!("not started: {need} cannot become {}", condition.label())
         }
         JobPhase::Done(TerminalReason::RestartLimit(_)) => {
-            format!("given up after too many restarts; it {}", how_it_ended())
+            format!("restart limit reached; {}", last_exit())
         }
-        JobPhase::Done(TerminalReason::Stopped) => format!("stopped on request; it {}", how_it_ended()),
+        JobPhase::Done(TerminalReason::Stopped) => format!("stopped on request; {}", last_exit()),
         JobPhase::Done(TerminalReason::Exited) => {
-            let how = how_it_ended();
+            let how = last_exit();
             match pod {
-                PodPhase::Lingering { until } => format!("{how}; we leave {}", when(*until)),
+                PodPhase::Lingering { until } => format!("{how}; sexton exits {}", when(*until)),
                 _ => how,
             }
         }

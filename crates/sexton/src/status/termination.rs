@@ -16,7 +16,7 @@ const MOST: usize = 4096;
 #[must_use]
 pub fn report(code: i32, who: Option<&ProcessView>, lines: &[Vec<u8>]) -> String {
     let mut text = match who {
-        None => format!("ended with code {code}\n"),
+        None => format!("exited with code {code}\n"),
         Some(process) => {
             let oom = process
                 .own
@@ -72,14 +72,14 @@ mod tests {
     fn it_fits_and_holds_the_last_lines() {
         let process = ProcessView {
             name: "web".into(),
-            state: "ended with code 3".to_owned(),
+            state: "exited with code 3".to_owned(),
             ..ProcessView::default()
         };
         let lines: Vec<Vec<u8>> = (0..1000).map(|n| format!("line {n}").into_bytes()).collect();
         let text = report(3, Some(&process), &lines);
         assert!(text.len() <= MOST);
         assert!(
-            text.starts_with("web: ended with code 3 (exit code 3, Error)\nlast lines of its output:\n"),
+            text.starts_with("web: exited with code 3 (exit code 3, Error)\nlast lines of its output:\n"),
             "{text}"
         );
         assert!(text.ends_with("line 998\nline 999\n"));

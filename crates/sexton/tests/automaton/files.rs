@@ -22,12 +22,12 @@ fn a_file_is_checked_without_being_run() {
 #[test]
 fn what_is_wrong_with_a_file_is_told_with_its_place_and_nothing_is_begun() {
     for (text, part) in [
-        ("", "it is empty"),
+        ("", "empty file"),
         ("\t- no", "1:"),
         ("initial: [A]\nterminal: B\nstates: [{tag: A}, {tag: B}]\n", "1:1: initial: "),
         ("initial: A\nterminal: B\nstates: [{tag: A}, {tag: B}]\ncolour: red\n", "4:1: colour: unknown key"),
-        ("initial: D\nterminal: B\nstates: [{tag: A}, {tag: B}]\n", "1:1: initial: there is no state 'D'"),
-        ("initial: A\nterminal: B\nstates: [{tag: A}, {tag: B}, {tag: A}]\n", "there is a state 'A' already"),
+        ("initial: D\nterminal: B\nstates: [{tag: A}, {tag: B}]\n", "1:1: initial: unknown state 'D'"),
+        ("initial: A\nterminal: B\nstates: [{tag: A}, {tag: B}, {tag: A}]\n", "duplicate tag 'A'"),
         ("initial: A\nterminal: B\nstates: [{tag: A, next: X}, {tag: B}]\n", "'X' matches no state"),
         ("initial: A\nterminal: B\nstates: [{tag: A, shell: [x]}, {tag: B}]\n", "states[0].shell: "),
     ] {

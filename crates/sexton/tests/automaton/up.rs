@@ -93,8 +93,7 @@ fn what_is_wrong_with_a_section_is_told_with_its_place() {
     };
     let done = check(&FILE.replace("next: [B]", "next: [D]").replace("initial: A", "initial: Z"));
     assert_eq!(done.code, 78);
-    for part in ["automaton.initial: there is no state 'Z'", "automaton.states[0].next: 'D' matches no state"]
-    {
+    for part in ["automaton.initial: unknown state 'Z'", "automaton.states[0].next: 'D' matches no state"] {
         assert!(done.stderr.contains(part), "{part}: {}", done.stderr);
     }
     // One that names itself, and two at one socket.
@@ -122,7 +121,7 @@ fn what_is_wrong_with_a_section_is_told_with_its_place() {
         "automaton: none.yml\nprocesses: {automaton: {command: x}, web: {command: x, automaton: {}}}\n",
     );
     for part in
-        ["there is a process 'automaton' already", "it has a command too", "none.yml", "states is missing"]
+        ["duplicate process 'automaton'", "cannot be combined with command", "none.yml", "states is missing"]
     {
         assert!(done.stderr.contains(part), "{part}: {}", done.stderr);
     }

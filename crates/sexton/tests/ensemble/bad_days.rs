@@ -36,7 +36,7 @@ fn a_callback_that_hangs_is_killed_and_run_again() {
         master.sexton.stderr()
     );
     let runs = master.json("/v1/callbacks");
-    assert_eq!((&runs[0]["exit"], &runs[1]["exit"]), (&json!("signal KILL"), &json!("code 0")), "{runs}");
+    assert_eq!((&runs[0]["exit"], &runs[1]["exit"]), (&json!("signal SIGKILL"), &json!("code 0")), "{runs}");
 }
 
 #[test]

@@ -244,7 +244,7 @@ fn commands_need_the_token() {
     }
     let done =
         Sexton::new(["ensemble", "--role", "master", "--app", "x", "--invoke-user", "nobody-here"]).done();
-    assert!(done.code == 64 && done.stderr.contains("there is no user 'nobody-here'"), "{done:?}");
+    assert!(done.code == 64 && done.stderr.contains("unknown user 'nobody-here'"), "{done:?}");
     let other = place();
     let off = Pod::start(&["--role", "master", "--store", &store(&other)]);
     let answer = off.ask("PUT", "/script", &[("Authorization", &good)], r#"{"cmd": "true"}"#);

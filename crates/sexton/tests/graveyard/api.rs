@@ -90,7 +90,7 @@ fn a_container_that_carves_nothing_ends_others_by_its_death() {
     has(&cluster, &[main(&state_terminated(2, "Error"))]);
     let done = sidecar.done();
     assert_eq!(done.code, 143);
-    assert!(done.stderr.contains("because main has ended with exit code 2"), "{}", done.stderr);
+    assert!(done.stderr.contains("(main exited with code 2)"), "{}", done.stderr);
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn a_wait_in_vain_names_what_was_missing() {
     let ran = main.path("ran");
     let done = main.done();
     assert_eq!(done.code, 1, "{}", done.stderr);
-    let error = "not started: it waited 80ms for proxy to be ready; db to be succeeded";
+    let error = "not started: timed out after 80ms waiting for proxy to be ready; db to be succeeded";
     assert!(done.stderr.contains(error), "{}", done.stderr);
     assert!(!ran.exists());
     let stone = pod.stone("main");
@@ -67,7 +67,7 @@ fn a_wait_in_vain_may_go_on() {
     let done = pod.container("main", &["--birth-dep", "proxy@50ms?"], ["true"]).done();
     assert_eq!(done.code, 0, "{}", done.stderr);
     assert!(
-        done.stderr.contains("started without it: it waited 50ms for proxy to be ready"),
+        done.stderr.contains("starting without proxy to be ready: timed out after 50ms"),
         "{}",
         done.stderr
     );

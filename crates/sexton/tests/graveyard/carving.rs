@@ -209,7 +209,7 @@ fn graves_are_listed_with_their_states() {
     assert_eq!(told[2]["exitCode"], 1);
     let table = list(&[]).stdout;
     assert!(table.starts_with("NAME     STATE       AGE"), "{table}");
-    assert!(table.contains("it ended with code 1"), "{table}");
+    assert!(table.contains("exited with code 1"), "{table}");
     drop((ready, waiting));
     let done = Sexton::new(["graves", "/none"]).done();
     assert_eq!(done.code, 66);

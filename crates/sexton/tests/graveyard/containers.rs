@@ -78,5 +78,5 @@ fn a_container_that_is_killed_whole_ends_the_others() {
     crate::harness::send(init, libc::SIGKILL);
     let done = proxy.done();
     assert_eq!(done.code, 143, "{}", done.stderr);
-    assert!(done.stderr.contains("because job is gone"), "{}", done.stderr);
+    assert!(done.stderr.contains("(job exited, exit code unknown)"), "{}", done.stderr);
 }

@@ -17,7 +17,7 @@ fn a_death_ends_the_whole_group_and_says_why() {
     assert_eq!(pod.container("main", &[], ["sh", "-c", "exit 3"]).done().code, 3);
     let done = sidecar.done();
     assert_eq!(done.code, 7, "{}", done.stderr);
-    assert!(done.stderr.contains("because main has ended with exit code 3"), "{}", done.stderr);
+    assert!(done.stderr.contains("(main exited with code 3)"), "{}", done.stderr);
     assert_eq!(value(&pod.stone("proxy"), "ExitCode"), Some("7"));
 }
 
@@ -42,7 +42,7 @@ fn a_death_that_came_first_is_not_missed() {
     assert!(!ran.exists());
     let stone = pod.stone("proxy");
     assert_eq!((value(&stone, "ExitCode"), value(&stone, "Born")), (Some("0"), None), "{stone}");
-    assert!(stone.contains("never started, because main has ended"), "{stone}");
+    assert!(stone.contains("never started (main exited"), "{stone}");
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn conditions_and_expressions_of_deaths() {
             // Seen, and not heeded.
             pod.carve("c", "Died: {");
         }
-        assert!(sidecar.stderr().lines().all(|line| !line.contains("asked to end")), "{deps}");
+        assert!(sidecar.stderr().lines().all(|line| !line.contains("sent SIGTERM")), "{deps}");
         pod.carve(last.0, last.1);
         assert_eq!(sidecar.done().code, 143, "{deps}");
     };
@@ -135,7 +135,7 @@ fn a_wrapper_that_is_killed_is_known_to_be_gone() {
     assert!(!pod.stone("main").contains("Died"), "{}", pod.stone("main"));
     let done = sidecar.done();
     assert_eq!(done.code, 143);
-    assert!(done.stderr.contains("because main is gone"), "{}", done.stderr);
+    assert!(done.stderr.contains("(main exited, exit code unknown)"), "{}", done.stderr);
     // Also if that was before.
     let late = pod.container("late", &options, ["sleep", "1000"]).done();
     assert_eq!(late.code, 0, "{}", late.stderr);
@@ -151,7 +151,7 @@ fn a_wrapper_that_is_stopped_is_not_gone() {
     let sidecar = pod.container("proxy", &["--death-dep", "main"], ["sleep", "1000"]).start();
     pod.wait_for_stone("proxy", "Ready:");
     pod.carve("main.other", "");
-    assert!(!sidecar.stderr().contains("asked to end"), "{}", sidecar.stderr());
+    assert!(!sidecar.stderr().contains("sent SIGTERM"), "{}", sidecar.stderr());
     main.signal(libc::SIGCONT);
     main.stop();
     assert_eq!(sidecar.done().code, 143);
@@ -199,7 +199,7 @@ fn a_directory_that_is_removed_and_made_again_is_watched_again() {
     // What is carved in the old place is not meant for us.
     super::carve(&aside.join("main"), DIED);
     super::carve(&pod.graveyard().join("main"), BORN);
-    assert!(!sidecar.stderr().contains("asked to end"), "{}", sidecar.stderr());
+    assert!(!sidecar.stderr().contains("sent SIGTERM"), "{}", sidecar.stderr());
     pod.carve("main", DIED);
     assert_eq!(sidecar.done().code, 143);
 }

@@ -38,7 +38,7 @@ fn it_waits_for_births_no_longer_than_it_is_told_to() {
         .env("KUBEXIT_BIRTH_TIMEOUT", "60ms")
         .done();
     assert_eq!(done.code, 1);
-    assert!(done.stderr.contains("it waited 60ms for proxy to be ready"), "{}", done.stderr);
+    assert!(done.stderr.contains("timed out after 60ms waiting for proxy to be ready"), "{}", done.stderr);
     assert_eq!(value(&pod.stone("app"), "ExitCode"), Some("1"));
 }
 
@@ -95,7 +95,7 @@ fn both_tools_in_one_pod_understand_each_other() {
     let sidecar = pod.container("proxy", &["--death-dep", "old"], ["sleep", "1000"]).start();
     pod.wait_for_stone("proxy", "Ready:");
     pod.carve("old", BORN);
-    assert!(!sidecar.stderr().contains("asked to end"), "{}", sidecar.stderr());
+    assert!(!sidecar.stderr().contains("sent SIGTERM"), "{}", sidecar.stderr());
     pod.carve("old", DIED);
     assert_eq!(sidecar.done().code, 143);
     assert!(Path::new(&old).exists());

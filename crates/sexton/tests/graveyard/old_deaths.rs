@@ -29,7 +29,7 @@ fn a_death_by_which_we_have_ended_does_not_end_us_again_at_once() {
         let sidecar = pod.container("proxy", &["--death-dep", "main"], ["sleep", "1000"]).start();
         let stone = pod.wait_for_stone("proxy", "Ready:");
         assert_eq!(value(&stone, "Died"), None);
-        assert!(!sidecar.stderr().contains("asked to end"), "{}", sidecar.stderr());
+        assert!(!sidecar.stderr().contains("sent SIGTERM"), "{}", sidecar.stderr());
         // Now the other is there, and dies anew.
         main("true; exit 1");
         assert_eq!(sidecar.done().code, 143);
@@ -54,7 +54,7 @@ fn whoever_does_not_come_back_is_dead_after_a_while() {
     assert_eq!(ends_with_main(&pod, &[]).code, 0);
     let done = ends_with_main(&pod, &["--rebirth-timeout", "100ms"]);
     assert_eq!(done.code, 143, "{}", done.stderr);
-    assert!(done.stderr.contains("because main has ended with exit code 0"), "{}", done.stderr);
+    assert!(done.stderr.contains("(main exited with code 0)"), "{}", done.stderr);
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn the_whole_carves_and_so_does_a_process() {
     assert_eq!(done.code, 3);
     let (whole, web) = (pod.stone("app"), pod.stone("app-web"));
     assert_eq!(value(&whole, "ExitCode"), Some("3"), "{whole}");
-    assert_eq!(value(&whole, "Reason"), Some("\"job: it ended with code 3\""), "{whole}");
+    assert_eq!(value(&whole, "Reason"), Some("\"job: exited with code 3\""), "{whole}");
     assert_eq!(value(&web, "ExitCode"), Some("143"), "{web}");
     assert!(value(&web, "Died") <= value(&whole, "Died"), "{web}{whole}");
 }
@@ -66,7 +66,7 @@ fn a_death_ends_one_process_or_everything() {
     up.wait_ready("agent");
     pod.carve("batch", DIED);
     up.wait_for_phase("agent", "done");
-    assert!(up.asked(&["why", "agent"]).contains("batch has ended with exit code 0"));
+    assert!(up.asked(&["why", "agent"]).contains("batch exited with code 0"));
     assert_eq!(up.process("web")["phase"], "running");
     // Whoever starts it by hand means it.
     up.asked(&["start", "agent"]);
@@ -105,7 +105,11 @@ fn a_wait_in_vain_is_a_failure_and_its_request_is_answered() {
     up.wait_for_phase("web", "done");
     let started = up.ask(&["start", "web"]);
     assert_ne!(started.code, 0);
-    assert!(started.stderr.contains("it waited 100ms for proxy to be ready"), "{}", started.stderr);
+    assert!(
+        started.stderr.contains("timed out after 100ms waiting for proxy to be ready"),
+        "{}",
+        started.stderr
+    );
     pod.carve("proxy", BORN);
     up.asked(&["start", "web"]);
     up.sexton.stop();
@@ -179,7 +183,7 @@ fn a_reload_that_dooms_is_heeded_and_one_that_is_refused_changes_nothing() {
     up.rewrite(&text("batch"));
     up.asked(&["reload"]);
     up.wait_for_phase("agent", "done");
-    assert!(up.asked(&["why", "agent"]).contains("batch has ended with exit code 0"));
+    assert!(up.asked(&["why", "agent"]).contains("batch exited with code 0"));
     up.sexton.stop();
 
     let mut up = up_in(place(&text("first")), &With::default());

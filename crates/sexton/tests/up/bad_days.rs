@@ -72,7 +72,7 @@ fn the_last_word_tells_who_died_how_and_what_it_said() {
     let done = Sexton::program("/usr/bin/unshare".as_ref(), ["-m", "sh", "-c", &script]).done();
     assert_eq!(done.code, 3, "{}", done.stderr);
     let told = std::fs::read_to_string(&log).unwrap_or_default();
-    assert!(told.starts_with("bad: given up after too many restarts; it ended with code 3"), "{told}");
+    assert!(told.starts_with("bad: restart limit reached; exited with code 3"), "{told}");
     assert!(told.contains("(exit code 3, Error)") && told.ends_with("the reason\n"), "{told}");
 }
 

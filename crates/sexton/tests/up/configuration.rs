@@ -25,8 +25,8 @@ fn a_file_that_is_not_all_right_starts_nothing_and_all_is_told() {
         lines[0]
     );
     assert!(
-        lines[1].contains("3:18: processes.b.dependsOn.c: there is no process 'c'")
-            || lines[1].contains("there is no process 'c'"),
+        lines[1].contains("3:18: processes.b.dependsOn.c: unknown process 'c'")
+            || lines[1].contains("unknown process 'c'"),
         "{}",
         lines[1]
     );
@@ -92,7 +92,7 @@ fn a_manifest_runs_and_warns_of_what_it_cannot_have() {
     );
     assert_eq!(done.code, 3, "{}", done.stderr);
     assert!(done.stdout.contains("msg=init") && done.stdout.contains("msg=\"main 1\""), "{}", done.stdout);
-    assert_eq!(done.stderr.matches("means nothing without a kubelet").count(), 3, "{}", done.stderr);
+    assert_eq!(done.stderr.matches("ignored: needs a kubelet").count(), 3, "{}", done.stderr);
 }
 
 #[test]

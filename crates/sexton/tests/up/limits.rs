@@ -11,7 +11,7 @@ fn a_process_that_uses_too_much_memory_is_killed_and_that_is_its_reason() {
     ));
     assert_eq!(done.code, 137, "{}", done.stderr);
     assert!(
-        done.stderr.contains("OOMKilled") && done.stderr.contains("its limit is 60 MiB"),
+        done.stderr.contains("OOMKilled") && done.stderr.contains("the limit of 60 MiB"),
         "{}",
         done.stderr
     );

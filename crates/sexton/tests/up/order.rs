@@ -41,7 +41,7 @@ fn what_runs_once_is_waited_for_and_its_failure_is_the_end_of_those_who_need_it(
         "processes:\n  init: {command: [sh, -c, 'exit 4'], restartPolicy: Never}\n  main: {command: [sh, -c, 'echo > $DIR/started'], dependsOn: {init: succeeded}}\n",
     );
     assert_eq!(done.code, 4, "{}", done.stderr);
-    assert!(done.stderr.contains("not started: init cannot be succeeded any more"), "{}", done.stderr);
+    assert!(done.stderr.contains("not started: init can no longer be succeeded"), "{}", done.stderr);
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn one_deadline_is_shared_out_so_that_the_last_stage_is_not_cut() {
     up.wait_ready("c");
     let begun = std::time::Instant::now();
     up.sexton.signal(libc::SIGTERM);
-    up.sexton.wait_for_stderr("sent KILL");
+    up.sexton.wait_for_stderr("sent SIGKILL");
     let stopping = up.sexton.json("/v1/processes");
     assert!(
         stopping["ending"]["by"].is_string() && stopping["ending"]["waitingFor"].is_array(),
@@ -102,7 +102,7 @@ fn one_deadline_is_shared_out_so_that_the_last_stage_is_not_cut() {
     let stderr = up.sexton.stderr();
     let killed: Vec<_> = stderr
         .lines()
-        .filter(|line| line.contains("sent KILL"))
+        .filter(|line| line.contains("sent SIGKILL"))
         .filter_map(|line| line.split("process=").nth(1)?.chars().next())
         .collect();
     assert_eq!(killed, ['c', 'b', 'a'], "{stderr}");

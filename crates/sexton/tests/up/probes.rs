@@ -63,9 +63,9 @@ fn http_liveness_that_fails_starts_anew_and_says_why() {
     let web = up.wait_until("web", "at its second run", |it| it["starts"].as_u64() >= Some(2));
     let reason = &web["lastExit"];
     assert_eq!(reason["reasonLabel"], "liveness_probe");
-    assert_eq!(reason["reason"], "its liveness probe has failed: HTTP 500: a reason");
+    assert_eq!(reason["reason"], "liveness probe failed: HTTP 500: a reason");
     let why = up.asked(&["why", "web"]);
-    assert!(why.contains("its liveness probe has failed: HTTP 500: a reason"), "{why}");
+    assert!(why.contains("liveness probe failed: HTTP 500: a reason"), "{why}");
 }
 
 #[test]

@@ -47,8 +47,8 @@ fn a_stop_in_the_midst_of_a_reload_ends_all_and_a_reload_in_the_midst_of_a_stop_
     up.asked(&["reload"]);
     up.wait_for_phase("other", "running");
     up.sexton.signal(libc::SIGTERM);
-    up.sexton.wait_for_stderr("to end for good");
+    up.sexton.wait_for_stderr("stop requested");
     let refused = up.ask(&["reload"]);
-    assert!(refused.code == 1 && refused.stderr.contains("everything is ending"), "{}", refused.stderr);
+    assert!(refused.code == 1 && refused.stderr.contains("shutting down"), "{}", refused.stderr);
     up.sexton.wait();
 }

@@ -1,24 +1,24 @@
-//! The file of an automaton, exactly as it may be written.
+//! The file format of an automaton.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 
 use super::words::{HumanDuration, OneOrMany, Text};
 
-/// A state machine of shell scripts, driven over a unix socket.
+/// A state machine of shell scripts, controlled over a Unix socket.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct Automaton {
-    /// The first state
+    /// The tag of the first state
     pub initial: Option<Text>,
-    /// The last: it can be reached from every state, is left by none, and when its script has ended so do we
+    /// The tag of the last state: it can be reached from every state and not be left; sexton exits after its script
     pub terminal: Option<Text>,
     /// The states
     pub states: Option<Vec<State>>,
-    /// Where it is asked [default: /var/run/automaton.sock]
+    /// The path of the control socket [default: /var/run/automaton.sock]
     pub socket: Option<String>,
-    /// The mode of the socket, in octal [default: "600"]
+    /// The file mode of the control socket, in octal [default: "600"]
     pub socket_mode: Option<Text>,
 }
 
@@ -27,22 +27,22 @@ pub struct Automaton {
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct State {
-    /// Its name
+    /// The name of the state
     pub tag: Option<Text>,
-    /// What is run when it is entered, by sh -c
+    /// The script that sh -c runs when the state is entered
     pub shell: Option<Text>,
-    /// A transition waits until the script has ended, instead of ending it
+    /// A transition waits until the script has finished instead of stopping it [default: false]
     pub force: Option<bool>,
-    /// What may follow beside the terminal state: tags, or patterns as a shell has them; none: nothing
+    /// The states that may follow besides the terminal state: tags or shell patterns [default: none]
     pub next: Option<OneOrMany<String>>,
-    /// The script is ended, and has failed, if it takes longer
+    /// The time after which the script is stopped and counts as failed; more than 0 [default: no timeout]
     pub timeout: Option<HumanDuration>,
     /// The state to go to when the script fails
     #[serde(rename = "on-failure", alias = "onFailure")]
     pub on_failure: Option<Text>,
 }
 
-/// The name of a file, or an [`Automaton`]. What it is, is read from the tree ([`crate::config::automaton`]).
+/// The path of a file, or an [`Automaton`]; [`crate::config::automaton`] reads it from the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Section;
 
@@ -60,7 +60,7 @@ impl JsonSchema for Section {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let inline = generator.subschema_for::<Automaton>();
         json_schema!({
-            "description": "The name of a file, or what would stand there.",
+            "description": "The path of a file, or the definition itself.",
             "anyOf": [{"type": "string"}, inline]
         })
     }

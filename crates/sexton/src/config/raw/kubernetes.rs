@@ -1,15 +1,15 @@
-//! A Kubernetes manifest, as far as it is about processes.
+//! The parts of a Kubernetes manifest that describe processes.
 //!
-//! What a kubelet or a cluster would be needed for is listed by name too ([`Unsupported`]), so that it is known and can be
-//! told in a warning; a key that is not here is a mistake. That the names are those of the API is checked against
-//! its schema (`vocabulary.rs`, `tools/kubernetes-vocabulary`).
+//! Keys that need a kubelet or a cluster are listed as [`Unsupported`], so that they are reported in a warning; any
+//! other key is an error. A test checks the names against the schema of the API (`vocabulary.rs`,
+//! `tools/kubernetes-vocabulary`).
 
 use serde::Deserialize;
 
 use super::native;
 use super::words::{HumanDuration, Map, Text, TextList, Unsupported, Variables};
 
-/// Any object that has a pod in it.
+/// Any object that contains a pod.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Manifest {
@@ -20,7 +20,7 @@ pub struct Manifest {
     pub(in super::super) status: Option<Unsupported>,
 }
 
-/// Who it is.
+/// The metadata of an object.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Metadata {
@@ -41,7 +41,7 @@ pub struct Metadata {
     pub(in super::super) uid: Option<Unsupported>,
 }
 
-/// The keys of a pod, or the way to it: a pod template, a job template.
+/// The spec of a pod.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Pod {
@@ -92,7 +92,7 @@ pub struct Pod {
     pub(in super::super) workload_ref: Option<Unsupported>,
 }
 
-/// Whatever stands under `spec`: it is looked into only for the pod.
+/// The `spec` of an object; only its pod is read.
 #[derive(Debug, Clone, Default)]
 pub struct Spec;
 
@@ -102,7 +102,7 @@ impl<'de> Deserialize<'de> for Spec {
     }
 }
 
-/// The identity of all containers.
+/// The security context of all containers.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct PodSecurity {
@@ -123,7 +123,7 @@ pub struct PodSecurity {
     pub(in super::super) windows_options: Option<Unsupported>,
 }
 
-/// A container: a process of ours.
+/// A container, which becomes a process.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Container {
@@ -154,7 +154,7 @@ pub struct Container {
     pub(in super::super) volume_mounts: Option<Unsupported>,
 }
 
-/// A port with a name.
+/// A named port.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Port {
@@ -166,7 +166,7 @@ pub struct Port {
     pub(in super::super) host_port: Option<Unsupported>,
 }
 
-/// How much it may use.
+/// Compute resources of a container.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Resources {
@@ -175,7 +175,7 @@ pub struct Resources {
     pub(in super::super) claims: Option<Unsupported>,
 }
 
-/// Its identity.
+/// The security context of a container.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ContainerSecurity {

@@ -1,13 +1,13 @@
-//! What may stand in a file, exactly as it may stand there.
+//! The file formats, exactly as they are written.
 //!
-//! * [`automaton`]: a state machine of scripts
-//! * [`ensemble`]: a pod of an ensemble beside the processes
-//! * [`native`]: our own form, in Kubernetes' words wherever Kubernetes has one
-//! * [`kubernetes`]: a manifest
-//! * [`wrapper`]: the list of the tool process-wrapper
-//! * [`words`]: values that may be written in more than one way
+//! * [`automaton`]: a state machine of shell scripts
+//! * [`ensemble`]: the section `ensemble`
+//! * [`native`]: `sexton.yaml`, with Kubernetes names wherever Kubernetes has one
+//! * [`kubernetes`]: a Kubernetes manifest
+//! * [`wrapper`]: the list of process-wrapper
+//! * [`words`]: scalar and list types with more than one notation
 //!
-//! Every field may be missing: [`super::read`] leaves out what it could not read.
+//! Every field is optional: [`super::read`] omits what it cannot read.
 
 pub mod automaton;
 pub mod ensemble;

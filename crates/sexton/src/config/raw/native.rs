@@ -1,4 +1,4 @@
-//! `sexton.yaml`: our own form.
+//! The native format, `sexton.yaml`.
 //!
 //! The comments of the fields are their descriptions in the JSON Schema and in the reference.
 
@@ -12,97 +12,97 @@ use super::words::{
     Bytes, DependsOn, HumanDuration, Map, OneOrMany, Port, Text, TextList, Unsupported, Variables,
 };
 
-/// Many processes of one container, started in order, looked after, and stopped in the reverse order.
+/// The processes of one container: started in dependency order, supervised, stopped in reverse order.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct File {
-    /// The processes by name. Their order is that of the answers; what starts first is said by dependsOn.
+    /// The processes by name, listed in this order in the status. The start order follows from dependsOn.
     pub processes: ProcessMap,
-    /// How long everything may take to end, in seconds, shared out over those who end one after the other [default: 30]
+    /// Time for the complete shutdown, in seconds, divided among the shutdown stages [default: 30]
     pub termination_grace_period_seconds: Option<HumanDuration>,
-    /// For all that do not say otherwise [default: Always]
+    /// Default restartPolicy of all processes [default: Always]
     pub restart_policy: Option<RestartPolicy>,
-    /// The process whose exit code becomes ours, and whose end for good ends everything. Without: the code of
-    /// the first that failed for good, else 0.
+    /// The process whose final exit shuts everything down and whose exit code sexton exits with [default: the exit
+    /// code of the first process that failed permanently, else 0]
     pub exit_from: Option<String>,
-    /// Variables of all processes
+    /// Environment variables of all processes
     pub env: Option<Variables>,
-    /// Files with variables of all processes: NAME=value, one a line
+    /// Files with environment variables of all processes, one NAME=value per line
     pub env_file: Option<OneOrMany<String>>,
-    /// How the output of all that do not say otherwise is passed on
+    /// Default log settings of all processes
     pub logs: Option<Logs>,
-    /// How long to pause before restarts, for all that do not say otherwise
+    /// Default restart back-off of all processes
     pub backoff: Option<Backoff>,
-    /// How often a process may be restarted, for all that do not say otherwise
+    /// Default restart limit of all processes
     pub restart_limit: Option<RestartLimit>,
-    /// This file is there while all processes are healthy and nothing is ending
+    /// A file that exists while all processes are healthy and no shutdown is in progress
     pub readiness_file: Option<String>,
-    /// The readiness file stays when health is lost; it still goes when everything ends
+    /// Keep the readiness file when a process becomes unhealthy; it is still removed at shutdown [default: false]
     pub readiness_file_sticky: Option<bool>,
-    /// The other containers of the pod: what we tell them and what we wait for, by files in a directory
+    /// Coordination with the other containers of the pod through files in a shared directory
     pub graveyard: Option<Graveyard>,
-    /// Exit codes that stand for others; caused is any end that was wanted: 143=0,caused=0
+    /// Mapping of exit codes, such as 143=0,caused=0; caused is any exit after a stop request
     pub exit_codes: Option<String>,
-    /// Nothing starts before these servers are ready (GET answers 200 to 399): URLs, or istio, envoy, linkerd,
-    /// cloud-sql-proxy
+    /// Servers that must be ready (GET returns 200 to 399) before any process is started: URLs, or istio, envoy,
+    /// linkerd, cloud-sql-proxy
     pub wait_for: Option<OneOrMany<String>>,
-    /// These are told to end when we have ended (POST): URLs, or istio, envoy, linkerd, cloud-sql-proxy; ! behind one
-    /// makes it an error if that does not work
+    /// Servers to shut down with a POST request after all processes have exited: URLs, or istio, envoy, linkerd,
+    /// cloud-sql-proxy; append ! to make a failed request an error
     pub quit: Option<OneOrMany<String>>,
-    /// When they are told [default: always]
+    /// When the quit requests are sent [default: always]
     pub quit_when: Option<QuitWhen>,
-    /// A pod of an ensemble beside the processes, which is shown as the process 'ensemble': the options of `sexton
-    /// ensemble`
+    /// Run a pod of an ensemble as the process 'ensemble', with the options of `sexton ensemble`
     pub ensemble: Option<Ensemble>,
-    /// A state machine of shell scripts beside the processes: its file, or what would stand there. It is shown as the
-    /// process 'automaton'
+    /// Run a state machine of shell scripts as the process 'automaton': the path of its file, or the definition itself
     pub automaton: Option<Section>,
     #[schemars(skip)]
     #[doc(hidden)]
     pub metrics: Option<Unsupported>,
 }
 
-/// The other containers of the pod.
+/// Coordination with the other containers of the pod.
 ///
 /// A dependency is NAME or NAME:CONDITION (started, ready, exited, succeeded, failed), where NAME is a tombstone in
-/// the graveyard or the whole path of one elsewhere; a|b is any of them, a+b both; @TIMEOUT may follow, and ? (go on
-/// then).
+/// the graveyard or the full path of one elsewhere. a|b is met if either is met, a+b if both are; @TIMEOUT may follow,
+/// and ? to continue after the timeout.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct Graveyard {
-    /// We carve a tombstone of this name: born with the first process, ready while all are healthy, dead when all
-    /// have ended
+    /// The name of the tombstone that sexton writes: born with the first process, ready while all are healthy, dead
+    /// when all have exited
     pub name: Option<String>,
-    /// The directory that the containers share [default: /graveyard]
+    /// The shared directory [default: /graveyard]
     pub directory: Option<String>,
-    /// The mode of that directory, if we make it, in octal [default: "1777"]
+    /// The mode of the directory if sexton creates it, in octal [default: "1777"]
     pub mode: Option<Text>,
-    /// Also look at it this often, where changes are not told (network volumes) [default: 1s there, else never]
+    /// Poll interval for file systems without change notifications (network volumes) [default: 1s on those, else no
+    /// polling]
     pub poll: Option<HumanDuration>,
-    /// Nothing starts before all of these hold; ready is meant where no condition is given
+    /// Dependencies that must all be met before any process is started; the default condition is ready
     pub birth_deps: Option<OneOrMany<String>>,
-    /// How long each of them is waited for before what waits has failed with exit code 1; 0 is for ever [default: 30s]
+    /// Timeout of each birth dependency; the waiting process then fails with exit code 1; 0 disables the timeout
+    /// [default: 30s]
     pub birth_timeout: Option<HumanDuration>,
-    /// Everything ends when any of these holds; exited is meant where no condition is given
+    /// Shut everything down when any of these is met; the default condition is exited
     pub death_deps: Option<OneOrMany<String>>,
-    /// A death by which we have ended before counts again after this time, if whoever died has not come back
-    /// [default: 10m]
+    /// How long to wait for a stopped peer to restart before its earlier exit counts again [default: 10m]
     pub rebirth_timeout: Option<HumanDuration>,
-    /// Ask the Kubernetes API about the containers of this pod: $(NAME) stands for a variable that we were started with
+    /// The name of this pod: container status is then also read from the Kubernetes API; $(NAME) is replaced by
+    /// sexton's environment variable NAME
     pub pod_name: Option<String>,
-    /// The pod's namespace [default: that of the service account]
+    /// The namespace of this pod [default: that of the service account]
     pub namespace: Option<String>,
 }
 
-/// When others are told to end.
+/// When quit requests are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum QuitWhen {
-    /// Whenever we end
+    /// At every exit
     Always,
-    /// When our exit code is 0
+    /// Only if the exit code of sexton is 0
     Success,
 }
 
@@ -166,291 +166,297 @@ impl JsonSchema for ProcessMap {
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct Process {
-    /// Its name, where the processes are a list
+    /// The name; required where the processes are a list
     pub name: Option<String>,
-    /// What to execute; `$(NAME)` stands for a variable of `env`
+    /// The command; `$(NAME)` is replaced by a variable of the process
     pub command: Option<TextList>,
-    /// Arguments behind those of `command`
+    /// Arguments appended to those of `command`
     pub args: Option<TextList>,
-    /// Variables; they count before those of the whole file, which count before those we were started with
+    /// Environment variables; they override those of the file's top level, which override those of sexton
     pub env: Option<Variables>,
-    /// Files with variables; `env` counts before them
+    /// Files with environment variables; `env` overrides them
     pub env_file: Option<OneOrMany<String>>,
-    /// Files with variables, with a prefix for their names
+    /// Files with environment variables, with a prefix for their names
     pub env_from: Option<Vec<EnvFrom>>,
-    /// Where it is started
+    /// The working directory [default: that of sexton]
     pub working_dir: Option<String>,
-    /// What must hold before it is started, of a process here, or of pod/NAME: a tombstone in the graveyard
+    /// Start dependencies: processes of this file, or pod/NAME for a tombstone in the graveyard
     pub depends_on: Option<DependsOn>,
-    /// More that must hold of other containers, as in graveyard.birthDeps
+    /// Further start dependencies on other containers, as in graveyard.birthDeps
     pub birth_deps: Option<OneOrMany<String>>,
-    /// It ends for good when any of these holds of other containers, as in graveyard.deathDeps
+    /// Stop the process permanently when any of these is met, as in graveyard.deathDeps
     pub death_deps: Option<OneOrMany<String>>,
-    /// It carves a tombstone of this name
+    /// The name of the tombstone that is written for this process
     pub tombstone: Option<String>,
-    /// It serves the others: it is started before them, ends after them, and does not keep us from ending
+    /// A sidecar is started before the other processes, stopped after them, and does not keep sexton running [default:
+    /// false]
     pub sidecar: Option<bool>,
-    /// So many of it, named name_0, name_1, … [default: one, without a number]
+    /// The number of replicas, named name_0, name_1, …, up to 10000 [default: one, without a number]
     pub replicas: Option<u32>,
-    /// Whether it is started again when it has ended
+    /// When the process is restarted after it exits
     pub restart_policy: Option<RestartPolicy>,
-    /// Exit codes that restart it, whatever the policy says
+    /// Exit codes that cause a restart regardless of restartPolicy
     pub restart_policy_rules: Option<Vec<RestartPolicyRule>>,
-    /// How long to pause before a restart
+    /// Back-off delay before restarts
     pub backoff: Option<Backoff>,
-    /// How often it may be restarted
+    /// Limit of restarts
     pub restart_limit: Option<RestartLimit>,
-    /// Has it started? Until it passes the other probes rest; when it fails the process is started anew
+    /// Whether start-up is complete. The other probes wait until it succeeds; the process is restarted if it fails
     pub startup_probe: Option<Probe>,
-    /// Is it worth keeping? When it fails the process is started anew
+    /// Whether the process is alive. The process is restarted if it fails
     pub liveness_probe: Option<Probe>,
-    /// May it be given work?
+    /// Whether the process can receive traffic
     pub readiness_probe: Option<Probe>,
-    /// It runs only while this lock is ours: it waits for it before each start, and ends before another can have it
+    /// The distributed lock under which the process runs: acquired before each start; the process is stopped before
+    /// another holder can acquire it
     pub lock: Option<Lock>,
     /// Hooks and the stop signal
     pub lifecycle: Option<Lifecycle>,
-    /// From the stop signal, or the beginning of preStop, to KILL [default: that of the whole]
+    /// Time from the start of preStop, or the stop signal, to SIGKILL, in seconds [default: that of the file's top
+    /// level]
     pub termination_grace_period_seconds: Option<HumanDuration>,
-    /// It ends itself after so long, or is ended; of a range such as 1h..2h a part is drawn at each start
+    /// Maximum run time, after which the process is stopped; from a range such as 1h..2h a random value is chosen at
+    /// each start [default: unlimited]
     pub ttl: Option<String>,
-    /// It says itself when it has started: `systemd` (READY=1 to $NOTIFY_SOCKET), or `fd:N` (a line on descriptor N)
+    /// How the process reports that it has started: `systemd` (READY=1 to $NOTIFY_SOCKET), or `fd:N` (a line on
+    /// descriptor N)
     pub notify: Option<String>,
-    /// With notify systemd: it has to say WATCHDOG=1 this often
+    /// Watchdog timeout: with notify systemd, the process must send WATCHDOG=1 at least this often
     pub watchdog: Option<HumanDuration>,
-    /// It has to be ready so long after its start, else it is started anew
+    /// Restart the process if it is not ready within this time after its start [default: no deadline]
     pub start_deadline: Option<HumanDuration>,
-    /// How much it may use
+    /// Resource limits
     pub resources: Option<Resources>,
-    /// Under which identity it runs
+    /// User, groups and privileges
     pub security_context: Option<SecurityContext>,
-    /// Its ports, so that probes can name them
+    /// Named ports that probes can refer to
     pub ports: Option<Vec<ContainerPort>>,
-    /// How its output is passed on
+    /// Log settings
     pub logs: Option<Logs>,
-    /// The mask of the modes of files that it makes, in octal, such as "022"
+    /// The file mode creation mask, in octal, such as "022"
     pub umask: Option<Text>,
     /// Limits as of setrlimit(2) by name, such as {nofile: 1024} or {core: "0:unlimited"}
     pub rlimits: Option<Map<Text>>,
-    /// Its scheduling priority, -20 to 19
+    /// The nice value, from -20 to 19
     pub nice: Option<i32>,
-    /// How willingly the kernel kills it when memory is short, -1000 to 1000
+    /// The OOM killer score adjustment, from -1000 to 1000
     pub oom_score_adj: Option<i32>,
-    /// Its root directory
+    /// The root directory, as of chroot(2)
     pub chroot: Option<String>,
-    /// It leads a session of its own
+    /// Start the process in a new session [default: false]
     pub setsid: Option<bool>,
-    /// It runs only while this holds: `leader`, while the pod's `ensemble` leads. It is stopped, and gone, before another
-    /// can lead, and is told the number of the leadership in FENCE
+    /// Run the process only while this condition holds: `leader`, while the pod of the `ensemble` section is leader. It
+    /// is stopped before another pod can become leader; its FENCE variable holds the fencing token
     pub when: Option<When>,
     #[schemars(skip)]
     #[doc(hidden)]
     pub metrics: Option<Unsupported>,
-    /// It is a state machine of shell scripts instead of a command: its file, or what would stand there
+    /// A state machine of shell scripts instead of a command: the path of its file, or the definition itself
     pub automaton: Option<Section>,
-    /// Set by the other two forms, never by a file.
+    /// Set by the converters of the other two formats, never read from a file.
     #[serde(skip)]
     #[schemars(skip)]
     pub more: ForeignSemantics,
 }
 
-/// What the other two forms can say and ours cannot.
+/// Semantics of the other two formats that the native format cannot express.
 #[derive(Debug, Clone, Default)]
 pub struct ForeignSemantics {
-    /// Where it stands in its file.
+    /// The path in its file.
     pub at: Vec<super::super::tree::Step>,
-    /// The readiness probe restarts it when it fails.
+    /// A failed readiness probe restarts the process.
     pub readiness_restarts: bool,
-    /// The hook is for when it is ready.
+    /// The postStart hook runs once the process is ready.
     pub post_start_when_ready: bool,
-    /// The hook's time limit.
+    /// The time limit of the postStart hook.
     pub post_start_deadline: Option<std::time::Duration>,
-    /// Files count before `env`.
+    /// Files override `env`.
     pub files_first: bool,
-    /// A signal when our own thread ends; PR_SET_PDEATHSIG(2const).
+    /// The signal sent when the parent thread exits; PR_SET_PDEATHSIG(2const).
     pub parent_death_signal: Option<i32>,
-    /// Do not touch the supplementary groups.
+    /// Keep the supplementary groups.
     pub keep_groups: bool,
-    /// It waits for nobody and starts with the others, although sidecars are there.
+    /// Does not wait for sidecars.
     pub ignores_sidecars: bool,
 }
 
-/// A file with variables.
+/// A file with environment variables.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct EnvFrom {
-    /// The file
+    /// The path of the file
     pub file: Option<String>,
-    /// Goes in front of each name
+    /// A prefix for each variable name
     pub prefix: Option<String>,
 }
 
-/// Whether a process is started again when it has ended.
+/// When a process is restarted after it exits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum RestartPolicy {
-    /// Whatever it ended with
+    /// Always
     #[serde(alias = "always")]
     Always,
-    /// Unless it ended with 0
+    /// Unless the exit code is 0
     #[serde(alias = "onFailure", alias = "on-failure")]
     OnFailure,
-    /// It runs once
+    /// Never
     #[serde(alias = "never")]
     Never,
 }
 
-/// A rule that counts before the policy; the first that matches counts.
+/// A rule that overrides restartPolicy; the first matching rule applies.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct RestartPolicyRule {
-    /// Restart
+    /// The action if the exit code matches: Restart
     pub action: Option<RuleAction>,
-    /// Which exit codes
+    /// The exit codes to match
     pub exit_codes: Option<ExitCodes>,
 }
 
-/// What a rule does.
+/// The action of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum RuleAction {
-    /// Start it again
+    /// Restart the process
     Restart,
 }
 
-/// Which exit codes.
+/// A set of exit codes.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct ExitCodes {
-    /// One of them, or none of them
+    /// Whether the exit code must be in the values (In) or not (NotIn)
     pub operator: Option<ExitCodesOperator>,
-    /// The codes, 0 to 255
+    /// The exit codes, from 0 to 255
     pub values: Vec<i32>,
 }
 
-/// How the codes are meant.
+/// The operator of a set of exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum ExitCodesOperator {
-    /// One of them
+    /// The exit code is in the values
     In,
-    /// None of them
+    /// The exit code is not in the values
     NotIn,
 }
 
-/// How long to pause before a restart.
+/// Exponential back-off of restarts.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct Backoff {
-    /// The first pause; it doubles each time, a fifth more or less by chance [default: 1s]
+    /// The first delay; it doubles with each restart, with a random variation of 20% [default: 1s]
     pub initial: Option<HumanDuration>,
-    /// The longest pause [default: 1m]
+    /// The maximum delay [default: 1m]
     pub max: Option<HumanDuration>,
-    /// A run of this length was a good one: the next pause is the first again [default: 1m]
+    /// The back-off resets after a run of at least this length [default: 1m]
     pub reset: Option<HumanDuration>,
-    /// The first restart comes without a pause [default: true]
+    /// Restart without a delay the first time [default: true]
     pub first_at_once: Option<bool>,
 }
 
-/// How often a process may be restarted.
+/// The limit of restarts.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct RestartLimit {
-    /// So often
+    /// The maximum number of restarts
     pub restarts: Option<u32>,
-    /// Within this time [default: 10m]
+    /// The time window in which restarts are counted [default: 10m]
     pub within: Option<HumanDuration>,
-    /// What happens when it would have to be restarted more often [default: exit]
+    /// The action when the limit is reached [default: exit]
     pub then: Option<AtLimit>,
 }
 
-/// What happens at the limit.
+/// The action when the restart limit is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AtLimit {
-    /// Everything ends, with its exit code
+    /// Shut everything down, with the exit code of the process
     Exit,
-    /// It stays down and keeps us from being ready, until somebody starts it
+    /// The process stays stopped, and sexton not ready, until it is started by request
     Hold,
-    /// It stays down and does not count any more
+    /// The process stays stopped and is ignored
     Ignore,
 }
 
-/// A probe: when, and one or more ways how; of several all have to pass.
+/// A probe: its timing and one or more checks, which must all succeed.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct Probe {
-    /// From the start of the process to the first probe [default: 0]
+    /// Seconds from the start of the process to the first probe [default: 0]
     pub initial_delay_seconds: Option<HumanDuration>,
-    /// From one probe to the next [default: 10]
+    /// Seconds between probes; more than 0 [default: 10]
     pub period_seconds: Option<HumanDuration>,
-    /// An answer that takes longer is a failure [default: 1]
+    /// Seconds after which a probe times out; more than 0 [default: 1]
     pub timeout_seconds: Option<HumanDuration>,
-    /// So many passes in a row make it pass; 1 for startup and liveness [default: 1]
+    /// Consecutive successes after which the probe counts as successful; must be 1 for startup and liveness [default:
+    /// 1]
     pub success_threshold: Option<u32>,
-    /// So many failures in a row make it fail [default: 3]
+    /// Consecutive failures after which the probe counts as failed; at least 1 [default: 3]
     pub failure_threshold: Option<u32>,
-    /// Replaces the process's when this probe is why it is ended; not for readiness
+    /// Overrides the grace period of the process, in seconds, if this probe causes the stop; not for readiness probes
     pub termination_grace_period_seconds: Option<HumanDuration>,
-    /// A request that is answered with 200 to 399
+    /// An HTTP GET request; succeeds with a status from 200 to 399
     pub http_get: Option<HttpGet>,
-    /// A connection that is accepted
+    /// A TCP connection; succeeds if it is accepted
     pub tcp_socket: Option<TcpSocket>,
-    /// The health service of gRPC says SERVING
+    /// A gRPC health check; succeeds if the service reports SERVING
     pub grpc: Option<Grpc>,
-    /// A command that ends with 0
+    /// A command; succeeds with exit code 0
     pub exec: Option<Exec>,
-    /// A file that is there
+    /// A file that must exist
     pub file: Option<FileThere>,
-    /// A variable of the process that has this value
+    /// A variable of the process that must have a value
     pub env: Option<EnvIs>,
-    /// The process was not restarted too often of late
+    /// A limit of recent restarts of the process
     pub floating_pid: Option<FloatingPid>,
-    /// Somebody said over HTTP (PATCH /heartbeat?name=…) that it is alive
+    /// Heartbeats that must arrive over HTTP (PATCH /heartbeat?name=…)
     pub heart_beat: Option<HeartBeat>,
-    /// Queries that a database carries out
+    /// SQL queries that must succeed
     pub sql: Option<Sql>,
-    /// A connection that a broker such as RabbitMQ opens (AMQP 0-9-1)
+    /// An AMQP 0-9-1 connection to a broker such as RabbitMQ
     pub amqp: Option<Amqp>,
-    /// A PING that Redis answers
+    /// A Redis PING
     pub redis: Option<Redis>,
 }
 
-/// Queries to a database: that of the process's MYSQL_DSN or POSTGRES_DSN.
+/// SQL queries to the database of the process's MYSQL_DSN or POSTGRES_DSN.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct Sql {
-    /// They are carried out one after the other; none: the database is only asked whether it is there
+    /// The queries, executed in order [default: only a connection check]
     pub queries: Option<Vec<Text>>,
-    /// Values that the first column of what the queries return has to hold
+    /// Values that the first column of the results must contain
     pub contains: Option<Vec<Text>>,
-    /// Which of the two, where the process has both
+    /// The database to use if the process has both variables
     pub server: Option<SqlServer>,
 }
 
-/// Which database.
+/// A database server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum SqlServer {
-    /// MySQL or MariaDB, by MYSQL_DSN
+    /// MySQL or MariaDB (MYSQL_DSN)
     Mysql,
-    /// PostgreSQL, by POSTGRES_DSN
+    /// PostgreSQL (POSTGRES_DSN)
     Postgres,
 }
 
-/// A connection that a broker opens.
+/// An AMQP 0-9-1 connection.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct Amqp {
-    /// amqp://user:password@host:port/vhost, or amqps; $(NAME) stands for a variable of the process
+    /// amqp://user:password@host:port/vhost, or amqps; $(NAME) is replaced by a variable of the process
     /// [default: AMQP_PROBE_RABBITMQ_DSN_TEMPLATE with …_USER and …_PASS, or AMQP_URL]
     pub url: Option<String>,
-    /// Keep the connection; once it is closed the probe fails at once [default: false]
+    /// Keep the connection open; the probe fails immediately once it is closed [default: false]
     pub reuse_conn: Option<bool>,
 }
 
@@ -459,30 +465,30 @@ pub struct Amqp {
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct Redis {
-    /// redis://user:password@host:port, rediss or unix:///path; $(NAME) stands for a variable of the process
+    /// redis://user:password@host:port, rediss or unix:///path; $(NAME) is replaced by a variable of the process
     /// [default: REDIS_URL]
     pub url: Option<String>,
 }
 
-/// A lock that one process has at a time, of all that ask the same lock server. The process is told its number, which
-/// rises with every holder, in FENCE.
+/// A distributed lock: one holder at a time among all clients of a lock server. The process gets the fencing token,
+/// which increases with every holder, in the FENCE variable.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct Lock {
-    /// Its name [default: that of the process; replicas want the same]
+    /// The name of the lock; shared by all replicas [default: the name of the process]
     pub name: Option<String>,
-    /// How long it lasts without a sign of life of ours; from 500ms to 24h [default: 2s]
+    /// How long the lease lasts without a renewal, from 500ms to 24h [default: 2s]
     pub ttl_duration: Option<HumanDuration>,
-    /// Where it is asked for [default: SEXTON_LOCK_URL, or http://localhost:8191]
+    /// The URL of the lock server [default: SEXTON_LOCK_URL, or http://localhost:8191]
     pub url: Option<String>,
 }
 
-/// While what a process runs.
+/// The condition under which a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum When {
-    /// While our pod leads its ensemble
+    /// While this pod is the leader of its ensemble
     Leader,
 }
 
@@ -491,39 +497,39 @@ pub enum When {
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct HttpGet {
-    /// The path, with a query if need be [default: /]
+    /// The path, with an optional query [default: /]
     pub path: Option<String>,
-    /// The port
+    /// The port, from 1 to 65535, or its name
     pub port: Option<Port>,
     /// The host to connect to [default: 127.0.0.1]
     pub host: Option<String>,
-    /// HTTP or HTTPS (whose certificate is not checked) [default: HTTP]
+    /// HTTP or HTTPS (the certificate is not verified) [default: HTTP]
     pub scheme: Option<Scheme>,
-    /// Headers
+    /// Request headers
     pub http_headers: Option<Vec<HttpHeader>>,
-    /// A whole URL instead of the others
+    /// A complete URL instead of the other fields
     pub url: Option<String>,
 }
 
-/// HTTP or HTTPS.
+/// The scheme of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum Scheme {
-    /// Plain
+    /// Unencrypted
     #[serde(alias = "http")]
     HTTP,
-    /// Encrypted; the certificate is not checked
+    /// TLS; the certificate is not verified
     #[serde(alias = "https")]
     HTTPS,
 }
 
-/// A header.
+/// A request header.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct HttpHeader {
-    /// Its name; Host sets the host that is asked for
+    /// The name; Host overrides the requested host
     pub name: Option<String>,
-    /// Its value
+    /// The value
     pub value: Option<Text>,
 }
 
@@ -532,20 +538,20 @@ pub struct HttpHeader {
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct TcpSocket {
-    /// The port
+    /// The port, from 1 to 65535, or its name
     pub port: Option<Port>,
     /// The host to connect to [default: 127.0.0.1]
     pub host: Option<String>,
 }
 
-/// The health service of gRPC says SERVING.
+/// A gRPC health check; succeeds if the service reports SERVING.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct Grpc {
-    /// The port
+    /// The port, from 1 to 65535, or its name
     pub port: Option<Port>,
-    /// The service that is asked about [default: the server as a whole]
+    /// The service to check, up to 120 bytes [default: the complete server]
     pub service: Option<String>,
     /// The host to connect to [default: 127.0.0.1]
     pub host: Option<String>,
@@ -556,9 +562,9 @@ pub struct Grpc {
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct Exec {
-    /// What to execute, without a shell
+    /// The command, executed without a shell
     pub command: Option<TextList>,
-    /// Variables beside those of the process
+    /// Variables in addition to those of the process
     #[schemars(skip)]
     #[doc(hidden)]
     pub env: Option<Variables>,
@@ -569,7 +575,7 @@ pub struct Exec {
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct FileThere {
-    /// The file
+    /// The path of the file
     pub path: Option<String>,
 }
 
@@ -578,9 +584,9 @@ pub struct FileThere {
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct EnvIs {
-    /// Its name
+    /// The name
     pub name: Option<String>,
-    /// Its value
+    /// The value
     pub value: Option<Text>,
 }
 
@@ -589,18 +595,18 @@ pub struct EnvIs {
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct FloatingPid {
-    /// How far to look back [default: 10s]
+    /// The time window in which restarts are counted [default: 10s]
     pub period: Option<HumanDuration>,
-    /// So many restarts are allowed [default: 1]
+    /// The number of restarts allowed in the window [default: 1]
     pub threshold: Option<u32>,
 }
 
-/// Somebody said over HTTP that it is alive.
+/// Heartbeats that must arrive over HTTP.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct HeartBeat {
-    /// Not longer ago than this [default: 10s]
+    /// The maximum age of the last heartbeat [default: 10s]
     pub period: Option<HumanDuration>,
 }
 
@@ -609,30 +615,31 @@ pub struct HeartBeat {
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct Lifecycle {
-    /// Carried out when the process is there; it has started when this is done, and is started anew when it fails
+    /// Runs after the process is created; start-up is complete when it finishes, and the process is restarted if it
+    /// fails
     pub post_start: Option<Handler>,
-    /// Carried out before the stop signal, within the grace; its failure is only told
+    /// Runs before the stop signal, within the grace period; a failure is only logged
     pub pre_stop: Option<Handler>,
-    /// What asks it to end [default: SIGTERM]
+    /// The signal used to stop the process [default: SIGTERM]
     pub stop_signal: Option<String>,
 }
 
-/// A hook: one of these.
+/// A hook: exactly one of exec, httpGet, tcpSocket, sleep and sql.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct Handler {
-    /// A command that ends with 0
+    /// A command; succeeds with exit code 0
     pub exec: Option<Exec>,
-    /// A request; any answer will do
+    /// An HTTP GET request; succeeds with any response
     pub http_get: Option<HttpGet>,
-    /// A connection that is accepted
+    /// A TCP connection; succeeds if it is accepted
     pub tcp_socket: Option<TcpSocket>,
     /// A pause
     pub sleep: Option<Sleep>,
-    /// How long it may take; preStop has the grace instead [default: 1m]
+    /// The time limit; preStop uses the grace period instead [default: 1m]
     pub deadline: Option<HumanDuration>,
-    /// Queries that a database carries out
+    /// SQL queries that must succeed
     pub sql: Option<Sql>,
 }
 
@@ -641,73 +648,74 @@ pub struct Handler {
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct Sleep {
-    /// How long
+    /// The duration of the pause, in seconds
     pub seconds: Option<HumanDuration>,
 }
 
-/// How much a process may use.
+/// Compute resources of a process.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct Resources {
-    /// No more than this
+    /// The maximum amounts
     pub limits: Option<Limits>,
-    /// What a scheduler would set aside; means nothing here
+    /// Ignored
     pub requests: Option<Limits>,
 }
 
-/// Amounts.
+/// Amounts of resources.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct Limits {
-    /// Memory of the process and all that descends from it; more, and it is killed (OOMKilled)
+    /// Memory of the process and its descendants; the process is killed if it uses more (OOMKilled)
     pub memory: Option<Bytes>,
-    /// Processors, such as 0.5 or 500m; needs a delegated cgroup
+    /// CPUs, such as 0.5 or 500m; requires a delegated cgroup
     pub cpu: Option<Text>,
-    /// Means nothing here
+    /// Ignored
     #[serde(rename = "ephemeral-storage")]
     pub ephemeral_storage: Option<Text>,
 }
 
-/// Under which identity a process runs.
+/// User, groups and privileges of a process.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct SecurityContext {
     /// The user, by number or name
     pub run_as_user: Option<Text>,
-    /// The group, by number or name [default: the user's, if it is known]
+    /// The group, by number or name [default: the primary group of the user, if known]
     pub run_as_group: Option<Text>,
-    /// The supplementary groups, by number or name [default: none, when user or group are given]
+    /// The supplementary groups, by number or name [default: none if a user or group is set, else unchanged]
     pub supplemental_groups: Option<Vec<Text>>,
-    /// It is refused if its user would be root
+    /// Reject the configuration if the process would run as root [default: false]
     pub run_as_non_root: Option<bool>,
-    /// Whether programs that it executes may give it more privileges (set-user-ID and its like) [default: true]
+    /// Whether the process can gain more privileges than its parent, for example through set-user-ID programs [default:
+    /// true]
     pub allow_privilege_escalation: Option<bool>,
 }
 
-/// A port with a name.
+/// A named port.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct ContainerPort {
-    /// Its name
+    /// The name
     pub name: Option<String>,
-    /// Its number
+    /// The port, from 1 to 65535
     pub container_port: Option<u16>,
-    /// TCP; others mean nothing here
+    /// TCP; other protocols are ignored
     pub protocol: Option<String>,
 }
 
-/// How output is passed on.
+/// Log settings.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct Logs {
-    /// logfmt or json: records; pretty: for people; raw: untouched; none: thrown away; auto: logfmt, its level
-    /// found in the words [default: $LOG_FORMAT, else pretty on a terminal and logfmt elsewhere]
+    /// logfmt or json: records; pretty: human-readable; raw: unchanged; none: discarded; auto: logfmt, with the level
+    /// detected in the text [default: $LOG_FORMAT, else pretty on a terminal and logfmt elsewhere]
     pub format: Option<LogFormat>,
-    /// Added to each record
+    /// Labels added to each record
     pub labels: Option<Map<Text>>,
 }

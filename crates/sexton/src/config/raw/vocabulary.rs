@@ -1,5 +1,5 @@
-//! Our words are those of the Kubernetes API: every name that it has in a pod is known to us, and in what is
-//! Kubernetes' alone we know no other. `tools/kubernetes-vocabulary` takes its names from the API's schema.
+//! Checks the key names against the Kubernetes API: every key that the API has in a pod is known here, and types that
+//! only Kubernetes uses have no others. `tools/kubernetes-vocabulary` extracts the names from the schema of the API.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,38 +9,38 @@ use serde::forward_to_deserialize_any;
 
 use super::{kubernetes, native};
 
-/// The fields that a type reads.
+/// Returns the names of the fields that a type reads.
 fn fields_of<T: for<'de> Deserialize<'de>>() -> BTreeSet<String> {
     let mut fields = BTreeSet::new();
-    // It always fails, once it has told its fields.
-    let _ = T::deserialize(Spy(&mut fields));
+    // It always fails after it has recorded the fields.
+    let _ = T::deserialize(FieldRecorder(&mut fields));
     fields
 }
 
-struct Spy<'a>(&'a mut BTreeSet<String>);
+struct FieldRecorder<'a>(&'a mut BTreeSet<String>);
 
 #[derive(Debug)]
-struct Enough;
+struct Stop;
 
-impl fmt::Display for Enough {
+impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("enough")
+        f.write_str("stopped")
     }
 }
 
-impl std::error::Error for Enough {}
+impl std::error::Error for Stop {}
 
-impl de::Error for Enough {
+impl de::Error for Stop {
     fn custom<T: fmt::Display>(_: T) -> Self {
         Self
     }
 }
 
-impl<'de> Deserializer<'de> for Spy<'_> {
-    type Error = Enough;
+impl<'de> Deserializer<'de> for FieldRecorder<'_> {
+    type Error = Stop;
 
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Enough> {
-        Err(Enough)
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Stop> {
+        Err(Stop)
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -48,9 +48,9 @@ impl<'de> Deserializer<'de> for Spy<'_> {
         _: &'static str,
         fields: &'static [&'static str],
         _: V,
-    ) -> Result<V::Value, Enough> {
+    ) -> Result<V::Value, Stop> {
         self.0.extend(fields.iter().map(|field| (*field).to_owned()));
-        Err(Enough)
+        Err(Stop)
     }
 
     forward_to_deserialize_any! {
@@ -65,16 +65,17 @@ struct Vocabulary {
 }
 
 #[test]
-fn our_words_are_those_of_the_api() {
+fn key_names_match_the_kubernetes_api() {
     let text = include_str!("kubernetes.vocabulary.json");
     let vocabulary: Vocabulary = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}"));
     let mut seen = 0;
-    let mut check = |kind: &str, ours: BTreeSet<String>, own: &[&str]| {
-        let theirs = &vocabulary.types[kind];
-        let unknown: Vec<_> = theirs.difference(&ours).collect();
-        assert!(unknown.is_empty(), "{kind} has {unknown:?}, which we do not know");
-        let invented: Vec<_> = ours.difference(theirs).filter(|name| !own.contains(&name.as_str())).collect();
-        assert!(invented.is_empty(), "we know {invented:?} of {kind}, which is not in the API");
+    let mut check = |kind: &str, known: BTreeSet<String>, extensions: &[&str]| {
+        let api = &vocabulary.types[kind];
+        let unknown: Vec<_> = api.difference(&known).collect();
+        assert!(unknown.is_empty(), "{kind} has unknown keys {unknown:?}");
+        let invented: Vec<_> =
+            known.difference(api).filter(|name| !extensions.contains(&name.as_str())).collect();
+        assert!(invented.is_empty(), "the API has no keys {invented:?} in {kind}");
         seen += 1;
     };
     check("PodSpec", fields_of::<kubernetes::Pod>(), &[]);
@@ -84,9 +85,9 @@ fn our_words_are_those_of_the_api() {
     check("PodSecurityContext", fields_of::<kubernetes::PodSecurity>(), &[]);
     check("SecurityContext", fields_of::<kubernetes::ContainerSecurity>(), &[]);
     check("ResourceRequirements", fields_of::<kubernetes::Resources>(), &[]);
-    // These are shared with our own form, which knows more.
-    let more = ["file", "env", "floatingPid", "heartBeat", "sql", "amqp", "redis"];
-    check("Probe", fields_of::<native::Probe>(), &more);
+    // These are shared with the native format, which has extensions.
+    let extensions = ["file", "env", "floatingPid", "heartBeat", "sql", "amqp", "redis"];
+    check("Probe", fields_of::<native::Probe>(), &extensions);
     check("HTTPGetAction", fields_of::<native::HttpGet>(), &["url"]);
     check("HTTPHeader", fields_of::<native::HttpHeader>(), &[]);
     check("TCPSocketAction", fields_of::<native::TcpSocket>(), &[]);
@@ -97,7 +98,7 @@ fn our_words_are_those_of_the_api() {
     check("LifecycleHandler", fields_of::<native::Handler>(), &["deadline", "sql"]);
     check("ContainerRestartRule", fields_of::<native::RestartPolicyRule>(), &[]);
     check("ContainerRestartRuleOnExitCodes", fields_of::<native::ExitCodes>(), &[]);
-    // A variable's type is private to its list.
+    // The type of a variable is private to its list.
     assert_eq!(seen + 1, vocabulary.types.len());
     let variable = ["name", "value", "valueFrom"].map(str::to_owned);
     assert_eq!(vocabulary.types["EnvVar"], BTreeSet::from(variable));

@@ -1,4 +1,4 @@
-//! Values that may be written in more than one way.
+//! Scalar and list types with more than one notation.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,16 +10,16 @@ use serde::{Deserialize, Deserializer};
 
 use spec::duration;
 
-/// A duration: a number of seconds, or a word such as `500ms` or `1h30m`.
+/// A duration: a number of seconds, or text such as `500ms` or `1h30m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HumanDuration(pub Duration);
 
 impl<'de> Deserialize<'de> for HumanDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let word = Text::deserialize(deserializer)?;
-        duration::parse(&word.0)
+        let text = Text::deserialize(deserializer)?;
+        duration::parse(&text.0)
             .map(Self)
-            .map_err(|error| de::Error::custom(format!("'{}': {error}", word.0)))
+            .map_err(|error| de::Error::custom(format!("'{}': {error}", text.0)))
     }
 }
 
@@ -30,7 +30,7 @@ impl JsonSchema for HumanDuration {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "A number of seconds, or a word such as 500ms, 90s or 1h30m.",
+            "description": "A number of seconds, or text such as 500ms, 90s or 1h30m.",
             "anyOf": [
                 {"type": "number", "minimum": 0},
                 {"type": "string", "pattern": "^([0-9.]+(ns|us|µs|ms|s|m|h|d)?)+$"}
@@ -39,7 +39,7 @@ impl JsonSchema for HumanDuration {
     }
 }
 
-/// A word, which may look like a number or a boolean.
+/// Text, which may look like a number or a boolean.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Text(pub String);
 
@@ -59,7 +59,7 @@ impl JsonSchema for Text {
     }
 }
 
-/// Words in a list, or one text that is split as a shell splits it (without anything else that a shell does).
+/// A list of arguments, or one text that is split like a shell splits it, without any expansion.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TextList(pub Vec<String>);
 
@@ -70,7 +70,7 @@ impl<'de> Deserialize<'de> for TextList {
             type Value = TextList;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of words, or one text")
+                f.write_str("a list of arguments, or one text")
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<TextList, E> {
@@ -102,7 +102,7 @@ impl JsonSchema for TextList {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "A list of words, or one text that is split at blanks, quotes respected.",
+            "description": "A list of arguments, or one text that is split at white space outside quotes.",
             "anyOf": [
                 {"type": "string"},
                 {"type": "array", "items": {"type": ["string", "number", "boolean"]}}
@@ -111,7 +111,7 @@ impl JsonSchema for TextList {
     }
 }
 
-/// One thing, or several in a list.
+/// One value, or a list of values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OneOrMany<T>(pub Vec<T>);
 
@@ -128,7 +128,7 @@ impl<'de, T: From<Text>> Deserialize<'de> for OneOrMany<T> {
             type Value = OneOrMany<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a word, or a list of words")
+                f.write_str("a string, or a list of strings")
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
@@ -167,11 +167,11 @@ impl<T> JsonSchema for OneOrMany<T> {
     }
 }
 
-/// Variables, as a map or as Kubernetes' list of `name` and `value`; in the order of the file.
+/// Environment variables in the order of the file: a map, or a list of `name` and `value` as in Kubernetes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Variables(pub Vec<(String, Option<String>)>);
 
-/// An entry of Kubernetes' list. `value_from` is told apart, since it needs a cluster.
+/// An entry of a Kubernetes list. `value_from` is distinguished because it needs a cluster.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct NamedValue {
@@ -201,8 +201,9 @@ impl<'de> Deserialize<'de> for Variables {
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Variables, A::Error> {
                 let mut all = Vec::new();
                 while let Some(entry) = items.next_element::<NamedValue>()? {
-                    let name = entry.name.ok_or_else(|| de::Error::custom("a variable needs a name"))?;
-                    // None: it comes from elsewhere.
+                    let name =
+                        entry.name.ok_or_else(|| de::Error::custom("name of the variable is missing"))?;
+                    // None: the value comes from the cluster.
                     let value = match (entry.value, entry.value_from) {
                         (None, Some(_)) => None,
                         (value, _) => Some(value.unwrap_or_default().0),
@@ -223,7 +224,7 @@ impl JsonSchema for Variables {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "Variables as a map, or as a list of name and value.",
+            "description": "Environment variables: a map, or a list of name and value.",
             "anyOf": [
                 {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean", "null"]}},
                 {"type": "array", "items": {
@@ -237,23 +238,23 @@ impl JsonSchema for Variables {
     }
 }
 
-/// What must hold before a start: a name, a list of names, or a map of names to conditions.
+/// Start dependencies: a name, a list of names, or a map of names to conditions.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DependsOn(pub Vec<(String, Option<Condition>)>);
 
-/// What may have to hold of another process.
+/// The condition of a start dependency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Condition {
-    /// It is there, its startup probe has passed and its postStart hook is done.
+    /// It is running, its startup probe has succeeded and its postStart hook has finished.
     Started,
-    /// It is ready, or has ended with 0.
+    /// It is ready, or has exited with 0.
     Ready,
-    /// It has ended for good with 0.
+    /// It has exited permanently with 0.
     Succeeded,
-    /// It has ended for good with anything else.
+    /// It has exited permanently with anything else.
     Failed,
-    /// It has ended for good.
+    /// It has exited permanently.
     Exited,
 }
 
@@ -298,7 +299,7 @@ impl JsonSchema for DependsOn {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "What must hold before it is started: names (then they have to be ready), or names with a condition.",
+            "description": "Start dependencies: names (the condition is then ready), or names with a condition.",
             "anyOf": [
                 {"type": "string"},
                 {"type": "array", "items": {"type": "string"}},
@@ -308,12 +309,11 @@ impl JsonSchema for DependsOn {
     }
 }
 
-/// A port, by number or by the name that `ports` gives it.
+/// A port: a number, or a name from `ports`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Port {
     /// 1 to 65535.
     Number(u16),
-    /// A name.
     Name(String),
 }
 
@@ -338,13 +338,13 @@ impl JsonSchema for Port {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "A port, by number or by the name that `ports` gives it.",
+            "description": "A port: a number, or a name from `ports`.",
             "anyOf": [{"type": "integer", "minimum": 1, "maximum": 65535}, {"type": "string"}]
         })
     }
 }
 
-/// Bytes, as Kubernetes writes them: `64Mi`, `1G`, `1500k`, or a bare number of bytes.
+/// An amount of memory in Kubernetes notation: `64Mi`, `1G`, `1500k`, or a number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bytes(pub u64);
 
@@ -395,7 +395,7 @@ impl JsonSchema for Bytes {
     }
 }
 
-/// Something that has a place in the vocabulary and is not there yet: it is read over, and refused by name.
+/// A known key that is not supported: parsed, then rejected or reported in a warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unsupported;
 
@@ -405,5 +405,5 @@ impl<'de> Deserialize<'de> for Unsupported {
     }
 }
 
-/// Names to values.
+/// A map of names to values.
 pub type Map<T> = BTreeMap<String, T>;

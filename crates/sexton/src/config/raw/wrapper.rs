@@ -1,10 +1,10 @@
-//! The list of the tool process-wrapper: YAML in a file, or JSON in `$CONFIG`; keys without regard to case.
+//! The list format of process-wrapper: YAML in a file, or JSON in `$CONFIG`; keys are case-insensitive.
 
 use serde::Deserialize;
 
 use super::words::{HumanDuration, Map, Text, Unsupported};
 
-/// An entry of the list.
+/// One process of the list.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Entry {
@@ -25,13 +25,11 @@ pub struct Entry {
     pub(in super::super) readiness: Option<Readiness>,
 }
 
-/// `restartPolicy`; the old tool ignored it.
+/// `restartPolicy`; process-wrapper ignored it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Policy {
-    /// Whatever it ended with.
     Always,
-    /// It runs once.
     Never,
 }
 
@@ -39,17 +37,16 @@ pub enum Policy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// Untouched.
+    /// Unchanged output.
     Free,
-    /// Untouched.
+    /// Unchanged output.
     Plain,
-    /// The level is found in the words.
+    /// logfmt, with the level detected in the text.
     Auto,
-    /// Records.
     Logfmt,
 }
 
-/// Go's `syscall.SysProcAttr`, its names in lower case.
+/// Go's `syscall.SysProcAttr`, with names in lower case.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct SysProcAttr {
@@ -74,7 +71,7 @@ pub struct SysProcAttr {
     pub(in super::super) cgroupfd: Option<Unsupported>,
 }
 
-/// An identity.
+/// User and groups.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Credential {
@@ -84,7 +81,7 @@ pub struct Credential {
     pub(in super::super) nosetgroups: Option<bool>,
 }
 
-/// A command with its variables.
+/// A command with its environment variables.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Command {
@@ -94,7 +91,7 @@ pub struct Command {
     pub(in super::super) envs: Option<Map<Option<Text>>>,
 }
 
-/// What is done once all probes have passed.
+/// The hook that runs once all probes have succeeded.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct PostStart {
@@ -104,7 +101,7 @@ pub struct PostStart {
     pub(in super::super) deadline: Option<HumanDuration>,
 }
 
-/// Readiness and liveness in one; all of the probes have to pass.
+/// A combined readiness and liveness probe; all checks must succeed.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Readiness {
@@ -125,9 +122,9 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// There is nothing to probe: the process runs while the lock is ours.
-    pub(in super::super) fn is_lock_alone(&self) -> bool {
-        let probes = [
+    /// Whether only the lock is set, without a check.
+    pub(in super::super) fn is_lock_only(&self) -> bool {
+        let checks = [
             self.http.is_some(),
             self.tcp.is_some(),
             self.file.is_some(),
@@ -138,25 +135,25 @@ impl Readiness {
             self.heart_beat.is_some(),
             self.amqp.is_some(),
         ];
-        self.lock.is_some() && !probes.contains(&true)
+        self.lock.is_some() && !checks.contains(&true)
     }
 }
 
-/// A URL that answers.
+/// An HTTP check.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Http {
     pub(in super::super) url: Option<String>,
 }
 
-/// A socket that accepts: host:port.
+/// A TCP check of host:port.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Tcp {
     pub(in super::super) socket: Option<String>,
 }
 
-/// A command that ends with 0.
+/// A command check.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Exec {

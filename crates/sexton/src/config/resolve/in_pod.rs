@@ -74,7 +74,7 @@ impl Resolver<'_> {
         let quit_when = self.given(raw.quit_when, "--quit-when", "QUIT_WHEN")?;
 
         let defaults = pod::Defaults {
-            timeout: timeout.map_or(Some(pod::DEFAULT_BIRTH_TIMEOUT), pod::or_for_ever),
+            timeout: timeout.map_or(Some(pod::DEFAULT_BIRTH_TIMEOUT), pod::zero_as_none),
             at_timeout: TimeoutAction::Fail,
         };
         let plainly = self.personality == Personality::Kubexit;

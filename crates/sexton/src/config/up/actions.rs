@@ -1,4 +1,4 @@
-//! What probes and hooks do, resolved: nothing is left to look up.
+//! Resolves the actions of probes and hooks.
 
 use spec::probe::{Action, Check, HttpCheck, SqlCheck, SqlServer};
 use std::time::Duration;
@@ -11,8 +11,8 @@ use super::{Problems, below};
 use spec::dsn::{self, ConnectionInfo};
 use spec::program::Program;
 
-/// The longest name of a service of gRPC that we ask about.
-const LONGEST_SERVICE: usize = 120;
+/// The maximum length of a gRPC service name, in bytes.
+const MAX_SERVICE: usize = 120;
 
 const fn variable_of(server: native::SqlServer) -> &'static str {
     match server {
@@ -21,10 +21,10 @@ const fn variable_of(server: native::SqlServer) -> &'static str {
     }
 }
 
-/// What belongs to a process, for the look-ups of its actions.
+/// Resolves the actions of one process.
 pub(super) struct ActionResolver<'a> {
     pub(super) ports: Vec<(String, u16)>,
-    /// The process's program with other words.
+    /// The program of the process with a different command.
     pub(super) program: &'a dyn Fn(Vec<String>) -> Program,
     pub(super) variable: &'a dyn Fn(&str) -> Option<String>,
 }
@@ -62,8 +62,8 @@ impl ActionResolver<'_> {
         if let Some(grpc) = &probe.grpc {
             let port = self.port(grpc.port.as_ref(), &below(path, "grpc"), problems);
             let host = grpc.host.clone().unwrap_or_else(local);
-            if grpc.service.as_ref().is_some_and(|service| service.len() > LONGEST_SERVICE) {
-                let message = format!("longer than {LONGEST_SERVICE} bytes");
+            if grpc.service.as_ref().is_some_and(|service| service.len() > MAX_SERVICE) {
+                let message = format!("longer than {MAX_SERVICE} bytes");
                 problems.at(&below(&below(path, "grpc"), "service"), message);
             }
             checks.push(Check::Grpc { host, port, service: grpc.service.clone().unwrap_or_default() });
@@ -74,7 +74,7 @@ impl ActionResolver<'_> {
         if let Some(file) = &probe.file {
             match &file.path {
                 Some(file) if !file.is_empty() => checks.push(Check::File(file.into())),
-                _ => problems.at(&below(path, "file"), "path is missing: which file has to be there?"),
+                _ => problems.at(&below(path, "file"), "path is missing"),
             }
         }
         if let Some(env) = &probe.env {
@@ -84,7 +84,7 @@ impl ActionResolver<'_> {
                     expected: env.value.clone().unwrap_or_default().0,
                     actual: (self.variable)(name),
                 }),
-                _ => problems.at(&below(path, "env"), "name is missing: which variable?"),
+                _ => problems.at(&below(path, "env"), "name is missing"),
             }
         }
         if let Some(floating) = &probe.floating_pid {
@@ -110,7 +110,7 @@ impl ActionResolver<'_> {
         if checks.is_empty() {
             problems.at(
                 path,
-                "it says when to probe but not how: expected httpGet, tcpSocket, grpc, exec, file, env, floatingPid, heartBeat, sql, amqp or redis",
+                "no probe action: add one of httpGet, tcpSocket, grpc, exec, file, env, floatingPid, heartBeat, sql, amqp or redis",
             );
         }
         checks
@@ -145,7 +145,7 @@ impl ActionResolver<'_> {
         } else {
             let seconds = handler.sleep.as_ref().and_then(|sleep| sleep.seconds);
             if seconds.is_none() {
-                problems.at(&below(path, "sleep"), "seconds is missing: how long?");
+                problems.at(&below(path, "sleep"), "seconds is missing");
             }
             Some(Action::Sleep(seconds?.0))
         }
@@ -154,7 +154,7 @@ impl ActionResolver<'_> {
     fn exec(&self, exec: &Exec, path: &[Step], problems: &mut Problems<'_>) -> Option<Program> {
         let words = exec.command.clone().unwrap_or_default().0;
         if words.is_empty() {
-            problems.at(path, "command is missing: what to execute?");
+            problems.at(path, "command is missing");
             return None;
         }
         let mut program = (self.program)(words);
@@ -172,10 +172,7 @@ impl ActionResolver<'_> {
             .find_map(|server| Some((server, (self.variable)(variable_of(server))?)));
         let Some((server, dsn)) = found else {
             let names = sql.server.map_or("MYSQL_DSN or POSTGRES_DSN", variable_of);
-            problems.at(
-                path,
-                format!("where is the database? Expected {names} among the variables of the process"),
-            );
+            problems.at(path, format!("no database: set {names} in the variables of the process"));
             return None;
         };
         let (server, login) = match server {
@@ -185,7 +182,7 @@ impl ActionResolver<'_> {
         let mut login =
             login.map_err(|why| problems.at(path, format!("{}: {why}", server.variable()))).ok()?;
         if server == SqlServer::Postgres {
-            // As libpq has it for the process: what the DSN leaves out.
+            // Like libpq: defaults for what the DSN omits.
             login = login.or_else(self.variable, ("PGUSER", "PGPASSWORD", "PGDATABASE"));
         }
         Some(SqlCheck { server, login, queries: words(&sql.queries), contains: words(&sql.contains) })
@@ -203,9 +200,8 @@ impl ActionResolver<'_> {
         } else if let Some(url) = variable("AMQP_URL") {
             ("AMQP_URL", dsn::amqp(&url, None, None))
         } else {
-            let message = format!(
-                "where is the broker? Expected url here, or {TEMPLATE} or AMQP_URL among the variables of the process"
-            );
+            let message =
+                format!("no broker: set url, or {TEMPLATE} or AMQP_URL in the variables of the process");
             problems.at(path, message);
             return None;
         };
@@ -218,8 +214,7 @@ impl ActionResolver<'_> {
             None => ("REDIS_URL", (self.variable)("REDIS_URL")),
         };
         let Some(url) = url else {
-            let message =
-                "where is redis? Expected url here, or REDIS_URL among the variables of the process";
+            let message = "no Redis server: set url, or REDIS_URL in the variables of the process";
             problems.at(path, message);
             return None;
         };
@@ -245,9 +240,9 @@ impl ActionResolver<'_> {
             let name = header.name.clone().unwrap_or_default().to_lowercase();
             let value = header.value.clone().unwrap_or_default().0;
             if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
-                problems.at(&at, format!("'{name}' is no name of a header"));
+                problems.at(&at, format!("invalid header name '{name}'"));
             } else if http::HeaderValue::from_str(&value).is_err() {
-                problems.at(&at, format!("'{value}' is no value of a header"));
+                problems.at(&at, format!("invalid header value '{value}'"));
             }
             headers.push((name, value));
         }
@@ -255,7 +250,7 @@ impl ActionResolver<'_> {
         let path_and_query =
             if path_and_query.starts_with('/') { path_and_query } else { format!("/{path_and_query}") };
         if path_and_query.parse::<http::uri::PathAndQuery>().is_err() {
-            problems.at(&below(path, "path"), format!("'{path_and_query}' is no path of a URL"));
+            problems.at(&below(path, "path"), format!("invalid URL path '{path_and_query}'"));
         }
         Some(HttpCheck {
             tls: http.scheme == Some(Scheme::HTTPS),

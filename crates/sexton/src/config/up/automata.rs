@@ -1,4 +1,4 @@
-//! Sections `automaton` of a file: each becomes a process that is ourselves, running that section.
+//! Sections `automaton` of a file: each becomes a process that runs sexton itself with that section.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -12,12 +12,12 @@ use super::super::tree::{Node, Step, Value, dotted};
 use crate::cli::AS_SEXTON;
 use spec::program::ourselves;
 
-/// The name of the section of the whole, and of the process that it becomes.
+/// The name of the top-level section and of its process.
 const SECTION: &str = "automaton";
-/// Tells a section that has changed from one that has not, when a file is read again.
+/// A variable with a digest of the section, so that a reload detects changes.
 const DIGEST: &str = "SEXTON_AUTOMATON_DIGEST";
 
-/// Makes processes of the sections.
+/// Converts the sections to processes.
 pub(super) fn insert(root: &Node, path: Option<&Path>, file: &mut File, problems: &mut Vec<Problem>) {
     let mut sections = Sections { root, path, sockets: BTreeSet::new(), problems };
     for (name, process) in &mut file.processes.0 {
@@ -26,14 +26,14 @@ pub(super) fn insert(root: &Node, path: Option<&Path>, file: &mut File, problems
         let Some(key) = key.filter(|_| process.automaton.is_some()) else { continue };
         let at = [Step::from("processes"), key, Step::from(SECTION)];
         if process.command.is_some() {
-            sections.problem(&at, "it has a command too: what is to be run?");
+            sections.problem(&at, "cannot be combined with command");
         }
         sections.insert(&at, &format!("processes/{name}/{SECTION}"), process);
     }
     if file.automaton.is_some() {
         let at = [Step::from(SECTION)];
         if file.processes.0.iter().any(|(name, _)| name == SECTION) {
-            sections.problem(&at, "there is a process 'automaton' already");
+            sections.problem(&at, "duplicate process 'automaton'");
         }
         let mut process = Process::default();
         process.more.at = at.to_vec();
@@ -45,7 +45,7 @@ pub(super) fn insert(root: &Node, path: Option<&Path>, file: &mut File, problems
 struct Sections<'a> {
     root: &'a Node,
     path: Option<&'a Path>,
-    /// Where those so far are asked.
+    /// The control sockets so far.
     sockets: BTreeSet<PathBuf>,
     problems: &'a mut Vec<Problem>,
 }
@@ -55,12 +55,15 @@ impl Sections<'_> {
         self.problems.push(problem(self.root, at, message));
     }
 
-    /// Makes a process of the section there; `way` is how ourselves are told of it.
+    /// Converts the section at a path; `way` is the value of `--section`.
     fn insert(&mut self, at: &[Step], way: &str, process: &mut Process) {
-        // Whatever is wrong with it: nobody is asked for a command.
+        // Avoids a further problem about a missing command.
         process.command = Some(TextList(vec![SECTION.to_owned()]));
         let Some(path) = self.path else {
-            self.problem(at, "an automaton needs a file to be in: it reads its section by itself");
+            self.problem(
+                at,
+                "an automaton requires a configuration file: its process reads the section from there",
+            );
             return;
         };
         let plan = match check(self.root, at, path) {
@@ -69,11 +72,10 @@ impl Sections<'_> {
         };
         let socket = plan.socket.clone().unwrap_or_else(|| DEFAULT_SOCKET.into());
         if process.replicas.is_some_and(|replicas| replicas > 1) {
-            self.problem(at, "it has one socket, and can have no replicas");
+            self.problem(at, "replicas are not supported: it has one control socket");
         }
         if !self.sockets.insert(socket.clone()) {
-            let message =
-                format!("another automaton is asked at {}: expected a socket for each", socket.display());
+            let message = format!("control socket {} is used by another automaton", socket.display());
             self.problem(at, message);
         }
         let words = [
@@ -83,17 +85,17 @@ impl Sections<'_> {
             std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned(),
             "--section".to_owned(),
             way.to_owned(),
-            // Whatever the environment says: two may have the same.
+            // Overrides the environment, which would apply to all automata.
             "--socket".to_owned(),
             socket.to_string_lossy().into_owned(),
             "--port".to_owned(),
             "none".to_owned(),
             "--log-format".to_owned(),
             "logfmt".to_owned(),
-            // What scripts print is logged as what other processes print.
+            // Logs the output of the scripts like that of other processes.
             "--debug".to_owned(),
         ];
-        // What looks like a variable is none.
+        // Prevents the expansion of variables.
         process.command = Some(TextList(words.map(|word| word.replace('$', "$$")).to_vec()));
         process.restart_policy = process.restart_policy.or(Some(RestartPolicy::OnFailure));
         process.notify = process.notify.take().or_else(|| Some("systemd".to_owned()));
@@ -128,8 +130,8 @@ fn check(root: &Node, at: &[Step], path: &Path) -> Result<AutomatonPlan, Vec<Pro
         None => automaton::resolve(node, at),
         Some(name) => {
             let directory = path.parent().unwrap_or(Path::new(""));
-            let told = |problem: String| vec![self::problem(root, at, problem)];
-            automaton::load_referred(&directory.join(name)).map_err(|error| told(error.to_string()))
+            let error = |problem: String| vec![self::problem(root, at, problem)];
+            automaton::load_referred(&directory.join(name)).map_err(|failure| error(failure.to_string()))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a new configuration changes: by name, and as a whole.
+//! Compares two configurations process by process.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +7,16 @@ use engine::{JobId, JobPlan};
 use super::UpPlan;
 use spec::reload::Reloaded;
 
-/// Where each process of the new plan goes: the place where it runs, or one that is new.
+/// The job of each process of a new plan: an existing one or a new one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diff {
-    /// By place of the new plan.
+    /// By index in the new plan.
     pub places: Vec<JobId>,
-    /// For whoever asked.
+    /// The summary for the client.
     pub told: Reloaded,
 }
 
-/// Compares. `places` are those of the old plan's processes; new ones get the numbers from `next` on.
+/// Compares two plans. `places` are the jobs of the old plan; new jobs are numbered from `next`.
 #[must_use]
 pub fn diff(old: &UpPlan, places: &[JobId], new: &UpPlan, next: usize) -> Diff {
     let before: BTreeMap<&str, usize> =
@@ -51,7 +51,7 @@ pub fn diff(old: &UpPlan, places: &[JobId], new: &UpPlan, next: usize) -> Diff {
     Diff { places: all, told }
 }
 
-/// Is it planned as before? What it needs may change while it runs.
+/// Whether the plan of a job is unchanged, apart from its dependencies, which may change while it runs.
 fn is_same(old: &JobPlan, new: &JobPlan) -> bool {
     let JobPlan {
         needs: _,
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_keeps_its_place_and_only_what_differs_is_new() {
+    fn keeps_unchanged_processes_and_replaces_changed_ones() {
         let old = plan("processes: {a: {command: x}, b: {command: x}, c: {command: x}}");
         let new =
             plan("processes: {d: {command: x}, c: {command: x, dependsOn: d}, a: {command: x, nice: 1}}");

@@ -1,27 +1,27 @@
-//! Variables: files that hold them, and `$(NAME)` in words.
+//! Environment variables: variable files, and expansion of `$(NAME)`.
 
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-/// The largest file with variables, in bytes.
-const LARGEST: u64 = 1 << 20;
+/// The maximum size of a variable file, in bytes.
+const MAX_SIZE: u64 = 1 << 20;
 
-/// Reads a file of `NAME=value` lines. Blank lines and comments (`#`) are skipped, as is `export ` in front of a
-/// name; one pair of quotes around a value goes.
+/// Reads a file of `NAME=value` lines. Blank lines, comments (`#`), `export ` before a name and one pair of quotes
+/// around a value are removed.
 pub(super) fn read_file(path: &Path) -> Result<Vec<(String, String)>, String> {
     let describe =
         |error: std::io::Error| format!("cannot read {}: {}", path.display(), spec::text::describe(&error));
-    // A named pipe must not hold us up, nor a device go on for ever.
+    // A named pipe must not block, nor a device be read without end.
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(describe)?;
     if !file.metadata().map_err(describe)?.is_file() {
-        return Err(format!("{} is no regular file", path.display()));
+        return Err(format!("{} is not a regular file", path.display()));
     }
     let mut text = String::new();
-    file.take(LARGEST + 1).read_to_string(&mut text).map_err(describe)?;
-    if text.len() as u64 > LARGEST {
-        return Err(format!("{} is too large for a file of variables: at most 1 MiB", path.display()));
+    file.take(MAX_SIZE + 1).read_to_string(&mut text).map_err(describe)?;
+    if text.len() as u64 > MAX_SIZE {
+        return Err(format!("{} exceeds the size limit of a variable file: 1 MiB", path.display()));
     }
     parse(&text).map_err(|(line, message)| format!("{}:{line}: {message}", path.display()))
 }
@@ -48,16 +48,16 @@ fn parse(text: &str) -> Result<Vec<(String, String)>, (usize, String)> {
     Ok(all)
 }
 
-/// May a variable have this name?
+/// Checks the name of a variable.
 pub(super) fn check_name(name: &str) -> Result<(), String> {
     if name.is_empty() || name.contains(['=', '\0']) || name.chars().any(char::is_whitespace) {
-        return Err(format!("'{name}' is no name of a variable"));
+        return Err(format!("invalid variable name '{name}'"));
     }
     Ok(())
 }
 
-/// Puts values in the place of `$(NAME)`. A name that is not known stays as it stands; `$$` is a `$`. As Kubernetes
-/// has it: "expansion" in the API's description of `command`, `args` and `env`.
+/// Replaces `$(NAME)` by values. An unknown name is left unchanged; `$$` becomes `$`, as in Kubernetes ("expansion" in
+/// the API's description of `command`, `args` and `env`).
 pub(super) fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_of_variables() {
+    fn parses_a_variable_file() {
         let text = "# comment\n\nA=1\nexport B = \"two words\"\nC='x'\nD=\"\nE=a=b\n  F=  spaced \n";
         let pairs = parse(text).unwrap_or_else(|error| panic!("{error:?}"));
         let pairs: Vec<_> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn references_in_words() {
+    fn expands_references() {
         let known = |name: &str| (name == "PORT").then(|| "80".to_owned());
         assert_eq!(expand("--port=$(PORT)", known), "--port=80");
         assert_eq!(expand("$$(PORT) $(NONE) $PORT $", known), "$(PORT) $(NONE) $PORT $");

@@ -1,7 +1,7 @@
-//! A Kubernetes manifest in our words: its containers are processes of this machine.
+//! Converts a Kubernetes manifest to the native format: each container becomes a process.
 //!
-//! Init containers run one after the other before the others; one with `restartPolicy: Always` is a sidecar. What
-//! cannot be had without a kubelet is told in one warning each.
+//! Init containers run sequentially before the others; one with `restartPolicy: Always` is a sidecar. Each key that
+//! needs a kubelet is reported in a warning.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::super::tree::{Node, Step, Value};
 use super::{Problems, problem_at_root};
 use spec::suggest::hint;
 
-/// Kinds that have a pod in them, and the way to it.
+/// Kinds that contain a pod, and its path.
 const KINDS: [(&str, &[&str]); 9] = [
     ("Pod", &["spec"]),
     ("Deployment", &["spec", "template", "spec"]),
@@ -29,11 +29,11 @@ const KINDS: [(&str, &[&str]); 9] = [
     ("PodTemplate", &["template", "spec"]),
 ];
 
-/// What of a pod we heed.
-const OF_POD: [&str; 5] =
+/// Supported keys of a pod.
+const POD_KEYS: [&str; 5] =
     ["containers", "initContainers", "restartPolicy", "terminationGracePeriodSeconds", "securityContext"];
-/// What of a container we heed.
-const OF_CONTAINER: [&str; 15] = [
+/// Supported keys of a container.
+const CONTAINER_KEYS: [&str; 15] = [
     "name",
     "command",
     "args",
@@ -50,10 +50,10 @@ const OF_CONTAINER: [&str; 15] = [
     "securityContext",
     "terminationGracePeriodSeconds",
 ];
-/// What of an identity we heed.
-const OF_SECURITY: [&str; 5] =
+/// Supported keys of a security context.
+const SECURITY_KEYS: [&str; 5] =
     ["runAsUser", "runAsGroup", "supplementalGroups", "runAsNonRoot", "allowPrivilegeEscalation"];
-/// What would take privileges away, and does not here.
+/// Keys that restrict privileges, which is not enforced here.
 const PRIVILEGES: [&str; 6] = [
     "capabilities",
     "seccompProfile",
@@ -63,49 +63,51 @@ const PRIVILEGES: [&str; 6] = [
     "privileged",
 ];
 
-/// Of several documents, the one that has a pod in it.
-pub(super) fn the_one_with_a_pod(documents: &[Node]) -> Result<&Node, Vec<Problem>> {
-    let mut with = documents.iter().filter(|node| way_to_pod(node).is_some());
+/// Returns the document that contains a pod.
+pub(super) fn document_with_pod(documents: &[Node]) -> Result<&Node, Vec<Problem>> {
+    let mut with = documents.iter().filter(|node| pod_path(node).is_some());
     match (with.next(), with.next()) {
         (Some(one), None) => Ok(one),
         (Some(_), Some(second)) => {
-            let message = "a second object with a pod in it: give one at a time".to_owned();
+            let message = "a second object with a pod: expected one per file".to_owned();
             Err(vec![Problem { place: second.place, path: String::new(), message }])
         }
-        (None, _) => Err(vec![problem_at_root(
-            "several documents, and none of them is a Kubernetes object with a pod in it",
-        )]),
+        (None, _) => {
+            Err(vec![problem_at_root("several documents without a Kubernetes object that contains a pod")])
+        }
     }
 }
 
-fn way_to_pod(root: &Node) -> Option<&'static [&'static str]> {
+fn pod_path(root: &Node) -> Option<&'static [&'static str]> {
     let kind = root.get("kind").and_then(Node::text)?;
-    KINDS.iter().find(|(known, _)| *known == kind).map(|(_, way)| *way)
+    KINDS.iter().find(|(known, _)| *known == kind).map(|(_, keys)| *keys)
 }
 
-/// Makes our form of it, and tells what of it means nothing here.
+/// Converts a manifest, and returns its problems and warnings.
 pub(super) fn file(root: &Node) -> (File, Vec<Problem>, Vec<String>) {
-    // What stands around the pod is only looked at for mistakes.
+    // The rest of the object is only checked for errors.
     let (_, found): (Manifest, _) = match root.get("kind").and_then(Node::text) {
-        // Its template stands beside the metadata.
+        // Its template is a sibling of the metadata.
         Some("PodTemplate") => (Manifest::default(), Vec::new()),
         _ => read(root, Keys::Exact),
     };
     let mut problems = Problems { root, found };
     let kind = root.get("kind").and_then(Node::text).unwrap_or_default();
-    let Some(way) = way_to_pod(root) else {
+    let Some(keys) = pod_path(root) else {
         let kinds = KINDS.iter().map(|(kind, _)| *kind);
         let hint = hint(kind, kinds.clone());
         let kinds = kinds.collect::<Vec<_>>().join(", ");
-        problems
-            .at(&[Step::from("kind")], format!("'{kind}' has no pod in it{hint} (expected one of {kinds})"));
+        problems.at(
+            &[Step::from("kind")],
+            format!("'{kind}' does not contain a pod{hint} (expected one of {kinds})"),
+        );
         return (File::default(), problems.found, Vec::new());
     };
-    let path: Vec<Step> = way.iter().map(|step| Step::from(*step)).collect();
+    let path: Vec<Step> = keys.iter().map(|step| Step::from(*step)).collect();
     let mut node = root;
-    for step in way {
+    for step in keys {
         let Some(inner) = node.get(step) else {
-            problems.at(&path, format!("missing: a {kind} has its pod there"));
+            problems.at(&path, format!("missing: expected the pod of a {kind}"));
             return (File::default(), problems.found, Vec::new());
         };
         node = inner;
@@ -117,9 +119,9 @@ pub(super) fn file(root: &Node) -> (File, Vec<Problem>, Vec<String>) {
         Problem { path: format!("{prefix}{dot}{}", problem.path), ..problem }
     }));
     let mut warnings = Warnings { root, all: Vec::new() };
-    warnings.unheeded(node, &path, &OF_POD);
+    warnings.ignored_keys(node, &path, &POD_KEYS);
     if let Some(security) = node.get("securityContext") {
-        warnings.unheeded(security, &with(&path, "securityContext"), &OF_SECURITY);
+        warnings.ignored_keys(security, &with(&path, "securityContext"), &SECURITY_KEYS);
     }
     let file = of_pod(pod, node, &path, &mut problems, &mut warnings);
     (file, problems.found, warnings.all)
@@ -133,7 +135,7 @@ fn of_pod(
     warnings: &mut Warnings<'_>,
 ) -> File {
     if pod.containers.is_empty() {
-        problems.at(path, "containers is missing: a pod has at least one");
+        problems.at(path, "containers is missing: expected at least one");
     }
     let policy = pod.restart_policy.unwrap_or(RestartPolicy::Always);
     let identity = pod.security_context.map(|security| SecurityContext {
@@ -160,7 +162,7 @@ fn of_pod(
             process.sidecar = Some(sidecar);
             process.restart_policy = Some(match (init, sidecar, policy) {
                 (true, true, _) => RestartPolicy::Always,
-                // An init container is done when it has ended well.
+                // An init container is complete when it has exited with 0.
                 (true, false, RestartPolicy::Always) => RestartPolicy::OnFailure,
                 (_, _, policy) => process.restart_policy.unwrap_or(policy),
             });
@@ -193,7 +195,7 @@ fn of_container(
     warnings: &mut Warnings<'_>,
 ) -> Process {
     if container.command.is_none() {
-        problems.at(at, "command is missing: without an image there is no other way to know what to execute");
+        problems.at(at, "command is missing: the command of the image is not known");
     }
     let pod = identity.cloned().unwrap_or_default();
     let own = container.security_context.unwrap_or_default();
@@ -207,10 +209,7 @@ fn of_container(
     let mut env = container.env.unwrap_or_default();
     env.0.retain(|(name, value)| {
         if value.is_none() {
-            warnings.at(
-                &with(at, "env"),
-                &format!("{name} comes from elsewhere (valueFrom), and is not set here"),
-            );
+            warnings.at(&with(at, "env"), &format!("{name} not set: valueFrom needs a cluster"));
         }
         value.is_some()
     });
@@ -254,7 +253,7 @@ fn item(list: &Node, index: usize) -> Option<&Node> {
     }
 }
 
-/// What means nothing without a kubelet.
+/// Warnings about ignored keys.
 struct Warnings<'a> {
     root: &'a Node,
     all: Vec<String>,
@@ -266,22 +265,22 @@ impl Warnings<'_> {
         self.all.push(format!("{}:{}: {}: {message}", place.line, place.column, super::tree::dotted(path)));
     }
 
-    fn unheeded(&mut self, node: &Node, path: &[Step], heeded: &[&str]) {
+    fn ignored_keys(&mut self, node: &Node, path: &[Step], supported: &[&str]) {
         let Value::Map(entries) = &node.value else { return };
-        for (key, _) in entries.iter().filter(|(key, _)| !heeded.contains(&key.text.as_str())) {
-            let what = if PRIVILEGES.contains(&key.text.as_str()) {
-                "not enforced without a container runtime: the process has whatever privileges we have"
+        for (key, _) in entries.iter().filter(|(key, _)| !supported.contains(&key.text.as_str())) {
+            let message = if PRIVILEGES.contains(&key.text.as_str()) {
+                "not enforced without a container runtime: the process keeps the privileges of sexton"
             } else {
-                "means nothing without a kubelet"
+                "ignored: needs a kubelet"
             };
-            self.at(&with(path, key.text.as_str()), what);
+            self.at(&with(path, key.text.as_str()), message);
         }
     }
 
     fn of_container(&mut self, node: &Node, path: &[Step]) {
-        self.unheeded(node, path, &OF_CONTAINER);
+        self.ignored_keys(node, path, &CONTAINER_KEYS);
         if let Some(security) = node.get("securityContext") {
-            self.unheeded(security, &with(path, "securityContext"), &OF_SECURITY);
+            self.ignored_keys(security, &with(path, "securityContext"), &SECURITY_KEYS);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! process-wrapper's list in our words.
+//! Converts the list of process-wrapper to the native format.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::{Beside, Problems, below};
 use spec::logs::LogFormat;
 use spec::suggest::hint;
 
-/// Makes our form of it.
+/// Converts a list, and returns its problems.
 pub(super) fn file(root: &Node, beside: &Beside) -> (File, Vec<Problem>) {
     let (entries, found): (Vec<Entry>, _) = read(root, Keys::AnyCase);
     let mut problems = Problems { root, found };
@@ -37,17 +37,17 @@ pub(super) fn file(root: &Node, beside: &Beside) -> (File, Vec<Problem>) {
 }
 
 fn process(entry: Entry, at: &[Step], problems: &mut Problems<'_>) -> Process {
-    let not_yet = |given: bool, key: &str, problems: &mut Problems<'_>| {
+    let reject_unsupported = |given: bool, key: &str, problems: &mut Problems<'_>| {
         if given {
-            problems.at(&below(at, key), "not yet: this sexton does not know how");
+            problems.at(&below(at, key), "not supported");
         }
     };
-    not_yet(entry.prom_target.is_some(), "promTarget", problems);
+    reject_unsupported(entry.prom_target.is_some(), "promTarget", problems);
     if entry.entrypoint.as_deref().unwrap_or_default().is_empty() {
-        problems.at(at, "entrypoint is missing: what to execute?");
+        problems.at(at, "entrypoint is missing");
     }
     let attributes = entry.sys_proc_attr.unwrap_or_default();
-    let own = |given: bool, key: &str, why: &str, problems: &mut Problems<'_>| {
+    let reject_attribute = |given: bool, key: &str, why: &str, problems: &mut Problems<'_>| {
         if given {
             problems.at(&below(&below(at, "sysProcAttr"), key), why);
         }
@@ -66,25 +66,30 @@ fn process(entry: Entry, at: &[Step], problems: &mut Problems<'_>) -> Process {
         (attributes.usecgroupfd.is_some(), "usecgroupfd"),
         (attributes.cgroupfd.is_some(), "cgroupfd"),
     ] {
-        own(
+        reject_attribute(
             given,
             key,
             "not supported: namespaces, terminals and capabilities are the container runtime's",
             problems,
         );
     }
-    own(
+    reject_attribute(
         attributes.foreground == Some(true),
         "foreground",
         "not supported: several processes cannot share a terminal",
         problems,
     );
     let other_group = attributes.pgid.is_some_and(|pgid| pgid != 0);
-    own(other_group, "pgid", "not supported: each process leads a group of its own", problems);
-    // Whatever setpgid says: each process leads a group of its own.
+    reject_attribute(
+        other_group,
+        "pgid",
+        "not supported: each process leads its own process group",
+        problems,
+    );
+    // Independent of setpgid, each process leads its own process group.
     let _ = attributes.setpgid;
     let lock = entry.readiness.as_ref().and_then(|readiness| readiness.lock.clone());
-    let (probe, start_deadline) = match entry.readiness.filter(|readiness| !readiness.is_lock_alone()) {
+    let (probe, start_deadline) = match entry.readiness.filter(|readiness| !readiness.is_lock_only()) {
         Some(readiness) => {
             (Some(probe(&readiness, &below(at, "readiness"), problems)), readiness.startup_deadline)
         }
@@ -144,7 +149,7 @@ fn keep_groups(attributes: &SysProcAttr) -> bool {
 fn identity(credential: &Credential) -> SecurityContext {
     let word = |number: u32| Text(number.to_string());
     SecurityContext {
-        // Go's zero values: an identity that is given without a number is root's.
+        // Go's zero values: a credential without a number is root.
         run_as_user: Some(word(credential.uid.unwrap_or(0))),
         run_as_group: Some(word(credential.gid.unwrap_or(0))),
         supplemental_groups: Some(credential.groups.iter().flatten().copied().map(word).collect()),

@@ -1,4 +1,4 @@
-//! A file that describes many processes becomes one validated plan.
+//! Compiles a file that describes several processes to a validated plan.
 //!
 //! ```text
 //! text ─► tree ─► raw::native ───────────────────────────────┐
@@ -6,7 +6,7 @@
 //!              ─► raw::kubernetes ─► from_kubernetes ────────┴─► raw::native::File ─► resolve ─► UpPlan
 //! ```
 //!
-//! All that is wrong is told at once, with its place. Nothing is started by a file that is not all right.
+//! All problems are reported at once, with their positions. An invalid file starts nothing.
 
 mod actions;
 mod automata;
@@ -29,9 +29,10 @@ use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use engine::Plan;
+use engine::{Plan, ProbeKind, ProbePlan, Probes};
 
 use super::read::{Keys, Problem, read};
 use super::tree::{self, Node, Step, Value};
@@ -41,60 +42,85 @@ use spec::logs::LogFormat;
 use spec::pod::PodPlan;
 use spec::program::Program;
 
-/// All processes, and what each is made of, by place.
+/// The plan of all processes, in the same order in `plan.jobs` and `processes`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UpPlan {
-    /// Order, probes, restarts: what the engine decides by.
+    /// The engine's part: order, probes, restarts.
     pub plan: Plan,
-    /// What each is made of.
     pub processes: Vec<ProcessPlan>,
-    /// A file that is there while all are healthy.
+    /// A file that exists while all processes are healthy.
     pub readiness_file: Option<PathBuf>,
-    /// It stays when health is lost.
+    /// Keep the file when a process becomes unhealthy.
     pub readiness_file_sticky: bool,
-    /// The other containers of the pod.
+    /// Coordination with the other containers of the pod.
     pub pod: Option<PodPlan>,
-    /// What was not understood as the writer may have meant it.
+    /// Warnings about ignored or risky settings.
     pub warnings: Vec<String>,
 }
 
-/// What a process is made of.
+/// The resolved settings of a process.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProcessPlan {
-    /// What people call it.
     pub name: String,
-    /// What to start.
     pub program: Program,
-    /// Its words as they stand in the file, to be shown: the values of variables may be secrets.
+    /// Command and arguments before expansion, for display: values of variables may be secrets.
     pub words: Vec<String>,
-    /// How its output is passed on.
     pub logs: LogPlan,
-    /// How it is probed: startup, liveness, readiness; all checks of one have to pass.
-    pub probes: [Vec<Check>; 3],
-    /// What is done when it is there.
+    pub probes: ProbeSet,
     pub post_start: Option<Action>,
-    /// What is done before the stop signal.
     pub pre_stop: Option<Action>,
-    /// The most memory it may use, in bytes.
+    /// In bytes.
     pub memory_limit: Option<u64>,
-    /// How many processors it may use.
+    /// In CPUs.
     pub cpu_limit: Option<f64>,
-    /// How it says that it has started.
     pub notify: Option<NotifyKind>,
-    /// It runs only while we hold this.
+    /// The lock under which it runs.
     pub lock: Option<LockPlan>,
-    /// The name of its tombstone.
     pub tombstone: Option<String>,
-    /// It is an automaton, and says its state.
+    /// Whether it is an automaton, which reports its state.
     pub automaton: bool,
 }
 
-/// Where a configuration comes from.
+/// A resolved probe: its checks, all of which must succeed, and its timing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResolvedProbe {
+    pub checks: Arc<[Check]>,
+    pub timing: ProbePlan,
+}
+
+/// The probes of a process, at most one of each kind.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ProbeSet([Option<ResolvedProbe>; 3]);
+
+impl ProbeSet {
+    /// Returns the probe of a kind.
+    #[must_use]
+    pub const fn get(&self, kind: ProbeKind) -> Option<&ResolvedProbe> {
+        self.0[kind as usize].as_ref()
+    }
+
+    fn insert(&mut self, kind: ProbeKind, probe: ResolvedProbe) {
+        self.0[kind as usize] = Some(probe);
+    }
+
+    /// Returns the engine's part of the probes: their timing.
+    #[must_use]
+    pub fn timings(&self) -> Probes {
+        let timing = |kind| self.get(kind).map(|probe| probe.timing.clone());
+        Probes {
+            startup: timing(ProbeKind::Startup),
+            liveness: timing(ProbeKind::Liveness),
+            readiness: timing(ProbeKind::Readiness),
+        }
+    }
+}
+
+/// The source of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// From a file, which is read again on a reload.
+    /// A file, which is read again on reload.
     File(PathBuf),
-    /// From `$CONFIG`.
+    /// The value of `$CONFIG`.
     Variable(OsString),
 }
 
@@ -107,42 +133,40 @@ impl fmt::Display for Source {
     }
 }
 
-/// What is said beside the file: on the command line and in the environment.
+/// Settings of the command line and the environment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Beside {
-    /// The form of records where the file does not say.
+    /// The log format if the file sets none.
     pub log_format: Option<LogFormat>,
-    /// Standard output is a terminal.
+    /// Whether standard output is a terminal.
     pub terminal: bool,
-    /// Of process-wrapper's list, those that are left out.
+    /// Names of process-wrapper's list to skip.
     pub skip: Vec<String>,
-    /// Replaces the file's.
+    /// Overrides the file.
     pub readiness_file: Option<PathBuf>,
-    /// Replaces the file's.
+    /// Overrides the file.
     pub readiness_file_sticky: Option<bool>,
-    /// Replaces the file's: how long everything may take to end, exactly.
+    /// Overrides the file: the exact time for the complete shutdown.
     pub deadline: Option<Duration>,
-    /// Replaces the file's.
+    /// Overrides the file.
     pub exit_from: Option<String>,
-    /// The control socket of whoever looks after the processes.
+    /// The control socket of the supervisor.
     pub control: Option<PathBuf>,
-    /// Where locks are asked for, where the file does not say.
+    /// The URL of the lock server if the file sets none.
     pub lock_url: Option<String>,
-    /// A lock server that runs beside the processes: the words of its command line.
+    /// The arguments of a lock server that runs with the processes.
     pub lock_server: Option<Vec<String>>,
 }
 
-/// All that is wrong with a configuration.
+/// The problems of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
-    /// Where it comes from.
     pub source: String,
-    /// What is wrong.
     pub problems: Vec<String>,
 }
 
 impl ConfigError {
-    /// A line for each thing.
+    /// Returns one line per problem.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         self.problems.iter().map(|problem| format!("{}:{problem}", self.source))
     }
@@ -158,13 +182,13 @@ impl std::error::Error for ConfigError {}
 
 /// Reads, checks and resolves a configuration.
 pub fn load(source: &Source, beside: &Beside, environment: &dyn Environment) -> Result<UpPlan, ConfigError> {
-    let wrong = |problem: String| ConfigError { source: source.to_string(), problems: vec![problem] };
+    let error_of = |problem: String| ConfigError { source: source.to_string(), problems: vec![problem] };
     let (text, path) = match source {
         Source::File(path) => {
-            (text_of(path).map_err(|error| wrong(format!(" {error}")))?, Some(path.as_path()))
+            (text_of(path).map_err(|error| error_of(format!(" {error}")))?, Some(path.as_path()))
         }
         Source::Variable(text) => {
-            let text = text.to_str().ok_or_else(|| wrong(" it is not UTF-8".to_owned()))?;
+            let text = text.to_str().ok_or_else(|| error_of(" not UTF-8".to_owned()))?;
             (text.to_owned(), None)
         }
     };
@@ -175,15 +199,14 @@ pub fn load(source: &Source, beside: &Beside, environment: &dyn Environment) -> 
 }
 
 pub(super) fn text_of(path: &Path) -> Result<String, String> {
-    let describe = |error: std::io::Error| format!("cannot read it: {}", spec::text::describe(&error));
+    let describe = |error: std::io::Error| format!("cannot read the file: {}", spec::text::describe(&error));
     let mut raw = Vec::new();
     let file = File::open(path).map_err(describe)?;
     file.take(tree::LARGEST as u64 + 1).read_to_end(&mut raw).map_err(describe)?;
-    String::from_utf8(raw)
-        .map_err(|error| format!("it is not UTF-8 at byte {}", error.utf8_error().valid_up_to()))
+    String::from_utf8(raw).map_err(|error| format!("not UTF-8 at byte {}", error.utf8_error().valid_up_to()))
 }
 
-/// The same of a text; relative names of files are looked for beside `path`.
+/// Compiles a text; relative file names are resolved against the directory of `path`.
 pub fn from_text(
     text: &str,
     path: Option<&Path>,
@@ -194,9 +217,9 @@ pub fn from_text(
         .map_err(|error| vec![Problem { place: error.place, path: String::new(), message: error.message }])?;
     let documents: Vec<_> = documents.into_iter().filter(|node| !node.is_null()).collect();
     let root = match documents.as_slice() {
-        [] => return Err(vec![problem_at_root("it is empty: expected a map with 'processes'")]),
+        [] => return Err(vec![problem_at_root("empty file: expected a map with 'processes'")]),
         [root] => root,
-        several => from_kubernetes::the_one_with_a_pod(several)?,
+        several => from_kubernetes::document_with_pod(several)?,
     };
     let (mut file, problems, warnings) = match &root.value {
         Value::List(_) => {
@@ -240,7 +263,7 @@ fn problem_at_root(message: &str) -> Problem {
     Problem { place, path: String::new(), message: message.to_owned() }
 }
 
-/// What has been found wrong so far.
+/// The problems found so far.
 struct Problems<'a> {
     root: &'a Node,
     found: Vec<Problem>,
@@ -250,7 +273,7 @@ impl Problems<'_> {
     fn at(&mut self, path: &[Step], message: impl Into<String>) {
         let place = self.root.place_of(path);
         let path = tree::dotted(path);
-        // What could not be read below it is missing here, and was told.
+        // A value below it that could not be read has already been reported.
         let inner = |problem: &Problem| {
             let rest = problem.path.strip_prefix(&path);
             rest.is_some_and(|rest| !path.is_empty() && rest.starts_with(['.', '[']))
@@ -261,7 +284,7 @@ impl Problems<'_> {
     }
 }
 
-/// A path, one step longer.
+/// Appends a step to a path.
 fn below(path: &[Step], step: impl Into<Step>) -> Vec<Step> {
     let mut path = path.to_vec();
     path.push(step.into());

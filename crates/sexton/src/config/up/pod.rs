@@ -1,4 +1,4 @@
-//! What a file says of the other containers of the pod.
+//! Resolves the dependencies of a file on other containers of the pod.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,17 +16,17 @@ use spec::environment::Environment;
 use spec::names::{check, check_peer};
 use spec::pod::{ApiPlan, DEFAULT_MODE, PodPlan};
 
-/// What tells a tombstone from a process of the file, in `dependsOn`.
+/// The prefix of a tombstone in `dependsOn`.
 pub(super) const PREFIX: &str = "pod/";
 
-/// What a file says of the pod, resolved.
-pub(super) struct InPod {
+/// The resolved settings of the pod.
+pub(super) struct PodDependencies {
     pub(super) plan: PodPlan,
-    pub(super) dies_with: Vec<Expression>,
+    pub(super) death_dependencies: Vec<Expression>,
     pub(super) rebirth: Duration,
     pub(super) codes: CodeMap,
-    /// What everything waits for.
-    awaits: Vec<StartDependency>,
+    /// Start dependencies of all processes.
+    start_dependencies: Vec<StartDependency>,
     defaults: Defaults,
 }
 
@@ -42,24 +42,28 @@ impl From<words::Condition> for Condition {
     }
 }
 
-pub(super) fn resolve(file: &File, environment: &dyn Environment, problems: &mut Problems<'_>) -> InPod {
+pub(super) fn resolve(
+    file: &File,
+    environment: &dyn Environment,
+    problems: &mut Problems<'_>,
+) -> PodDependencies {
     let raw = file.graveyard.clone().unwrap_or_default();
     let at = [Step::from("graveyard")];
     let timeout = raw.birth_timeout.map(|span| span.0);
     let defaults = Defaults {
-        timeout: timeout.map_or(Some(pod::DEFAULT_BIRTH_TIMEOUT), pod::or_for_ever),
+        timeout: timeout.map_or(Some(pod::DEFAULT_BIRTH_TIMEOUT), pod::zero_as_none),
         at_timeout: TimeoutAction::Fail,
     };
     let of_file = |text: &str| pod::births(text, defaults);
-    let mut awaits = each(raw.birth_deps.as_ref(), &at, "birthDeps", of_file, problems);
-    awaits.extend(each(
+    let mut awaits = parse_each(raw.birth_deps.as_ref(), &at, "birthDeps", of_file, problems);
+    awaits.extend(parse_each(
         file.wait_for.as_ref(),
         &[],
         "waitFor",
         |text| pod::servers(text, defaults),
         problems,
     ));
-    let quit = each(file.quit.as_ref(), &[], "quit", pod::quits, problems);
+    let quit = parse_each(file.quit.as_ref(), &[], "quit", pod::quits, problems);
     let mut codes = CodeMap::default();
     match file.exit_codes.as_deref().map(pod::codes) {
         Some(Ok(map)) => codes = map,
@@ -68,12 +72,12 @@ pub(super) fn resolve(file: &File, environment: &dyn Environment, problems: &mut
     }
     let mut plan = plan(&raw, &at, environment, problems);
     (plan.quit, plan.quit_on_success_only) = (quit, file.quit_when == Some(QuitWhen::Success));
-    InPod {
+    PodDependencies {
         plan,
-        dies_with: deaths(raw.death_deps.as_ref(), &at, problems),
+        death_dependencies: deaths(raw.death_deps.as_ref(), &at, problems),
         rebirth: raw.rebirth_timeout.map_or(pod::DEFAULT_REBIRTH_TIMEOUT, |span| span.0),
         codes,
-        awaits,
+        start_dependencies: awaits,
         defaults,
     }
 }
@@ -91,9 +95,9 @@ fn plan(raw: &Graveyard, at: &[Step], environment: &dyn Environment, problems: &
         }
     };
     if raw.poll.is_some_and(|span| span.0.is_zero()) {
-        problems.at(&below(at, "poll"), "expected a pause longer than nothing");
+        problems.at(&below(at, "poll"), "expected more than 0");
     }
-    // These come from the downward API, as variables.
+    // Variables of the downward API.
     let known = |name: &str| environment.get(name).map(|value| value.to_string_lossy().into_owned());
     let api = raw.pod_name.as_deref().map(|name| ApiPlan {
         pod: expand(name, known),
@@ -110,16 +114,16 @@ fn plan(raw: &Graveyard, at: &[Step], environment: &dyn Environment, problems: &
     }
 }
 
-impl InPod {
-    /// What a process waits for of other containers.
-    pub(super) fn awaits_of(
+impl PodDependencies {
+    /// Returns the start dependencies of a process on other containers.
+    pub(super) fn start_dependencies_of(
         &self,
         raw: &Process,
         at: &[Step],
         problems: &mut Problems<'_>,
     ) -> Vec<StartDependency> {
         let Defaults { timeout, at_timeout } = self.defaults;
-        let mut awaits = self.awaits.clone();
+        let mut awaits = self.start_dependencies.clone();
         for (name, condition) in raw.depends_on.iter().flat_map(|needs| &needs.0) {
             let Some(peer) = name.strip_prefix(PREFIX) else { continue };
             if let Err(message) = check_peer(peer) {
@@ -129,7 +133,7 @@ impl InPod {
             awaits.push(StartDependency { expression: Expression::of(peer, condition), timeout, at_timeout });
         }
         let births = |text: &str| pod::births(text, self.defaults);
-        awaits.extend(each(raw.birth_deps.as_ref(), at, "birthDeps", births, problems));
+        awaits.extend(parse_each(raw.birth_deps.as_ref(), at, "birthDeps", births, problems));
         awaits
     }
 }
@@ -139,10 +143,10 @@ pub(super) fn deaths(
     at: &[Step],
     problems: &mut Problems<'_>,
 ) -> Vec<Expression> {
-    each(given, at, "deathDeps", pod::deaths, problems)
+    parse_each(given, at, "deathDeps", pod::deaths, problems)
 }
 
-/// The name of the tombstone of a process; replicas have theirs with a number.
+/// Returns the tombstone name of a process; a replica appends its number.
 pub(super) fn tombstone(
     raw: &Process,
     replica: Option<u32>,
@@ -156,7 +160,7 @@ pub(super) fn tombstone(
     Some(replica.map_or_else(|| name.clone(), |number| format!("{name}_{number}")))
 }
 
-fn each<T>(
+fn parse_each<T>(
     given: Option<&OneOrMany<String>>,
     at: &[Step],
     key: &str,

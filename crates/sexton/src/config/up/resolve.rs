@@ -1,4 +1,4 @@
-//! Our form of a file → a plan: defaults are filled in, names are looked up, contradictions are told.
+//! Resolves the native format to a plan: applies defaults, looks up names, validates.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use engine::{
     Condition, DurationRange, ExitRule, JobId, JobPlan, Need, Plan, PodSettings, Policy, PostStart,
-    ProbeKind, ProbePlan, Probes, Restart, RestartDelay, RestartLimit, RestartRule, Signal, dependencies,
+    ProbeKind, ProbePlan, Restart, RestartDelay, RestartLimit, RestartRule, Signal, dependencies,
 };
 
 use super::super::raw::native::{self, AtLimit, File, Logs, Process, RestartPolicy};
@@ -15,8 +15,8 @@ use super::super::raw::words::{self, Text, Unsupported};
 use super::super::tree::Step;
 use super::actions::ActionResolver;
 use super::environment::{check_name, expand, read_file};
-use super::pod::{self, InPod};
-use super::{Beside, Problems, ProcessPlan, UpPlan, below};
+use super::pod::{self, PodDependencies};
+use super::{Beside, ProbeSet, Problems, ProcessPlan, ResolvedProbe, UpPlan, below};
 use crate::config::accounts;
 use crate::locks;
 use crate::locks::LockPlan;
@@ -28,24 +28,24 @@ use spec::notify::NotifyKind;
 use spec::program::{Attributes, MOST_GROUPS, Program};
 use spec::suggest::hint;
 
-/// How long everything may take to end: what Kubernetes gives a pod.
+/// The default time for the complete shutdown, as of a Kubernetes pod.
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
-/// What of that is left for us, so that the last of our processes is not cut by whoever gave us that time.
+/// The part reserved for sexton, so that the last process stops before the kubelet sends SIGKILL.
 const MARGIN: Duration = Duration::from_secs(1);
-/// How long a hook may take when a process has started.
+/// The default time limit of a postStart hook.
 const DEFAULT_HOOK_DEADLINE: Duration = Duration::from_secs(60);
-/// How far back restarts are counted.
+/// The default time window in which restarts are counted.
 const DEFAULT_WINDOW: Duration = Duration::from_secs(600);
-/// How long to wait for a process that even KILL does not end.
+/// How long to wait for a process that is still alive after SIGKILL.
 const ABANDON_AFTER: Duration = Duration::from_secs(10);
-/// The grace that Ctrl-C leaves to everybody.
-const HASTY_GRACE: Duration = Duration::from_secs(2);
-/// The most replicas of a process.
-const MOST_REPLICAS: u32 = 10_000;
+/// The grace period of all processes after Ctrl-C.
+const FAST_GRACE: Duration = Duration::from_secs(2);
+/// The maximum number of replicas of a process.
+const MAX_REPLICAS: u32 = 10_000;
 
-/// A process of the file, and where it stands.
+/// A replica of a process of the file, with its path.
 struct ExpandedProcess<'a> {
-    /// The name in the file; its replicas have it with a number.
+    /// The name in the file, without a replica number.
     base: &'a str,
     name: String,
     raw: &'a Process,
@@ -53,7 +53,7 @@ struct ExpandedProcess<'a> {
     replica: Option<u32>,
 }
 
-/// Makes a plan, as far as that is possible.
+/// Resolves a file to a plan, as far as possible.
 pub(super) fn resolve(
     file: &File,
     directory: Option<&Path>,
@@ -62,10 +62,10 @@ pub(super) fn resolve(
     problems: &mut Problems<'_>,
 ) -> Option<UpPlan> {
     let resolver = Resolver { file, directory, beside, environment };
-    not_yet(&[], [("metrics", &file.metrics)], problems);
+    reject_unsupported(&[], [("metrics", &file.metrics)], problems);
     let named = resolver.named(problems);
     if named.is_empty() && problems.found.is_empty() {
-        problems.at(&[], "processes is missing or empty: there is nothing to do");
+        problems.at(&[], "processes is missing or empty");
     }
     let places: BTreeMap<&str, Vec<usize>> =
         named.iter().enumerate().fold(BTreeMap::new(), |mut map, (place, it)| {
@@ -80,84 +80,86 @@ pub(super) fn resolve(
         processes.push(process);
     }
     let pod = pod::resolve(file, environment, problems);
-    let mut stones = BTreeSet::new();
-    stones.extend(pod.plan.name.clone());
+    let mut tombstones = BTreeSet::new();
+    tombstones.extend(pod.plan.name.clone());
     for (it, process) in named.iter().zip(&processes) {
-        if let Some(name) = process.tombstone.as_ref().filter(|name| !stones.insert((*name).clone())) {
-            problems.at(&below(&it.at, "tombstone"), format!("there is a tombstone '{name}' already"));
+        if let Some(name) = process.tombstone.as_ref().filter(|name| !tombstones.insert((*name).clone())) {
+            problems.at(&below(&it.at, "tombstone"), format!("duplicate tombstone '{name}'"));
         }
     }
     resolver.needs(&named, &places, &mut jobs, &pod, problems);
     if let Some(cycle) = dependencies::cycle(&jobs) {
         let names: Vec<_> = cycle.iter().chain(cycle.first()).map(|id| named[id.0].base).collect();
         let at = below(&named[cycle[0].0].at, "dependsOn");
-        problems.at(&at, format!("a cycle: {}", names.join(" needs ")));
+        problems.at(&at, format!("dependency cycle: {}", names.join(" -> ")));
     }
     if !jobs.is_empty() && jobs.iter().all(|job| job.sidecar) {
         problems
-            .at(&[Step::from("processes")], "all of them are sidecars, and there is nobody whom they serve");
+            .at(&[Step::from("processes")], "all processes are sidecars: expected at least one main process");
     }
     let exit_from = beside.exit_from.as_ref().or(file.exit_from.as_ref());
     let exit = match exit_from.map(|name| (name, places.get(name.as_str()))) {
         None => ExitRule::FirstToFail,
         Some((_, Some(places))) if places.len() == 1 => ExitRule::From(JobId(places[0])),
         Some((name, Some(_))) => {
-            problems
-                .at(&[Step::from("exitFrom")], format!("'{name}' has several replicas: whose exit code?"));
+            problems.at(
+                &[Step::from("exitFrom")],
+                format!("'{name}' has several replicas: expected a single process"),
+            );
             ExitRule::FirstToFail
         }
         Some((name, None)) => {
             let hint = hint(name, places.keys().copied());
-            problems.at(&[Step::from("exitFrom")], format!("there is no process '{name}'{hint}"));
+            problems.at(&[Step::from("exitFrom")], format!("unknown process '{name}'{hint}"));
             ExitRule::FirstToFail
         }
     };
     let grace = file.termination_grace_period_seconds.map_or(DEFAULT_GRACE, |span| span.0);
-    let frame = PodSettings {
+    let settings = PodSettings {
         stop_on: vec![Signal::TERM, Signal::QUIT, Signal::INT],
-        fast_shutdown: Some((vec![Signal::INT], HASTY_GRACE)),
+        fast_shutdown: Some((vec![Signal::INT], FAST_GRACE)),
         forward: false,
         linger: Duration::ZERO,
         deadline: Some(beside.deadline.unwrap_or_else(|| grace.saturating_sub(MARGIN.min(grace / 10)))),
         exit,
         codes: pod.codes,
-        death_dependencies: pod.dies_with,
+        death_dependencies: pod.death_dependencies,
         rebirth: pod.rebirth,
         tombstone: pod.plan.name.is_some(),
     };
-    let speaks = frame.tombstone
-        || !frame.death_dependencies.is_empty()
+    let uses_pod = settings.tombstone
+        || !settings.death_dependencies.is_empty()
         || pod.plan.api.is_some()
         || !pod.plan.quit.is_empty()
         || jobs.iter().any(|job| {
             job.tombstone || !job.start_dependencies.is_empty() || !job.death_dependencies.is_empty()
         });
-    let doomed =
-        !frame.death_dependencies.is_empty() || jobs.iter().any(|job| !job.death_dependencies.is_empty());
-    let nameless = (doomed && !frame.tombstone && jobs.iter().all(|job| !job.tombstone)).then(|| {
-        " graveyard.name is missing: without a tombstone of our own an old death ends us again when we are started again"
+    let has_death_dependencies =
+        !settings.death_dependencies.is_empty() || jobs.iter().any(|job| !job.death_dependencies.is_empty());
+    let warning = (has_death_dependencies && !settings.tombstone && jobs.iter().all(|job| !job.tombstone)).then(|| {
+        " graveyard.name is missing: without an own tombstone, an earlier exit of a peer shuts sexton down again after a restart"
             .to_owned()
     });
     let readiness_file =
         beside.readiness_file.clone().or_else(|| file.readiness_file.as_ref().map(PathBuf::from));
     Some(UpPlan {
-        plan: Plan { jobs, pod: frame },
+        plan: Plan { jobs, pod: settings },
         processes,
         readiness_file,
-        pod: speaks.then_some(pod.plan),
+        pod: uses_pod.then_some(pod.plan),
         readiness_file_sticky: beside.readiness_file_sticky.or(file.readiness_file_sticky).unwrap_or(false),
-        warnings: nameless.into_iter().collect(),
+        warnings: warning.into_iter().collect(),
     })
 }
 
-fn not_yet<'a>(
+fn reject_unsupported<'a>(
     path: &[Step],
     keys: impl IntoIterator<Item = (&'a str, &'a Option<Unsupported>)>,
     problems: &mut Problems<'_>,
 ) {
     for (key, given) in keys {
         if given.is_some() {
-            problems.at(&below(path, key), "not yet: this sexton does not know how");
+            problems.at(&below(path, key), "not supported");
         }
     }
 }
@@ -186,16 +188,16 @@ impl<'a> Resolver<'a> {
             if let Some(own) = &raw.name
                 && own != name
             {
-                problems.at(&below(&at, "name"), format!("it is called '{name}' already, by its key"));
+                problems.at(&below(&at, "name"), format!("name differs from the key '{name}'"));
             }
             if let Err(message) = check_process_name(name) {
                 problems.at(&at, message);
             }
             let replicas = raw.replicas.unwrap_or(1);
-            if replicas > MOST_REPLICAS {
+            if replicas > MAX_REPLICAS {
                 problems.at(
                     &below(&at, "replicas"),
-                    format!("expected at most {MOST_REPLICAS}, found {replicas}"),
+                    format!("expected at most {MAX_REPLICAS}, found {replicas}"),
                 );
                 continue;
             }
@@ -203,7 +205,7 @@ impl<'a> Resolver<'a> {
                 let replica = raw.replicas.map(|_| replica);
                 let name = replica.map_or_else(|| name.clone(), |number| format!("{name}_{number}"));
                 if !name.is_empty() && !seen.insert(name.clone()) {
-                    problems.at(&at, format!("there is a process '{name}' already"));
+                    problems.at(&at, format!("duplicate process '{name}'"));
                 }
                 all.push(ExpandedProcess {
                     base: &self.file.processes.0[index].0,
@@ -222,12 +224,12 @@ impl<'a> Resolver<'a> {
         named: &[ExpandedProcess<'_>],
         places: &BTreeMap<&str, Vec<usize>>,
         jobs: &mut [JobPlan],
-        pod: &InPod,
+        pod: &PodDependencies,
         problems: &mut Problems<'_>,
     ) {
         for (place, it) in named.iter().enumerate() {
             let at = below(&it.at, "dependsOn");
-            jobs[place].start_dependencies = pod.awaits_of(it.raw, &it.at, problems);
+            jobs[place].start_dependencies = pod.start_dependencies_of(it.raw, &it.at, problems);
             jobs[place].death_dependencies = pod::deaths(it.raw.death_deps.as_ref(), &it.at, problems);
             for (name, condition) in it.raw.depends_on.iter().flat_map(|needs| &needs.0) {
                 if name.starts_with(pod::PREFIX) {
@@ -235,7 +237,7 @@ impl<'a> Resolver<'a> {
                 }
                 let Some(others) = places.get(name.as_str()) else {
                     let hint = hint(name, places.keys().copied());
-                    problems.at(&below(&at, name.as_str()), format!("there is no process '{name}'{hint}"));
+                    problems.at(&below(&at, name.as_str()), format!("unknown process '{name}'{hint}"));
                     continue;
                 };
                 let condition = condition.unwrap_or(words::Condition::Ready).into();
@@ -245,7 +247,7 @@ impl<'a> Resolver<'a> {
                         && !ends
                     {
                         let word = condition.label();
-                        let message = format!("'{name}' can never have {word}: its restartPolicy is Always");
+                        let message = format!("'{name}' never reaches {word}: its restartPolicy is Always");
                         problems.at(&below(&at, name.as_str()), message);
                     }
                     jobs[place].needs.push(Need { job: JobId(*other), condition });
@@ -255,7 +257,7 @@ impl<'a> Resolver<'a> {
         let sidecars: Vec<usize> = (0..jobs.len())
             .filter(|place| jobs[*place].sidecar && !named[*place].raw.more.ignores_sidecars)
             .collect();
-        // What a sidecar itself needs cannot wait for it.
+        // A dependency of a sidecar must not wait for the sidecar.
         let mut needed_by = BTreeMap::new();
         for sidecar in &sidecars {
             let mut needed = BTreeSet::new();
@@ -282,13 +284,13 @@ impl<'a> Resolver<'a> {
 
     fn process(&self, it: &ExpandedProcess<'_>, problems: &mut Problems<'_>) -> (JobPlan, ProcessPlan) {
         let (raw, at) = (it.raw, it.at.as_slice());
-        not_yet(at, [("metrics", &raw.metrics)], problems);
+        reject_unsupported(at, [("metrics", &raw.metrics)], problems);
         let variables = self.variables(it, problems);
         let program = self.program(it, &variables, problems);
-        let whole = self.file.termination_grace_period_seconds.map_or(DEFAULT_GRACE, |span| span.0);
-        let grace = raw.termination_grace_period_seconds.map_or(whole, |span| span.0);
+        let default_grace = self.file.termination_grace_period_seconds.map_or(DEFAULT_GRACE, |span| span.0);
+        let grace = raw.termination_grace_period_seconds.map_or(default_grace, |span| span.0);
         let lifecycle = raw.lifecycle.clone().unwrap_or_default();
-        let with_words = |words: Vec<String>| {
+        let with_command = |words: Vec<String>| {
             let mut program = program.clone();
             let mut words =
                 words.iter().map(|word| OsString::from(expand(word, |name| lookup(&variables, name))));
@@ -296,13 +298,13 @@ impl<'a> Resolver<'a> {
             program.arguments = words.collect();
             program
         };
-        let look = |name: &str| {
+        let variable = |name: &str| {
             lookup(&variables, name)
                 .or_else(|| self.environment.get(name).map(|value| value.to_string_lossy().into_owned()))
         };
-        let owner = ActionResolver { ports: ports(raw, at, problems), program: &with_words, variable: &look };
-        let mut plans = Probes::default();
-        let mut checks = [Vec::new(), Vec::new(), Vec::new()];
+        let actions =
+            ActionResolver { ports: ports(raw, at, problems), program: &with_command, variable: &variable };
+        let mut probes = ProbeSet::default();
         for (kind, key, probe) in [
             (ProbeKind::Startup, "startupProbe", &raw.startup_probe),
             (ProbeKind::Liveness, "livenessProbe", &raw.liveness_probe),
@@ -311,13 +313,9 @@ impl<'a> Resolver<'a> {
             let Some(probe) = probe else { continue };
             let key = if raw.more.readiness_restarts { "readiness" } else { key };
             let path = below(at, key);
-            checks[kind as usize] = owner.checks(probe, &path, problems);
-            let plan = probe_plan(kind, probe, &path, raw.more.readiness_restarts, problems);
-            *match kind {
-                ProbeKind::Startup => &mut plans.startup,
-                ProbeKind::Liveness => &mut plans.liveness,
-                ProbeKind::Readiness => &mut plans.readiness,
-            } = Some(plan);
+            let checks = actions.checks(probe, &path, problems).into();
+            let timing = probe_timing(kind, probe, &path, raw.more.readiness_restarts, problems);
+            probes.insert(kind, ResolvedProbe { checks, timing });
         }
         let path = below(at, "lifecycle");
         let hook_path =
@@ -331,9 +329,10 @@ impl<'a> Resolver<'a> {
                 .unwrap_or(DEFAULT_HOOK_DEADLINE),
             when_ready: raw.more.post_start_when_ready,
         });
-        let post_start = post_start.and_then(|handler| owner.action(handler, &hook_path, problems));
+        let post_start = post_start.and_then(|handler| actions.action(handler, &hook_path, problems));
         let pre_stop = lifecycle.pre_stop.as_ref();
-        let pre_stop = pre_stop.and_then(|handler| owner.action(handler, &below(&path, "preStop"), problems));
+        let pre_stop =
+            pre_stop.and_then(|handler| actions.action(handler, &below(&path, "preStop"), problems));
         let stop_signal = match lifecycle.stop_signal.as_deref().map(super::super::resolve::parse_stop_signal)
         {
             None => Signal::TERM,
@@ -352,10 +351,7 @@ impl<'a> Resolver<'a> {
         });
         let notify = raw.notify.as_deref().and_then(|word| notify(word, at, problems));
         if raw.watchdog.is_some() && notify != Some(NotifyKind::Systemd) {
-            problems.at(
-                &below(at, "watchdog"),
-                "it goes with 'notify: systemd', by which a process gives signs of life",
-            );
+            problems.at(&below(at, "watchdog"), "watchdog requires 'notify: systemd'");
         }
         let sidecar = raw.sidecar.unwrap_or(false);
         let tombstone = pod::tombstone(raw, it.replica, at, problems);
@@ -375,7 +371,7 @@ impl<'a> Resolver<'a> {
             abandon_after: ABANDON_AFTER,
             terminal: false,
             must_start: false,
-            probes: plans,
+            probes: probes.timings(),
             notifies: notify.is_some(),
             start_deadline: raw.start_deadline.map(|span| span.0),
             watchdog: raw.watchdog.map(|span| span.0),
@@ -388,7 +384,7 @@ impl<'a> Resolver<'a> {
             program,
             words: raw.command.iter().chain(&raw.args).flat_map(|words| words.0.clone()).collect(),
             logs: self.logs(raw.logs.as_ref(), at, problems),
-            probes: checks,
+            probes,
             post_start,
             pre_stop,
             memory_limit: limits.and_then(|limits| limits.memory).map(|bytes| bytes.0),
@@ -400,8 +396,6 @@ impl<'a> Resolver<'a> {
         };
         (job, process)
     }
-
-    // === single parts ===
 
     fn lock(
         &self,
@@ -420,7 +414,7 @@ impl<'a> Resolver<'a> {
         LockPlan::new(name, ttl, url).map_err(|why| problems.at(&path, why)).ok()
     }
 
-    /// The variables that the process gets beside those that we were started with; the last of a name counts.
+    /// Returns the variables of a process in addition to the inherited ones; the last of a name applies.
     fn variables(&self, it: &ExpandedProcess<'_>, problems: &mut Problems<'_>) -> Vec<(String, String)> {
         let (raw, at) = (it.raw, it.at.as_slice());
         let mut all = Vec::new();
@@ -485,7 +479,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// A name of a file, relative to the file that names it.
+    /// Resolves a file name relative to the configuration file.
     fn near(&self, file: &str) -> PathBuf {
         self.directory.map_or_else(|| PathBuf::from(file), |directory| directory.join(file))
     }
@@ -499,7 +493,7 @@ impl<'a> Resolver<'a> {
         let (raw, at) = (it.raw, it.at.as_slice());
         let words: Vec<_> = raw.command.iter().chain(&raw.args).flat_map(|words| &words.0).collect();
         if raw.command.as_ref().is_none_or(|command| command.0.is_empty()) {
-            problems.at(at, "command is missing: what to execute?");
+            problems.at(at, "command is missing");
         }
         let mut words = words.iter().map(|word| OsString::from(expand(word, |name| lookup(variables, name))));
         let command = words.next().unwrap_or_default();
@@ -519,7 +513,7 @@ impl<'a> Resolver<'a> {
         for (index, rule) in raw.restart_policy_rules.iter().flatten().enumerate() {
             let path = below(&below(at, "restartPolicyRules"), index);
             let Some(codes) = rule.exit_codes.as_ref().filter(|codes| !codes.values.is_empty()) else {
-                problems.at(&path, "exitCodes is missing: on which codes?");
+                problems.at(&path, "exitCodes is missing");
                 continue;
             };
             if rule.action.is_none() || codes.operator.is_none() {
@@ -540,7 +534,7 @@ impl<'a> Resolver<'a> {
         if own.initial.is_some() && own.max.is_some() && initial > longest {
             problems.at(&path, "initial is longer than max");
         }
-        let pause = if longest.is_zero() || initial.is_zero() {
+        let delay = if longest.is_zero() || initial.is_zero() {
             RestartDelay::Fixed(Duration::ZERO)
         } else {
             RestartDelay::Exponential {
@@ -551,9 +545,9 @@ impl<'a> Resolver<'a> {
         };
         let limit = raw.restart_limit.as_ref().or(self.file.restart_limit.as_ref());
         if limit.is_some_and(|limit| limit.restarts.is_none()) {
-            problems.at(&below(at, "restartLimit"), "restarts is missing: how many?");
+            problems.at(&below(at, "restartLimit"), "restarts is missing");
         }
-        let at_limit = match limit.and_then(|limit| limit.then).unwrap_or(AtLimit::Exit) {
+        let limit_action = match limit.and_then(|limit| limit.then).unwrap_or(AtLimit::Exit) {
             AtLimit::Exit => engine::StartLimitAction::Exit,
             AtLimit::Hold => engine::StartLimitAction::Hold,
             AtLimit::Ignore => engine::StartLimitAction::Ignore,
@@ -567,7 +561,7 @@ impl<'a> Resolver<'a> {
             RestartPolicy::OnFailure => Policy::OnFailure,
             RestartPolicy::Never => Policy::Never,
         };
-        Restart { policy, rules, delay: pause, limit, limit_action: at_limit }
+        Restart { policy, rules, delay, limit, limit_action }
     }
 
     fn logs(&self, own: Option<&Logs>, at: &[Step], problems: &mut Problems<'_>) -> LogPlan {
@@ -581,7 +575,7 @@ impl<'a> Resolver<'a> {
                 let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
                 if name.is_empty() || !name.chars().all(plain) {
                     let message =
-                        format!("'{name}' is no name of a label: expected letters, digits and _ - . /");
+                        format!("invalid label name '{name}': expected letters, digits and _ - . /");
                     problems.at(&below(&below(at, "logs"), "labels"), message);
                 }
                 labels.insert(name.clone(), value.0.clone());
@@ -607,7 +601,9 @@ fn own_variables(
         }
         match value {
             Some(value) if !value.contains('\0') => all.push((name.clone(), value.clone())),
-            Some(_) => problems.at(&below(&below(at, "env"), name.as_str()), "a value cannot hold a NUL"),
+            Some(_) => {
+                problems.at(&below(&below(at, "env"), name.as_str()), "a value cannot contain a NUL byte")
+            }
             None => problems.at(&below(at, "env"), format!("{name} has valueFrom, which needs a cluster")),
         }
     }
@@ -621,7 +617,7 @@ fn check_process_name(name: &str) -> Result<(), String> {
         |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | '?' | '&' | '=' | '#' | '%' | ',');
     if name.len() > 128 || name.contains(bad) || name == "." || name == ".." {
         return Err(format!(
-            "'{name}' is no name of a process: up to 128 characters, no blanks and none of / ? & = # % ,"
+            "invalid process name '{name}': expected up to 128 characters without white space and / ? & = # % ,"
         ));
     }
     Ok(())
@@ -642,7 +638,7 @@ fn ports(raw: &Process, at: &[Step], problems: &mut Problems<'_>) -> Vec<(String
     all
 }
 
-fn probe_plan(
+fn probe_timing(
     kind: ProbeKind,
     probe: &native::Probe,
     path: &[Step],
@@ -661,10 +657,10 @@ fn probe_plan(
     };
     let success_threshold = positive(probe.success_threshold, 1, "successThreshold", problems);
     if kind != ProbeKind::Readiness && success_threshold != 1 {
-        problems.at(&below(path, "successThreshold"), format!("it has to be 1 for a {kind} probe"));
+        problems.at(&below(path, "successThreshold"), format!("must be 1 for a {kind} probe"));
     }
     if kind == ProbeKind::Readiness && probe.termination_grace_period_seconds.is_some() {
-        let message = "not for readiness: it ends no process";
+        let message = "not supported for a readiness probe: it does not stop the process";
         problems.at(&below(path, "terminationGracePeriodSeconds"), message);
     }
     for (key, given) in [("periodSeconds", probe.period_seconds), ("timeoutSeconds", probe.timeout_seconds)] {
@@ -731,7 +727,10 @@ fn attributes(raw: &Process, at: &[Step], problems: &mut Problems<'_>) -> Attrib
         .map(|words| words.iter().filter_map(|word| group_of(word, "supplementalGroups")).collect());
     let root = user.as_ref().map_or_else(|| rustix::process::geteuid().is_root(), |user| user.uid == 0);
     if security.run_as_non_root == Some(true) && root {
-        problems.at(&below(&path, "runAsNonRoot"), "it would run as root: runAsUser is missing, or is root");
+        problems.at(
+            &below(&path, "runAsNonRoot"),
+            "the process would run as root: set runAsUser to another user",
+        );
     }
     let identity = user.is_some() || group.is_some();
     if groups.as_ref().is_some_and(|groups| groups.len() > MOST_GROUPS) {
@@ -794,7 +793,7 @@ fn rlimit(name: &str, word: &str) -> Result<(i32, u64, u64), String> {
     let Some((_, resource)) = NAMES.iter().find(|(known, _)| *known == name) else {
         let names = NAMES.iter().map(|(name, _)| *name);
         return Err(format!(
-            "there is no such limit{} (known: {})",
+            "unknown limit{} (known: {})",
             hint(name, names.clone()),
             names.collect::<Vec<_>>().join(", ")
         ));
@@ -807,7 +806,7 @@ fn rlimit(name: &str, word: &str) -> Result<(i32, u64, u64), String> {
     let (soft, hard) = word.split_once(':').unwrap_or((word, word));
     let (soft, hard) = (number(soft).ok_or_else(wrong)?, number(hard).ok_or_else(wrong)?);
     if soft > hard {
-        return Err(format!("the soft limit {soft} is above the hard limit {hard}"));
+        return Err(format!("the soft limit {soft} exceeds the hard limit {hard}"));
     }
     Ok((i32::try_from(*resource).map_err(|_| wrong())?, soft, hard))
 }

@@ -1,4 +1,4 @@
-//! process-wrapper's `-shared-lock`: a lock server beside the processes, as a process that is ourselves.
+//! process-wrapper's `-shared-lock`: a lock server, added as a process that runs sexton itself.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use super::Beside;
 use crate::cli::AS_SEXTON;
 use spec::program::ourselves;
 
-/// What it is called.
+/// The process name.
 const NAME: &str = "shared-lock";
-/// How long it stays when all who have locks have ended.
-const STAYS: Duration = Duration::from_millis(300);
+/// How long it keeps running after all lock holders have exited.
+const LINGER: Duration = Duration::from_millis(300);
 
-/// Adds it, if it is wanted.
+/// Adds the lock server, if enabled.
 pub(super) fn insert(beside: &Beside, file: &mut File) {
     let Some(more) = &beside.lock_server else { return };
     let own = [
@@ -22,21 +22,21 @@ pub(super) fn insert(beside: &Beside, file: &mut File) {
         "lock".to_owned(),
         "serve".to_owned(),
     ];
-    // What looks like a variable is none.
+    // Prevents the expansion of variables.
     let words = own.iter().chain(more).map(|word| word.replace('$', "$$"));
     let process = Process {
         command: Some(TextList(words.collect())),
         notify: Some("systemd".to_owned()),
         lifecycle: Some(Lifecycle {
             pre_stop: Some(Handler {
-                sleep: Some(Sleep { seconds: Some(HumanDuration(STAYS)) }),
+                sleep: Some(Sleep { seconds: Some(HumanDuration(LINGER)) }),
                 ..Handler::default()
             }),
             ..Lifecycle::default()
         }),
         ..Process::default()
     };
-    // Those who have locks are ended before it, and it stays a moment longer, so that they are given back.
+    // Lock holders are stopped before it, and it lingers so that their locks are released.
     for (_, other) in file.processes.0.iter_mut().filter(|(_, other)| other.lock.is_some()) {
         let needs = other.depends_on.get_or_insert_with(|| DependsOn(Vec::new()));
         needs.0.push((NAME.to_owned(), Some(Condition::Started)));

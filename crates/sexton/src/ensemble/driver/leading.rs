@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use engine::RunId;
+use engine::lease::LeaseNotice;
 use ensemble::leader;
 use ensemble::lock::Holder;
 use jiff::Timestamp;
@@ -14,8 +15,8 @@ use super::{Driver, LAST_WORDS, LOOK_AGAIN, News, Term};
 use crate::driver::start_guard;
 use crate::ensemble::leadership::{self, Leadership};
 use crate::ensemble::state::PAUSE;
-use crate::locks::holder::{Told, Wanted, hold};
-use crate::locks::pace::Boot;
+use crate::locks::holder::{LeaseRequest, hold};
+use linux::clock::boot_now;
 use linux::clock::rfc3339_millis;
 
 impl Driver {
@@ -36,7 +37,7 @@ impl Driver {
             },
         };
         let ttl = leadership::ttl(master.plan.fail_over, master.locks.wait_after_lapse());
-        let wanted = Wanted { name: "the leadership".to_owned(), ttl };
+        let wanted = LeaseRequest { name: "the leadership".to_owned(), ttl };
         let (resign, resigned) = oneshot::channel();
         let task =
             tokio::spawn(hold(run, wanted, grantor, self.guard.clone(), master.tenure.0.clone(), resigned));
@@ -45,7 +46,7 @@ impl Driver {
     }
 
     pub(super) fn stand_guard(&mut self) {
-        if !self.guard.is_standing() {
+        if !self.guard.is_running() {
             self.guard_tried = Instant::now();
             match start_guard(&self.guard, &mut self.groups) {
                 Ok(ended) => self.guard_ended = Some(ended),
@@ -54,18 +55,18 @@ impl Driver {
         }
     }
 
-    pub(super) fn tenure(&mut self, run: RunId, told: Told) {
+    pub(super) fn tenure(&mut self, run: RunId, told: LeaseNotice) {
         let Some(master) = &mut self.master else { return };
         if master.term.as_ref().is_none_or(|term| term.run != run) {
             return;
         }
         let term = leader::Term(run.0);
         let effect = match told {
-            Told::Waits(why) => {
+            LeaseNotice::Waiting(why) => {
                 self.table.shown().why = why;
                 None
             }
-            Told::Won(fence) => {
+            LeaseNotice::Held(fence) => {
                 let ttl = leadership::ttl(master.plan.fail_over, master.locks.wait_after_lapse());
                 self.table.tenants.leads(run, fence, ttl);
                 let effect = master.leader.won(term, fence);
@@ -77,7 +78,7 @@ impl Driver {
                 self.tell("leads", &format!("we lead, with number {fence}"));
                 Some(effect)
             }
-            Told::Lost { why, .. } => {
+            LeaseNotice::Lost { why, .. } => {
                 self.table.tenants.ends();
                 let effect = master.leader.lost(term);
                 {
@@ -139,7 +140,7 @@ impl Driver {
         self.table.tenants.ends();
         let mut tenants = self.table.tenants.changes();
         while let Some(lapses) = self.table.tenants.until_clear() {
-            let _ = timeout(Boot::now().until(lapses), tenants.changed()).await;
+            let _ = timeout(boot_now().until(lapses), tenants.changed()).await;
         }
         let Some(master) = &mut self.master else { return Ok(()) };
         let Some(term) = master.term.take() else { return Ok(()) };

@@ -32,10 +32,10 @@ use super::reporter::{self, Targets};
 use super::routes::{ApiState, LeaderStatus};
 use super::tenants::Tenants;
 use crate::locks::guard::Guard;
-use crate::locks::holder::Told;
-use crate::locks::pace::Boot;
 use crate::probes::SpawnRequest;
 use crate::status::hub::{Change, Hub};
+use engine::lease::LeaseNotice;
+use linux::clock::boot_now;
 use linux::notify::Notify;
 use linux::process_table::ProcessTable;
 use linux::reap;
@@ -128,7 +128,7 @@ struct Running {
 }
 
 /// What there is to tell of a time of leadership.
-type OfTerm = (RunId, Told);
+type OfTerm = (RunId, LeaseNotice);
 
 /// What tasks of ours tell.
 enum News {
@@ -240,7 +240,7 @@ impl Driver {
                 Some(asked) = self.asked.recv() => asked.start(&mut self.groups),
                 happened = happened(&mut self.master) => self.happened(happened),
                 () = ended(&mut self.guard_ended) => {
-                    self.guard.fell();
+                    self.guard.exited();
                     // One that ends again and again is tried again in time.
                     if self.guard_tried + RETRY <= Instant::now() {
                         self.stand_guard();
@@ -317,7 +317,7 @@ impl Driver {
         let callback = callback.map(|at| self.began + at);
         let late =
             master.running.as_ref().filter(|running| running.exit.is_none()).map(|running| running.until);
-        let now = Boot::now();
+        let now = boot_now();
         let clears = master.clears.map(|_| self.table.tenants.until_clear().unwrap_or(now));
         let clears = clears.map(|at| Instant::now() + now.until(at));
         let guarded = self.is_unguarded().then(|| self.guard_tried + RETRY);
@@ -327,7 +327,7 @@ impl Driver {
 
     /// It could not be started.
     fn is_unguarded(&self) -> bool {
-        self.master.as_ref().is_some_and(|master| master.term.is_some()) && !self.guard.is_standing()
+        self.master.as_ref().is_some_and(|master| master.term.is_some()) && !self.guard.is_running()
     }
 
     fn happened(&mut self, happened: Happened) {
@@ -365,7 +365,7 @@ impl Driver {
 /// What there is to be dealt with.
 enum Happened {
     Changed,
-    Tenure(RunId, Told),
+    Tenure(RunId, LeaseNotice),
     News(News),
 }
 

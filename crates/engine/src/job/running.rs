@@ -1,44 +1,47 @@
-//! What is known of a process that is there: whether it has started, whether it is ready, and what is under
-//! way for it.
+//! The state of a running process: whether it has started, whether it is ready, and its probes, hook and deadlines.
 //!
 //! ```text
-//! there ──► announced, if it announces ──► startup probe passes ──► postStart done ══► started
-//! started ──► readiness probe passes ──► postStart done, if it is for then         ══► ready
+//! running ──► READY=1, if it notifies ──► startup probe passes ──► postStart done ══► started
+//! started ──► readiness probe passes ──► postStart done, if it runs when ready     ══► ready
+//! any of them ──► probe, hook or watchdog fails, a deadline passes ══► a cause to stop the process
 //! ```
 
 use std::time::Duration;
 
-use crate::event::{Cause, Effect, HookKind, JobEventKind, NotifyMessage};
-use crate::job::{Context, EventEmitter};
-use crate::plan::{JobPlan, ProbePlan};
+use super::context::Context;
+use crate::cause::Cause;
+use crate::effect::Effect;
+use crate::event::NotifyMessage;
+use crate::job_event::JobEventKind;
+use crate::plan::{HookKind, JobPlan, ProbePlan};
 use crate::probe::{Probe, ProbeKind, ProbeResult, Verdict};
-use crate::{AttemptId, RunId, Signal, Time};
+use crate::time::rounded;
+use crate::{AttemptId, JobId, RunId, Signal, Time};
 
-/// A process that is there.
+/// The state of a running process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RunningState {
     pub(crate) run: RunId,
-    /// When its time to live is over, and how long that is.
+    /// When its time to live is reached, and its length.
     pub(crate) ttl: Option<(Time, Duration)>,
-    /// The last signal that was handed on to it.
+    /// The last forwarded signal.
     pub(crate) forwarded: Option<Signal>,
-    /// It was stopped by this signal, and has not gone on.
+    /// Stopped by job control with this signal.
     pub(crate) suspended: Option<Signal>,
-    /// It has said that it has started.
-    announced: bool,
+    /// It has sent `READY=1`.
+    notified_ready: bool,
     ready_by: Option<Time>,
-    sign_of_life_by: Option<Time>,
+    watchdog_by: Option<Time>,
     probes: [Option<Probe>; 3],
     post_start: Hook,
-    /// It was ready once.
     was_ready: bool,
-    /// What was told of it last.
-    told_ready: bool,
+    /// The readiness that was published last.
+    published_ready: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hook {
-    Ahead,
+    Pending,
     Running(AttemptId, Time),
     Done,
 }
@@ -46,9 +49,8 @@ enum Hook {
 /// Which probes are carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Probing {
-    /// All, as it is to be kept.
     All,
-    /// Only readiness: it is ending.
+    /// Only readiness: the process is being stopped.
     Ending,
 }
 
@@ -61,13 +63,13 @@ impl RunningState {
             ttl: ttl.map(|ttl| (cx.now + ttl, ttl)),
             forwarded: None,
             suspended: None,
-            announced: false,
+            notified_ready: false,
             ready_by: plan.start_deadline.map(|limit| cx.now + limit),
-            sign_of_life_by: None,
+            watchdog_by: None,
             probes: ProbeKind::ALL.map(probe),
-            post_start: if plan.post_start.is_some() { Hook::Ahead } else { Hook::Done },
+            post_start: if plan.post_start.is_some() { Hook::Pending } else { Hook::Done },
             was_ready: false,
-            told_ready: false,
+            published_ready: false,
         }
     }
 
@@ -79,9 +81,9 @@ impl RunningState {
         self.probe(kind).is_none_or(Probe::passes)
     }
 
-    /// It is far enough that the startup probe, which rests from then on, has nothing more to say.
+    /// Whether start-up is complete: the startup probe is not carried out any more.
     fn is_up(&self, plan: &JobPlan) -> bool {
-        (self.announced || !plan.notifies) && self.passes(ProbeKind::Startup)
+        (self.notified_ready || !plan.notifies) && self.passes(ProbeKind::Startup)
     }
 
     pub(crate) fn has_started(&self, plan: &JobPlan) -> bool {
@@ -93,33 +95,33 @@ impl RunningState {
         self.unready_reason(plan).is_none()
     }
 
-    /// Why it is not ready; None: it is.
+    /// Why it is not ready; None: it is ready.
     pub(crate) fn unready_reason(&self, plan: &JobPlan) -> Option<String> {
         let failed = |kind| {
             let reason = self.probe(kind).and_then(Probe::reason);
             reason.map_or_else(
-                || format!("its {kind} probe has not passed yet"),
-                |r| format!("its {kind} probe: {r}"),
+                || format!("{kind} probe has not passed yet"),
+                |r| format!("{kind} probe failed: {r}"),
             )
         };
         if let Some(signal) = self.suspended {
-            Some(format!("suspended by {signal}"))
-        } else if plan.notifies && !self.announced {
-            Some("it has not said yet that it is ready".to_owned())
+            Some(format!("suspended by {}", signal.long_name()))
+        } else if plan.notifies && !self.notified_ready {
+            Some("no readiness notification yet".to_owned())
         } else if !self.passes(ProbeKind::Startup) {
             Some(failed(ProbeKind::Startup))
         } else if !self.has_started(plan) {
-            Some("its postStart hook is not done yet".to_owned())
+            Some("postStart hook is not done yet".to_owned())
         } else if !self.passes(ProbeKind::Readiness) {
             Some(failed(ProbeKind::Readiness))
         } else if self.post_start != Hook::Done {
-            Some("its postStart hook is not done yet".to_owned())
+            Some("postStart hook is not done yet".to_owned())
         } else {
             None
         }
     }
 
-    /// The state of a probe: whether it passes, failures in a row, and why it failed last.
+    /// The state of a probe: whether it passes, consecutive failures, and the reason of the last failure.
     pub(crate) fn probe_state(&self, kind: ProbeKind) -> Option<(bool, u32, Option<String>)> {
         self.probe(kind).map(|probe| (probe.passes(), probe.failures(), probe.reason().map(str::to_owned)))
     }
@@ -132,7 +134,7 @@ impl RunningState {
         }
     }
 
-    /// When something of it is due.
+    /// When a probe or a deadline is due.
     pub(crate) fn deadline(&self, plan: &JobPlan, probing: Probing) -> Option<Time> {
         let probed = |kind: &ProbeKind| self.is_probed(*kind, plan, probing);
         let probes =
@@ -142,22 +144,16 @@ impl RunningState {
         }
         let hook = match self.post_start {
             Hook::Running(_, until) => Some(until),
-            Hook::Ahead | Hook::Done => None,
+            Hook::Pending | Hook::Done => None,
         };
-        [probes, hook, self.ready_by, self.sign_of_life_by, self.ttl.map(|(at, _)| at)]
+        [probes, hook, self.ready_by, self.watchdog_by, self.ttl.map(|(at, _)| at)]
             .into_iter()
             .flatten()
             .min()
     }
 
-    /// Carries out the probes that are due.
-    pub(crate) fn probe_due(
-        &mut self,
-        teller: EventEmitter,
-        plan: &JobPlan,
-        probing: Probing,
-        cx: &mut Context<'_>,
-    ) {
+    /// Starts the probes that are due.
+    pub(crate) fn probe_due(&mut self, job: JobId, plan: &JobPlan, probing: Probing, cx: &mut Context<'_>) {
         for kind in ProbeKind::ALL {
             if !self.is_probed(kind, plan, probing) {
                 continue;
@@ -166,24 +162,19 @@ impl RunningState {
             if let (Some(probe), Some(probe_plan)) = (&mut self.probes[kind as usize], probe_plan(plan, kind))
                 && probe.due_at().is_some_and(|at| at <= cx.now)
             {
-                let attempt = cx.attempt(teller.job);
-                // When we have just begun ourselves everything begins at once: from the second round on the
-                // probes of a period are spread over it. (The kubelet delays the first one for that.)
-                let young = cx.now.since(Time::ZERO) < probe_plan.period;
-                let part = if young { 1.0 - cx.rng.unit() } else { 1.0 };
-                probe.ask(attempt, probe_plan, cx.now, part);
-                cx.out.push(Effect::Probe { job: teller.job, run, kind, attempt });
+                let attempt = cx.attempt(job);
+                // When the supervisor has just started, all processes start at once: from the second round on, their
+                // probes are spread over the period. (The kubelet delays the first one for that.)
+                let starting_up = cx.now.since(Time::ZERO) < probe_plan.period;
+                let part = if starting_up { 1.0 - cx.rng.unit() } else { 1.0 };
+                probe.begin(attempt, probe_plan, cx.now, part);
+                cx.out.push(Effect::Probe { job, run, kind, attempt });
             }
         }
     }
 
-    /// What has become due beside probes, as a reason to end it.
-    pub(crate) fn overdue(
-        &mut self,
-        teller: EventEmitter,
-        plan: &JobPlan,
-        cx: &mut Context<'_>,
-    ) -> Option<Cause> {
+    /// Checks the other deadlines; returns the cause to stop the process, if any.
+    pub(crate) fn overdue(&mut self, job: JobId, plan: &JobPlan, cx: &mut Context<'_>) -> Option<Cause> {
         let over = |at: Option<Time>| at.is_some_and(|at| at <= cx.now);
         if let Some((at, ttl)) = self.ttl
             && at <= cx.now
@@ -193,65 +184,66 @@ impl RunningState {
         if over(self.ready_by) {
             return Some(Cause::StartDeadline(plan.start_deadline.unwrap_or_default()));
         }
-        if over(self.sign_of_life_by) {
+        if over(self.watchdog_by) {
             return Some(Cause::Watchdog(plan.watchdog));
         }
         match (&self.post_start, &plan.post_start) {
             (Hook::Running(attempt, until), Some(hook)) if *until <= cx.now => {
                 let attempt = *attempt;
                 cx.abort(attempt);
-                Some(self.hook_failed(teller, format!("not done within {:?}", hook.deadline), cx))
+                Some(self.hook_failed(job, format!("timed out after {}", rounded(hook.deadline)), cx))
             }
             _ => None,
         }
     }
 
-    fn hook_failed(&mut self, teller: EventEmitter, reason: String, cx: &mut Context<'_>) -> Cause {
-        self.post_start = Hook::Ahead;
+    fn hook_failed(&mut self, job: JobId, reason: String, cx: &mut Context<'_>) -> Cause {
+        self.post_start = Hook::Pending;
         let kind = HookKind::PostStart;
-        teller.tell(Some(self.run), JobEventKind::HookFailed { kind, reason: reason.clone() }, cx);
+        cx.publish(job, Some(self.run), JobEventKind::HookFailed { kind, reason: reason.clone() });
         Cause::Hook(kind, reason)
     }
 
-    /// Takes what came of an attempt. A reason to end it, if that is one.
+    /// Handles the result of a probe; returns the cause to stop the process, if any.
     pub(crate) fn probed(
         &mut self,
-        teller: EventEmitter,
+        job: JobId,
         attempt: AttemptId,
         result: ProbeResult,
         plan: &JobPlan,
         cx: &mut Context<'_>,
     ) -> Option<Cause> {
-        let kind =
-            ProbeKind::ALL.into_iter().find(|kind| self.probe(*kind).is_some_and(|p| p.awaits(attempt)))?;
+        let kind = ProbeKind::ALL
+            .into_iter()
+            .find(|kind| self.probe(*kind).is_some_and(|p| p.is_waiting_for(attempt)))?;
         let (probe, probe_plan) = (self.probes[kind as usize].as_mut()?, probe_plan(plan, kind)?);
         let failed = match &result {
             ProbeResult::Passed => None,
             ProbeResult::Failed(reason) | ProbeResult::Impossible(reason) => Some(reason.clone()),
         };
         let shown = (probe.passes(), probe.failures());
-        let verdict = probe.answered(probe_plan, result);
+        let verdict = probe.finish(probe_plan, result);
         cx.touched |= shown != (probe.passes(), probe.failures());
-        if verdict == Verdict::Again {
-            let again = cx.attempt(teller.job);
-            probe.ask_again(again);
-            cx.out.push(Effect::Probe { job: teller.job, run: self.run, kind, attempt: again });
+        if verdict == Verdict::Retry {
+            let again = cx.attempt(job);
+            probe.retry(again);
+            cx.out.push(Effect::Probe { job, run: self.run, kind, attempt: again });
             return None;
         }
         let (failures, threshold) = (probe.failures(), probe_plan.failure_threshold);
         if let Some(reason) = failed.clone() {
-            teller.tell(Some(self.run), JobEventKind::ProbeFailed { kind, reason, failures, threshold }, cx);
+            cx.publish(job, Some(self.run), JobEventKind::ProbeFailed { kind, reason, failures, threshold });
         }
-        // A failure before it was ever ready is the deadline's matter, where there is one.
-        let young = kind == ProbeKind::Readiness && self.ready_by.is_some() && !self.was_ready;
-        let fatal = kind != ProbeKind::Readiness || (probe_plan.restarts && !young);
+        // Before the process was ever ready, only its start deadline applies, if there is one.
+        let starting_up = kind == ProbeKind::Readiness && self.ready_by.is_some() && !self.was_ready;
+        let fatal = kind != ProbeKind::Readiness || (probe_plan.restarts && !starting_up);
         (verdict == Verdict::Fails && fatal).then(|| Cause::Probe(kind, failed.unwrap_or_default()))
     }
 
-    /// Takes what came of its hook. A reason to end it, if that is one.
-    pub(crate) fn hooked(
+    /// Handles the result of the postStart hook; returns the cause to stop the process, if any.
+    pub(crate) fn post_start_finished(
         &mut self,
-        teller: EventEmitter,
+        job: JobId,
         attempt: AttemptId,
         failed: Option<String>,
         cx: &mut Context<'_>,
@@ -264,86 +256,86 @@ impl RunningState {
                 self.post_start = Hook::Done;
                 None
             }
-            Some(reason) => Some(self.hook_failed(teller, reason, cx)),
+            Some(reason) => Some(self.hook_failed(job, reason, cx)),
         }
     }
 
-    /// Takes what the process says about itself. A reason to end it, if that is one.
-    pub(crate) fn said(
+    /// Handles a notification of the process; returns the cause to stop it, if any.
+    pub(crate) fn notified(
         &mut self,
-        word: NotifyMessage,
+        message: NotifyMessage,
         plan: &JobPlan,
         cx: &mut Context<'_>,
     ) -> Option<Cause> {
         let now = cx.now;
-        match word {
+        match message {
             NotifyMessage::Ready => {
-                cx.touched |= !self.announced;
-                self.announced = true;
+                cx.touched |= !self.notified_ready;
+                self.notified_ready = true;
             }
-            NotifyMessage::Watchdog => self.sign_of_life_by = plan.watchdog.map(|limit| now + limit),
+            NotifyMessage::Watchdog => self.watchdog_by = plan.watchdog.map(|limit| now + limit),
             NotifyMessage::WatchdogTrigger => return Some(Cause::Watchdog(None)),
             NotifyMessage::ExtendTimeout(more) => {
                 let later = |at: Time| at.max(now + more);
                 self.ready_by = self.ready_by.map(later);
-                self.sign_of_life_by = self.sign_of_life_by.map(later);
+                self.watchdog_by = self.watchdog_by.map(later);
             }
             NotifyMessage::Stopping => {}
         }
         None
     }
 
-    /// Draws the conclusions of what has changed: begins what is to begin, and tells of what is news.
-    pub(crate) fn review(&mut self, teller: EventEmitter, plan: &JobPlan, cx: &mut Context<'_>) {
-        if let (Hook::Ahead, Some(hook)) = (self.post_start, &plan.post_start)
+    /// Acts on what has changed: starts the hook, and publishes readiness.
+    pub(crate) fn review(&mut self, job: JobId, plan: &JobPlan, cx: &mut Context<'_>) {
+        if let (Hook::Pending, Some(hook)) = (self.post_start, &plan.post_start)
             && (!hook.when_ready || (self.is_up(plan) && self.passes(ProbeKind::Readiness)))
         {
-            let attempt = cx.attempt(teller.job);
+            let attempt = cx.attempt(job);
             self.post_start = Hook::Running(attempt, cx.now + hook.deadline);
-            teller.tell(Some(self.run), JobEventKind::HookStarted(HookKind::PostStart), cx);
-            cx.out.push(Effect::Hook { job: teller.job, run: self.run, kind: HookKind::PostStart, attempt });
+            cx.publish(job, Some(self.run), JobEventKind::HookStarted(HookKind::PostStart));
+            cx.out.push(Effect::Hook { job, run: self.run, kind: HookKind::PostStart, attempt });
         }
-        if plan.watchdog.is_some() && self.sign_of_life_by.is_none() && self.has_started(plan) {
-            self.sign_of_life_by = plan.watchdog.map(|limit| cx.now + limit);
+        if plan.watchdog.is_some() && self.watchdog_by.is_none() && self.has_started(plan) {
+            self.watchdog_by = plan.watchdog.map(|limit| cx.now + limit);
         }
         let reason = self.unready_reason(plan);
         if reason.is_none() {
             self.was_ready = true;
             self.ready_by = None;
         }
-        // Of a process that is ready as soon as it is there, that is no news.
+        // A process without any of these is ready as soon as it is started: no event.
         let probed = plan.probes.startup.is_some() || plan.probes.readiness.is_some();
-        let is_news = probed || plan.notifies || plan.post_start.is_some();
-        if is_news && self.told_ready != reason.is_none() {
-            self.told_ready = reason.is_none();
-            let what = reason.map_or(JobEventKind::Ready, |reason| JobEventKind::Unready { reason });
-            teller.tell(Some(self.run), what, cx);
+        let gated = probed || plan.notifies || plan.post_start.is_some();
+        if gated && self.published_ready != reason.is_none() {
+            self.published_ready = reason.is_none();
+            let kind = reason.map_or(JobEventKind::Ready, |reason| JobEventKind::Unready { reason });
+            cx.publish(job, Some(self.run), kind);
         }
     }
 
-    /// It is ending: what is under way for its start and its keep is given up.
-    pub(crate) fn end_begins(&mut self, cx: &mut Context<'_>) {
+    /// Cancels the startup and liveness probes and the postStart hook, for a stop.
+    pub(crate) fn cancel_for_stop(&mut self, cx: &mut Context<'_>) {
         for kind in [ProbeKind::Startup, ProbeKind::Liveness] {
-            if let Some(attempt) = self.probes[kind as usize].as_mut().and_then(Probe::give_up) {
+            if let Some(attempt) = self.probes[kind as usize].as_mut().and_then(Probe::cancel) {
                 cx.abort(attempt);
             }
         }
         if let Hook::Running(attempt, _) = self.post_start {
-            self.post_start = Hook::Ahead;
+            self.post_start = Hook::Pending;
             cx.abort(attempt);
         }
     }
 
-    /// The process has ended: nothing is done for it any more.
-    pub(crate) fn over(&mut self, cx: &mut Context<'_>) {
-        self.end_begins(cx);
-        if let Some(attempt) = self.probes[ProbeKind::Readiness as usize].as_mut().and_then(Probe::give_up) {
+    /// Cancels all probes and hooks: the process has exited or was sent SIGKILL.
+    pub(crate) fn cancel_all(&mut self, cx: &mut Context<'_>) {
+        self.cancel_for_stop(cx);
+        if let Some(attempt) = self.probes[ProbeKind::Readiness as usize].as_mut().and_then(Probe::cancel) {
             cx.abort(attempt);
         }
     }
 }
 
-/// The plan of one of a process's probes.
+/// The plan of a probe of a process.
 pub(crate) fn probe_plan(plan: &JobPlan, kind: ProbeKind) -> Option<&ProbePlan> {
     match kind {
         ProbeKind::Startup => plan.probes.startup.as_ref(),

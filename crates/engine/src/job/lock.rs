@@ -1,51 +1,52 @@
-//! What only one can hold at a time, and a process that runs only while it is ours: a lock, the leadership.
+//! The lease of a run (a lock or the leadership), for jobs that run only while they hold one.
 //!
 //! ```text
-//!          all else holds           Won                Spawned
-//! Waiting ───────────────► Campaigning ────► Starting ────────► Running … nothing of it is left
+//!          all else met         Won                Spawned
+//! Waiting ───────────────► Campaigning ────► Starting ────────► Running … no process left
 //!    ▲                          │   ▲                              │              │
-//!    └── something is missing ──┘   └─ Lost: resign, try again     │ Lost         ▼
+//!    └── condition not met ─────┘   └─ Lost: resign, try again     │ Lost         ▼
 //!                                                                  ▼           resign
-//!                                                    Stopping, gone by the time that was told
+//!                                                    Stopping, all gone by the time given
 //! ```
 //!
-//! * Whoever has won looks once more at what the process needs: the campaign may have taken days.
-//! * We resign when nothing of the run is left, and not before, whatever ended it: the next holder finds nobody there.
-//!   What even KILL does not end keeps it.
-//! * When it is lost the process gets its grace only as far as it is gone by the time at which another may hold it.
+//! * After the lease is won all conditions are checked again: the campaign may have taken days.
+//! * The lease is released when no process of the run is left, and not before, whatever stopped it: the next holder
+//!   finds no process. A process that is still alive after SIGKILL keeps it.
+//! * When the lease is lost, the grace period is cut so that the process is gone before another holder can acquire it.
 
-use super::{Context, Job, Phase};
-use crate::event::{Cause, Effect};
+use super::phases::Phase;
+use super::{Context, Job};
+use crate::cause::Cause;
+use crate::effect::Effect;
 use crate::{RunId, Time};
 
-/// What only one can hold: we campaign for it, or hold it, or have lost it and something of the run is still there.
+/// The lease of a run: requested, held, or lost while a process of the run is left.
 #[derive(Debug, Clone)]
 pub(super) struct LeaseHold {
-    /// For which run.
     run: RunId,
-    /// Why it is not ours any more, and when nothing of the run may be there any more.
+    /// Why it was lost, and when no process of the run may be left.
     lost: Option<(String, Time)>,
 }
 
-/// Not later than what was lost allows.
+/// Returns `at`, or the time that a lost lease allows if that is earlier.
 pub(super) fn within(lease: Option<&LeaseHold>, at: Time) -> Time {
     lease.and_then(|lease| lease.lost.as_ref()).map_or(at, |(_, gone_by)| at.min(*gone_by))
 }
 
 impl Job {
-    /// All that it needs holds.
+    /// Starts the job or its campaign: all other conditions are met.
     pub(crate) fn proceed(&mut self, cx: &mut Context<'_>) {
         self.proceed_since(None, cx);
     }
 
-    /// The same of one that has waited for peers since then.
+    /// Same, for a job that has waited for peers since then.
     pub(super) fn proceed_since(&mut self, since: Option<Time>, cx: &mut Context<'_>) {
         match self.phase {
             Phase::Campaigning { run, won: true, .. } => self.start(run, cx),
             Phase::Waiting { .. } if self.plan.needs_lease => {
                 let run = self.next_run(cx);
                 self.lease = Some(LeaseHold { run, lost: None });
-                // As far as others see, it goes on waiting.
+                // Visible as still waiting.
                 self.phase = Phase::Campaigning { run, since, won: false };
                 cx.touched = true;
                 cx.out.push(Effect::Campaign { job: self.id, run });
@@ -57,7 +58,7 @@ impl Job {
         }
     }
 
-    /// It is ours. Whether it starts now is seen [by the pod](crate::pod), which knows what it needs.
+    /// The lease was acquired. The [scheduler](crate::pod), which knows the conditions, starts the job.
     pub(crate) fn won(&mut self, of: RunId, cx: &mut Context<'_>) {
         if let Phase::Campaigning { run, won, .. } = &mut self.phase
             && *run == of
@@ -67,14 +68,14 @@ impl Job {
         }
     }
 
-    /// Why it is not ours yet.
+    /// Publishes why the lease is not acquired yet.
     pub(crate) fn campaigns(&mut self, of: RunId, why: String, cx: &mut Context<'_>) {
         if matches!(self.phase, Phase::Campaigning { run, won: false, .. } if run == of) {
-            self.waits_for_this(why, cx);
+            self.publish_waiting(why, cx);
         }
     }
 
-    /// It is not ours any more.
+    /// The lease was lost.
     pub(crate) fn lost(&mut self, of: RunId, why: String, gone_by: Time, cx: &mut Context<'_>) {
         if let Some(lease) = &mut self.lease
             && lease.run == of
@@ -84,7 +85,7 @@ impl Job {
         }
     }
 
-    /// Ends what runs and must not any more.
+    /// Stops what may not run without the lease.
     pub(super) fn apply_lease_loss(&mut self, cx: &mut Context<'_>) {
         let Some((why, gone_by)) = self.lease.as_ref().and_then(|lease| lease.lost.clone()) else {
             return;
@@ -92,13 +93,13 @@ impl Job {
         let left = gone_by.since(cx.now);
         match &self.phase {
             Phase::Campaigning { .. } => self.enter(Phase::WAITING, cx),
-            Phase::Running(life) => {
-                let life = life.clone();
+            Phase::Running(state) => {
+                let state = state.clone();
                 let (grace, signal) = (self.plan.grace.min(left), self.plan.stop_signal);
-                self.begin_stop(life, Cause::LeaseLost(why), signal, grace, false, cx);
+                self.begin_stop(state, Cause::LeaseLost(why), signal, grace, false, cx);
             }
-            Phase::Draining { .. } | Phase::Stopping { .. } => self.limit(left, cx),
-            // One that starts ends as soon as it is there.
+            Phase::Draining { .. } | Phase::Stopping { .. } => self.limit_stop(left, cx),
+            // A process that is being started is stopped as soon as it runs.
             Phase::Starting { .. }
             | Phase::Waiting { .. }
             | Phase::Killing { .. }
@@ -107,7 +108,7 @@ impl Job {
         }
     }
 
-    /// Gives it up when nothing of the run is left.
+    /// Releases the lease when no process of the run is left.
     pub(super) fn resign_if_over(&mut self, cx: &mut Context<'_>) {
         if matches!(self.phase, Phase::Waiting { .. } | Phase::Pausing { .. } | Phase::Done(_))
             && let Some(lease) = self.lease.take()
