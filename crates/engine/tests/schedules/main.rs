@@ -2,17 +2,19 @@
 //!
 //! The world holds what the engine cannot see: which processes exist, what they left behind, which probes and hooks are
 //! under way, which requests are open. Random acts ([`generators`], [`acts`]) change the world or the clock; each becomes
-//! an event. After every event the world carries out the effects ([`world`]) and checks the [`invariants`]: what must
+//! an event. After every event the world carries out the effects ([`perform`]) and checks the [`invariants`]: what must
 //! never happen, and what must have happened by now. At the end a shutdown is requested and must finish in a bounded
 //! number of steps.
 //!
-//! The world learns everything from the events, so that an event journal ([`journals`]), from a failed case or from
+//! The [`world`] learns everything from the events ([`learn`]), so that an event journal ([`journals`]), from a failed case or from
 //! `sexton --debug-journal`, is checked in the same way.
 
 mod acts;
 mod generators;
 mod invariants;
 mod journals;
+mod learn;
+mod perform;
 mod world;
 
 use proptest::prelude::*;
