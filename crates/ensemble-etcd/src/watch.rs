@@ -30,6 +30,28 @@ struct Watching {
     over: bool,
 }
 
+/// Appends the changes after a revision, one item per revision. A response may hold several writes; all changes of a
+/// write are in one response.
+pub(crate) fn add_changes(ready: &mut VecDeque<Changes>, events: Vec<m::Event>, after: Revision) {
+    for event in events {
+        let Some(kv) = event.kv else { continue };
+        let at = revision(kv.mod_revision);
+        if at <= after {
+            continue;
+        }
+        let change = if event.kind == i32::from(m::EventType::Delete) {
+            String::from_utf8(kv.key).ok().map(Change::Deleted)
+        } else {
+            entry(kv).map(Change::Put)
+        };
+        let Some(change) = change else { continue };
+        match ready.back_mut() {
+            Some(changes) if changes.revision == at => changes.changes.push(change),
+            _ => ready.push_back(Changes { revision: at, changes: vec![change] }),
+        }
+    }
+}
+
 pub(crate) fn watch(cluster: Arc<Cluster>, prefix: &str, after: Revision) -> Watch {
     let watching = Watching {
         cluster,
@@ -116,24 +138,7 @@ impl Watching {
             return Err(Ok(answer.cancel_reason));
         }
         self.pause = PAUSES.0;
-        // One answer may hold several writes; all of one write are in one answer.
-        for event in answer.events {
-            let Some(kv) = event.kv else { continue };
-            let at = revision(kv.mod_revision);
-            if at <= self.told {
-                continue;
-            }
-            let change = if event.kind == i32::from(m::EventType::Delete) {
-                String::from_utf8(kv.key).ok().map(Change::Deleted)
-            } else {
-                entry(kv).map(Change::Put)
-            };
-            let Some(change) = change else { continue };
-            match self.ready.back_mut() {
-                Some(changes) if changes.revision == at => changes.changes.push(change),
-                _ => self.ready.push_back(Changes { revision: at, changes: vec![change] }),
-            }
-        }
+        add_changes(&mut self.ready, answer.events, self.told);
         Ok(())
     }
 

@@ -121,15 +121,7 @@ impl Server {
         let body = serde_json::to_vec(claim).map_err(|error| error.to_string())?;
         let headers = [(TTL_HEADER, format!("{ttl:?}")), (WAIT_HEADER, format!("{wait:?}"))];
         let (code, answer) = self.exchange(Method::POST, "/lease", &headers, body).await?;
-        match code {
-            StatusCode::CREATED => granted(&answer).map(Reply::Granted),
-            StatusCode::ACCEPTED => {
-                let mut by: InUse = serde_json::from_slice(&answer).unwrap_or_default();
-                by.value = shown(&by.value);
-                Ok(Reply::InUse(by))
-            }
-            code => Err(self.unexpected(code, &answer)),
-        }
+        parse_reply(code, &answer).unwrap_or_else(|| Err(self.unexpected(code, &answer)))
     }
 
     /// Says that we are alive. False: it is not ours any more.
@@ -243,6 +235,19 @@ pub(crate) async fn send(
 #[must_use]
 pub fn shown(text: &str) -> String {
     spec::text::one_line(text).chars().take(SHOWN).collect()
+}
+
+/// Parses the response to a claim; None: the status code is not one of a lock server.
+pub fn parse_reply(code: StatusCode, body: &[u8]) -> Option<Result<Reply, String>> {
+    match code {
+        StatusCode::CREATED => Some(granted(body).map(Reply::Granted)),
+        StatusCode::ACCEPTED => {
+            let mut by: InUse = serde_json::from_slice(body).unwrap_or_default();
+            by.value = shown(&by.value);
+            Some(Ok(Reply::InUse(by)))
+        }
+        _ => None,
+    }
 }
 
 /// Its id as JSON, or as it is: the older tool's server may say it so.
