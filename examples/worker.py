@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""A worker without any network interface of its own: takes a job from a pretend queue now and then, and
-ends between two jobs when it is told to.
+"""A worker without a network interface: takes jobs from a simulated queue, and exits between two jobs on SIGTERM.
 
     sexton run --ttl 10s..40s -- examples/worker.py --dowork myqueue
     curl -s localhost:6666
@@ -13,8 +12,8 @@ for number in (signal.SIGTERM, signal.SIGINT):
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--dowork", metavar="QUEUE", required=True)
-parser.add_argument("--fail-after", type=int, metavar="JOBS", help="end with code 3 after so many jobs")
-parser.add_argument("--job", type=float, default=1.0, metavar="SECONDS", help="how long a job takes")
+parser.add_argument("--fail-after", type=int, metavar="JOBS", help="exit with code 3 after this number of jobs")
+parser.add_argument("--job", type=float, default=1.0, metavar="SECONDS", help="duration of a job")
 arguments = parser.parse_args()
 
 done = 0
@@ -24,4 +23,4 @@ while not stop.is_set():
     stop.wait(arguments.job)
     done += 1
     print(f"{arguments.dowork}: job {done} done", flush=True)
-print(f"{arguments.dowork}: told to end after {done} jobs", flush=True)
+print(f"{arguments.dowork}: stopped after {done} jobs", flush=True)

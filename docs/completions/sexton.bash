@@ -124,6 +124,9 @@ _sexton() {
             sexton__subcmd__ensemble,render)
                 cmd="sexton__subcmd__ensemble__subcmd__render"
                 ;;
+            sexton__subcmd__ensemble,run-plan)
+                cmd="sexton__subcmd__ensemble__subcmd__run__subcmd__plan"
+                ;;
             sexton__subcmd__ensemble,state)
                 cmd="sexton__subcmd__ensemble__subcmd__state"
                 ;;
@@ -149,7 +152,7 @@ _sexton() {
 
     case "${cmd}" in
         sexton)
-            opts="-i -b -s -S -E -L -v -p -h -V --interface --sidebind --socket-activation --stdout --stderr --stdlog --status-format --verbose --log-format --debug-journal --port --help --version run r supervise s watch w up check schema lock status logs events why start stop restart signal reload end wait names automaton ensemble graves install debug"
+            opts="-i -p -b -s -S -E -L -v -h -V --interface --port --sidebind --socket-activation --stdout --stderr --stdlog --status-format --verbose --log-format --debug-journal --help --version run r supervise s watch w up check schema lock status logs events why start stop restart signal reload end wait names automaton ensemble graves install debug"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -160,6 +163,14 @@ _sexton() {
                     return 0
                     ;;
                 -i)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --port)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -p)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -215,14 +226,6 @@ _sexton() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --port)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -p)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -231,7 +234,7 @@ _sexton() {
             return 0
             ;;
         sexton__subcmd__automaton)
-            opts="-s -l -d -i -v -p -h --socket --socket-mode --log --debug --check --dot --section --interface --verbose --log-format --port --help ctl"
+            opts="-s -l -d -i -p -v -h --socket --socket-mode --log --debug --check --dot --section --interface --port --verbose --log-format --help ctl"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -269,15 +272,15 @@ _sexton() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --log-format)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --port)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 -p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -379,7 +382,7 @@ _sexton() {
             return 0
             ;;
         sexton__subcmd__ensemble)
-            opts="-i -v -p -h --role --app --namespace --id --ip --host --node --labels --annotations --from-kubernetes --pod-info --cloud --label-role --masters --report-app --payload --payload-of --member-ttl --fail-over --damper --callback --shell-callback --leads --callback-deadline --token-file --allow-unauthenticated-invoke --invoke-user --authenticated-keepalives --tls-cert --tls-key --tls-ca --statsd --store --etcd --etcd-ca --etcd-cert --etcd-key --etcd-user --etcd-password-file --interface --verbose --log-format --port --help status events pods leader digest state callbacks render invoke"
+            opts="-i -p -v -h --role --app --namespace --id --ip --host --node --labels --annotations --from-kubernetes --pod-info --cloud --label-role --masters --report-app --payload --payload-of --member-ttl --fail-over --damper --callback --shell-callback --leads --callback-deadline --token-file --allow-unauthenticated-invoke --invoke-user --authenticated-keepalives --tls-cert --tls-key --tls-ca --statsd --interface --port --verbose --log-format --store --etcd --etcd-ca --etcd-cert --etcd-key --etcd-user --etcd-password-file --help status events pods leader digest state callbacks invoke render run-plan"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -501,6 +504,26 @@ _sexton() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --interface)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -i)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --port)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --store)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -526,26 +549,6 @@ _sexton() {
                     return 0
                     ;;
                 --etcd-password-file)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --interface)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -i)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --log-format)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --port)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -p)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -806,6 +809,20 @@ _sexton() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        sexton__subcmd__ensemble__subcmd__run__subcmd__plan)
+            opts="-h --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         sexton__subcmd__ensemble__subcmd__state)
             opts="-h --pod --tls-ca --tls-cert --tls-key --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -957,7 +974,7 @@ _sexton() {
             return 0
             ;;
         sexton__subcmd__lock__subcmd__hold)
-            opts="-t -i -b -s -S -E -L -v -p -h --lock-ttl --url --name --ttl --grace-period --stop-signal --interface --sidebind --socket-activation --stdout --stderr --stdlog --status-format --verbose --log-format --debug-journal --port --help"
+            opts="-t -i -p -b -s -S -E -L -v -h --lock-ttl --url --name --ttl --grace-period --stop-signal --interface --port --sidebind --socket-activation --stdout --stderr --stdlog --status-format --verbose --log-format --debug-journal --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -999,6 +1016,14 @@ _sexton() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --port)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --sidebind)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1051,14 +1076,6 @@ _sexton() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --port)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -p)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -1093,7 +1110,7 @@ _sexton() {
             return 0
             ;;
         sexton__subcmd__lock__subcmd__serve)
-            opts="-i -b -s -S -E -L -v -p -h --store --etcd --etcd-ca --etcd-cert --etcd-key --etcd-user --etcd-password-file --interface --sidebind --socket-activation --stdout --stderr --stdlog --status-format --verbose --log-format --debug-journal --port --help"
+            opts="-i -p -b -s -S -E -L -v -h --store --etcd --etcd-ca --etcd-cert --etcd-key --etcd-user --etcd-password-file --interface --port --sidebind --socket-activation --stdout --stderr --stdlog --status-format --verbose --log-format --debug-journal --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1135,6 +1152,14 @@ _sexton() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --port)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --sidebind)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1184,14 +1209,6 @@ _sexton() {
                     return 0
                     ;;
                 --debug-journal)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --port)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -p)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1323,7 +1340,7 @@ _sexton() {
             return 0
             ;;
         sexton__subcmd__run)
-            opts="-w -t -i -b -s -S -E -L -v -p -h --wait --name --ttl --grace-period --stop-signal --graveyard --graveyard-mode --graveyard-poll --death-deps --death-dep --birth-deps --birth-dep --birth-timeout --rebirth-timeout --exit-codes --pod-name --namespace --wait-for --quit --quit-when --interface --sidebind --socket-activation --stdout --stderr --stdlog --status-format --verbose --log-format --debug-journal --port --help"
+            opts="-w -t -i -p -b -s -S -E -L -v -h --wait --name --ttl --grace-period --stop-signal --graveyard --graveyard-mode --graveyard-poll --death-deps --death-dep --birth-deps --birth-dep --birth-timeout --rebirth-timeout --exit-codes --pod-name --namespace --wait-for --quit --quit-when --interface --port --sidebind --socket-activation --stdout --stderr --stdlog --status-format --verbose --log-format --debug-journal --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1425,6 +1442,14 @@ _sexton() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --port)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --sidebind)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1474,14 +1499,6 @@ _sexton() {
                     return 0
                     ;;
                 --debug-journal)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --port)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -p)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1627,7 +1644,7 @@ _sexton() {
             return 0
             ;;
         sexton__subcmd__supervise)
-            opts="-w -t -i -b -s -S -E -L -v -p -h --wait --backoff --backoff-reset --max-restarts --restart-window --name --ttl --grace-period --stop-signal --graveyard --graveyard-mode --graveyard-poll --death-deps --death-dep --birth-deps --birth-dep --birth-timeout --rebirth-timeout --exit-codes --pod-name --namespace --wait-for --quit --quit-when --interface --sidebind --socket-activation --stdout --stderr --stdlog --status-format --verbose --log-format --debug-journal --port --help"
+            opts="-w -t -i -p -b -s -S -E -L -v -h --wait --backoff --backoff-reset --max-restarts --restart-window --name --ttl --grace-period --stop-signal --graveyard --graveyard-mode --graveyard-poll --death-deps --death-dep --birth-deps --birth-dep --birth-timeout --rebirth-timeout --exit-codes --pod-name --namespace --wait-for --quit --quit-when --interface --port --sidebind --socket-activation --stdout --stderr --stdlog --status-format --verbose --log-format --debug-journal --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1745,6 +1762,14 @@ _sexton() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --port)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --sidebind)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1797,14 +1822,6 @@ _sexton() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --port)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -p)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -1813,7 +1830,7 @@ _sexton() {
             return 0
             ;;
         sexton__subcmd__up)
-            opts="-i -b -s -S -E -L -v -p -h --control --readiness-file --readiness-file-sticky --exit-from --shutdown-deadline --interface --sidebind --socket-activation --stdout --stderr --stdlog --status-format --verbose --log-format --debug-journal --port --help"
+            opts="-i -p -b -s -S -E -L -v -h --control --readiness-file --readiness-file-sticky --exit-from --shutdown-deadline --interface --port --sidebind --socket-activation --stdout --stderr --stdlog --status-format --verbose --log-format --debug-journal --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1847,6 +1864,14 @@ _sexton() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --port)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --sidebind)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1896,14 +1921,6 @@ _sexton() {
                     return 0
                     ;;
                 --debug-journal)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --port)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -p)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

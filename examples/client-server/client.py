@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Asks three times and has had enough. Usage: client.py PORT"""
+"""Sends three requests and exits. Usage: client.py PORT"""
 import sys
 import urllib.request
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The pod of pod.yaml without a cluster. Usage: local.sh [PORT]
-# SEXTON is the program, if it is not in the PATH.
+# SEXTON is the path of sexton, if it is not in PATH.
 set -eu
 sexton=$(command -v "${SEXTON:-sexton}") port=${1:-18081} here=$(cd "$(dirname "$0")" && pwd)
 place=$(mktemp -d)
@@ -10,7 +10,7 @@ sed "s#/graveyard#$place/graveyard#; s#18081#$port#; s#server.py#$here/server.py
 "$sexton" -p none up "$place/server.yaml" --control none > "$place/server.log" &
 server=$!
 
-# The client's container still has the configuration of kubexit; only the binary was exchanged.
+# The client's container keeps the configuration of kubexit; only the binary is replaced.
 ln -s "$sexton" "$place/kubexit"
 code=0
 KUBEXIT_NAME=client KUBEXIT_GRAVEYARD="$place/graveyard" KUBEXIT_BIRTH_DEPS=server \

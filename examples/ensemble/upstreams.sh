@@ -1,13 +1,13 @@
 #!/bin/sh
-# A callback: the members of the ensemble become the servers of an nginx upstream.
+# A callback that writes the members of the ensemble as the servers of an nginx upstream.
 #   sexton ensemble --role both --app web --callback examples/ensemble/upstreams.sh
-# Where the file goes: $UPSTREAMS, or upstreams.conf here. What runs after that: $RELOAD, such as "nginx -s reload".
+# $UPSTREAMS is the file [upstreams.conf]; $RELOAD is a command to run after that, such as "nginx -s reload".
 set -eu
 to=${UPSTREAMS:-upstreams.conf}
 {
     echo "# $MD5, by leader $FENCE"
     echo "upstream web {"
-    # PODS is there as long as the list is not too long for a variable; the file always is.
+    # PODS is not set if the list is too long for a variable; the file always exists.
     python3 -c '
 import json, sys
 for pod in json.load(open(sys.argv[1])):
@@ -17,9 +17,9 @@ for pod in json.load(open(sys.argv[1])):
 ' "$PODS_FILE"
     echo "}"
 } >"$to.new"
-mv "$to.new" "$to" # nobody reads half of it
+mv "$to.new" "$to" # readers never see a partial file
 ${RELOAD:+sh -c "$RELOAD" >&2}
-# What is printed is kept, and told to the next run in STATE.
+# The output is stored, and passed to the next run in STATE.
 echo "{\"digest\": \"$MD5\", \"before\": ${STATE:-null}}" | python3 -c '
 import json, sys
 state = json.load(sys.stdin)

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The Job of job.yaml without a cluster: two processes and a directory. Usage: local.sh [PORT]
-# SEXTON is the program, if it is not in the PATH.
+# SEXTON is the path of sexton, if it is not in PATH.
 set -eu
 sexton=${SEXTON:-sexton} port=${1:-18080} here=$(dirname "$0")
 graveyard=$(mktemp -d)
@@ -16,6 +16,6 @@ code=0
     -- python3 "$here/report.py" "$port" || code=$?
 
 wait "$proxy"
-echo "job: report ended with $code, proxy with 0"
+echo "job: report exited with $code, proxy with 0"
 "$sexton" graves "$graveyard"
 exit "$code"

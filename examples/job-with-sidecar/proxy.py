@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A small server on 127.0.0.1 that is ready a while after its start. Usage: proxy.py PORT"""
+"""A small server on 127.0.0.1 that is ready 0.3 s after its start. Usage: proxy.py PORT"""
 import http.server
 import signal
 import sys
@@ -19,11 +19,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def leave(*_):
-    print("proxy: told to end", flush=True)
+def stop(*_):
+    print("proxy: received SIGTERM", flush=True)
     sys.exit(0)
 
 
-signal.signal(signal.SIGTERM, leave)
-print("proxy: starts", flush=True)
+signal.signal(signal.SIGTERM, stop)
+print("proxy: starting", flush=True)
 http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()

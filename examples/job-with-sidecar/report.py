@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Asks the proxy once and is done: a server that is not there yet is an error. Usage: report.py PORT"""
+"""Sends one request to the proxy and exits; fails if the proxy does not listen yet. Usage: report.py PORT"""
 import sys
 import urllib.request
 

@@ -5,4 +5,4 @@ state = os.environ["STATE"]
 os.makedirs(state, exist_ok=True)
 with sqlite3.connect(f"{state}/shop.db") as db:
     db.execute("create table if not exists visits (at text default current_timestamp)")
-print("level=info msg=\"the database is prepared\" tables=1")
+print("level=info msg=\"database prepared\" tables=1")

@@ -1,4 +1,4 @@
-"""Counts visits. Says that it is ready a moment after it has started."""
+"""Counts visits. Is ready one second after it has started."""
 import argparse, http.server, os, signal, sqlite3, sys, threading, time
 
 arguments = argparse.ArgumentParser()
@@ -28,6 +28,6 @@ class Visit(http.server.BaseHTTPRequestHandler):
 
 server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Visit)
 signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
-print(f"listening at {port}")
+print(f"listening on port {port}")
 server.serve_forever()
-print("all requests are answered", file=sys.stderr)
+print("all requests finished", file=sys.stderr)

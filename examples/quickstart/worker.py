@@ -1,4 +1,4 @@
-"""Visits the web server every second; with --fail-after N it fails after so many visits."""
+"""Visits the web server every second; with --fail-after N it fails after N visits."""
 import argparse, os, sys, time, urllib.request
 
 arguments = argparse.ArgumentParser()

@@ -27,8 +27,6 @@ use crate::store::{
     Change, Committed, Condition, Entry, LeaseId, Revision, Store, StoreError, Transaction, Write,
 };
 
-/// The longest name of a lock, in bytes.
-pub const LONGEST_NAME: usize = 512;
 /// How many locks are listed at once.
 const PAGE: usize = 1000;
 
@@ -141,24 +139,6 @@ impl Locks {
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Is this the name of a lock?
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with it.
-    pub fn check_name(name: &str) -> Result<(), String> {
-        if name.is_empty() {
-            return Err("the name of a lock is missing".to_owned());
-        }
-        if name.len() > LONGEST_NAME {
-            return Err(format!("the name of a lock is longer than {LONGEST_NAME} bytes"));
-        }
-        if name.chars().any(char::is_control) {
-            return Err("the name of a lock has a control character".to_owned());
-        }
-        Ok(())
     }
 
     /// Takes a lock if it is free, or becomes free before `until`.

@@ -1,4 +1,4 @@
-//! The two clocks: the monotonic one that decides, and the time of day that is shown.
+//! The two clocks: the monotonic clock for decisions, and the time of day for display.
 
 use std::time::Duration;
 
@@ -7,68 +7,68 @@ use engine::lease::BootInstant;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-/// The monotonic clock, counted from when we began.
+/// The monotonic clock, counted from the start of the program.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
-    began: Instant,
+    started: Instant,
 }
 
 impl Clock {
-    /// Begins now.
+    /// Starts a clock at zero.
     #[must_use]
     pub fn begin() -> Self {
-        Self { began: Instant::now() }
+        Self { started: Instant::now() }
     }
 
     /// The time for the engine.
     #[must_use]
     pub fn now(self) -> Time {
-        Time::ZERO + self.began.elapsed()
+        Time::ZERO + self.started.elapsed()
     }
 
     /// The instant to sleep until.
     #[must_use]
     pub fn instant(self, at: Time) -> Instant {
-        // A time that no clock reaches is as good as a month: whoever sleeps until then looks again.
+        // A time beyond the range of the clock becomes a month: after that, the caller asks again.
         const FAR: Duration = Duration::from_secs(30 * 24 * 3600);
         let after = at.since(Time::ZERO);
-        self.began.checked_add(after).unwrap_or_else(|| Instant::now() + FAR)
+        self.started.checked_add(after).unwrap_or_else(|| Instant::now() + FAR)
     }
 
-    /// The time of day that belongs to `at`, as the system's clock stands now. None: too far away to say.
+    /// The time of day at `at`, by the present setting of the system clock. None: out of range.
     #[must_use]
     pub fn of_day(self, at: Time) -> Option<Timestamp> {
         of_day_by(at, (self.now(), Timestamp::now()))
     }
 }
 
-/// The same by a moment of which both are known: several times keep their distance.
+/// The time of day at `at`, relative to a moment of both clocks: distances between several times are kept.
 #[must_use]
 pub fn of_day_by(at: Time, (now, day): (Time, Timestamp)) -> Option<Timestamp> {
     if at >= now { day.checked_add(at.since(now)).ok() } else { day.checked_sub(now.since(at)).ok() }
 }
 
-/// A moment of both clocks. It stays as long as they go alike, since no two looks at both are quite the same: what has
-/// happened at once is told as such.
+/// A moment of both clocks. It is kept until the system clock is set: the two clocks are never read at exactly the same
+/// time, and equal times must be displayed as equal.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Moment(Option<(Time, Timestamp)>);
 
 impl Moment {
-    /// The one that holds now.
+    /// The moment that is valid now.
     pub fn look(&mut self, clock: Clock) -> (Time, Timestamp) {
         self.at((clock.now(), Timestamp::now()))
     }
 
     fn at(&mut self, now: (Time, Timestamp)) -> (Time, Timestamp) {
-        const ALIKE: Duration = Duration::from_micros(100);
-        let alike = |kept: &(Time, Timestamp)| {
-            of_day_by(now.0, *kept).is_some_and(|day| now.1.duration_since(day).unsigned_abs() <= ALIKE)
+        const TOLERANCE: Duration = Duration::from_micros(100);
+        let valid = |kept: &(Time, Timestamp)| {
+            of_day_by(now.0, *kept).is_some_and(|day| now.1.duration_since(day).unsigned_abs() <= TOLERANCE)
         };
-        *self.0.insert(self.0.filter(alike).unwrap_or(now))
+        *self.0.insert(self.0.filter(valid).unwrap_or(now))
     }
 }
 
-/// The time by `CLOCK_BOOTTIME` (clock_gettime(2)), which goes on while the machine is suspended.
+/// The time by `CLOCK_BOOTTIME` (clock_gettime(2)), which advances while the machine is suspended.
 #[must_use]
 pub fn boot_now() -> BootInstant {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
@@ -76,13 +76,13 @@ pub fn boot_now() -> BootInstant {
     BootInstant(seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0))
 }
 
-/// RFC 3339, UTC, nanoseconds.
+/// Formats as RFC 3339 in UTC with nanoseconds.
 #[must_use]
 pub fn rfc3339(at: Timestamp) -> String {
     format!("{at:.9}")
 }
 
-/// RFC 3339, UTC, milliseconds: for logs.
+/// Formats as RFC 3339 in UTC with milliseconds, for logs.
 #[must_use]
 pub fn rfc3339_millis(at: Timestamp) -> String {
     format!("{at:.3}")
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happens_at_once_is_told_as_such_until_the_clock_is_set() {
+    fn keeps_a_moment_until_the_clock_is_set() {
         let after = |seconds| Time::ZERO + Duration::from_secs(seconds);
         let day = |nanoseconds| Timestamp::from_nanosecond(nanoseconds).unwrap_or_default();
         let mut moment = Moment::default();

@@ -13,6 +13,7 @@
 //! * [`clock`], [`pipe`], [`readable`]: time, pipes and descriptors for the event loop
 //! * [`notify`], [`notify_listener`]: sd_notify(3), sent and received
 //! * [`resource_usage`]: CPU and memory of process trees
+//! * [`random`]: random numbers of the kernel
 //! * [`sys`]: unsafe code
 
 pub mod cgroup;
@@ -25,6 +26,7 @@ pub mod pidfd;
 pub mod pipe;
 pub mod process_table;
 pub mod procfs;
+pub mod random;
 pub mod readable;
 pub mod reap;
 pub mod resource_usage;

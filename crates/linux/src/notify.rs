@@ -1,4 +1,4 @@
-//! What a service manager above us wants to hear: sd_notify(3).
+//! Notifications to the service manager: sd_notify(3).
 
 use std::env;
 use std::os::linux::net::SocketAddrExt as _;
@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-/// The service manager, if there is one that listens.
+/// The connection to the service manager, if there is one.
 #[derive(Debug)]
 pub struct Notify {
     socket: Option<(UnixDatagram, SocketAddr)>,
@@ -14,7 +14,7 @@ pub struct Notify {
 }
 
 impl Notify {
-    /// From `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`.
+    /// Reads `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`.
     #[must_use]
     pub fn from_environment() -> Self {
         let socket = env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty()).and_then(|path| {
@@ -24,7 +24,7 @@ impl Notify {
             };
             match address.and_then(|address| Ok((UnixDatagram::unbound()?, address))) {
                 Ok((socket, address)) => {
-                    // A service manager that does not read must not hold us up.
+                    // A service manager that does not read must not block the supervisor.
                     let _ = socket.set_nonblocking(true);
                     Some((socket, address))
                 }
@@ -35,35 +35,35 @@ impl Notify {
             }
         });
         let number = |name| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-        let for_us = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
-        let watchdog = number("WATCHDOG_USEC").filter(|micros| for_us && *micros > 0);
+        let is_own = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+        let watchdog = number("WATCHDOG_USEC").filter(|micros| is_own && *micros > 0);
         // Half of it, as sd_watchdog_enabled(3) recommends.
         let watchdog = watchdog.map(|micros| Duration::from_micros(micros) / 2);
         Self { watchdog: watchdog.filter(|_| socket.is_some()), socket }
     }
 
-    /// How often [`Notify::alive`] wants to be called.
+    /// The interval in which [`Notify::alive`] must be called.
     #[must_use]
     pub const fn watchdog(&self) -> Option<Duration> {
         self.watchdog
     }
 
-    /// We do what we are there for.
+    /// Reports that start-up is complete.
     pub fn ready(&self, status: &str) {
         self.send(&format!("READY=1\nSTATUS={status}"));
     }
 
-    /// What we are at.
+    /// Reports a status text.
     pub fn status(&self, status: &str) {
         self.send(&format!("STATUS={status}"));
     }
 
-    /// We are ending.
+    /// Reports that shutdown has started.
     pub fn stopping(&self, status: &str) {
         self.send(&format!("STOPPING=1\nSTATUS={status}"));
     }
 
-    /// We are not stuck.
+    /// Resets the watchdog.
     pub fn alive(&self) {
         self.send("WATCHDOG=1");
     }

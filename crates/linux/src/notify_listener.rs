@@ -17,6 +17,7 @@ use tokio::task::AbortHandle;
 
 use crate::pipe::pipe;
 use crate::procfs;
+use crate::random::random_seed;
 use crate::readable::readable;
 use crate::spawn::Start;
 use spec::notify::NotifyKind;
@@ -61,7 +62,7 @@ pub fn prepare(
         }
         NotifyKind::Systemd => {
             // The name must not be guessable: it is visible in the complete network namespace.
-            let name = format!("sexton/{}/{:016x}{:016x}", run.0, random(run), random(run));
+            let name = format!("sexton/{}/{:016x}{:016x}", run.0, random_seed(), random_seed());
             let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
             socket.set_nonblocking(true)?;
             sockopt::set_socket_passcred(&socket, true)?;
@@ -73,12 +74,6 @@ pub fn prepare(
             Ok(NotifyReceiver::Socket(readable(socket.into())?, [0, own, user.unwrap_or(own)]))
         }
     }
-}
-
-/// An unpredictable number: the standard library seeds its hash tables from the system's random source.
-fn random(run: RunId) -> u64 {
-    use std::hash::{BuildHasher as _, RandomState};
-    RandomState::new().hash_one(run.0)
 }
 
 /// Receives notifications until it is aborted or the channel is closed.

@@ -96,7 +96,7 @@ fn bind(address: SocketAddr) -> Result<StdTcpListener, ListenError> {
 #[derive(Debug)]
 pub struct ControlSocket {
     /// The socket to serve.
-    pub bound: Bound,
+    pub listener: StdUnixListener,
     /// Removes the socket and releases the lock when it is dropped.
     pub guard: ControlGuard,
 }
@@ -152,9 +152,9 @@ pub fn control(path: &Path) -> Result<ControlSocket, ListenError> {
     let before = rustix::process::umask(Mode::from_raw_mode(0o177));
     let bound = StdUnixListener::bind(path);
     rustix::process::umask(before);
-    let bound = bound.map_err(io)?;
+    let listener = bound.map_err(io)?;
     let guard = ControlGuard { path: path.to_owned(), _lock: lock };
-    Ok(ControlSocket { bound: Bound::Control(bound), guard })
+    Ok(ControlSocket { listener, guard })
 }
 
 /// Binds the next free port above the given address.

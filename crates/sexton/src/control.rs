@@ -1,66 +1,50 @@
-//! What somebody wants of us while we run: from the control socket to the driver.
+//! Requests of clients, from the control socket to the supervisor.
 
-use spec::reload::Reloaded;
 use std::fmt;
 
 use engine::{Outcome, Refusal, Signal};
+use spec::reload::Reloaded;
 use tokio::sync::{mpsc, oneshot};
 
-/// The way to the driver.
+/// The sender of requests to the supervisor.
 pub type Controls = mpsc::Sender<Command>;
 
-/// How many may wait to be heard.
+/// The length of the queue of requests; clients wait while it is full.
 pub const QUEUE: usize = 64;
 
-/// Something that somebody wants.
+/// A request of a client.
 #[derive(Debug)]
 pub enum Command {
-    /// Of a process.
-    Process {
-        /// Which.
-        name: String,
-        /// What.
-        wish: Wish,
-        /// Where the answer goes.
-        reply: Reply<Outcome>,
-    },
-    /// That the configuration is read again.
+    /// Changes a process.
+    Process { name: String, action: ProcessAction, reply: Reply<Outcome> },
+    /// Reloads the configuration.
     Reload(Reply<Reloaded>),
-    /// That everything ends.
+    /// Shuts everything down.
     End(Reply<Outcome>),
-    /// It says that a process is alive.
-    HeartBeat {
-        /// Which.
-        name: String,
-        /// Where the answer goes.
-        reply: Reply<()>,
-    },
+    /// Reports that a process is alive.
+    HeartBeat { name: String, reply: Reply<()> },
 }
 
-/// Where an answer goes.
+/// The sender of the reply to a request.
 pub type Reply<T> = oneshot::Sender<Result<T, ControlError>>;
 
-/// What may be wanted of a process.
+/// A change of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
-    /// That it runs.
+pub enum ProcessAction {
     Start,
-    /// That it does not run.
     Stop,
-    /// That it runs anew.
     Restart,
-    /// That it gets this signal.
     Signal(Signal),
 }
 
-/// Why it was not done.
+/// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ControlError {
     /// There is no process of this name.
     Unknown(String),
-    /// It cannot be done now.
+    /// The supervisor cannot do it now.
     Refused(Refusal),
-    /// There is no configuration to be read again, or it is not all right.
+    /// There is no configuration file to reload, or it is invalid.
     Configuration(String),
 }
 

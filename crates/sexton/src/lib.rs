@@ -1,26 +1,27 @@
-//! sexton looks after the life of processes.
+//! A process supervisor and container init.
 //!
 //! ```text
-//! words, environment ─► cli ─► config::resolve ─► Settings
-//!                                                    │
-//!   listen (binds first) ─► signals ─► driver or watch ─► exit code
-//!                                        │
-//!                                       hub ─► http
+//! arguments, environment ─► cli ─► config::options ─► Settings
+//!                                                        │
+//! app: open files and listeners ─► block signals ─► supervisor, watch, automaton, … ─► exit code
+//!                                                        │
+//!                                                     status ─► HTTP
 //! ```
 
+pub mod app;
 pub mod automaton;
 pub mod cli;
 pub mod client;
 pub mod config;
 pub mod control;
-pub mod driver;
 pub mod ensemble;
 pub mod journal;
-pub mod life;
 pub mod locks;
 pub mod logs;
 pub mod probes;
 pub mod status;
 pub mod store;
+pub mod supervisor;
+pub mod sysexits;
 pub mod tombstones;
 pub mod watch;

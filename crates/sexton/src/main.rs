@@ -1,118 +1,96 @@
-//! Words to an invocation, an invocation to an exit code.
+//! Parses the command line, runs the command, and turns its result into an exit code.
 
+use std::fmt::Display;
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use linux::terminal::Terminal;
+use sexton::app::{self, StartupError};
 use sexton::cli::{self, Invocation};
 use sexton::config::up::ConfigError;
-use sexton::life::LifeError;
-use sexton::{automaton, client, config, life};
+use sexton::sysexits::{CANTCREAT, CONFIG, DATAERR, NOINPUT, OSERR, UNAVAILABLE, USAGE};
+use sexton::{automaton, client, config};
 use spec::environment::Real;
-use spec::text;
-
-/// `EX_USAGE` of sysexits.h.
-const USAGE: u8 = 64;
-/// `EX_DATAERR` of sysexits.h: a journal that is none.
-const DATA: u8 = 65;
-/// `EX_NOINPUT` of sysexits.h: a directory that cannot be read.
-const NO_INPUT: u8 = 66;
-/// `EX_UNAVAILABLE` of sysexits.h: a lock server that does not answer.
-const UNAVAILABLE: u8 = 69;
-/// `EX_OSERR` of sysexits.h.
-const SYSTEM: u8 = 71;
-/// `EX_CONFIG` of sysexits.h: a configuration that is not all right.
-const CONFIG: u8 = 78;
-/// `EX_CANTCREAT` of sysexits.h: a link that cannot be made.
-const CANNOT_CREATE: u8 = 73;
+use spec::text::{describe, one_line};
 
 fn main() -> ExitCode {
     sexton::probes::abort_on_panic();
     let arguments: Vec<_> = std::env::args_os().collect();
-    let terminal = Terminal::on_stdin().is_some_and(|terminal| terminal.is_foreground());
-    let (invocation, log) = match cli::parse(arguments, &Real, terminal) {
+    let is_foreground = Terminal::on_stdin().is_some_and(|terminal| terminal.is_foreground());
+    let (invocation, log) = match cli::parse(arguments, &Real, is_foreground) {
         Ok(parsed) => parsed,
-        Err(error) => return refused(&error, USAGE),
+        Err(error) => return fail(&error, USAGE),
     };
     if let Err(error) = sexton::logs::own_log::init(&log) {
-        return refused(&format!("cannot write the log: {}", text::describe(&error)), CANNOT_CREATE);
+        return fail(&format!("cannot write the log: {}", describe(&error)), CANTCREAT);
     }
     match invocation {
-        Invocation::Live(settings) => match life::live(*settings) {
-            // Codes are 0 to 255, as the system has them.
+        Invocation::Live(settings) => match app::run(*settings) {
+            // The system passes on the low 8 bits of an exit code.
             Ok(code) => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
-            Err(LifeError::Config(error)) => refused_file(&error),
-            Err(error) => refused(&error, error.exit_code()),
+            Err(StartupError::Config(error)) => fail_config(&error),
+            Err(error) => fail(&error, error.exit_code()),
         },
-        Invocation::Print(text) => printed(&text),
-        Invocation::Install { directory, copy } => match cli::install::install(&directory, copy) {
-            Ok(told) => printed(&told),
-            Err(error) => refused(&error, CANNOT_CREATE),
+        Invocation::Print(text) => print(&text),
+        Invocation::Install { directory, copy } => {
+            print_or(cli::install::install(&directory, copy), |_| CANTCREAT)
+        }
+        Invocation::Ask(command) => finish(client::run(command), client::ClientError::exit_code),
+        Invocation::Ctl(request) => finish(cli::ctl::run(&request), cli::ctl::CtlError::exit_code),
+        Invocation::CheckAutomaton { file, dot } => match config::automaton::load(&file, None) {
+            Ok(plan) if dot => print(&automaton::graph::dot(&plan)),
+            Ok(plan) => print(&format!("{}: valid ({} states)\n", file.display(), plan.chart.states.len())),
+            Err(error) => fail_config(&error),
         },
-        Invocation::Ask(errand) => match client::run(errand) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => refused(&error, error.exit_code()),
-        },
-        Invocation::Say(say) => match cli::automaton::say(&say) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => refused(&error, error.exit_code()),
-        },
-        Invocation::Chart { file, dot } => match config::automaton::load(&file, None) {
-            Ok(plan) if dot => printed(&automaton::graph::dot(&plan)),
-            Ok(plan) => {
-                printed(&format!("{}: {} states, all is well\n", file.display(), plan.chart.states.len()))
-            }
-            Err(error) => refused_file(&error),
-        },
-        Invocation::Guard(pid) => match cli::locks::stand_guard(pid) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => refused(&text::describe(&error), SYSTEM),
-        },
-        Invocation::Render(asked) => match cli::render::render(&asked) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => refused(&error, error.exit_code()),
-        },
-        Invocation::AskPod(asked) => match cli::ensemble::ask(asked) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => refused(&error, UNAVAILABLE),
-        },
-        Invocation::Locks { server, json } => match cli::locks::list(&server, json) {
-            Ok(told) => printed(&told),
-            Err(error) => refused(&error, UNAVAILABLE),
-        },
-        Invocation::Graves { directory, json } => match cli::graves::graves(&directory, json) {
-            Ok(told) => printed(&told),
-            Err(error) => refused(&error, NO_INPUT),
-        },
+        Invocation::Guard(pid) => {
+            finish(cli::locks::stand_guard(pid).map_err(|error| describe(&error)), |_| OSERR)
+        }
+        Invocation::Render(asked) => finish(cli::render::render(&asked), cli::render::RenderError::exit_code),
+        Invocation::AskPod(asked) => finish(cli::ensemble::run(asked), |_| UNAVAILABLE),
+        Invocation::Locks { server, json } => print_or(cli::locks::list(&server, json), |_| UNAVAILABLE),
+        Invocation::Graves { directory, json } => {
+            print_or(cli::graves::graves(&directory, json), |_| NOINPUT)
+        }
         Invocation::Check { file, json } => match cli::check::check(&file, json, &Real) {
-            Ok(told) => printed(&told),
-            Err(error) => refused_file(&error),
+            Ok(text) => print(&text),
+            Err(error) => fail_config(&error),
         },
-        Invocation::Replay(file) => match cli::replay::replay(&file, &mut std::io::stdout().lock()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => refused(&error, DATA),
-        },
+        Invocation::Replay(file) => {
+            finish(cli::replay::replay(&file, &mut std::io::stdout().lock()), |_| DATAERR)
+        }
     }
 }
 
-/// Says on one line what is wrong.
-fn refused(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
-    // If nobody can read it, the code still tells.
-    let _ = writeln!(std::io::stderr(), "sexton: {}", text::one_line(&error.to_string()));
+/// Succeeds, or fails with the code of the error.
+fn finish<E: Display>(result: Result<(), E>, code: impl Fn(&E) -> u8) -> ExitCode {
+    print_or(result.map(|()| String::new()), code)
+}
+
+/// Prints the result, or fails with the code of the error.
+fn print_or<E: Display>(result: Result<String, E>, code: impl Fn(&E) -> u8) -> ExitCode {
+    match result {
+        Ok(text) => print(&text),
+        Err(error) => fail(&error, code(&error)),
+    }
+}
+
+/// A reader that closes the pipe early (`| head`) is no error.
+fn print(text: &str) -> ExitCode {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+/// Prints an error on one line.
+fn fail(error: &dyn Display, code: u8) -> ExitCode {
+    // If it cannot be written, there is still the exit code.
+    let _ = writeln!(std::io::stderr(), "sexton: {}", one_line(&error.to_string()));
     ExitCode::from(code)
 }
 
-/// Says all that is wrong with a file: a line for each thing.
-fn refused_file(error: &ConfigError) -> ExitCode {
-    let mut told = ExitCode::SUCCESS;
+/// Prints each problem of a file on a line of its own.
+fn fail_config(error: &ConfigError) -> ExitCode {
     for problem in error.lines() {
-        told = refused(&problem, CONFIG);
+        fail(&problem, CONFIG);
     }
-    told
-}
-
-/// Whoever does not want to read on (`| head`) makes no error of it.
-fn printed(text: &str) -> ExitCode {
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    ExitCode::SUCCESS
+    ExitCode::from(CONFIG)
 }

@@ -25,7 +25,7 @@ use linux::procfs::Stat;
 use linux::signals::SignalStream;
 use linux::{reap, terminal};
 use spec::program::Pid;
-use spec::watch::{Watch, Whom};
+use spec::watch::{ProcessSelector, Watch};
 
 /// How long to wait for the parent to reap a process before its exit is reported without the exit status, which follows
 /// when it is known.
@@ -141,8 +141,8 @@ impl Watcher {
     }
 
     fn scan(&mut self) -> io::Result<()> {
-        let mut found: Vec<ObservedProcess> = match self.watch.whom.clone() {
-            Whom::Named(name) => {
+        let mut found: Vec<ObservedProcess> = match self.watch.selector.clone() {
+            ProcessSelector::Named(name) => {
                 let own = std::process::id();
                 let all = procfs::processes()?.into_iter();
                 let living = all.filter(|stat| !stat.is_zombie() && u32::try_from(stat.pid) != Ok(own));
@@ -150,7 +150,7 @@ impl Watcher {
                     .filter_map(|stat| observe_if(&stat, |arguments| has_name(&stat, arguments, &name)))
                     .collect()
             }
-            Whom::Numbered(pid) => match procfs::stat(pid) {
+            ProcessSelector::Numbered(pid) => match procfs::stat(pid) {
                 Ok(stat)
                     if !stat.is_zombie()
                         && *self.start_ticks.get_or_insert(stat.start_ticks) == stat.start_ticks =>
@@ -241,9 +241,9 @@ impl Watcher {
     }
 
     fn description(&self) -> String {
-        match &self.watch.whom {
-            Whom::Named(name) => format!("named '{name}'"),
-            Whom::Numbered(pid) => format!("with PID {pid}"),
+        match &self.watch.selector {
+            ProcessSelector::Named(name) => format!("named '{name}'"),
+            ProcessSelector::Numbered(pid) => format!("with PID {pid}"),
         }
     }
 
@@ -293,9 +293,9 @@ impl Watcher {
             .split_first()
             .map_or_else(Default::default, |(first, rest)| (first.clone(), rest.to_vec()));
         ProcessView {
-            name: match &self.watch.whom {
-                Whom::Named(name) => name.as_str().into(),
-                Whom::Numbered(_) => command.as_str().into(),
+            name: match &self.watch.selector {
+                ProcessSelector::Named(name) => name.as_str().into(),
+                ProcessSelector::Numbered(_) => command.as_str().into(),
             },
             command,
             arguments,
@@ -312,9 +312,9 @@ impl Watcher {
     /// The view without a present process: of the last one that exited, if any.
     fn absent(&self) -> ProcessView {
         let Some(last) = self.roster.last() else {
-            let name = match &self.watch.whom {
-                Whom::Named(name) => name.clone(),
-                Whom::Numbered(pid) => pid.to_string(),
+            let name = match &self.watch.selector {
+                ProcessSelector::Named(name) => name.clone(),
+                ProcessSelector::Numbered(pid) => pid.to_string(),
             };
             return ProcessView {
                 name: name.as_str().into(),

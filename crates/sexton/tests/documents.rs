@@ -1,4 +1,4 @@
-//! Manual pages and completions are made from the command line, and those in the repository are current.
+//! Manual pages, completions and the configuration reference are generated, and those in the repository are current.
 //! `UPDATE_DOCUMENTS=1 cargo test -p sexton documents` writes them.
 
 use std::fs;
@@ -23,7 +23,7 @@ pub(crate) fn is_current(path: &Path, made: &[u8]) {
     let have = fs::read(path).unwrap_or_default();
     assert!(
         have == made,
-        "{} is not current: UPDATE_DOCUMENTS=1 cargo test -p sexton documents",
+        "{} is outdated: run UPDATE_DOCUMENTS=1 cargo test -p sexton documents",
         path.display()
     );
 }
@@ -44,7 +44,7 @@ fn manual_pages_are_current() {
     }
 }
 
-/// What a running sexton is asked for: the names of its processes.
+/// The part of a completion script that queries the names of the processes of a running sexton.
 fn names_of_processes(shell: Shell) -> &'static str {
     match shell {
         Shell::Bash => {
@@ -96,7 +96,7 @@ compdef _sexton_names sexton
 }
 
 #[test]
-fn in_bash_the_names_of_processes_are_completed() {
+fn bash_completes_the_names_of_processes() {
     let directory =
         crate::up::place("processes: {webshop: {command: [sleep, 1000]}, worker: {command: [sleep, 1000]}}");
     let mut up = crate::up::up_in(directory, &crate::up::With::default());
@@ -126,9 +126,9 @@ fn completions_are_current() {
     }
 }
 
-/// The keys of `sexton.yaml` as tables, from its schema.
+/// Returns tables of the keys of `sexton.yaml`, from its schema.
 fn reference(schema: &serde_json::Value) -> String {
-    let mut text = "# sexton.yaml\n\n<!-- Made from the JSON Schema: UPDATE_DOCUMENTS=1 cargo test -p sexton documents -->\n\nDurations are seconds or words such as `500ms` and `1h30m`. `$(NAME)` in command, args and env stands for a variable\nof `env` or `envFile`; `$$` is a `$`. Names of files with variables are relative to\nthe file. Where a name is Kubernetes' the meaning\nis Kubernetes' too; [its API](https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/) has the rest.\n".to_owned();
+    let mut text = "# sexton.yaml\n\n<!-- Generated from the JSON Schema: UPDATE_DOCUMENTS=1 cargo test -p sexton documents -->\n\nA duration is a number of seconds, or text such as `500ms` and `1h30m`. `$(NAME)` in command, args and env is replaced\nby a variable of `env` or `envFile`; `$$` is a literal `$`. Paths of files with variables are relative to the\nconfiguration file. Keys with the name of a Kubernetes field have its meaning, see the\n[Kubernetes API](https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/).\n".to_owned();
     let mut section = |name: &str, of: &serde_json::Value| {
         let Some(properties) = of["properties"].as_object() else { return };
         let description = of["description"].as_str().unwrap_or_default();
@@ -143,7 +143,7 @@ fn reference(schema: &serde_json::Value) -> String {
     for (name, of) in schema["$defs"].as_object().into_iter().flatten() {
         section(name, of);
     }
-    text += "\n## Words\n\n";
+    text += "\n## Values\n\n";
     for (name, of) in schema["$defs"].as_object().into_iter().flatten() {
         let words: Vec<String> = of["oneOf"]
             .as_array()
@@ -166,7 +166,7 @@ fn reference(schema: &serde_json::Value) -> String {
     text
 }
 
-/// What a property may be, in a word.
+/// Returns the type of a property.
 fn kind(property: &serde_json::Value) -> String {
     let of = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
     if let Some(name) = property["$ref"].as_str() {
@@ -195,7 +195,7 @@ fn the_configuration_reference_is_current() {
 }
 
 #[test]
-fn the_example_worker_ends_between_two_jobs_and_the_code_is_its_own() {
+fn the_example_worker_stops_between_two_jobs_and_its_exit_code_is_kept() {
     let worker = repository().join("examples/worker.py").into_os_string();
     let words = ["--dowork", "myqueue", "--job", "0.01"].map(std::ffi::OsString::from);
     let wrapped = |more: &[&str]| {
@@ -205,7 +205,7 @@ fn the_example_worker_ends_between_two_jobs_and_the_code_is_its_own() {
     sexton.wait_for_file("stdout");
     let done = sexton.stop();
     assert_eq!(done.code, 0);
-    assert!(done.stdout.contains("myqueue: told to end after "), "{}", done.stdout);
+    assert!(done.stdout.contains("myqueue: stopped after "), "{}", done.stdout);
 
     let mut sexton =
         Sexton::answering(wrapping(&["supervise", "--wait", "0"], wrapped(&["--fail-after", "2"]))).start();
@@ -213,13 +213,13 @@ fn the_example_worker_ends_between_two_jobs_and_the_code_is_its_own() {
 }
 
 #[test]
-fn the_readmes_requests_are_answered() {
+fn requests_in_the_readme_succeed() {
     let text = fs::read_to_string(repository().join("README.md")).unwrap_or_default();
-    let asked = text
+    let urls = text
         .lines()
         .filter(|line| line.trim_start().starts_with("curl "))
         .filter_map(|line| line.split("localhost:6666").nth(1));
-    let paths: Vec<_> = asked.map(|path| if path.is_empty() { "/" } else { path }).collect();
+    let paths: Vec<_> = urls.map(|path| if path.is_empty() { "/" } else { path }).collect();
     assert!(paths.len() >= 3, "{paths:?}");
     let directory = crate::up::place("processes: {web: {command: [sleep, 1000]}}");
     let mut up = crate::up::up_in(directory, &crate::up::With::default());
@@ -229,7 +229,7 @@ fn the_readmes_requests_are_answered() {
     }
 }
 
-/// The examples of a document: fenced blocks of shell commands.
+/// Returns the `sexton` commands in the shell blocks of a document.
 fn commands(document: &str) -> Vec<String> {
     let text = fs::read_to_string(repository().join(document)).unwrap_or_default();
     let mut inside = false;
@@ -245,7 +245,7 @@ fn commands(document: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_command_in_the_documents_is_understood() {
+fn every_command_in_the_documents_is_valid() {
     let documents = [
         "README.md",
         "docs/guide/one-process.md",
@@ -271,5 +271,5 @@ fn every_command_in_the_documents_is_understood() {
             seen += 1;
         }
     }
-    assert!(seen >= 10, "only {seen} commands found: has the form of the documents changed?");
+    assert!(seen >= 10, "only {seen} commands found: has the format of the documents changed?");
 }

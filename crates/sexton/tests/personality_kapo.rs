@@ -92,7 +92,7 @@ fn install_makes_the_link() {
     fs::write(into.join("kapo"), "somebody else's").unwrap_or_default();
     let done = install();
     assert_eq!(done.code, 73);
-    assert!(done.stderr.contains("is there already"), "{}", done.stderr);
+    assert!(done.stderr.contains("already exists"), "{}", done.stderr);
     // From links to the program to links to its copy.
     let both = directory.path().join("both");
     assert_eq!(Sexton::new(["install".as_ref(), both.as_os_str()]).done().code, 0);

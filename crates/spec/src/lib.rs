@@ -5,8 +5,10 @@
 
 pub mod dsn;
 pub mod duration;
+pub mod ensemble;
 pub mod environment;
 pub mod listen;
+pub mod lock;
 pub mod logs;
 pub mod names;
 pub mod notify;

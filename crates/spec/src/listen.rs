@@ -1,31 +1,32 @@
-//! The addresses and the response format of the status socket.
+//! The address and the response format of the HTTP server.
 
 use std::net::SocketAddr;
 
-/// The listener of the status socket.
-#[derive(Debug, Clone, PartialEq, Eq)]
+use serde::{Deserialize, Serialize};
+
+/// Address of the HTTP server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Listen {
-    /// No listener.
+    /// No server.
     Nowhere,
-    /// A TCP address.
     At {
         address: SocketAddr,
-        /// Whether the next free port above is bound too.
+        /// Also listen on the next free port above.
         side: bool,
     },
-    /// The listener passed by the service manager; sd_listen_fds(3).
+    /// The listening socket passed by the service manager.
     Activated,
 }
 
-/// Switches for compatibility with the older tools' HTTP responses.
+/// Compatibility switches of HTTP responses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Answers {
-    /// Respond with a list, as newer kapo does, rather than with a single object.
+pub struct HttpCompat {
+    /// The status is a list with one object, as in newer versions of kapo.
     pub list: bool,
-    /// Respond with the state at any other path.
+    /// Unknown paths return the status.
     pub any_path: bool,
-    /// Serve the paths for several processes.
+    /// There are many processes; the routes for them exist.
     pub many: bool,
-    /// Liveness is the same as readiness, as with process-wrapper's files.
+    /// /liveness returns the same as /readiness, as with process-wrapper's files.
     pub liveness_is_readiness: bool,
 }

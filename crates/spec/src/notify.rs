@@ -9,6 +9,14 @@ pub enum NotifyKind {
     Descriptor(i32),
 }
 
-/// Environment variables of a service manager for the supervisor, which processes do not inherit.
-pub const OUR_VARIABLES: [&str; 6] =
-    ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+/// Variables for sexton that its processes do not inherit: those of a service manager, and the plan of an ensemble, which
+/// may hold secrets.
+pub const SERVICE_MANAGER_VARIABLES: [&str; 7] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    crate::program::PLAN_VARIABLE,
+];

@@ -45,6 +45,12 @@ pub struct Attributes {
 /// The maximum number of supplementary groups of a process.
 pub const MOST_GROUPS: usize = 256;
 
+/// First argument by which the executable acts as sexton, whatever name it is run under.
+pub const AS_SEXTON: &str = "--as-sexton";
+
+/// The variable in which `up` passes the plan of an ensemble, as JSON, to the process that runs it.
+pub const PLAN_VARIABLE: &str = "SEXTON_ENSEMBLE_PLAN";
+
 /// The path of the running executable. After the file has been replaced, `/proc/self/exe` still opens it.
 #[must_use]
 pub fn ourselves() -> PathBuf {

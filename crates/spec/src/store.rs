@@ -1,27 +1,27 @@
-//! The store of locks and ensembles.
+//! The storage of locks and ensembles.
 
 use std::path::PathBuf;
 
-/// A store.
-#[derive(Debug, Clone, PartialEq, Eq)]
+use serde::{Deserialize, Serialize};
+
+/// The storage of locks and ensembles.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StorePlan {
-    /// A file that only this process uses.
+    /// A local file, used by one process.
     Embedded(PathBuf),
-    /// An etcd cluster.
     Etcd {
-        /// The URLs of its nodes.
         endpoints: Vec<String>,
-        /// CA certificates (PEM).
+        /// CA bundle for the certificates of the nodes.
         ca: Option<PathBuf>,
-        /// The client certificate and its key (PEM).
+        /// Client certificate and its key.
         identity: Option<(PathBuf, PathBuf)>,
-        /// The user name, and the file with the password.
+        /// User name and password file.
         user: Option<(String, PathBuf)>,
     },
 }
 
 impl StorePlan {
-    /// Whether the store may revoke a lease before its time to live has passed (etcd #15247).
+    /// Whether the store may expire a lease before its time to live has passed.
     #[must_use]
     pub const fn may_lapse_early(&self) -> bool {
         matches!(self, Self::Etcd { .. })

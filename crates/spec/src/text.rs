@@ -22,7 +22,7 @@ pub fn describe(error: &io::Error) -> String {
 
 /// A URL with user name and password hidden.
 #[must_use]
-pub fn without_login(url: &str) -> String {
+pub fn hide_credentials(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
     let (authority, path) = rest.split_once('/').map_or((rest, ""), |(authority, path)| (authority, path));
     match authority.rsplit_once('@') {

@@ -1,12 +1,14 @@
-//! Certificates.
+//! The files of TLS.
 
 use std::path::PathBuf;
 
-/// PEM files.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+use serde::{Deserialize, Serialize};
+
+/// Files in PEM.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Files {
-    /// The own certificate and its key.
+    /// The certificate of this side and its key.
     pub own: Option<(PathBuf, PathBuf)>,
-    /// CA certificates; `None`: those of the system.
+    /// CA bundle for the certificates of peers; None: the system CAs.
     pub ca: Option<PathBuf>,
 }

@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use crate::program::Pid;
 
-/// The processes that are watched.
+/// Processes that were started by others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watch {
-    pub whom: Whom,
-    /// The interval between scans of `/proc`.
+    pub selector: ProcessSelector,
+    /// Interval between scans of the process list.
     pub every: Duration,
 }
 
-/// A selector of processes.
+/// Selects the processes to watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Whom {
-    /// Those whose executable has this name.
+pub enum ProcessSelector {
+    /// All with this executable name.
     Named(String),
-    /// The process with this PID.
+    /// The one with this process ID.
     Numbered(Pid),
 }

@@ -45,7 +45,7 @@ use linux::signals::SignalStream;
 use linux::spawn::{Output, Start, spawn};
 use linux::{reap, terminal};
 use socket::{ClientRequest, Query};
-use spec::notify::OUR_VARIABLES;
+use spec::notify::SERVICE_MANAGER_VARIABLES;
 use spec::program::Program;
 use spec::text::one_line;
 
@@ -340,7 +340,7 @@ impl Driver {
         let program = Program {
             command: "sh".into(),
             arguments: vec!["-c".into(), script.into()],
-            without_variables: OUR_VARIABLES.to_vec(),
+            without_variables: SERVICE_MANAGER_VARIABLES.to_vec(),
             variables: set.map(|(key, value)| (key.into(), OsString::from_vec(value.clone()))).collect(),
             ..Program::default()
         };

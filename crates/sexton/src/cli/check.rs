@@ -1,4 +1,4 @@
-//! `sexton check FILE`: what a file would do. `sexton schema`: what may stand in it.
+//! `sexton check FILE`: the plan of a file. `sexton schema`: the JSON Schema of sexton.yaml.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use engine::{ExitRule, JobPlan, Policy, ProbeKind, ProbePlan, RestartDelay, StartLimitAction};
 use serde_json::json;
 
+use crate::config::options::default_control;
 use crate::config::raw::native;
-use crate::config::resolve::default_control;
-use crate::config::up::{Beside, ConfigError, ProcessPlan, Source, UpPlan, load};
+use crate::config::up::{CliOverrides, ConfigError, ProcessPlan, Source, UpPlan, load};
 use spec::environment::Environment;
 use spec::probe::Check;
 
-/// The JSON Schema of our own form.
+/// The JSON Schema of sexton.yaml.
 #[must_use]
 pub fn schema() -> String {
     let mut schema = schemars::schema_for!(native::File);
@@ -23,21 +23,21 @@ pub fn schema() -> String {
     text
 }
 
-/// Checks a file, and tells what it would do.
+/// Checks a file and describes its plan.
 pub fn check(file: &Path, json: bool, environment: &dyn Environment) -> Result<String, ConfigError> {
-    let beside = Beside {
+    let beside = CliOverrides {
         terminal: std::io::stdout().is_terminal(),
         control: Some(default_control(environment)),
-        ..Beside::default()
+        ..CliOverrides::default()
     };
     let plan = load(&Source::File(file.to_owned()), &beside, environment)?;
     if json {
         return Ok(format!("{}\n", json!({ "plan": plan.plan, "warnings": plan.warnings })));
     }
-    Ok(words(&plan, &file.display().to_string(), environment))
+    Ok(text(&plan, &file.display().to_string(), environment))
 }
 
-fn words(plan: &UpPlan, file: &str, environment: &dyn Environment) -> String {
+fn text(plan: &UpPlan, file: &str, environment: &dyn Environment) -> String {
     let mut text = String::new();
     for warning in &plan.warnings {
         let _ = writeln!(text, "warning: {file}:{warning}");
@@ -50,7 +50,7 @@ fn words(plan: &UpPlan, file: &str, environment: &dyn Environment) -> String {
         };
         line("command", command(process));
         if !found(process, environment) {
-            line("warning", "there is no such program in PATH here".to_owned());
+            line("warning", "not found in PATH on this machine".to_owned());
         }
         let needs: Vec<_> = job
             .needs
@@ -67,23 +67,23 @@ fn words(plan: &UpPlan, file: &str, environment: &dyn Environment) -> String {
             }
         }
         if let Some(hook) = &job.post_start {
-            let when = if hook.when_ready { "when it is ready" } else { "when it is there" };
-            line("postStart", format!("{when}, within {:?}", hook.deadline));
+            let when = if hook.when_ready { "when ready" } else { "after the start" };
+            line("postStart", format!("{when}, time limit {:?}", hook.deadline));
         }
         let before = if job.pre_stop { "preStop, then " } else { "" };
-        line("stop", format!("{before}{}, KILL after {:?}", job.stop_signal, job.grace));
+        line("stop", format!("{before}SIG{}, SIGKILL after {:?}", job.stop_signal, job.grace));
         if let Some(bytes) = process.memory_limit {
             line("memory", format!("at most {:.1} MiB", megabytes(bytes)));
         }
     }
     let frame = &plan.plan.pod;
     if let Some(deadline) = frame.deadline {
-        let _ = writeln!(text, "everything ends within {deadline:?}");
+        let _ = writeln!(text, "shutdown deadline: {deadline:?}");
     }
     let code = match frame.exit {
         ExitRule::From(id) => format!("that of {}", names[id.0]),
         ExitRule::FirstToFail | ExitRule::FirstInPlan => {
-            "that of the first that fails for good, else 0".to_owned()
+            "that of the first process that fails and is not restarted, else 0".to_owned()
         }
     };
     let _ = writeln!(text, "exit code: {code}");
@@ -124,19 +124,19 @@ fn restart(job: &JobPlan) -> String {
     };
     let pause = match &restart.delay {
         RestartDelay::Fixed(pause) => format!("after {pause:?}"),
-        RestartDelay::Exponential { range: span, reset_after, first_at_once } => {
-            let first = if *first_at_once { "at once, then " } else { "" };
-            format!("{first}after {:?} to {:?}, anew after a run of {reset_after:?}", span.from, span.to)
+        RestartDelay::Exponential { range, reset_after, first_at_once } => {
+            let first = if *first_at_once { "immediately, then " } else { "" };
+            format!("{first}after {:?} to {:?}, reset after a run of {reset_after:?}", range.from, range.to)
         }
     };
     let limit = restart.limit.map(|limit| {
         let then = match restart.limit_action {
-            StartLimitAction::End => "it ends",
-            StartLimitAction::Exit => "everything ends",
-            StartLimitAction::Hold => "it is held",
-            StartLimitAction::Ignore => "it is given up",
+            StartLimitAction::End => "stop it",
+            StartLimitAction::Exit => "shut down",
+            StartLimitAction::Hold => "hold it",
+            StartLimitAction::Ignore => "ignore it",
         };
-        format!("; more than {} within {:?}: {then}", limit.restarts, limit.window)
+        format!("; after more than {} restarts within {:?}: {then}", limit.restarts, limit.window)
     });
     format!("{policy}, {pause}{}", limit.unwrap_or_default())
 }
@@ -157,13 +157,13 @@ fn probed(probe: &ProbePlan, checks: &[Check]) -> String {
             Check::FloatingPid { period, threshold } => {
                 format!("at most {threshold} restarts within {period:?}")
             }
-            Check::HeartBeat(period) => format!("a heartbeat every {period:?}"),
+            Check::HeartBeat(period) => format!("heartbeat every {period:?}"),
             Check::Sql(sql) => {
-                format!("{} queries to {} at {}", sql.queries.len(), sql.server.name(), sql.login.place)
+                format!("{} queries on {} at {}", sql.queries.len(), sql.server.name(), sql.login.place)
             }
             Check::Amqp { login, keep } => {
-                let kept = if *keep { "a kept" } else { "a" };
-                format!("{kept} connection to AMQP at {}", login.place)
+                let kept = if *keep { "persistent " } else { "" };
+                format!("{kept}AMQP connection to {}", login.place)
             }
             Check::Redis(login) => format!("PING redis at {}", login.place),
         })
@@ -174,7 +174,7 @@ fn probed(probe: &ProbePlan, checks: &[Check]) -> String {
         format!("after {:?}, ", probe.initial_delay)
     };
     format!(
-        "{}; {delay}every {:?}, within {:?}, {} failures",
+        "{}; {delay}every {:?}, timeout {:?}, {} failures",
         how.join(" and "),
         probe.period,
         probe.timeout,

@@ -1,82 +1,166 @@
-//! `sexton ensemble status|pods|leader|digest|state|callbacks|events|invoke`.
+//! `sexton ensemble status|pods|leader|digest|state|callbacks|events|invoke`: requests to a pod.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
+use clap::{Args, Subcommand};
 use serde_json::Value;
 use thiserror::Error;
 
-use super::args::{EnsembleAsk, EnsembleClient};
 use crate::client::table::aligned;
-use crate::config::resolve::{UsageError, tls_files};
+use crate::config::options::{IdentityOptions, UsageError, tls_files};
 use crate::ensemble::commands::LIMIT;
-use crate::ensemble::peers::{Dialer, Peer};
+use crate::ensemble::peers::Dialer;
 use crate::locks::client::{shown, within};
 use crate::store;
+use spec::ensemble::Peer;
 use spec::text;
 use spec::tls::Files;
 
-/// What to ask a pod.
+/// A subcommand of `sexton ensemble`.
+#[derive(Debug, Subcommand)]
+pub enum EnsembleCommand {
+    #[command(flatten)]
+    Pod(PodSubcommand),
+    /// Render a Jinja template with what is known of this pod, its node and the members
+    ///
+    /// Variables: id, namespace, ip, labels, annotations, node (name, ip, labels, annotations) and pods (from --pod, as
+    /// callbacks see them). An undefined variable is an error; test with `default` or `is defined`.
+    Render {
+        #[command(flatten)]
+        identity: IdentityOptions,
+        /// Master to query for the members: HOST or HOST:PORT [default: no members]
+        #[arg(long, value_name = "POD")]
+        pod: Option<String>,
+        /// CA bundle (PEM) for the certificate of the master [default: system CAs]
+        #[arg(long, value_name = "FILE")]
+        tls_ca: Option<PathBuf>,
+        /// Output file [default: standard output]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Template file
+        #[arg(value_name = "TEMPLATE")]
+        template: PathBuf,
+    },
+    /// Run the plan in $SEXTON_ENSEMBLE_PLAN, as `up` resolved it
+    #[command(hide = true)]
+    RunPlan,
+}
+
+/// A request to a pod of an ensemble.
+#[derive(Debug, Subcommand)]
+pub enum PodSubcommand {
+    /// Show the state of a master: whether it leads, the digest, the last callback, the members
+    Status(PodOptions),
+    /// Show past events, one JSON object a line
+    Events {
+        /// Follow new events
+        #[arg(short, long)]
+        follow: bool,
+        #[command(flatten)]
+        pod: PodOptions,
+    },
+    /// Show the members that are up, in their order
+    Pods(PodOptions),
+    /// Show whether the master leads, and its fencing token
+    Leader(PodOptions),
+    /// Show the digest of the member list
+    Digest(PodOptions),
+    /// Show the output of the last callback
+    State(PodOptions),
+    /// Show the last runs of the callback
+    Callbacks(PodOptions),
+    /// Run a shell command on a pod and print its output
+    Invoke {
+        /// File with the token that the pod requires
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
+        #[command(flatten)]
+        pod: PodOptions,
+        /// Shell command
+        command: String,
+    },
+}
+
+/// The pod to query.
+#[derive(Debug, Clone, Args)]
+pub struct PodOptions {
+    /// Pod to query: HOST or HOST:PORT, with http:// (the default), https://, zerorpc:// or zerorpcs://
+    #[arg(long, value_name = "POD", default_value = "localhost")]
+    pod: String,
+    /// CA bundle (PEM) for the certificate of the pod [default: system CAs]
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// Client certificate (PEM), if the pod requires one
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// Key of the client certificate (PEM)
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+}
+
+/// A pod and the request to it.
 #[derive(Debug)]
-pub struct AskPod {
+pub struct PodCommand {
     pod: Peer,
     tls: Files,
-    what: What,
+    request: PodRequest,
 }
 
 #[derive(Debug)]
-enum What {
+enum PodRequest {
     Get(&'static str),
     Status,
     Events { follow: bool },
     Invoke { command: String, token: Option<PathBuf> },
 }
 
-/// Why there is no answer.
+/// The pod did not respond, or refused the request.
 #[derive(Debug, Error)]
 #[error("{0}")]
-pub struct AskError(String);
+pub struct PodError(String);
 
-/// Understands what is to be asked.
-pub fn asked(ask: EnsembleAsk) -> Result<AskPod, UsageError> {
-    let (client, what) = match ask {
-        EnsembleAsk::Status(client) => (client, What::Status),
-        EnsembleAsk::Pods(client) => (client, What::Get("/v1/pods")),
-        EnsembleAsk::Leader(client) => (client, What::Get("/v1/leader")),
-        EnsembleAsk::Digest(client) => (client, What::Get("/v1/digest")),
-        EnsembleAsk::State(client) => (client, What::Get("/state")),
-        EnsembleAsk::Callbacks(client) => (client, What::Get("/v1/callbacks")),
-        EnsembleAsk::Events { follow, client } => (client, What::Events { follow }),
-        EnsembleAsk::Render { .. } => unreachable!("it asks nobody"),
-        EnsembleAsk::Invoke { token_file, client, command } => {
-            (client, What::Invoke { command, token: token_file })
-        }
-    };
-    let EnsembleClient { pod, tls_ca, tls_cert, tls_key } = client;
-    let at = pod.parse();
-    let pod = at.map_err(|why| UsageError(format!("--pod '{}': {why}", text::without_login(&pod))))?;
-    Ok(AskPod { pod, tls: tls_files(tls_cert, tls_key, tls_ca)?, what })
+impl PodCommand {
+    /// Checks the options.
+    pub fn new(command: PodSubcommand) -> Result<Self, UsageError> {
+        let (options, request) = match command {
+            PodSubcommand::Status(pod) => (pod, PodRequest::Status),
+            PodSubcommand::Pods(pod) => (pod, PodRequest::Get("/v1/pods")),
+            PodSubcommand::Leader(pod) => (pod, PodRequest::Get("/v1/leader")),
+            PodSubcommand::Digest(pod) => (pod, PodRequest::Get("/v1/digest")),
+            PodSubcommand::State(pod) => (pod, PodRequest::Get("/state")),
+            PodSubcommand::Callbacks(pod) => (pod, PodRequest::Get("/v1/callbacks")),
+            PodSubcommand::Events { follow, pod } => (pod, PodRequest::Events { follow }),
+            PodSubcommand::Invoke { token_file, pod, command } => {
+                (pod, PodRequest::Invoke { command, token: token_file })
+            }
+        };
+        let PodOptions { pod, tls_ca, tls_cert, tls_key } = options;
+        let at = pod.parse();
+        let pod = at.map_err(|why| UsageError(format!("--pod '{}': {why}", text::hide_credentials(&pod))))?;
+        Ok(Self { pod, tls: tls_files(tls_cert, tls_key, tls_ca)?, request })
+    }
 }
 
-/// Asks, and prints what is told.
-pub fn ask(asked: AskPod) -> Result<(), AskError> {
+/// Sends the request and prints the response.
+pub fn run(command: PodCommand) -> Result<(), PodError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| AskError(error.to_string()))?;
-    let AskPod { pod, tls, what } = asked;
-    let token = match &what {
-        What::Invoke { token: Some(path), .. } => {
-            Some(store::token(path).map_err(|error| AskError(error.to_string()))?.into())
+    let runtime = runtime.map_err(|error| PodError(error.to_string()))?;
+    let PodCommand { pod, tls, request } = command;
+    let token = match &request {
+        PodRequest::Invoke { token: Some(path), .. } => {
+            Some(store::token(path).map_err(|error| PodError(error.to_string()))?.into())
         }
         _ => None,
     };
-    let dialer = Dialer::new([&pod], tls, token).map_err(AskError)?;
+    let dialer = Dialer::new([&pod], tls, token).map_err(PodError)?;
     let limit = LIMIT * 2;
-    let told = runtime.block_on(async {
-        match what {
-            What::Get(path) => within(limit, dialer.get(&pod, path)).await,
-            What::Status => within(limit, status(&dialer, &pod)).await,
-            What::Invoke { command, .. } => within(limit, dialer.invoke(&pod, &command)).await,
-            What::Events { follow } => {
+    let response = runtime.block_on(async {
+        match request {
+            PodRequest::Get(path) => within(limit, dialer.get(&pod, path)).await,
+            PodRequest::Status => within(limit, status(&dialer, &pod)).await,
+            PodRequest::Invoke { command, .. } => within(limit, dialer.invoke(&pod, &command)).await,
+            PodRequest::Events { follow } => {
                 let mut failed = None;
                 let line = |line: &[u8]| match write(line) {
                     Ok(()) => true,
@@ -85,15 +169,15 @@ pub fn ask(asked: AskPod) -> Result<(), AskError> {
                         false
                     }
                 };
-                let told = dialer.events(&pod, follow, line).await;
+                let done = dialer.events(&pod, follow, line).await;
                 match failed.filter(|error| error.kind() != io::ErrorKind::BrokenPipe) {
                     Some(error) => Err(text::describe(&error)),
-                    None => told.map(|()| String::new()),
+                    None => done.map(|()| String::new()),
                 }
             }
         }
     });
-    print(told.map_err(AskError)?.as_bytes()).map_err(|error| AskError(text::describe(&error)))
+    print(response.map_err(PodError)?.as_bytes()).map_err(|error| PodError(text::describe(&error)))
 }
 
 fn write(text: &[u8]) -> io::Result<()> {
@@ -103,17 +187,17 @@ fn write(text: &[u8]) -> io::Result<()> {
 
 fn print(text: &[u8]) -> io::Result<()> {
     match write(text) {
-        // Whoever does not want to read on (`| head`) makes no error of it.
+        // The reader has closed the pipe (`| head`).
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
 }
 
-/// All of it, for people.
+/// The complete state, as text.
 async fn status(dialer: &Dialer, pod: &Peer) -> Result<String, String> {
     let get = async |path: &str| {
         let text = dialer.get(pod, path).await?;
-        serde_json::from_str::<Value>(&text).map_err(|error| format!("{pod}{path}: no JSON: {error}"))
+        serde_json::from_str::<Value>(&text).map_err(|error| format!("{pod}{path}: invalid JSON: {error}"))
     };
     let (leader, digest) = (get("/v1/leader").await?, get("/v1/digest").await?);
     let (pods, callbacks) = (get("/v1/pods").await?, get("/v1/callbacks").await?);
@@ -127,15 +211,15 @@ fn table(leader: &Value, digest: &Value, pods: &Value, callbacks: &Value) -> Str
         other => shown(&other.to_string()),
     };
     let leads = if leader["leads"] == true {
-        format!("leads, fence {}", text(&leader["fence"]))
+        format!("leader, fencing token {}", text(&leader["fence"]))
     } else {
-        format!("does not lead: {}", text(&leader["why"]))
+        format!("not leader: {}", text(&leader["why"]))
     };
     let last = match callbacks.as_array().and_then(|all| all.last()) {
         Some(run) => {
-            format!("at {}, for {} pods, {}", text(&run["at"]), text(&run["pods"]), text(&run["exit"]))
+            format!("at {}, {} pods, {}", text(&run["at"]), text(&run["pods"]), text(&run["exit"]))
         }
-        None => "none by this master".to_owned(),
+        None => "none on this master".to_owned(),
     };
     let mut rows = vec![["SEQ", "ID", "IP", "ROLE", "PAYLOAD"].map(str::to_owned)];
     rows.extend(pods.as_array().into_iter().flatten().map(|pod| {
@@ -156,12 +240,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_strangers_say_of_themselves_stays_on_its_line() {
+    fn control_characters_in_members_are_removed() {
         let pods =
             json!([{"seq": 1, "id": "a", "ip": "10.0.0.1", "role": "x\ny", "payload": {"z": "\u{1b}[2J"}}]);
         let leader = json!({"id": "m", "leads": false, "why": "another leads"});
-        let told = table(&leader, &json!({"digest": "d", "pods": 1}), &pods, &json!([]));
-        assert_eq!(told.lines().count(), 6, "{told}");
-        assert!(!told.contains('\u{1b}') && told.contains("m does not lead: another leads"), "{told}");
+        let text = table(&leader, &json!({"digest": "d", "pods": 1}), &pods, &json!([]));
+        assert_eq!(text.lines().count(), 6, "{text}");
+        assert!(!text.contains('\u{1b}') && text.contains("m not leader: another leads"), "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! `sexton graves DIR`: who was born, is ready, has died.
+//! `sexton graves DIR`: the tombstones of a graveyard.
 
 use std::fs;
 use std::io;
@@ -14,7 +14,7 @@ use crate::tombstones::writer::read_tombstone;
 use linux::clock::rfc3339;
 use spec::text::{describe, one_line};
 
-/// Why there is nothing to list.
+/// The directory cannot be read.
 #[derive(Debug, Error)]
 #[error("cannot read the graveyard {}: {}", path.display(), describe(source))]
 pub struct GravesError {
@@ -22,7 +22,7 @@ pub struct GravesError {
     source: io::Error,
 }
 
-/// A grave, as programs read it.
+/// A tombstone, as JSON.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Grave {
@@ -43,7 +43,7 @@ struct Grave {
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     incarnation: Option<String>,
-    /// Since when it is in that state.
+    /// The time of the last change of the state.
     #[serde(skip)]
     since: Option<Timestamp>,
 }
@@ -54,7 +54,7 @@ pub fn graves(directory: &Path, json: bool) -> Result<String, GravesError> {
     let mut names = Vec::new();
     for entry in fs::read_dir(directory).map_err(wrong)? {
         let name = entry.map_err(wrong)?.file_name();
-        // What begins with a dot is being written, or was when its writer was killed.
+        // Names with a leading dot are temporary files of writers.
         if !name.as_encoded_bytes().starts_with(b".") {
             names.push(name);
         }
@@ -97,7 +97,7 @@ fn grave(name: String, found: io::Result<(Tombstone, bool)>) -> Grave {
         Tombstone { born: Some(born), .. } => ("born", Some(*born)),
         _ => ("announced", None),
     };
-    let gone = || "whoever carved it is gone without a word".to_owned();
+    let gone = || "the writer was killed and could not record its exit".to_owned();
     Grave {
         name,
         state,

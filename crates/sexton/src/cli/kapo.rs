@@ -1,37 +1,39 @@
-//! The command line of `kapo`: its switches stand before the command, and long names may have one dash.
+//! The command line of `kapo`: its switches come before the command, and long options may have one dash.
 
 use std::ffi::OsString;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::config::resolve::{RawMode, RawOptions, RawOwn, RawSupervise, RawWatch};
+use crate::config::options::{
+    CommonOptions, ListenOptions, ModeOptions, ProcessOptions, RunOptions, SuperviseOptions, WatchOptions,
+};
 
-/// The name by which this personality is called.
+/// The executable name of this personality.
 pub const NAME: &str = "kapo";
 
-/// Wraps any command with a status socket (sexton, standing in for kapo).
+/// Wrap any command with a status socket (sexton as a replacement of kapo)
 #[derive(Debug, Parser)]
 #[command(name = NAME, version, max_term_width = 100, disable_help_subcommand = true)]
 struct Kapo {
-    /// Port for the status socket [env: KAPO_PORT] [default: 6666]
+    /// Port of the status socket [env: KAPO_PORT] [default: 6666]
     #[arg(short, long, value_name = "PORT", allow_hyphen_values = true)]
     port: Option<String>,
     /// Address of the status socket [env: KAPO_INTERFACE] [default: 0.0.0.0]
     #[arg(short, long, value_name = "ADDRESS", allow_hyphen_values = true)]
     interface: Option<String>,
-    /// Also bind the next free port above [env: KAPO_SIDEBIND]
+    /// Also listen on the next free port above --port [env: KAPO_SIDEBIND]
     #[arg(short = 'b', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     sidebind: Option<String>,
-    /// Take the listener from systemd [env: KAPO_SOCKET_ACTIVATION]
+    /// Use the listening socket passed by systemd [env: KAPO_SOCKET_ACTIVATION]
     #[arg(short = 's', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     socket_activation: Option<String>,
-    /// Pass on the program's standard output [env: KAPO_STDOUT]
+    /// Forward the standard output of the program [env: KAPO_STDOUT]
     #[arg(short = 'S', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     stdout: Option<String>,
-    /// Pass on the program's standard error [env: KAPO_STDERR]
+    /// Forward the standard error of the program [env: KAPO_STDERR]
     #[arg(short = 'E', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     stderr: Option<String>,
-    /// Pass on the output as log records [env: KAPO_STDLOG]
+    /// Forward the output as log records [env: KAPO_STDLOG]
     #[arg(short = 'L', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     stdlog: Option<String>,
     #[command(subcommand)]
@@ -43,69 +45,75 @@ enum Command {
     /// Run a program once
     #[command(visible_alias = "r")]
     Run {
-        /// End it after so many seconds [env: KAPO_TTL] [default: 0, never]
+        /// Stop the program after this time; 0: never [env: KAPO_TTL] [default: 0]
         #[arg(short, long, value_name = "SECONDS", allow_hyphen_values = true)]
         ttl: Option<String>,
-        /// Keep answering so many seconds after it ended [env: KAPO_WAIT] [default: 0]
+        /// Keep the status socket open this long after the program has exited [env: KAPO_WAIT] [default: 0]
         #[arg(short, long, value_name = "SECONDS", allow_hyphen_values = true)]
         wait: Option<String>,
-        /// What to run, and its arguments
+        /// Command to run, and its arguments
         #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
         words: Vec<OsString>,
     },
-    /// Run a program again whenever it ends
+    /// Run a program and restart it whenever it exits
     #[command(visible_alias = "s")]
     Supervise {
-        /// The pause between restarts [env: KAPO_WAIT] [default: 5]
+        /// Delay before a restart [env: KAPO_WAIT] [default: 5]
         #[arg(short, long, value_name = "SECONDS", allow_hyphen_values = true)]
         wait: Option<String>,
-        /// What to run, and its arguments
+        /// Command to run, and its arguments
         #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
         words: Vec<OsString>,
     },
-    /// Answer for programs that somebody else started
+    /// Expose the state of programs that were started by others
     #[command(visible_alias = "w")]
     Watch {
-        /// Watch this one process only [env: KAPO_WATCHPID]
+        /// Watch only the process with this ID [env: KAPO_WATCHPID]
         #[arg(short, long, value_name = "PID", allow_hyphen_values = true)]
         pid: Option<String>,
-        /// The pause between looks at the process list [env: KAPO_WAIT] [default: 5]
+        /// Interval between scans of the process list [env: KAPO_WAIT] [default: 5]
         #[arg(short, long, value_name = "SECONDS", allow_hyphen_values = true)]
         wait: Option<String>,
-        /// The name of what they execute
+        /// Name of the executable
         name: Option<String>,
     },
 }
 
-/// Reads kapo's command line.
-pub fn parse(words: Vec<OsString>) -> Result<(RawOptions, RawMode), clap::Error> {
+/// Parses the command line of kapo.
+pub fn parse(words: Vec<OsString>) -> Result<(CommonOptions, ModeOptions), clap::Error> {
     let matches = Kapo::command().try_get_matches_from(two_dashes(words))?;
     let kapo = Kapo::from_arg_matches(&matches)?;
-    let options = RawOptions {
-        port: kapo.port,
-        interface: kapo.interface,
+    let common = CommonOptions {
+        listen: ListenOptions { port: kapo.port, interface: kapo.interface },
         sidebind: kapo.sidebind,
         socket_activation: kapo.socket_activation,
         stdout: kapo.stdout,
         stderr: kapo.stderr,
         stdlog: kapo.stdlog,
-        status_format: None,
-        debug_journal: None,
+        ..CommonOptions::default()
     };
     let mode = match kapo.command {
-        Command::Run { ttl, wait, words } => RawMode::Run(RawOwn { ttl, wait, words, ..RawOwn::default() }),
-        Command::Supervise { wait, words } => {
-            // A lifetime was for `run` alone; KAPO_TTL must not reach here.
-            let ttl = Some("0".to_owned());
-            RawMode::Supervise(RawOwn { ttl, wait, words, ..RawOwn::default() }, RawSupervise::default())
+        Command::Run { ttl, wait, words } => {
+            let process = ProcessOptions { ttl, ..ProcessOptions::default() };
+            ModeOptions::Run(Box::new(RunOptions { wait, process, command: words, ..RunOptions::default() }))
         }
-        Command::Watch { pid, wait, name } => RawMode::Watch(RawWatch { name, pid, wait }),
+        Command::Supervise { wait, words } => {
+            // Only `run` had a lifetime: KAPO_TTL must not have an effect here.
+            let process = ProcessOptions { ttl: Some("0".to_owned()), ..ProcessOptions::default() };
+            ModeOptions::Supervise(Box::new(SuperviseOptions {
+                wait,
+                process,
+                command: words,
+                ..SuperviseOptions::default()
+            }))
+        }
+        Command::Watch { pid, wait, name } => ModeOptions::Watch(WatchOptions { name, pid, wait }),
     };
-    Ok((options, mode))
+    Ok((common, mode))
 }
 
-/// The old tool's flags could be written with one dash or two (`-port`, `--port`), as Go programs have it.
-/// Words from the wrapped command on are not ours to change.
+/// Go programs accept their flags with one dash or two (`-port`, `--port`). Arguments from the wrapped command on are
+/// left unchanged.
 fn two_dashes(words: Vec<OsString>) -> Vec<OsString> {
     const SWITCHES: [&str; 7] =
         ["sidebind", "socket-activation", "stdout", "stderr", "stdlog", "help", "version"];
@@ -145,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn one_dash_becomes_two_until_the_wrapped_command_begins() {
+    fn one_dash_becomes_two_before_the_wrapped_command() {
         assert_eq!(
             dashes("kapo -port 80 -stdout run -ttl=5 x -port 1"),
             "kapo --port 80 --stdout run --ttl=5 x -port 1"
@@ -156,13 +164,13 @@ mod tests {
     }
 
     #[test]
-    fn the_command_begins_at_the_first_word_that_is_no_option() -> Result<(), clap::Error> {
+    fn the_command_starts_at_the_first_word_without_a_dash() -> Result<(), clap::Error> {
         let (options, mode) =
             parse("kapo -SEL r -t 5 ./worker.py --ttl 7 -w".split(' ').map(Into::into).collect())?;
         assert!(options.stdout.is_some() && options.stderr.is_some() && options.stdlog.is_some());
-        let RawMode::Run(own) = mode else { panic!("{mode:?}") };
-        assert_eq!(own.ttl.as_deref(), Some("5"));
-        assert_eq!(own.words, ["./worker.py", "--ttl", "7", "-w"]);
+        let ModeOptions::Run(run) = mode else { panic!("{mode:?}") };
+        assert_eq!(run.process.ttl.as_deref(), Some("5"));
+        assert_eq!(run.command, ["./worker.py", "--ttl", "7", "-w"]);
         Ok(())
     }
 }

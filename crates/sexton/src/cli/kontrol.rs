@@ -1,17 +1,21 @@
-//! The environment of `kontrol`, which has no command line.
+//! The environment variables of `kontrol`, which has no command line.
 
 use k8s::Pairs;
 use serde_json::Value;
 
-use crate::config::resolve::{RawEnsemble, RawIdentity, RawMode, RawOptions, RawStore, UsageError};
-use crate::ensemble::plan::{MASTERS, bracketed};
+use crate::config::options::{
+    CommonOptions, EnsembleOptions, EnsembleRole, IdentityOptions, ListenOptions, ModeOptions, StoreOptions,
+    UsageError,
+};
+use spec::ensemble::MASTERS;
+use spec::ensemble::bracketed;
 use spec::environment::Environment;
 
-/// The name by which this personality is called.
+/// The executable name of this personality.
 pub const NAME: &str = "kontrol";
 
-/// What was asked for, and whether it shall say more.
-pub fn parse(environment: &dyn Environment) -> Result<(RawOptions, RawMode, bool), UsageError> {
+/// Reads the variables: the options, and whether the log is verbose.
+pub fn parse(environment: &dyn Environment) -> Result<(CommonOptions, ModeOptions, bool), UsageError> {
     let variable = |name: &str| {
         let found = environment.get(name).map(|word| word.to_string_lossy().into_owned());
         found.filter(|text| !text.is_empty())
@@ -25,9 +29,9 @@ pub fn parse(environment: &dyn Environment) -> Result<(RawOptions, RawMode, bool
     let has = |word: &str| words.contains(&word);
     let debug = has("debug");
     let role = match (has("slave") || debug, has("master") || debug) {
-        (true, true) => "both",
-        (_, true) => "master",
-        (true | false, false) => "member",
+        (true, true) => EnsembleRole::Both,
+        (_, true) => EnsembleRole::Master,
+        (true | false, false) => EnsembleRole::Member,
     };
     for name in ["KONTROL_LABELS", "KONTROL_ANNOTATIONS"] {
         if let Some(text) = variable(name) {
@@ -37,11 +41,11 @@ pub fn parse(environment: &dyn Environment) -> Result<(RawOptions, RawMode, bool
     }
     let is_in_cluster = environment.get("KUBERNETES_SERVICE_HOST").is_some();
     let pod_info = variable("SEXTON_ENSEMBLE_POD_INFO");
-    let is_master = !debug && role != "member";
+    let is_master = !debug && role != EnsembleRole::Member;
     let lacks = |name: &str| variable(name).is_none();
-    // Whatever is needed and not given is the pod's.
+    // Values that are required and not given come from the pod.
     let lacks_any = ["KONTROL_LABELS", "KONTROL_IP", "KONTROL_ID"].into_iter().any(lacks)
-        || (role != "master" && lacks("KONTROL_ANNOTATIONS"))
+        || (role != EnsembleRole::Master && lacks("KONTROL_ANNOTATIONS"))
         || (is_master && lacks("KONTROL_ETCD") && lacks("KONTROL_HOST"));
     let from_kubernetes = is_in_cluster && !debug && lacks_any;
     let asks = from_kubernetes || pod_info.is_some();
@@ -55,7 +59,7 @@ pub fn parse(environment: &dyn Environment) -> Result<(RawOptions, RawMode, bool
         }
     }
     let masters = variable("KONTROL_ANNOTATIONS").unwrap_or_default();
-    if role == "member" && !asks && !MASTERS.iter().any(|name| masters.contains(name)) {
+    if role == EnsembleRole::Member && !asks && !MASTERS.iter().any(|name| masters.contains(name)) {
         let what = format!("JSON with the annotation {}", MASTERS[0]);
         return Err(missing("KONTROL_ANNOTATIONS", &what));
     }
@@ -65,9 +69,9 @@ pub fn parse(environment: &dyn Environment) -> Result<(RawOptions, RawMode, bool
     if etcd_of_node && !from_kubernetes {
         return Err(missing("KONTROL_ETCD", "the nodes of etcd (or KONTROL_HOST, or KONTROL_MODE=debug)"));
     }
-    // What is asked when the node is known.
+    // A placeholder until the node is known.
     let etcd = etcd.or_else(|| etcd_of_node.then(|| "localhost".to_owned()));
-    // Numbers of seconds.
+    // The values are seconds.
     let seconds = |name: &str, default: &str| {
         let text = variable(name).unwrap_or_else(|| default.to_owned());
         match text.parse::<u64>() {
@@ -78,9 +82,9 @@ pub fn parse(environment: &dyn Environment) -> Result<(RawOptions, RawMode, bool
     let callback = variable("KONTROL_CALLBACK");
     let shell = variable("KONTROL_SHELL_CALLBACK").is_some_and(|word| word.eq_ignore_ascii_case("true"));
     let (callback, shell_callback) = if shell { (None, callback) } else { (callback, None) };
-    let raw = RawEnsemble {
-        role: role.to_owned(),
-        identity: RawIdentity {
+    let raw = EnsembleOptions {
+        role: Some(role),
+        identity: IdentityOptions {
             namespace: Some(variable("NAMESPACE").unwrap_or_else(|| "default".to_owned())),
             id: variable("KONTROL_ID"),
             ip: variable("KONTROL_IP"),
@@ -98,8 +102,8 @@ pub fn parse(environment: &dyn Environment) -> Result<(RawOptions, RawMode, bool
         member_ttl: seconds("KONTROL_TTL", "25")?,
         fail_over: seconds("KONTROL_FOVER", "60")?,
         damper: seconds("KONTROL_DAMPER", "10")?,
-        callback: callback.filter(|_| role != "member"),
-        shell_callback: shell_callback.filter(|_| role != "member"),
+        callback: callback.filter(|_| role != EnsembleRole::Member),
+        shell_callback: shell_callback.filter(|_| role != EnsembleRole::Member),
         token_file: variable("SEXTON_ENSEMBLE_TOKEN_FILE"),
         invoke_user: variable("SEXTON_ENSEMBLE_INVOKE_USER"),
         tls_cert: variable("SEXTON_ENSEMBLE_TLS_CERT"),
@@ -107,18 +111,19 @@ pub fn parse(environment: &dyn Environment) -> Result<(RawOptions, RawMode, bool
         tls_ca: variable("SEXTON_ENSEMBLE_TLS_CA"),
         authenticated_keepalives: variable("SEXTON_ENSEMBLE_AUTHENTICATED_KEEPALIVES")
             .is_some_and(|word| word.eq_ignore_ascii_case("true")),
-        store: RawStore {
+        store: StoreOptions {
             etcd,
             etcd_ca: variable("SEXTON_LOCK_ETCD_CA"),
             etcd_cert: variable("SEXTON_LOCK_ETCD_CERT"),
             etcd_key: variable("SEXTON_LOCK_ETCD_KEY"),
             store: variable("SEXTON_LOCK_STORE"),
-            ..RawStore::default()
+            ..StoreOptions::default()
         },
-        ..RawEnsemble::default()
+        ..EnsembleOptions::default()
     };
-    let options = RawOptions { port: variable("KONTROL_PORT"), ..RawOptions::default() };
-    Ok((options, RawMode::Ensemble(Box::new(raw)), has("verbose")))
+    let listen = ListenOptions { port: variable("KONTROL_PORT"), interface: None };
+    let options = CommonOptions { listen, ..CommonOptions::default() };
+    Ok((options, ModeOptions::Ensemble(Box::new(raw)), has("verbose")))
 }
 
 #[cfg(test)]
@@ -129,10 +134,10 @@ mod tests {
 
     type Variables = BTreeMap<&'static str, &'static str>;
 
-    fn read(variables: &[(&'static str, &'static str)]) -> Result<RawEnsemble, String> {
+    fn read(variables: &[(&'static str, &'static str)]) -> Result<EnsembleOptions, String> {
         let variables: Variables = variables.iter().copied().collect();
         match parse(&variables) {
-            Ok((_, RawMode::Ensemble(raw), _)) => Ok(*raw),
+            Ok((_, ModeOptions::Ensemble(raw), _)) => Ok(*raw),
             Ok(other) => panic!("{other:?}"),
             Err(error) => Err(error.0),
         }
@@ -142,9 +147,12 @@ mod tests {
     const MASTER: (&str, &str) = ("KONTROL_ANNOTATIONS", r#"{"kontrol.unity3d.com/master": "a,b:8001"}"#);
 
     #[test]
-    fn its_variables_have_their_meanings_and_defaults() {
+    fn variables_and_their_defaults() {
         let member = read(&[LABELS, MASTER]).unwrap_or_else(|why| panic!("{why}"));
-        assert_eq!((member.role.as_str(), member.identity.labels.as_deref()), ("member", Some(LABELS.1)));
+        assert_eq!(
+            (member.role, member.identity.labels.as_deref()),
+            (Some(EnsembleRole::Member), Some(LABELS.1))
+        );
         assert_eq!(
             (member.identity.annotations.as_deref(), member.member_ttl.as_deref()),
             (Some(MASTER.1), Some("25s"))
@@ -157,7 +165,7 @@ mod tests {
             ("KONTROL_DAMPER", "3"),
         ];
         let master = read(&master).unwrap_or_else(|why| panic!("{why}"));
-        assert_eq!((master.role.as_str(), master.store.etcd.as_deref()), ("master", Some("node")));
+        assert_eq!((master.role, master.store.etcd.as_deref()), (Some(EnsembleRole::Master), Some("node")));
         assert_eq!((master.callback.as_deref(), master.damper.as_deref()), (Some("run it"), Some("3s")));
         let debug = [
             LABELS,
@@ -167,13 +175,13 @@ mod tests {
         ];
         let debug = read(&debug).unwrap_or_else(|why| panic!("{why}"));
         assert_eq!(
-            (debug.role.as_str(), debug.store.etcd, debug.shell_callback.as_deref()),
-            ("both", None, Some("run it"))
+            (debug.role, debug.store.etcd, debug.shell_callback.as_deref()),
+            (Some(EnsembleRole::Both), None, Some("run it"))
         );
     }
 
     #[test]
-    fn what_is_missing_or_wrong_is_named() {
+    fn reports_missing_and_invalid_variables() {
         for (variables, part) in [
             (&[][..], "the label app"),
             (&[("KONTROL_LABELS", r#"{"app": "x"}"#)], "the label role"),

@@ -1,9 +1,15 @@
-//! The command line: words in, an [`Invocation`] out. No side effects; `--help` is a text to print.
+//! The command line: arguments in, an [`Invocation`] out, without side effects; `--help` is a text to print.
+//!
+//! * [`args`]: the commands of `sexton`
+//! * [`kapo`], [`kubexit`], [`kontrol`], [`automaton`], [`process_wrapper`]: the older tools
+//! * the other modules: one for each command that prints something and exits
 
 pub mod args;
 pub mod automaton;
 pub mod check;
+pub mod ctl;
 pub mod ensemble;
+mod errors;
 pub mod graves;
 pub mod install;
 pub mod kapo;
@@ -18,86 +24,66 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _};
 use log::LevelFilter;
 
-use crate::client::{Errand, What};
+use crate::client::{ClientCommand, ClientRequest};
 use crate::config::Settings;
-use crate::config::resolve::{
-    DEFAULT_FILE, Personality, RawAutomaton, RawLock, RawMode, RawOptions, RawOwn, RawPod, RawStore,
-    RawSupervise, RawUp, RawWatch, UsageError, default_control, resolve, sources, tls_files,
+use crate::config::options::{
+    AutomatonOptions, CommonOptions, DEFAULT_FILE, LogOptions, ModeOptions, Personality, ResolvedEnsemble,
+    UsageError, default_control, resolve, sources, tls_files,
 };
-use crate::logs::own_log;
-use crate::logs::own_log::LogSettings;
-use args::{Command, Ctl, Debug, EnsembleAsk, LockCommand, Sexton, Shared};
+use crate::logs::own_log::{self, LogSettings};
+use args::{AutomatonCommand, ClientOptions, Command, DebugCommand, LockCommand, RequestOptions, Sexton};
+use ensemble::EnsembleCommand;
+use errors::printed;
 use process_wrapper::Parsed;
 use spec::duration;
 use spec::environment::Environment;
 use spec::pod::DEFAULT_DIRECTORY;
-use spec::program::Pid;
+use spec::program::{AS_SEXTON, Pid};
 use spec::text::base_name;
 
-/// What to do.
+/// A parsed and resolved command line.
 #[derive(Debug)]
 pub enum Invocation {
-    /// Look after processes.
+    /// Run until stopped.
     Live(Box<Settings>),
-    /// Print this, on standard output, and be done.
+    /// Print this on standard output and exit.
     Print(String),
-    /// Make links under the names of the tools that we stand in for.
+    /// Create links under the names of the older tools.
     Install {
-        /// Where.
         directory: PathBuf,
-        /// Copy the program there too.
+        /// Also copy the executable there.
         copy: bool,
     },
-    /// Repeat a journal.
+    /// Replay a journal.
     Replay(PathBuf),
-    /// Ask a running `up` for something.
-    Ask(Errand),
-    /// Say something to a running automaton.
-    Say(automaton::Say),
+    /// Send a request to a running `up`.
+    Ask(ClientCommand),
+    /// Send a request to a running automaton.
+    Ctl(ctl::CtlRequest),
     /// Check the file of an automaton.
-    Chart {
-        /// Which.
+    CheckAutomaton {
         file: PathBuf,
-        /// As a drawing.
+        /// Print the graph.
         dot: bool,
     },
-    /// Guard the runs of another of us.
+    /// Guard the runs of another sexton process.
     Guard(Pid),
-    /// Fill a template.
+    /// Render a template.
     Render(Box<render::Render>),
-    /// Ask a pod of an ensemble.
-    AskPod(ensemble::AskPod),
+    /// Send a request to a pod of an ensemble.
+    AskPod(ensemble::PodCommand),
     /// List locks.
-    Locks {
-        /// Where.
-        server: crate::locks::client::Server,
-        /// For programs.
-        json: bool,
-    },
+    Locks { server: spec::lock::HttpAddress, json: bool },
     /// List tombstones.
-    Graves {
-        /// Where they are.
-        directory: PathBuf,
-        /// For programs.
-        json: bool,
-    },
-    /// Check a file.
-    Check {
-        /// Which.
-        file: PathBuf,
-        /// For programs.
-        json: bool,
-    },
+    Graves { directory: PathBuf, json: bool },
+    /// Check a configuration file.
+    Check { file: PathBuf, json: bool },
 }
 
-/// Whatever we were called: what follows is for ourselves.
-pub const AS_SEXTON: &str = "--as-sexton";
-
-/// Reads the command line. The name by which we were called decides whose it is.
+/// Parses a command line. The name of the executable selects the personality.
 pub fn parse(
     mut words: Vec<OsString>,
     environment: &dyn Environment,
@@ -108,348 +94,199 @@ pub fn parse(
     }
     let called = words.first().map(|word| base_name(word)).unwrap_or_default();
     if called == kapo::NAME {
-        let (options, mode) = match kapo::parse(words) {
-            Ok(raw) => raw,
-            Err(error) => return printed(&error, kapo::NAME).map(|it| (it, LogSettings::default())),
+        let (common, mode) = match kapo::parse(words) {
+            Ok(parsed) => parsed,
+            Err(error) => return Ok(quiet(printed(&error, kapo::NAME)?)),
         };
-        let settings = resolve(Personality::Kapo, &options, mode, environment, terminal)?;
+        let settings = resolve(Personality::Kapo, &common, mode, environment, terminal)?;
         let log = own_log::settings(LevelFilter::Warn, 0, None, environment)?;
         return Ok((Invocation::Live(Box::new(settings)), log));
     }
     if called == kubexit::NAME {
-        let Some((options, mode)) = kubexit::parse(words)? else {
-            return Ok((Invocation::Print(kubexit::help()), LogSettings::default()));
+        let Some((common, mode)) = kubexit::parse(words)? else {
+            return Ok(quiet(Invocation::Print(kubexit::help())));
         };
-        let settings = resolve(Personality::Kubexit, &options, mode, environment, terminal)?;
+        let settings = resolve(Personality::Kubexit, &common, mode, environment, terminal)?;
         let log = own_log::settings(LevelFilter::Info, 0, None, environment)?;
         return Ok((Invocation::Live(Box::new(settings)), log));
     }
     if called == kontrol::NAME {
-        let (options, mode, verbose) = kontrol::parse(environment)?;
-        let settings = resolve(Personality::Kontrol, &options, mode, environment, false)?;
+        let (common, mode, verbose) = kontrol::parse(environment)?;
+        let settings = resolve(Personality::Kontrol, &common, mode, environment, false)?;
         let log = own_log::settings(LevelFilter::Info, u8::from(verbose) * 2, None, environment)?;
         return Ok((Invocation::Live(Box::new(settings)), log));
     }
     if called == automaton::NAME {
-        let (options, mode, log) = match automaton::parse(words) {
-            Ok(raw) => raw,
-            Err(error) => return printed(&error, automaton::NAME).map(|it| (it, LogSettings::default())),
+        let (common, mode, log) = match automaton::parse(words) {
+            Ok(parsed) => parsed,
+            Err(error) => return Ok(quiet(printed(&error, automaton::NAME)?)),
         };
-        let settings = resolve(Personality::Automaton, &options, mode, environment, false)?;
+        let settings = resolve(Personality::Automaton, &common, mode, environment, false)?;
         let to = own_log::settings(LevelFilter::Info, 0, None, environment)?.into_file(Some(log));
         return Ok((Invocation::Live(Box::new(settings)), to));
     }
     if called == process_wrapper::NAME {
         return match process_wrapper::parse(&words, environment)? {
-            Parsed::Print(text) => Ok((Invocation::Print(text), LogSettings::default())),
-            Parsed::Wait(errand) => Ok((Invocation::Ask(errand), LogSettings::default())),
+            Parsed::Print(text) => Ok(quiet(Invocation::Print(text))),
+            Parsed::Wait(command) => Ok(quiet(Invocation::Ask(command))),
             Parsed::Live(live, debug) => {
-                let (options, mode) = *live;
-                let settings = resolve(Personality::ProcessWrapper, &options, mode, environment, false)?;
+                let (common, mode) = *live;
+                let settings = resolve(Personality::ProcessWrapper, &common, mode, environment, false)?;
                 let log = own_log::settings(LevelFilter::Info, u8::from(debug) * 2, None, environment)?;
                 Ok((Invocation::Live(Box::new(settings)), log))
             }
         };
     }
-    let parsed =
-        match Sexton::command().try_get_matches_from(words).and_then(|m| Sexton::from_arg_matches(&m)) {
-            Ok(parsed) => parsed,
-            Err(error) => return printed(&error, "sexton").map(|it| (it, LogSettings::default())),
-        };
-    let front = parsed.shared.raw(parsed.port);
-    let verbose = parsed.shared.verbose;
-    let log_format = parsed.shared.log_format;
-    let at = |client: args::Client, what: What| {
-        let json = client.output == "json";
-        Ok((
-            Invocation::Ask(Errand { socket: control_of(client.control, environment), what, json }),
-            LogSettings::default(),
-        ))
+    match Sexton::command().try_get_matches_from(words).and_then(|m| Sexton::from_arg_matches(&m)) {
+        Ok(parsed) => sexton(parsed, environment, terminal),
+        Err(error) => Ok(quiet(printed(&error, "sexton")?)),
+    }
+}
+
+/// The complete command line, for manuals and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Sexton::command()
+}
+
+/// An invocation that logs warnings only.
+fn quiet(invocation: Invocation) -> (Invocation, LogSettings) {
+    (invocation, LogSettings::default())
+}
+
+fn sexton(
+    Sexton { common: before, command }: Sexton,
+    environment: &dyn Environment,
+    terminal: bool,
+) -> Result<(Invocation, LogSettings), UsageError> {
+    let live = |level, common: CommonOptions, mode| {
+        let common = common.or(before);
+        let LogOptions { verbose, log_format } = common.log.clone();
+        let log = own_log::settings(level, verbose, log_format, environment)?;
+        let settings = resolve(Personality::Sexton, &common, mode, environment, terminal)?;
+        Ok((Invocation::Live(Box::new(settings)), log))
     };
-    let wish = |verb: &'static str, wish: args::WishOptions| {
-        let patience = patience(wish.timeout.as_deref())?;
-        at(wish.client, What::Wish { verb, names: wish.names, patience })
+    let done = |invocation| Ok(quiet(invocation));
+    let client = |options: ClientOptions, request: ClientRequest| {
+        let socket = control_socket(options.control.control, environment);
+        done(Invocation::Ask(ClientCommand { socket, request, json: options.output.is_json() }))
     };
-    let mut quiet = LevelFilter::Warn;
-    let mut log_file = None;
-    let (behind, mode) = match parsed.command {
-        Command::Up { file, more, shared, port } => {
-            quiet = LevelFilter::Info;
-            (shared.split(port), RawMode::Up(more.raw(file)))
+    let change = |verb: &'static str, options: RequestOptions| {
+        let limit = time_limit(options.timeout.as_deref())?;
+        client(options.client, ClientRequest::Change { verb, names: options.names, limit })
+    };
+    match command {
+        Command::Run { run, common } => live(LevelFilter::Warn, common, ModeOptions::Run(Box::new(run))),
+        Command::Supervise { supervise, common } => {
+            live(LevelFilter::Warn, common, ModeOptions::Supervise(Box::new(supervise)))
+        }
+        Command::Watch { watch, common } => live(LevelFilter::Warn, common, ModeOptions::Watch(watch)),
+        Command::Up { up, common } => live(LevelFilter::Info, common, ModeOptions::Up(up)),
+        Command::Lock { command: LockCommand::Serve { store, common } } => {
+            live(LevelFilter::Info, common, ModeOptions::LockServer(store))
+        }
+        Command::Lock { command: LockCommand::Hold { hold, mut common } } => {
+            common.listen.port.get_or_insert_with(|| "none".to_owned());
+            live(LevelFilter::Warn, common, ModeOptions::Hold(Box::new(hold)))
+        }
+        Command::Automaton { mut automaton, command: None } if !automaton.check && !automaton.dot => {
+            let common = CommonOptions {
+                listen: std::mem::take(&mut automaton.listen),
+                log: std::mem::take(&mut automaton.logging),
+                ..CommonOptions::default()
+            };
+            let file = automaton.log.take();
+            let (invocation, log) = live(LevelFilter::Info, common, ModeOptions::Automaton(automaton))?;
+            Ok((invocation, log.into_file(file)))
+        }
+        Command::Ensemble { mut ensemble, command: None } => {
+            let common = CommonOptions {
+                listen: std::mem::take(&mut ensemble.listen),
+                log: std::mem::take(&mut ensemble.logging),
+                ..CommonOptions::default()
+            };
+            live(LevelFilter::Info, common, ModeOptions::Ensemble(ensemble))
+        }
+        Command::Ensemble { command: Some(EnsembleCommand::RunPlan), .. } => {
+            let log = own_log::settings(LevelFilter::Info, 0, Some("logfmt".to_owned()), environment)?;
+            Ok((Invocation::Live(Box::new(ResolvedEnsemble::from_environment(environment)?)), log))
         }
         Command::Check { file, json } => {
-            let file = file.unwrap_or_else(|| DEFAULT_FILE.to_owned()).into();
-            return Ok((Invocation::Check { file, json }, LogSettings::default()));
+            done(Invocation::Check { file: file.unwrap_or_else(|| DEFAULT_FILE.to_owned()).into(), json })
         }
-        Command::Schema => return Ok((Invocation::Print(check::schema()), LogSettings::default())),
-        Command::Status { names, watch, client } => return at(client, What::Status { names, watch }),
-        Command::Logs { names, follow, tail, output, control } => {
-            let what = What::Logs { names, follow, tail, format: output };
-            let socket = control_of(control, environment);
-            return Ok((Invocation::Ask(Errand { socket, what, json: false }), LogSettings::default()));
+        Command::Schema => done(Invocation::Print(check::schema())),
+        Command::Status { names, watch, client: options } => {
+            client(options, ClientRequest::Status { names, watch })
         }
-        Command::Events { names, follow, client } => return at(client, What::Events { names, follow }),
-        Command::Why { name, client } => return at(client, What::Why(name)),
-        Command::Start { wish: options } => return wish("start", options),
-        Command::Stop { wish: options } => return wish("stop", options),
-        Command::Restart { wish: options } => return wish("restart", options),
-        Command::Signal { signal, names, client } => {
+        Command::Logs { names, follow, tail, output, control } => done(Invocation::Ask(ClientCommand {
+            socket: control_socket(control.control, environment),
+            request: ClientRequest::Logs { names, follow, tail, format: output },
+            json: false,
+        })),
+        Command::Events { names, follow, client: options } => {
+            client(options, ClientRequest::Events { names, follow })
+        }
+        Command::Why { name, client: options } => client(options, ClientRequest::Why(name)),
+        Command::Start(options) => change("start", options),
+        Command::Stop(options) => change("stop", options),
+        Command::Restart(options) => change("restart", options),
+        Command::Signal { signal, names, client: options } => {
             signal.parse::<engine::Signal>().map_err(|error| UsageError(error.to_string()))?;
-            return at(client, What::Signal { signal, names });
+            client(options, ClientRequest::Signal { signal, names })
         }
-        Command::Reload { client } => return at(client, What::Reload),
-        Command::End { client } => return at(client, What::End),
-        Command::Wait { timeout, readiness_file, client } => {
-            let patience = patience(timeout.as_deref())?;
-            return at(client, What::Wait { patience, file: readiness_file });
+        Command::Reload(options) => client(options, ClientRequest::Reload),
+        Command::End(options) => client(options, ClientRequest::End),
+        Command::Wait { timeout, readiness_file, client: options } => {
+            let limit = time_limit(timeout.as_deref())?;
+            client(options, ClientRequest::Wait { limit, file: readiness_file })
         }
-        Command::Names { client } => return at(client, What::Names),
-        Command::Run { wait, own, pod, shared, port, words } => {
-            (shared.split(port), RawMode::Run(own.raw(pod, wait, words)))
-        }
-        Command::Supervise { wait, more, own, pod, shared, port, words } => {
-            (shared.split(port), RawMode::Supervise(own.raw(pod, wait, words), more.raw()))
-        }
-        Command::Watch { shared, port, pid, wait, name } => {
-            (shared.split(port), RawMode::Watch(RawWatch { name, pid, wait }))
-        }
-        Command::Automaton { ctl: Some(Ctl::Ctl { socket, words }), .. } => {
+        Command::Names(options) => client(options, ClientRequest::Names),
+        Command::Automaton { command: Some(AutomatonCommand::Ctl { socket, words }), .. } => {
             let socket = socket.or_else(|| environment.get("SEXTON_AUTOMATON_SOCKET").map(PathBuf::from));
-            let say = automaton::Say { socket: automaton::socket(socket), words };
-            return Ok((Invocation::Say(say), LogSettings::default()));
+            done(Invocation::Ctl(ctl::CtlRequest::new(socket, words)))
         }
-        Command::Automaton { file, check, dot, .. } if check || dot => {
-            let file = file.unwrap_or_default().into();
-            return Ok((Invocation::Chart { file, dot }, LogSettings::default()));
+        Command::Automaton { automaton: AutomatonOptions { file, dot, .. }, command: None } => {
+            done(Invocation::CheckAutomaton { file: file.unwrap_or_default().into(), dot })
         }
-        Command::Automaton {
-            file,
-            socket,
-            socket_mode,
-            log,
-            debug,
-            section,
-            interface,
-            verbose,
-            log_format,
-            port,
-            ..
-        } => {
-            quiet = LevelFilter::Info;
-            log_file = log;
-            let options = RawOptions { port, interface, ..RawOptions::default() };
-            let file = file.unwrap_or_default();
-            let raw = RawAutomaton { file, section, socket, socket_mode, debug };
-            ((options, verbose, log_format), RawMode::Automaton(raw))
-        }
-        Command::Lock { command: LockCommand::Guard { pid } } => {
-            return Ok((Invocation::Guard(pid), LogSettings::default()));
-        }
+        Command::Lock { command: LockCommand::Guard { pid } } => done(Invocation::Guard(pid)),
         Command::Lock { command: LockCommand::List { url, output } } => {
             let url =
                 url.or_else(|| Some(environment.get("SEXTON_LOCK_URL")?.to_string_lossy().into_owned()));
-            let server = url.as_deref().unwrap_or(crate::locks::DEFAULT_URL).parse().map_err(UsageError)?;
-            let json = output == "json";
-            return Ok((Invocation::Locks { server, json }, LogSettings::default()));
-        }
-        Command::Lock { command: LockCommand::Serve { store, shared, port } } => {
-            quiet = LevelFilter::Info;
-            (shared.split(port), RawMode::LockServer(store.raw()))
+            let server = url.as_deref().unwrap_or(spec::lock::DEFAULT_URL).parse().map_err(UsageError)?;
+            done(Invocation::Locks { server, json: output.is_json() })
         }
         Command::Ensemble {
-            ask: Some(EnsembleAsk::Render { identity, pod, tls_ca, output, template }),
+            command: Some(EnsembleCommand::Render { identity, pod, tls_ca, output, template }),
             ..
         } => {
             let pod = pod.map(|pod| {
                 let at = pod.parse().map_err(|why| UsageError(format!("--pod '{pod}': {why}")))?;
                 Ok((at, tls_files(None, None, tls_ca)?))
             });
-            let (sources, namespace) = sources(identity.raw(), environment)?;
+            let (sources, namespace) = sources(identity, environment)?;
             let render = render::Render { template, output, sources, namespace, pod: pod.transpose()? };
-            return Ok((Invocation::Render(Box::new(render)), LogSettings::default()));
+            done(Invocation::Render(Box::new(render)))
         }
-        Command::Ensemble { ask: Some(ask), .. } => {
-            return Ok((Invocation::AskPod(ensemble::asked(ask)?), LogSettings::default()));
+        Command::Ensemble { command: Some(EnsembleCommand::Pod(command)), .. } => {
+            done(Invocation::AskPod(ensemble::PodCommand::new(command)?))
         }
-        Command::Ensemble { more, interface, verbose, log_format, port, ask: None } => {
-            quiet = LevelFilter::Info;
-            let options = RawOptions { port, interface, ..RawOptions::default() };
-            ((options, verbose, log_format), RawMode::Ensemble(Box::new(more.raw())))
-        }
-        Command::Lock { command: LockCommand::Hold { lock_ttl, url, own, shared, port, lock, words } } => {
-            let port = port.or_else(|| Some("none".to_owned()));
-            let lock = Some(RawLock { name: lock, ttl: lock_ttl, url });
-            let own = own.raw(args::PodOptions::default(), None, words);
-            (shared.split(port), RawMode::Run(RawOwn { lock, ..own }))
-        }
-        Command::Graves { directory, output } => {
-            let directory = directory.unwrap_or_else(|| DEFAULT_DIRECTORY.into());
-            let json = output == "json";
-            return Ok((Invocation::Graves { directory, json }, LogSettings::default()));
-        }
-        Command::Install { copy, directory } => {
-            return Ok((Invocation::Install { directory, copy }, LogSettings::default()));
-        }
-        Command::Debug { command: Debug::Replay { file } } => {
-            return Ok((Invocation::Replay(file), LogSettings::default()));
-        }
-    };
-    let (behind, behind_verbose, behind_format) = behind;
-    let log = own_log::settings(quiet, verbose + behind_verbose, behind_format.or(log_format), environment)?;
-    let log = log.into_file(log_file);
-    let settings = resolve(Personality::Sexton, &behind.or(front), mode, environment, terminal)?;
-    Ok((Invocation::Live(Box::new(settings)), log))
+        Command::Graves { directory, output } => done(Invocation::Graves {
+            directory: directory.unwrap_or_else(|| DEFAULT_DIRECTORY.into()),
+            json: output.is_json(),
+        }),
+        Command::Install { copy, directory } => done(Invocation::Install { directory, copy }),
+        Command::Debug { command: DebugCommand::Replay { file } } => done(Invocation::Replay(file)),
+    }
 }
 
-fn control_of(given: Option<String>, environment: &dyn Environment) -> PathBuf {
-    let said = given.map(PathBuf::from).or_else(|| environment.get("SEXTON_CONTROL").map(PathBuf::from));
-    said.unwrap_or_else(|| default_control(environment))
+fn control_socket(given: Option<PathBuf>, environment: &dyn Environment) -> PathBuf {
+    let set = given.or_else(|| environment.get("SEXTON_CONTROL").map(PathBuf::from));
+    set.unwrap_or_else(|| default_control(environment))
 }
 
-fn patience(given: Option<&str>) -> Result<Option<Duration>, UsageError> {
+fn time_limit(given: Option<&str>) -> Result<Option<Duration>, UsageError> {
     let parse = |text: &str| {
         duration::parse(text).map_err(|error| UsageError(format!("--timeout '{text}': {error}")))
     };
     given.map(parse).transpose()
-}
-
-impl args::StoreOptions {
-    fn raw(self) -> RawStore {
-        RawStore {
-            store: self.store,
-            etcd: self.etcd,
-            etcd_ca: self.etcd_ca,
-            etcd_cert: self.etcd_cert,
-            etcd_key: self.etcd_key,
-            etcd_user: self.etcd_user,
-            etcd_password_file: self.etcd_password_file,
-        }
-    }
-}
-
-impl args::UpOptions {
-    fn raw(self, file: Option<String>) -> RawUp {
-        RawUp {
-            file,
-            control: self.control,
-            readiness_file: self.readiness_file,
-            readiness_file_sticky: self.readiness_file_sticky,
-            exit_from: self.exit_from,
-            shutdown_deadline: self.shutdown_deadline,
-            skip: Vec::new(),
-            lock_url: None,
-            lock_server: None,
-        }
-    }
-}
-
-impl Shared {
-    fn raw(&self, port: Option<String>) -> RawOptions {
-        let this = self.clone();
-        RawOptions {
-            port,
-            interface: this.interface,
-            sidebind: this.sidebind,
-            socket_activation: this.socket_activation,
-            stdout: this.stdout,
-            stderr: this.stderr,
-            stdlog: this.stdlog,
-            status_format: this.status_format,
-            debug_journal: this.debug_journal,
-        }
-    }
-
-    fn split(self, port: Option<String>) -> (RawOptions, u8, Option<String>) {
-        (self.raw(port), self.verbose, self.log_format)
-    }
-}
-
-/// Help and version are no errors; everything else becomes one line.
-fn printed(error: &clap::Error, program: &str) -> Result<Invocation, UsageError> {
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Invocation::Print(error.to_string())),
-        _ => Err(UsageError(format!("{} (see '{program} --help')", one_line(error)))),
-    }
-}
-
-fn one_line(error: &clap::Error) -> String {
-    let context = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.clone()),
-        Some(ContextValue::Strings(texts)) => Some(texts.join(", ")),
-        _ => None,
-    };
-    let suggestion = context(ContextKind::SuggestedArg).or_else(|| context(ContextKind::SuggestedSubcommand));
-    let hint = suggestion.map(|text| format!(", did you mean '{text}'?")).unwrap_or_default();
-    match error.kind() {
-        ErrorKind::UnknownArgument => {
-            format!("unknown option '{}'{hint}", context(ContextKind::InvalidArg).unwrap_or_default())
-        }
-        ErrorKind::InvalidSubcommand => {
-            format!("unknown command '{}'{hint}", context(ContextKind::InvalidSubcommand).unwrap_or_default())
-        }
-        ErrorKind::MissingRequiredArgument => {
-            format!("missing {}", context(ContextKind::InvalidArg).unwrap_or_default())
-        }
-        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            "no command given".to_owned()
-        }
-        _ => {
-            let text = error.to_string();
-            let first = text.lines().next().unwrap_or_default();
-            first.strip_prefix("error: ").unwrap_or(first).to_owned()
-        }
-    }
-}
-
-/// The whole command line, for manuals and completions.
-#[must_use]
-pub fn command() -> clap::Command {
-    Sexton::command()
-}
-
-impl args::OwnOptions {
-    fn raw(self, pod: args::PodOptions, wait: Option<String>, words: Vec<OsString>) -> RawOwn {
-        RawOwn {
-            pod: pod.raw(),
-            lock: None,
-            name: self.name,
-            ttl: self.ttl,
-            wait,
-            grace_period: self.grace_period,
-            stop_signal: self.stop_signal,
-            words,
-        }
-    }
-}
-
-impl args::PodOptions {
-    fn raw(self) -> RawPod {
-        let list = |words: Vec<String>| (!words.is_empty()).then(|| words.join(","));
-        RawPod {
-            graveyard: self.graveyard,
-            graveyard_mode: self.graveyard_mode,
-            graveyard_poll: self.graveyard_poll,
-            birth_deps: list(self.birth_deps),
-            birth_timeout: self.birth_timeout,
-            death_deps: list(self.death_deps),
-            rebirth_timeout: self.rebirth_timeout,
-            exit_codes: self.exit_codes,
-            pod_name: self.pod_name,
-            namespace: self.namespace,
-            wait_for: list(self.wait_for),
-            quit: list(self.quit),
-            quit_when: self.quit_when,
-        }
-    }
-}
-
-impl args::SuperviseOptions {
-    fn raw(self) -> RawSupervise {
-        RawSupervise {
-            backoff: self.backoff,
-            backoff_reset: self.backoff_reset,
-            max_restarts: self.max_restarts,
-            restart_window: self.restart_window,
-        }
-    }
 }

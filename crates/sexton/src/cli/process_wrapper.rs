@@ -4,68 +4,69 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::client::{Errand, What};
-use crate::config::resolve::{RawMode, RawOptions, RawUp, UsageError, default_control};
+use crate::client::{ClientCommand, ClientRequest};
+use crate::config::options::{
+    CommonOptions, ListenOptions, ModeOptions, UpOptions, UsageError, default_control,
+};
 use spec::duration;
 use spec::environment::Environment;
 
-/// The name by which this personality is called.
+/// The executable name of this personality.
 pub const NAME: &str = "process-wrapper";
 
-/// Where the old tool answers.
+/// The default address of its status socket.
 const HEALTH_SOCKET: &str = ":8111";
-/// Its readiness file.
+/// The default readiness file.
 const READINESS_FILE: &str = "/tmp/started";
-/// How long its processes may take to end.
+/// The default time limit of the shutdown.
 const DEADLINE: &str = "10s";
-/// How long `-wait` waits.
+/// The default time limit of `-wait`.
 const WAIT_DEADLINE: Duration = Duration::from_secs(120);
 
-/// Where the old tool serves locks.
+/// The default address of its lock server.
 const LEASE_SOCKET: &str = ":8191";
-/// Its certificates for etcd: option of ours, variable, file.
+/// Its certificates for etcd: option of sexton, variable, default file.
 const CERTIFICATES: [(&str, &str, &str); 3] = [
     ("--etcd-ca", "SHARED_LEASE_ETCD_CA_CERT", "/cert/tls/ca.crt"),
     ("--etcd-cert", "SHARED_LEASE_ETCD_CLIENT_CERT", "/cert/tls/tls.crt"),
     ("--etcd-key", "SHARED_LEASE_ETCD_CLIENT_KEY", "/cert/tls/tls.key"),
 ];
 
-/// What was asked for.
+/// A parsed command line.
 #[derive(Debug)]
 pub enum Parsed {
-    /// Look after processes.
-    Live(Box<(RawOptions, RawMode)>, bool),
-    /// Wait until they are healthy.
-    Wait(Errand),
-    /// Print this.
+    /// Run processes; true: with a debug log.
+    Live(Box<(CommonOptions, ModeOptions)>, bool),
+    /// Wait until the processes are healthy.
+    Wait(ClientCommand),
     Print(String),
 }
 
-/// Its flags: name, whether a value follows, and what it is for.
+/// Its flags: name, whether a value follows, and description.
 const FLAGS: [(&str, bool, &str); 17] = [
-    ("config", true, "file with the list of processes (else the variable CONFIG)"),
-    ("skip-commands", true, "names that are left out: a,b"),
-    ("readiness-file", true, "file that is there while all are healthy (/tmp/started)"),
-    ("graceful-shutdown-deadline", true, "how long everything may take to end (10s)"),
-    ("wait", false, "only wait until the readiness file is there"),
-    ("wait-deadline", true, "how long (2m)"),
-    ("debug", false, "say more"),
+    ("config", true, "file with the list of processes (default: the variable CONFIG)"),
+    ("skip-commands", true, "names of processes to skip: a,b"),
+    ("readiness-file", true, "file that exists while all processes are healthy (/tmp/started)"),
+    ("graceful-shutdown-deadline", true, "time limit of the shutdown of all processes (10s)"),
+    ("wait", false, "wait until the readiness file exists, and exit"),
+    ("wait-deadline", true, "time limit of -wait (2m)"),
+    ("debug", false, "log at debug level"),
     ("version", false, "print the version"),
-    ("help", false, "print this"),
-    ("control", true, "path of a control socket (none; not of the old tool)"),
-    ("shared-lock", false, "serve locks too, at SHARED_LEASE_SOCKET (:8191)"),
-    ("shared-lock-url", true, "where locks are asked for (http://localhost:8191)"),
-    ("shared-lock-etcd-tls", false, "the nodes of SHARED_LEASE_ETCD_ENDPOINTS are asked with TLS"),
-    ("envoy-drain", false, "not yet"),
-    ("pyroscope-url", true, "not yet"),
-    ("prommerge-empty-on-failure", false, "accepted; /prommerge is not there yet"),
-    ("prommerge-async", false, "accepted; /prommerge is not there yet"),
+    ("help", false, "print this help"),
+    ("control", true, "path of a control socket (default: none; not in the original tool)"),
+    ("shared-lock", false, "also run a lock server, on SHARED_LEASE_SOCKET (:8191)"),
+    ("shared-lock-url", true, "URL of the lock server (http://localhost:8191)"),
+    ("shared-lock-etcd-tls", false, "use TLS for SHARED_LEASE_ETCD_ENDPOINTS"),
+    ("envoy-drain", false, "not supported yet"),
+    ("pyroscope-url", true, "not supported yet"),
+    ("prommerge-empty-on-failure", false, "accepted without effect: /prommerge is not supported yet"),
+    ("prommerge-async", false, "accepted without effect: /prommerge is not supported yet"),
 ];
-/// Flags that have no effect before `/prommerge` is there.
+/// Flags that are accepted without effect until `/prommerge` is supported.
 const MERGING: [&str; 3] = ["prommerge-sort", "prommerge-omit-meta", "prommerge-supress-errors"];
-/// Flags that are refused until this sexton can do what they say.
+/// Flags that are rejected until they are supported.
 const NOT_YET: [&str; 2] = ["envoy-drain", "pyroscope-url"];
-/// Variables that are refused until then.
+/// Variables that are rejected until they are supported.
 const VARIABLES_NOT_YET: [&str; 6] = [
     "HANDLE_TERMINATION",
     "HANDLE_PREEMPTION",
@@ -75,13 +76,13 @@ const VARIABLES_NOT_YET: [&str; 6] = [
     "METRICS_EXTRA_LABELS_FILE_PATH",
 ];
 
-/// Reads its command line.
+/// Parses its command line.
 pub fn parse(words: &[OsString], environment: &dyn Environment) -> Result<Parsed, UsageError> {
     let mut given: Vec<(&'static str, String)> = Vec::new();
     let mut rest = words.iter().skip(1).map(|word| word.to_string_lossy().into_owned());
     while let Some(word) = rest.next() {
         let Some(flag) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else {
-            return Err(UsageError(format!("'{word}' is no flag (see '{NAME} -help')")));
+            return Err(UsageError(format!("'{word}' is not a flag (see '{NAME} -help')")));
         };
         let (name, value) =
             flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value.to_owned())));
@@ -96,9 +97,7 @@ pub fn parse(words: &[OsString], environment: &dyn Environment) -> Result<Parsed
         };
         let value = match (value, takes_value) {
             (Some(value), _) => value,
-            (None, true) => {
-                rest.next().ok_or_else(|| UsageError(format!("-{name}: its value is missing")))?
-            }
+            (None, true) => rest.next().ok_or_else(|| UsageError(format!("-{name}: missing value")))?,
             (None, false) => "true".to_owned(),
         };
         given.push((name, value));
@@ -113,26 +112,31 @@ pub fn parse(words: &[OsString], environment: &dyn Environment) -> Result<Parsed
         return Ok(Parsed::Print(format!("{NAME} (sexton {})\n", env!("CARGO_PKG_VERSION"))));
     }
     if let Some((name, _)) = given.iter().find(|(name, value)| NOT_YET.contains(name) && value != "false") {
-        return Err(UsageError(format!("-{name}: not yet: this sexton does not know how")));
+        return Err(UsageError(format!("-{name} is not supported yet")));
     }
     if let Some(name) = VARIABLES_NOT_YET.into_iter().find(|name| environment.get(name).is_some()) {
-        return Err(UsageError(format!("{name}: not yet: this sexton does not know how")));
+        return Err(UsageError(format!("{name} is not supported yet")));
     }
     let readiness_file = value("readiness-file").unwrap_or_else(|| READINESS_FILE.to_owned());
     if on("wait") {
-        let patience = match value("wait-deadline") {
+        let limit = match value("wait-deadline") {
             None => WAIT_DEADLINE,
             Some(text) => duration::parse(&text)
                 .map_err(|error| UsageError(format!("-wait-deadline '{text}': {error}")))?,
         };
         let file = Some(PathBuf::from(readiness_file));
-        let what = What::Wait { patience: Some(patience), file };
-        return Ok(Parsed::Wait(Errand { socket: default_control(environment), what, json: false }));
+        let request = ClientRequest::Wait { limit: Some(limit), file };
+        return Ok(Parsed::Wait(ClientCommand {
+            socket: default_control(environment),
+            request,
+            json: false,
+        }));
     }
     let (interface, port) = socket(environment, "HEALTH_SOCKET", HEALTH_SOCKET)?;
-    let options = RawOptions { port: Some(port), interface, ..RawOptions::default() };
+    let listen = ListenOptions { port: Some(port), interface };
+    let options = CommonOptions { listen, ..CommonOptions::default() };
     let skip = value("skip-commands").unwrap_or_default();
-    let up = RawUp {
+    let up = UpOptions {
         file: value("config"),
         control: value("control"),
         readiness_file: Some(readiness_file),
@@ -142,7 +146,7 @@ pub fn parse(words: &[OsString], environment: &dyn Environment) -> Result<Parsed
             .then(|| lock_server(environment, on("shared-lock-etcd-tls")))
             .transpose()?,
         skip: skip.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect(),
-        ..RawUp::default()
+        ..UpOptions::default()
     };
     let nothing_else = up.lock_server.is_none();
     if up.file.is_none() && environment.get("CONFIG").is_none() && nothing_else {
@@ -150,10 +154,10 @@ pub fn parse(words: &[OsString], environment: &dyn Environment) -> Result<Parsed
             "nothing to run: expected -config FILE, or the list in the variable CONFIG".to_owned(),
         ));
     }
-    Ok(Parsed::Live(Box::new((options, RawMode::Up(up))), on("debug")))
+    Ok(Parsed::Live(Box::new((options, ModeOptions::Up(up))), on("debug")))
 }
 
-/// The interface and the port of a variable.
+/// The interface and the port in a variable.
 fn socket(
     environment: &dyn Environment,
     name: &str,
@@ -167,7 +171,7 @@ fn socket(
     Ok((Some(host.to_owned()).filter(|host| !host.is_empty()), port.to_owned()))
 }
 
-/// The words behind `lock serve`.
+/// The arguments of `lock serve`.
 fn lock_server(environment: &dyn Environment, tls: bool) -> Result<Vec<String>, UsageError> {
     let variable = |name: &str| environment.get(name).map(|word| word.to_string_lossy().into_owned());
     let (interface, port) = socket(environment, "SHARED_LEASE_SOCKET", LEASE_SOCKET)?;
@@ -184,7 +188,7 @@ fn lock_server(environment: &dyn Environment, tls: bool) -> Result<Vec<String>, 
         }
         return Ok(words);
     };
-    // The flag decides, whatever certificates are there.
+    // The flag decides, even if there are certificates.
     let scheme = if tls { "https" } else { "http" };
     let with_scheme = |endpoint: &str| {
         let endpoint = endpoint.trim();
@@ -193,7 +197,7 @@ fn lock_server(environment: &dyn Environment, tls: bool) -> Result<Vec<String>, 
     let endpoints: Vec<_> = endpoints.split(',').map(with_scheme).collect();
     words.extend(["--etcd".to_owned(), endpoints.join(",")]);
     for (option, name, default) in CERTIFICATES {
-        // Said in any case: the server would look at the variables itself.
+        // Always given, because the server would read the variables itself.
         let path = if tls { variable(name).unwrap_or_else(|| default.to_owned()) } else { String::new() };
         words.extend([option.to_owned(), path]);
     }
@@ -206,7 +210,7 @@ fn help() -> String {
         format!("  -{:30} {what}\n", format!("{name}{value}"))
     });
     format!(
-        "Runs many processes from a list (sexton, standing in for {NAME})\n\nUsage: {NAME} [flags]\n\n{}\nVariables: HEALTH_SOCKET (:8111), CONFIG, LOG_FORMAT, SHARED_LEASE_SOCKET (:8191), SHARED_LEASE_ETCD_ENDPOINTS,\nSHARED_LEASE_ETCD_CA_CERT, SHARED_LEASE_ETCD_CLIENT_CERT, SHARED_LEASE_ETCD_CLIENT_KEY (/cert/tls/{{ca.crt,tls.crt,tls.key}})\n",
+        "Run many processes from a list (sexton as a replacement of {NAME})\n\nUsage: {NAME} [flags]\n\n{}\nVariables: HEALTH_SOCKET (:8111), CONFIG, LOG_FORMAT, SHARED_LEASE_SOCKET (:8191), SHARED_LEASE_ETCD_ENDPOINTS,\nSHARED_LEASE_ETCD_CA_CERT, SHARED_LEASE_ETCD_CLIENT_CERT, SHARED_LEASE_ETCD_CLIENT_KEY (/cert/tls/{{ca.crt,tls.crt,tls.key}})\n",
         flags.collect::<String>()
     )
 }
@@ -225,26 +229,26 @@ mod tests {
     }
 
     #[test]
-    fn flags_have_one_dash_or_two_and_values_behind_a_blank_or_an_equals_sign() {
+    fn flags_have_one_dash_or_two_and_values_after_a_blank_or_an_equals_sign() {
         for words in
             ["-config x -skip-commands a,b", "--config=x --skip-commands=a,b", "-config=x -skip-commands a,b"]
         {
             let parsed = read(words, &Variables::new());
             let Ok(Parsed::Live(live, false)) = parsed else { panic!("{parsed:?}") };
-            let RawMode::Up(up) = live.1 else { panic!() };
+            let ModeOptions::Up(up) = live.1 else { panic!() };
             assert_eq!((up.file.as_deref(), up.skip), (Some("x"), vec!["a".to_owned(), "b".to_owned()]));
             assert_eq!(up.readiness_file.as_deref(), Some("/tmp/started"));
             assert_eq!(up.shutdown_deadline.as_deref(), Some("10s"));
-            assert_eq!(live.0.port.as_deref(), Some("8111"));
+            assert_eq!(live.0.listen.port.as_deref(), Some("8111"));
         }
     }
 
     #[test]
-    fn locks_are_served_where_and_from_where_its_variables_say() {
+    fn variables_set_the_address_and_the_store_of_the_lock_server() {
         let words = |words: &str, variables: &Variables| {
             let parsed = read(words, variables);
             let Ok(Parsed::Live(live, _)) = parsed else { panic!("{parsed:?}") };
-            let RawMode::Up(up) = live.1 else { panic!() };
+            let ModeOptions::Up(up) = live.1 else { panic!() };
             (up.lock_server.unwrap_or_default().join(" "), up.lock_url)
         };
         let none = Variables::new();
@@ -270,14 +274,14 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn rejects_invalid_command_lines() {
         let none = Variables::new();
         for (words, part) in [
             ("", "nothing to run"),
             ("-confg x", "did you mean 'config'"),
-            ("config", "is no flag"),
-            ("-config", "its value is missing"),
-            ("-config x -envoy-drain", "not yet"),
+            ("config", "is not a flag"),
+            ("-config", "missing value"),
+            ("-config x -envoy-drain", "not supported yet"),
             ("-shared-lock -shared-lock-etcd-tls", "SHARED_LEASE_ETCD_ENDPOINTS is not set"),
             ("-wait -wait-deadline soon", "-wait-deadline 'soon'"),
         ] {

@@ -1,7 +1,6 @@
-//! `sexton ensemble render`: a template, filled from what is known of this pod, its node and the members.
+//! `sexton ensemble render`: a template, rendered with what is known of this pod, its node and the members.
 
 use std::fs::{self, File};
-use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::{Path, PathBuf};
@@ -10,42 +9,43 @@ use minijinja::{AutoEscape, Environment as Engine, UndefinedBehavior};
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::ensemble::identity::{Sources, host_name};
-use crate::ensemble::peers::{Dialer, Peer};
+use crate::ensemble::identity::host_name;
+use crate::ensemble::peers::Dialer;
 use crate::locks::client::within;
+use spec::ensemble::Peer;
+use spec::ensemble::Sources;
 use spec::text::describe;
 use spec::tls::Files;
 
-/// The longest template.
+/// The longest template, in bytes.
 const LONGEST: u64 = 1 << 20;
-/// How long a master may take to tell its list.
+/// Time limit of the query for the members.
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(30);
 
-/// What to fill, with what.
+/// A template and the sources of its variables.
 #[derive(Debug)]
 pub struct Render {
-    /// The template.
     pub template: PathBuf,
-    /// Where it goes; None: standard output.
+    /// None: standard output.
     pub output: Option<PathBuf>,
-    /// Who tells who we are.
+    /// The sources of the identity of this pod.
     pub sources: Sources,
-    /// Whose ensemble, if it is not that of the pod's namespace.
+    /// The namespace of the ensemble; None: that of the pod.
     pub namespace: Option<String>,
-    /// Who tells who is there, and how he is spoken to.
+    /// The master to query for the members, and the files of TLS.
     pub pod: Option<(Peer, Files)>,
 }
 
-/// Why there is nothing.
+/// Why the template could not be rendered.
 #[derive(Debug, Error)]
 pub enum RenderError {
-    /// The template, or where it goes.
+    /// The template cannot be read, or the output cannot be written.
     #[error("{0}: {1}")]
     File(String, String),
-    /// The template is none, or wants what is not there.
+    /// The template is invalid, or uses an undefined variable.
     #[error("{0}")]
     Template(String),
-    /// Nobody tells who is there.
+    /// The members cannot be queried.
     #[error("{0}")]
     Ask(String),
 }
@@ -62,19 +62,19 @@ impl RenderError {
     }
 }
 
-/// Fills it.
-pub fn render(asked: &Render) -> Result<(), RenderError> {
+/// Renders the template.
+pub fn render(options: &Render) -> Result<(), RenderError> {
     let named =
         |path: &Path, error: &io::Error| RenderError::File(path.display().to_string(), describe(error));
-    let of_template = |error: io::Error| named(&asked.template, &error);
-    let length = fs::metadata(&asked.template).map_err(of_template)?.len();
+    let of_template = |error: io::Error| named(&options.template, &error);
+    let length = fs::metadata(&options.template).map_err(of_template)?.len();
     if length > LONGEST {
-        let why = format!("it is longer than {LONGEST} bytes");
-        return Err(RenderError::File(asked.template.display().to_string(), why));
+        let why = format!("longer than {LONGEST} bytes");
+        return Err(RenderError::File(options.template.display().to_string(), why));
     }
-    let text = fs::read_to_string(&asked.template).map_err(of_template)?;
-    let filled = filled(&asked.template, &text, &known(asked)?)?;
-    match &asked.output {
+    let text = fs::read_to_string(&options.template).map_err(of_template)?;
+    let filled = filled(&options.template, &text, &variables(options)?)?;
+    match &options.output {
         None => {
             io::stdout().lock().write_all(filled.as_bytes()).map_err(|error| named(Path::new("-"), &error))
         }
@@ -82,10 +82,10 @@ pub fn render(asked: &Render) -> Result<(), RenderError> {
     }
 }
 
-/// Writes a file so that nobody reads half of it. Whose it is, and who may read it, stays as it was.
+/// Replaces a file atomically. It keeps its owner and mode.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut beside = path.to_owned().into_os_string();
-    beside.push(format!(".{:016x}", RandomState::new().hash_one(std::process::id())));
+    beside.push(format!(".{:016x}", linux::random::random_seed()));
     let mut file = File::create_new(&beside)?;
     let mut write = || {
         if let Ok(before) = fs::metadata(path) {
@@ -96,26 +96,29 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         fs::rename(&beside, path)
     };
     write().inspect_err(|_| {
-        // It is ours, and of no use.
+        // Remove the incomplete file.
         let _ = fs::remove_file(&beside);
     })
 }
 
-/// What the template may name.
-fn known(asked: &Render) -> Result<Value, RenderError> {
+/// The variables of the template.
+fn variables(options: &Render) -> Result<Value, RenderError> {
     let failed = |why: String| RenderError::Ask(why);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed(error.to_string()))?;
     let (identity, pods) = runtime
         .block_on(async {
-            let identity =
-                if asked.sources.any() { asked.sources.ask().await } else { asked.sources.given.clone() };
-            let pods = match &asked.pod {
+            let identity = if options.sources.any() {
+                crate::ensemble::identity::ask(&options.sources).await
+            } else {
+                options.sources.given.clone()
+            };
+            let pods = match &options.pod {
                 None => Value::Array(Vec::new()),
                 Some((pod, files)) => {
                     let dialer = Dialer::new([pod], files.clone(), None)?;
                     let text = within(LIMIT, dialer.get(pod, "/v1/pods")).await?;
-                    serde_json::from_str(&text).map_err(|error| format!("{pod}: no JSON: {error}"))?
+                    serde_json::from_str(&text).map_err(|error| format!("{pod}: invalid JSON: {error}"))?
                 }
             };
             Ok((identity, pods))
@@ -123,7 +126,7 @@ fn known(asked: &Render) -> Result<Value, RenderError> {
         .map_err(failed)?;
     Ok(json!({
         "id": identity.id.unwrap_or_else(host_name),
-        "namespace": asked.namespace.clone().or(identity.namespace).unwrap_or_else(|| "default".to_owned()),
+        "namespace": options.namespace.clone().or(identity.namespace).unwrap_or_else(|| "default".to_owned()),
         "ip": identity.ip,
         "labels": identity.labels,
         "annotations": identity.annotations,
@@ -134,7 +137,7 @@ fn known(asked: &Render) -> Result<Value, RenderError> {
 
 fn filled(name: &Path, text: &str, known: &Value) -> Result<String, RenderError> {
     let mut engine = Engine::new();
-    // What is missing is told, and not written as nothing.
+    // An undefined variable is an error, not an empty text.
     engine.set_undefined_behavior(UndefinedBehavior::Strict);
     engine.set_auto_escape_callback(|_| AutoEscape::None);
     engine.set_keep_trailing_newline(true);
@@ -152,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_template_is_filled_and_what_is_missing_is_named() {
+    fn renders_a_template_and_reports_undefined_variables() {
         let known =
             json!({"id": "a", "labels": {"app": "x", "k8s.io/zone": "z"}, "pods": [{"id": "p", "ip": "1"}]});
         let fill = |text: &str| filled(Path::new("t"), text, &known).map_err(|error| error.to_string());

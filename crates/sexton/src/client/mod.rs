@@ -1,7 +1,7 @@
-//! The other end of the control socket: `sexton status`, `logs`, `stop` and their like.
+//! Clients of the control socket: `sexton status`, `logs`, `stop` and the like.
 //!
-//! * [`connection`]: asking, and reading what is answered
-//! * [`table`]: tables for people
+//! * [`connection`]: HTTP over a unix socket
+//! * [`table`]: text output
 
 pub mod connection;
 pub mod table;
@@ -16,196 +16,179 @@ use tokio::time::{sleep, timeout};
 
 use connection::{Answer, Connection};
 
-/// What somebody wants to know or to have done.
+/// A request to a running `up`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Errand {
-    /// Where the control socket is.
+pub struct ClientCommand {
+    /// Path of the control socket.
     pub socket: PathBuf,
-    /// What.
-    pub what: What,
-    /// For programs.
+    pub request: ClientRequest,
+    /// Print JSON.
     pub json: bool,
 }
 
-/// What somebody wants.
+/// The kind of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
-    /// How they are.
+pub enum ClientRequest {
+    /// Show the state of processes; no names: of all.
     Status {
-        /// Only these.
         names: Vec<String>,
-        /// Again and again.
+        /// Refresh every second.
         watch: bool,
     },
-    /// What they wrote.
+    /// Show the output of processes.
     Logs {
-        /// Only these.
         names: Vec<String>,
-        /// And what they write.
+        /// Follow new output.
         follow: bool,
-        /// How many lines of before.
+        /// Number of earlier lines.
         tail: usize,
-        /// In which form: logfmt, json, raw, pretty; None: by whether a person reads.
+        /// logfmt, json, raw or pretty; None: pretty on a terminal, else logfmt.
         format: Option<String>,
     },
-    /// What has happened.
+    /// Show events.
     Events {
-        /// Only these.
         names: Vec<String>,
-        /// And what happens.
+        /// Follow new events.
         follow: bool,
     },
-    /// What led to the present state.
+    /// Show the events that led to the current state.
     Why(String),
-    /// Start, stop or restart.
-    Wish {
+    /// Start, stop or restart processes.
+    Change {
         /// `start`, `stop` or `restart`.
         verb: &'static str,
-        /// Whom.
         names: Vec<String>,
-        /// How long to wait for it.
-        patience: Option<Duration>,
+        /// Time limit.
+        limit: Option<Duration>,
     },
-    /// Send a signal.
     Signal {
-        /// Its name.
+        /// Name or number.
         signal: String,
-        /// Whom.
         names: Vec<String>,
     },
-    /// Read the configuration again.
+    /// Reload the configuration.
     Reload,
-    /// End everything.
+    /// Shut down.
     End,
-    /// Until all are healthy.
+    /// Wait until all processes are healthy.
     Wait {
-        /// How long at most.
-        patience: Option<Duration>,
-        /// Until this file is there, instead of asking.
+        /// Time limit.
+        limit: Option<Duration>,
+        /// Wait until this file exists, instead of connecting.
         file: Option<PathBuf>,
     },
-    /// The names of the processes, one a line: for completions.
+    /// Print the names of the processes, one a line, for shell completion.
     Names,
 }
 
-/// Why an errand failed.
+/// Why a request failed.
 #[derive(Debug, Error)]
-pub enum ErrandError {
-    /// There is nobody.
-    #[error("cannot reach a sexton at {}: {why}", socket.display())]
-    Unreachable {
-        /// Where.
-        socket: PathBuf,
-        /// Why.
-        why: String,
-    },
-    /// It said no.
+pub enum ClientError {
+    #[error("cannot connect to {}: {why}: is 'sexton up' running?", socket.display())]
+    Unreachable { socket: PathBuf, why: String },
+    /// The supervisor refused the request.
     #[error("{0}")]
     Refused(String),
-    /// It took too long.
-    #[error("not {what} within {patience:?}")]
-    TooLong {
-        /// What did not come about.
-        what: String,
-        /// How long was waited.
-        patience: Duration,
-    },
-    /// The system is short of something.
+    #[error("timeout after {limit:?}: {waited_for}")]
+    Timeout { waited_for: String, limit: Duration },
     #[error("{0}")]
     System(#[from] io::Error),
 }
 
-impl ErrandError {
-    /// 69 and 71 as in sysexits.h; 1 for a no, as most commands have it.
+impl ClientError {
+    /// `EX_UNAVAILABLE` and `EX_OSERR` of sysexits.h; 1 for a refused request.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Unreachable { .. } => 69,
-            Self::Refused(_) | Self::TooLong { .. } => 1,
+            Self::Refused(_) | Self::Timeout { .. } => 1,
             Self::System(_) => 71,
         }
     }
 }
 
-/// Runs an errand.
-pub fn run(errand: Errand) -> Result<(), ErrandError> {
+/// Sends a request and prints the response.
+pub fn run(command: ClientCommand) -> Result<(), ClientError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(carry_out(errand))
+    runtime.block_on(send(command))
 }
 
-async fn carry_out(Errand { socket, what, json }: Errand) -> Result<(), ErrandError> {
-    let ask = Connection::at(&socket);
-    match what {
-        What::Status { names, watch } => status(&ask, &names, watch, json).await,
-        What::Logs { names, follow, tail, format } => {
+async fn send(ClientCommand { socket, request, json }: ClientCommand) -> Result<(), ClientError> {
+    let connection = Connection::at(&socket);
+    match request {
+        ClientRequest::Status { names, watch } => status(&connection, &names, watch, json).await,
+        ClientRequest::Logs { names, follow, tail, format } => {
             let terminal = io::stdout().is_terminal();
             let format = format.unwrap_or_else(|| if terminal { "pretty" } else { "logfmt" }.to_owned());
             let colours = if terminal && std::env::var_os("NO_COLOR").is_none() { "&colours" } else { "" };
             let follow = if follow { "&follow" } else { "" };
             let path = format!("/v1/logs?tail={tail}&format={format}{follow}{colours}{}", listed(&names));
-            ask.copy("GET", &path, &mut io::stdout().lock()).await
+            connection.copy("GET", &path, &mut io::stdout().lock()).await
         }
-        What::Events { names, follow } => {
+        ClientRequest::Events { names, follow } => {
             let path = format!("/v1/events?{}{}", if follow { "follow" } else { "" }, listed(&names));
             if json {
-                return ask.copy("GET", &path, &mut io::stdout().lock()).await;
+                return connection.copy("GET", &path, &mut io::stdout().lock()).await;
             }
             let mut out = table::Events::new(io::stdout().lock());
-            ask.copy("GET", &path, &mut out).await
+            connection.copy("GET", &path, &mut out).await
         }
-        What::Why(name) => {
-            let told = ask.get(&format!("/v1/processes/{}/why", encoded(&name))).await?.json()?;
-            let text = if json { format!("{told}\n") } else { table::why(&told) };
+        ClientRequest::Why(name) => {
+            let response = connection.get(&format!("/v1/processes/{}/why", encoded(&name))).await?.json()?;
+            let text = if json { format!("{response}\n") } else { table::why(&response) };
             print(&text)
         }
-        What::Wish { verb, names, patience } => {
+        ClientRequest::Change { verb, names, limit } => {
             for name in &names {
                 let path = format!("/v1/processes/{}/{verb}", encoded(name));
-                let done = limited(patience, &format!("{name}: {verb}"), ask.post(&path)).await?.json()?;
+                let done = limited(limit, &format!("{verb} {name}"), connection.post(&path)).await?.json()?;
                 let already = done["alreadySo"] == true;
                 let text = match (verb, already) {
-                    ("start", true) => format!("{name} runs already\n"),
-                    ("start", false) => format!("{name} has started\n"),
+                    ("start", true) => format!("{name} is already running\n"),
+                    ("start", false) => format!("{name} started\n"),
                     ("stop", true) => format!("{name} is not running\n"),
-                    ("stop", false) => format!("{name} has ended\n"),
-                    _ => format!("{name} has started anew\n"),
+                    ("stop", false) => format!("{name} stopped\n"),
+                    _ => format!("{name} restarted\n"),
                 };
                 print(&text)?;
             }
             Ok(())
         }
-        What::Signal { signal, names } => {
+        ClientRequest::Signal { signal, names } => {
             for name in &names {
-                ask.post(&format!("/v1/processes/{}/signal?signal={}", encoded(name), encoded(&signal)))
+                connection
+                    .post(&format!("/v1/processes/{}/signal?signal={}", encoded(name), encoded(&signal)))
                     .await?
                     .json()?;
-                print(&format!("{name} was sent {signal}\n"))?;
+                print(&format!("sent {signal} to {name}\n"))?;
             }
             Ok(())
         }
-        What::Reload => {
-            let told = ask.post("/v1/reload").await?.json()?;
-            let text = if json { format!("{told}\n") } else { table::reloaded(&told) };
+        ClientRequest::Reload => {
+            let response = connection.post("/v1/reload").await?.json()?;
+            let text = if json { format!("{response}\n") } else { table::reloaded(&response) };
             print(&text)
         }
-        What::End => {
-            ask.post("/v1/end").await?.json()?;
-            print("everything is ending\n")
+        ClientRequest::End => {
+            connection.post("/v1/end").await?.json()?;
+            print("shutting down\n")
         }
-        What::Wait { patience, file: Some(file) } => {
-            let there = async {
-                // A file cannot be asked; who makes it cannot be told to tell us.
+        ClientRequest::Wait { limit, file: Some(file) } => {
+            let exists = async {
+                // Polled, because not every file system reports new files.
                 while !file.exists() {
                     sleep(Duration::from_millis(50)).await;
                 }
                 Ok(())
             };
-            limited(patience, &format!("there: {}", file.display()), there).await
+            limited(limit, &format!("{} does not exist", file.display()), exists).await
         }
-        What::Wait { patience, file: None } => limited(patience, "ready", ready(&ask)).await,
-        What::Names => {
-            let told = ask.get("/v1/processes").await?.json()?;
-            let names = told["processes"].as_array().into_iter().flatten();
+        ClientRequest::Wait { limit, file: None } => {
+            limited(limit, "not all processes are healthy", ready(&connection)).await
+        }
+        ClientRequest::Names => {
+            let response = connection.get("/v1/processes").await?.json()?;
+            let names = response["processes"].as_array().into_iter().flatten();
             print(
                 &names
                     .filter_map(|it| it["name"].as_str())
@@ -216,72 +199,77 @@ async fn carry_out(Errand { socket, what, json }: Errand) -> Result<(), ErrandEr
     }
 }
 
-/// Until all are healthy; also while there is nobody to ask yet.
-async fn ready(ask: &Connection<'_>) -> Result<(), ErrandError> {
+/// Waits until all processes are healthy, also while the supervisor is not running yet.
+async fn ready(connection: &Connection<'_>) -> Result<(), ClientError> {
     loop {
-        match ask.get("/readiness?wait").await {
+        match connection.get("/readiness?wait").await {
             Ok(answer) if answer.code == 200 => return Ok(()),
-            Ok(answer) => return Err(ErrandError::Refused(answer.text().trim().to_owned())),
-            Err(ErrandError::Unreachable { .. }) => sleep(Duration::from_millis(50)).await,
+            Ok(answer) => return Err(ClientError::Refused(answer.text().trim().to_owned())),
+            Err(ClientError::Unreachable { .. }) => sleep(Duration::from_millis(50)).await,
             Err(error) => return Err(error),
         }
     }
 }
 
 async fn limited<T>(
-    patience: Option<Duration>,
-    what: &str,
-    done: impl Future<Output = Result<T, ErrandError>>,
-) -> Result<T, ErrandError> {
-    match patience {
+    limit: Option<Duration>,
+    waited_for: &str,
+    done: impl Future<Output = Result<T, ClientError>>,
+) -> Result<T, ClientError> {
+    match limit {
         None => done.await,
-        Some(patience) => timeout(patience, done)
+        Some(limit) => timeout(limit, done)
             .await
-            .unwrap_or_else(|_| Err(ErrandError::TooLong { what: what.to_owned(), patience })),
+            .unwrap_or_else(|_| Err(ClientError::Timeout { waited_for: waited_for.to_owned(), limit })),
     }
 }
 
-async fn status(ask: &Connection<'_>, names: &[String], watch: bool, json: bool) -> Result<(), ErrandError> {
+async fn status(
+    connection: &Connection<'_>,
+    names: &[String],
+    watch: bool,
+    json: bool,
+) -> Result<(), ClientError> {
     let mut before: Option<Value> = None;
     loop {
-        let mut told = ask.get("/v1/processes").await?.json()?;
-        if let Some(missing) = names.iter().find(|name| find(&told, name).is_none()) {
-            let known: Vec<_> = told["processes"]
+        let mut response = connection.get("/v1/processes").await?.json()?;
+        if let Some(missing) = names.iter().find(|name| find(&response, name).is_none()) {
+            let known: Vec<_> = response["processes"]
                 .as_array()
                 .into_iter()
                 .flatten()
                 .filter_map(|it| it["name"].as_str())
                 .collect();
             let hint = spec::suggest::hint(missing, known);
-            return Err(ErrandError::Refused(format!("there is no process '{missing}'{hint}")));
+            return Err(ClientError::Refused(format!("there is no process '{missing}'{hint}")));
         }
-        if let (false, Some(all)) = (names.is_empty(), told["processes"].as_array_mut()) {
+        if let (false, Some(all)) = (names.is_empty(), response["processes"].as_array_mut()) {
             all.retain(|it| names.iter().any(|name| it["name"] == name.as_str()));
         }
         let text = if json {
-            format!("{told}\n")
+            format!("{response}\n")
         } else {
-            table::status(&told, before.as_ref(), io::stdout().is_terminal())
+            table::status(&response, before.as_ref(), io::stdout().is_terminal())
         };
         if !watch {
             return print(&text);
         }
         let clear = if json { "" } else { "\x1b[H\x1b[2J" };
         print(&format!("{clear}{text}"))?;
-        before = Some(told);
+        before = Some(response);
         sleep(Duration::from_secs(1)).await;
     }
 }
 
-fn find<'a>(told: &'a Value, name: &str) -> Option<&'a Value> {
-    told["processes"].as_array()?.iter().find(|it| it["name"] == name)
+fn find<'a>(response: &'a Value, name: &str) -> Option<&'a Value> {
+    response["processes"].as_array()?.iter().find(|it| it["name"] == name)
 }
 
-/// Whoever does not want to read on (`| head`) makes no error of it.
-fn print(text: &str) -> Result<(), ErrandError> {
+/// Prints a text. A closed pipe of the reader (`| head`) is not an error.
+fn print(text: &str) -> Result<(), ClientError> {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.map_err(ErrandError::from),
+        result => result.map_err(ClientError::from),
     }
 }
 
@@ -289,7 +277,7 @@ fn listed(names: &[String]) -> String {
     names.iter().map(|name| format!("&process={}", encoded(name))).collect()
 }
 
-/// For a path or query of a URL.
+/// Percent-encodes text for the path or query of a URL.
 fn encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b':');
     text.bytes()
@@ -298,12 +286,12 @@ fn encoded(text: &str) -> String {
 }
 
 impl Answer {
-    /// The body of a yes; a no is an error.
-    fn json(self) -> Result<Value, ErrandError> {
+    /// The body of a successful response.
+    fn json(self) -> Result<Value, ClientError> {
         if self.code >= 300 {
-            return Err(ErrandError::Refused(self.text().trim().to_owned()));
+            return Err(ClientError::Refused(self.text().trim().to_owned()));
         }
         serde_json::from_slice(&self.body)
-            .map_err(|error| ErrandError::Refused(format!("an answer that is no JSON: {error}")))
+            .map_err(|error| ClientError::Refused(format!("the response is not valid JSON: {error}")))
     }
 }

@@ -1,4 +1,4 @@
-//! Tables for people.
+//! Text output of client commands.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -6,36 +6,36 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 use serde_json::Value;
 
-/// How much of what a process says about itself is shown, in characters.
-const SAID: usize = 24;
+/// The longest part of a process's own status text that is shown, in characters.
+const LONGEST_TEXT: usize = 24;
 
-/// How they are: a line for each process. `before` is what was told a second ago.
+/// The table of `sexton status`: a line for each process. `before` is the response of a second ago.
 #[must_use]
-pub fn status(told: &Value, before: Option<&Value>, colours: bool) -> String {
+pub fn status(response: &Value, before: Option<&Value>, colours: bool) -> String {
     let mut rows = vec![
         ["NAME", "STATE", "READY", "PID", "RESTARTS", "AGE", "CPU", "MEMORY", "LAST EXIT"].map(str::to_owned),
     ];
-    for process in told["processes"].as_array().into_iter().flatten() {
+    for process in response["processes"].as_array().into_iter().flatten() {
         rows.push(row(process, before.and_then(|before| super::find(before, process["name"].as_str()?))));
     }
     let mut text = aligned(&rows, |row| match row[2].as_str() {
         "yes" | "done" => colours.then_some("32"),
         _ => colours.then_some("31"),
     });
-    match told["reason"].as_str() {
+    match response["reason"].as_str() {
         Some(reason) => {
             let _ = writeln!(text, "\nnot ready: {reason}");
         }
-        None => text.push_str("\nall are ready\n"),
+        None => text.push_str("\nall processes are ready\n"),
     }
-    if let Some(ending) = told["ending"].as_object() {
+    if let Some(ending) = response["ending"].as_object() {
         let names = |value: &Value| {
             let list: Vec<_> = value.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
             list.join(", ")
         };
-        let _ = writeln!(text, "waited for: {}", names(&ending["waitingFor"]));
+        let _ = writeln!(text, "shutting down; waiting for: {}", names(&ending["waitingFor"]));
         if let Some(by) = ending.get("by").and_then(Value::as_str) {
-            let _ = writeln!(text, "at most until {by}");
+            let _ = writeln!(text, "deadline: {by}");
         }
     }
     text
@@ -65,7 +65,7 @@ fn row(process: &Value, before: Option<&Value>) -> [String; 9] {
         Some("running") if process["suspendedBy"].is_string() => "suspended".to_owned(),
         Some(phase) => match process["said"].as_str() {
             Some(said) if phase == "running" => {
-                format!("running: {}", said.chars().take(SAID).collect::<String>())
+                format!("running: {}", said.chars().take(LONGEST_TEXT).collect::<String>())
             }
             _ => phase.to_owned(),
         },
@@ -95,7 +95,7 @@ fn row(process: &Value, before: Option<&Value>) -> [String; 9] {
     ]
 }
 
-/// Rows under a head, in columns; `paint` tells the colour of a row.
+/// Aligns rows under a header, in columns; `paint` returns the colour of a row.
 pub(crate) fn aligned<const N: usize>(
     rows: &[[String; N]],
     paint: impl Fn(&[String; N]) -> Option<&'static str>,
@@ -129,12 +129,12 @@ fn seconds_since(at: &Value) -> Option<i64> {
     Some(Timestamp::now().duration_since(at).as_secs().max(0))
 }
 
-/// As kubectl has it: the two largest units.
+/// The time since then, in the two largest units, as kubectl has it.
 fn age(at: &Value) -> Option<String> {
     seconds_since(at).map(span)
 }
 
-/// So many seconds in the two largest units.
+/// Seconds in the two largest units.
 pub(crate) fn span(seconds: i64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
     match (days, hours, minutes) {
@@ -149,16 +149,16 @@ fn ago(at: &Value) -> String {
     age(at).map(|age| format!(" ({age} ago)")).unwrap_or_default()
 }
 
-/// What led to the present state: that, and under it what came before, the newest first.
+/// The current state, and the events that led to it, the newest first.
 #[must_use]
-pub fn why(told: &Value) -> String {
-    let since = told["since"].as_str().map(|since| format!(" (since {since})")).unwrap_or_default();
+pub fn why(response: &Value) -> String {
+    let since = response["since"].as_str().map(|since| format!(" (since {since})")).unwrap_or_default();
     let mut text = format!(
         "{}: {}{since}\n",
-        told["name"].as_str().unwrap_or_default(),
-        told["state"].as_str().unwrap_or_default()
+        response["name"].as_str().unwrap_or_default(),
+        response["state"].as_str().unwrap_or_default()
     );
-    for change in told["chain"].as_array().into_iter().flatten().rev() {
+    for change in response["chain"].as_array().into_iter().flatten().rev() {
         let at = change["at"].as_str().and_then(|at| at.get(11..23)).unwrap_or_default();
         let run = change["run"].as_u64().map(|run| format!("run {run}: ")).unwrap_or_default();
         let _ = writeln!(text, "  {at}  {run}{}", change["message"].as_str().unwrap_or_default());
@@ -166,38 +166,38 @@ pub fn why(told: &Value) -> String {
     text
 }
 
-/// What a reload has changed.
+/// The changes made by a reload.
 #[must_use]
-pub fn reloaded(told: &Value) -> String {
+pub fn reloaded(response: &Value) -> String {
     let mut text = String::new();
-    for (key, what) in [("added", "new"), ("changed", "started anew"), ("removed", "ended")] {
-        for name in told[key].as_array().into_iter().flatten().filter_map(Value::as_str) {
+    for (key, what) in [("added", "added"), ("changed", "restarted"), ("removed", "stopped")] {
+        for name in response[key].as_array().into_iter().flatten().filter_map(Value::as_str) {
             let _ = writeln!(text, "{name}: {what}");
         }
     }
-    let _ = writeln!(text, "{} as before", told["kept"].as_u64().unwrap_or(0));
+    let _ = writeln!(text, "{} unchanged", response["kept"].as_u64().unwrap_or(0));
     text
 }
 
-/// Lines of JSON in, lines for people out.
+/// A writer that turns events, one JSON object a line, into text lines.
 #[derive(Debug)]
 pub struct Events<W> {
     out: W,
-    begun: Vec<u8>,
+    partial: Vec<u8>,
 }
 
 impl<W: Write> Events<W> {
-    /// Into this.
+    /// Writes the text to `out`.
     pub const fn new(out: W) -> Self {
-        Self { out, begun: Vec::new() }
+        Self { out, partial: Vec::new() }
     }
 }
 
 impl<W: Write> Write for Events<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.begun.extend_from_slice(bytes);
-        while let Some(end) = self.begun.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.begun.drain(..=end).collect();
+        self.partial.extend_from_slice(bytes);
+        while let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.partial.drain(..=end).collect();
             let Ok(change) = serde_json::from_slice::<Value>(&line) else { continue };
             let at = change["at"].as_str().and_then(|at| at.get(11..23)).unwrap_or_default();
             let name = change["process"].as_str().unwrap_or_default();
@@ -218,12 +218,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_is_aligned_and_says_what_is_wrong() {
-        let told = json!({"reason": "db: waits", "processes": [
+    fn aligns_the_table_and_shows_why_it_is_not_ready() {
+        let response = json!({"reason": "db: waits", "processes": [
             {"name": "web", "phase": "running", "ready": true, "pid": 7, "starts": 3, "lastExit": {"exitCode": 1}},
             {"name": "database", "phase": "waiting", "ready": false, "starts": 0, "lastExit": null},
         ]});
-        let text = status(&told, None, false);
+        let text = status(&response, None, false);
         let lines: Vec<_> = text.lines().collect();
         assert!(lines[0].starts_with("NAME      STATE    READY  PID  RESTARTS"), "{text}");
         assert!(lines[1].starts_with("web       running  yes    7    2"), "{text}");
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_read_however_they_are_cut() -> io::Result<()> {
+    fn reads_events_that_are_split_anywhere() -> io::Result<()> {
         let mut out = Vec::new();
         let mut events = Events::new(&mut out);
         let line =

@@ -7,9 +7,9 @@ use std::time::Duration;
 use engine::automaton::{State, StateId, StateMachineSpec};
 use engine::glob;
 
+use super::options::parse_mode;
 use super::raw::automaton as raw;
 use super::read::{Keys, Problem, read};
-use super::resolve::parse_mode;
 use super::tree::{self, Node, Step, Value};
 use super::up::{ConfigError, Source, text_of};
 use spec::suggest::hint;

@@ -1,126 +1,106 @@
-//! From words to a plan.
+//! From text to plans.
 //!
-//! What the user wrote ([`crate::cli`] reads it, and nothing else) becomes [`Settings`]: complete, validated,
-//! with every default filled in. Nothing is bound, started or written while that is done.
+//! Options and files become [`Settings`]: complete, validated, with every default filled in. Nothing is bound, started or
+//! written here.
 
 pub(crate) mod accounts;
 pub mod automaton;
+pub mod options;
 pub mod pod;
 pub mod raw;
 pub mod read;
-pub mod resolve;
 pub mod tree;
 pub mod up;
 
-use spec::listen::{Answers, Listen};
+use spec::listen::{HttpCompat, Listen};
 use spec::logs::OutputPlan;
 use spec::store::StorePlan;
 use spec::watch::Watch;
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use engine::{DurationRange, Plan};
 
-use crate::ensemble::plan::Draft;
-use crate::locks::LockPlan;
+use spec::ensemble::UnresolvedPlan;
+use spec::lock::LockPlan;
 use spec::pod::PodPlan;
 use spec::program::Program;
 
-/// All that one of our three modes needs to know.
+/// The settings of a mode that runs until it is stopped.
 #[derive(Debug)]
 pub struct Settings {
-    /// Where to answer.
     pub listen: Listen,
-    /// How to answer.
-    pub answers: Answers,
-    /// What to do.
+    pub answers: HttpCompat,
     pub mode: Mode,
-    /// Where the event journal goes.
+    /// File of the event journal.
     pub journal: Option<PathBuf>,
 }
 
-/// What to do.
+/// A mode that runs until it is stopped.
 #[derive(Debug)]
 pub enum Mode {
-    /// Look after a process of our own.
-    Own(Box<Own>),
-    /// Look at processes of others.
+    /// One supervised process.
+    Own(Box<SingleProcessSettings>),
+    /// Processes that were started by others.
     Watch(Watch),
-    /// Look after many processes of our own.
+    /// Many supervised processes.
     Up(Box<Up>),
-    /// Run scripts by a state machine.
     Automaton(Automaton),
-    /// Serve locks.
     LockServer(LockServer),
-    /// Be a pod of an ensemble.
-    Ensemble(Box<Draft>),
+    Ensemble(Box<UnresolvedPlan>),
 }
 
 /// A lock server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockServer {
-    /// Where they are kept.
     pub store: StorePlan,
 }
 
 /// A state machine of scripts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Automaton {
-    /// Where it is described.
     pub file: PathBuf,
-    /// The way to its section there, with `/` between.
+    /// Path of its section in the file, with `/` between keys.
     pub section: Option<String>,
-    /// Where it is asked; None: where the file says, or at the usual place.
+    /// None: the path in the file, or the default.
     pub socket: Option<PathBuf>,
-    /// Who may ask it; None: whom the file says, or us alone.
+    /// None: the mode in the file, or 600.
     pub socket_mode: Option<u32>,
-    /// What the scripts print is logged.
+    /// The output of the scripts is logged.
     pub debug: bool,
 }
 
-/// Many processes of our own.
+/// Many supervised processes.
 #[derive(Debug)]
 pub struct Up {
-    /// Where the plan comes from.
     pub source: up::Source,
-    /// What is said beside it.
-    pub beside: up::Beside,
-    /// Where the control socket is; None: there is none.
+    pub beside: up::CliOverrides,
+    /// None: no control socket.
     pub control: Option<ControlPath>,
 }
 
-/// Where the control socket is.
+/// The path of the control socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlPath {
-    /// The path.
     pub path: PathBuf,
-    /// Somebody has said so: without it nothing is begun.
+    /// It was set explicitly: if it cannot be bound, nothing is started.
     pub asked_for: bool,
 }
 
-/// A process of our own.
+/// A supervised process, as `run` and `supervise` have it.
 #[derive(Debug)]
-pub struct Own {
-    /// What it is called in the answers: `run` or `supervise`.
+pub struct SingleProcessSettings {
+    /// The mode in the status: `run` or `supervise`.
     pub word: &'static str,
-    /// What people call the process.
     pub name: String,
-    /// What to start.
     pub program: Program,
-    /// What becomes of its output.
     pub output: OutputPlan,
-    /// When and how often.
     pub plan: Plan,
-    /// The lifetime as the user gave it, for the answers.
+    /// The lifetime as configured, for the status.
     pub ttl: Option<DurationRange>,
-    /// The pause or linger as the user gave it, for the answers.
+    /// The restart delay or linger time as configured, for the status.
     pub wait: Duration,
-    /// What there is beside it in its pod.
     pub pod: Option<PodPlan>,
-    /// It runs only while we hold this.
+    /// The process runs only while this lock is held.
     pub lock: Option<LockPlan>,
 }
-
-/// The words of a command: what to execute and its arguments.
-pub type Words = Vec<OsString>;

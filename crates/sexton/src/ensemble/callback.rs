@@ -82,7 +82,7 @@ pub fn program(words: &[String], told: &Told) -> io::Result<(Program, Files)> {
     let program = Program {
         command: words.next().unwrap_or_default(),
         arguments: words.collect(),
-        without_variables: spec::notify::OUR_VARIABLES.to_vec(),
+        without_variables: spec::notify::SERVICE_MANAGER_VARIABLES.to_vec(),
         variables,
         ..Program::default()
     };

@@ -83,7 +83,7 @@ pub async fn run(
     let program = Program {
         command: "sh".into(),
         arguments: vec!["-c".into(), command.into()],
-        without_variables: spec::notify::OUR_VARIABLES.to_vec(),
+        without_variables: spec::notify::SERVICE_MANAGER_VARIABLES.to_vec(),
         variables: vec![("INPUT".into(), input.into())],
         attributes: Attributes {
             user: invoke_user.map(|(user, _)| user),

@@ -10,18 +10,6 @@ use tokio::time::Instant;
 use crate::locks::client::{Granted, InUse, Reply};
 use crate::locks::holder::LeaseServer;
 
-/// How long the lease of a leader lasts, so that another leads when this time has passed since it died. Where the lock
-/// waits once more after it has lapsed, a lease is somewhat less than half of it, in whole seconds since etcd has no
-/// others.
-#[must_use]
-pub fn ttl(fail_over: Duration, waits_after_lapse: bool) -> Duration {
-    if !waits_after_lapse {
-        return fail_over;
-    }
-    let part = fail_over.mul_f64(0.45);
-    if part < Duration::from_secs(1) { fail_over / 2 } else { Duration::from_secs(part.as_secs()) }
-}
-
 /// The lock, asked for at the store itself.
 #[derive(Debug)]
 pub struct Leadership {
@@ -60,20 +48,4 @@ impl LeaseServer for Leadership {
 
 fn lease(id: &str) -> Result<LeaseId, String> {
     id.parse().map_err(|_| format!("'{id}' is no lease"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_dead_leader_is_replaced_in_time_where_the_lock_waits_twice() {
-        for seconds in 5..100 {
-            let fail_over = Duration::from_secs(seconds);
-            assert_eq!(ttl(fail_over, false), fail_over);
-            let lease = ttl(fail_over, true);
-            assert!(lease * 2 + Duration::from_millis(500) <= fail_over, "{lease:?} of {fail_over:?}");
-            assert!(lease * 3 >= fail_over, "{lease:?} of {fail_over:?}");
-        }
-    }
 }

@@ -43,4 +43,4 @@ pub mod state;
 pub mod tenants;
 
 pub use driver::Driver;
-pub use plan::EnsemblePlan;
+pub use spec::ensemble::EnsemblePlan;

@@ -1,6 +1,7 @@
 //! What a member tells: the content of a file, how the processes beside it are, or what its own list is; and when that
 //! is something else.
 
+use net::http_client::HttpResponse;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +9,6 @@ use std::time::Duration;
 
 use ensemble::member::LONGEST;
 use ensemble::registry::Registry;
-use http_body_util::BodyExt as _;
 use hyper::{Method, StatusCode};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use serde_json::{Map, Value, json};
@@ -17,7 +17,8 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::locks::client::{Answering, Server, exchange, send};
+use crate::locks::client::{exchange, send};
+use spec::lock::HttpAddress;
 use spec::text::describe;
 
 /// How long whoever looks after processes may take to tell how they are.
@@ -32,21 +33,21 @@ pub(super) enum Source {
     /// A file.
     File(PathBuf, Option<Watch>),
     /// Another of us that looks after processes, at its control socket; and what it tells of its changes.
-    Processes(PathBuf, Option<Answering>),
+    Processes(PathBuf, Option<HttpResponse>),
     /// The list of our own, and the changes of it.
     List(String, Arc<Registry>, watch::Receiver<u64>),
 }
 
 impl Source {
     /// As the plan has it.
-    pub(super) fn of(plan: super::plan::Payload) -> Self {
+    pub(super) fn of(plan: spec::ensemble::Payload) -> Self {
         match plan {
-            super::plan::Payload::Nothing => Self::Nothing,
-            super::plan::Payload::File(path) => {
+            spec::ensemble::Payload::Nothing => Self::Nothing,
+            spec::ensemble::Payload::File(path) => {
                 let watch = Watch::of(&path);
                 Self::File(path, watch)
             }
-            super::plan::Payload::Processes(socket) => Self::Processes(socket, None),
+            spec::ensemble::Payload::Processes(socket) => Self::Processes(socket, None),
         }
     }
 
@@ -98,7 +99,7 @@ impl Source {
                     }
                 }
                 let Some(following) = events else { return };
-                if !matches!(following.body.frame().await, Some(Ok(_))) {
+                if !matches!(following.chunk().await, Ok(Some(_))) {
                     *events = None;
                     sleep(AGAIN).await;
                 }
@@ -117,8 +118,8 @@ fn read_file(path: &Path) -> Result<Value, String> {
     serde_json::from_slice(&text).map_err(|error| format!("it is no JSON: {error}"))
 }
 
-fn ourselves() -> Server {
-    Server { host: "localhost".to_owned(), port: 80 }
+fn ourselves() -> HttpAddress {
+    HttpAddress { host: "localhost".to_owned(), port: 80 }
 }
 
 async fn connect(socket: &Path) -> Result<UnixStream, String> {
@@ -141,10 +142,10 @@ async fn processes(socket: &Path) -> Result<Value, String> {
     Ok(json!({"ready": told["ready"], "processes": each.collect::<Map<_, _>>()}))
 }
 
-async fn follow(socket: &Path) -> Result<Answering, String> {
+async fn follow(socket: &Path) -> Result<HttpResponse, String> {
     let stream = connect(socket).await?;
     let following = send(stream, &ourselves(), Method::GET, "/v1/events?follow", &[], Vec::new()).await?;
-    if following.code == StatusCode::OK { Ok(following) } else { Err(format!("HTTP {}", following.code)) }
+    if following.status == StatusCode::OK { Ok(following) } else { Err(format!("HTTP {}", following.status)) }
 }
 
 /// Sees when a file becomes another: written, or replaced.

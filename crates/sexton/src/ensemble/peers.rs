@@ -1,18 +1,16 @@
 //! Other pods of the ensemble, and how they are spoken to: HTTP or ZeroRPC, plain or encrypted.
 
+use spec::ensemble::Peer;
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::BodyExt as _;
 use hyper::{Method, StatusCode};
 use serde_json::Value as Json;
 use zerorpc::{CallError, Client, Value};
 
-use super::plan::DEFAULT_PORT;
 use super::rpc;
-use crate::locks::client::{Server, exchange, send, within};
+use crate::locks::client::{exchange, send, within};
 use crate::probes::connect;
 use net::tls::{Connector, Stream};
 use spec::text::one_line;
@@ -22,70 +20,6 @@ use spec::tls::Files;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest answer by ZeroRPC: what a command prints may grow threefold when it is made text.
 const LONGEST_ANSWER: usize = 4 << 20;
-
-/// By what protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheme {
-    /// HTTP.
-    Http,
-    /// The same over TLS.
-    Https,
-    /// ZeroRPC over ZeroMQ.
-    ZeroRpc,
-    /// The same over TLS.
-    ZeroRpcs,
-}
-
-impl Scheme {
-    const ALL: [(Self, &'static str); 4] = [
-        (Self::Http, "http"),
-        (Self::Https, "https"),
-        (Self::ZeroRpc, "zerorpc"),
-        (Self::ZeroRpcs, "zerorpcs"),
-    ];
-
-    /// Does it go over TLS?
-    #[must_use]
-    pub const fn is_encrypted(self) -> bool {
-        matches!(self, Self::Https | Self::ZeroRpcs)
-    }
-
-    const fn is_rpc(self) -> bool {
-        matches!(self, Self::ZeroRpc | Self::ZeroRpcs)
-    }
-}
-
-/// Another pod.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer {
-    /// How it is spoken to.
-    pub scheme: Scheme,
-    /// Where it is.
-    pub at: Server,
-}
-
-impl FromStr for Peer {
-    type Err = String;
-
-    /// `host`, `host:port`, or with `http://`, `https://`, `zerorpc://` or `zerorpcs://` before it.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
-        let found = Scheme::ALL.into_iter().find(|(_, name)| *name == scheme);
-        let (scheme, _) = found.ok_or_else(|| {
-            format!(
-                "'{scheme}' is no protocol of ours: expected http, https, zerorpc or zerorpcs before the ://"
-            )
-        })?;
-        Ok(Self { scheme, at: Server::at(&format!("http://{rest}"), DEFAULT_PORT)? })
-    }
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = Scheme::ALL.into_iter().find(|(scheme, _)| *scheme == self.scheme);
-        write!(f, "{}://{}", name.map_or("http", |(_, name)| name), self.at.authority())
-    }
-}
 
 /// What we trust, and what we show.
 #[derive(Debug, Clone, Default)]
@@ -174,12 +108,11 @@ impl Dialer {
         let sent = send(stream, &peer.at, Method::GET, path, &[], Vec::new());
         let answer = within(PATIENCE, sent).await;
         let mut answer = answer.map_err(|why| failed(&why))?;
-        if answer.code != StatusCode::OK {
-            return Err(format!("{peer}: HTTP {}", answer.code.as_u16()));
+        if answer.status != StatusCode::OK {
+            return Err(format!("{peer}: HTTP {}", answer.status.as_u16()));
         }
-        while let Some(frame) = answer.body.frame().await {
-            let frame = frame.map_err(|error| failed(&error))?;
-            if frame.data_ref().is_some_and(|data| !line(data)) {
+        while let Some(data) = answer.chunk().await.map_err(|error| failed(&error))? {
+            if !line(&data) {
                 break;
             }
         }
@@ -223,28 +156,4 @@ fn answered(peer: &Peer, (code, text): (StatusCode, String)) -> Result<String, S
     let parsed: Option<Json> = serde_json::from_str(&text).ok();
     let why = parsed.as_ref().and_then(|json| json["error"].as_str()).unwrap_or(text.trim());
     Err(format!("{peer}: HTTP {}: {}", code.as_u16(), one_line(why)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pod_is_a_host_with_or_without_a_port_and_a_protocol() {
-        for (text, expected) in [
-            ("a", Ok("http://a:8000")),
-            ("a:1", Ok("http://a:1")),
-            ("https://a", Ok("https://a:8000")),
-            ("zerorpc://[::1]:7", Ok("zerorpc://[::1]:7")),
-            ("zerorpcs://a", Ok("zerorpcs://a:8000")),
-            ("tcp://a", Err("expected http, https, zerorpc")),
-            ("https://a/b", Err("without a path")),
-        ] {
-            match (text.parse::<Peer>(), expected) {
-                (Ok(peer), Ok(shown)) => assert_eq!(peer.to_string(), shown),
-                (Err(why), Err(part)) => assert!(why.contains(part), "{why}"),
-                (other, _) => panic!("{text}: {other:?}"),
-            }
-        }
-    }
 }

@@ -11,8 +11,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::counters::Counters;
 use super::payload::Source;
-use super::peers::{Dialer, Peer};
+use super::peers::Dialer;
 use crate::locks::client::within;
+use spec::ensemble::Peer;
 
 /// How long a master may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);

@@ -38,12 +38,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// The most leases at once.
 const MOST: usize = 1000;
 
-/// How long a lease may last of a leadership that lasts so long.
-#[must_use]
-pub fn longest(leadership: Duration) -> Duration {
-    leadership / 3
-}
-
 /// The leases of our leadership.
 #[derive(Debug)]
 pub struct Tenants {
@@ -102,8 +96,8 @@ impl Books {
     fn grant(&mut self, ttl: Duration, until: Option<BootInstant>, now: BootInstant) -> Granted {
         self.sweep(now);
         let Some(led) = self.leads(until, now) else { return Granted::NotLeading };
-        if ttl > longest(led.ttl) {
-            return Granted::TooLong(longest(led.ttl));
+        if ttl > spec::ensemble::derived_lease_ttl(led.ttl) {
+            return Granted::TooLong(spec::ensemble::derived_lease_ttl(led.ttl));
         }
         if self.leases.len() >= MOST {
             return Granted::TooMany;

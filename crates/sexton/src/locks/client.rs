@@ -1,122 +1,78 @@
-//! Asks a lock server.
+//! The client of a lock server.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
+use std::fmt::Display;
 use std::time::Duration;
 
 use ensemble::lock::Holder;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1;
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
-use hyper::{Method, Request, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::header::{CONTENT_TYPE, HeaderName};
+use hyper::{Method, StatusCode};
+use net::http_client::{HttpError, HttpRequest, HttpResponse};
+use net::tls::Stream;
 use serde::{Deserialize, Serialize};
+use spec::lock::HttpAddress;
+use spec::text::{describe, one_line};
 use tokio::time::timeout;
 
-use crate::probes::connect;
-use crate::probes::http::Driven;
-use net::tls::Stream;
-use spec::probe::HttpCheck;
-
-/// How long the lock is to last.
+/// The time to live that is requested.
 pub const TTL_HEADER: &str = "x-lease-ttl";
-/// How long the server may wait for it to become free. Not known to the older tool's server, which answers at once.
+/// How long the server may wait for the lock to become free. The older tool's server does not know it and answers at once.
 pub const WAIT_HEADER: &str = "x-lease-wait";
-/// The most that is read of the head of an answer, and of its body.
-const MOST_HEAD: usize = 64 << 10;
-const MOST_READ: usize = 64 << 20;
-/// How much of what a holder says of itself is shown.
-const SHOWN: usize = 200;
+/// The largest body of a response, in bytes.
+const MAX_BODY: usize = 64 << 20;
+/// How much of a holder's description is shown, in characters.
+const MAX_SHOWN: usize = 200;
 
-/// Where a lock server is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
-    /// Name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-}
-
-impl FromStr for Server {
-    type Err = String;
-
-    fn from_str(url: &str) -> Result<Self, String> {
-        let named = spec::text::without_login(url);
-        Self::at(url, super::DEFAULT_PORT).map_err(|why| format!("'{named}' is no lock server: {why}"))
-    }
-}
-
-impl Server {
-    /// At a URL, which may leave out the port.
-    pub fn at(url: &str, default: u16) -> Result<Self, String> {
-        let HttpCheck { tls, host, port, path, .. } = HttpCheck::of_url(url)?;
-        if tls {
-            return Err("it speaks http, not https".to_owned());
-        }
-        if path != "/" {
-            return Err("expected http://host:port without a path".to_owned());
-        }
-        let given = url.trim_end_matches('/').ends_with(&format!(":{port}"));
-        Ok(Self { host, port: if given { port } else { default } })
-    }
-}
-
-impl fmt::Display for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.authority())
-    }
-}
-
-/// What is asked for.
+/// A request for a lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     /// The name of the lock.
     pub key: String,
-    /// Who wants it.
+    /// The holder.
     #[serde(flatten)]
     pub holder: Holder,
 }
 
-/// A lock that is ours.
+/// A granted lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Granted {
-    /// By which it is kept alive.
+    /// The lease.
     pub id: String,
-    /// Higher than that of every holder before. 0: the server gives none.
+    /// The fencing token: higher than that of each earlier holder; 0 if the server assigns none.
     #[serde(default)]
     pub fence: u64,
 }
 
-/// A lock that is somebody else's.
+/// A lock that has another holder.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct InUse {
-    /// Whose.
+    /// The holder.
     pub value: String,
-    /// More of that.
+    /// The holder's labels.
     pub labels: BTreeMap<String, String>,
-    /// Its number.
+    /// The holder's fencing token.
     pub fence: u64,
 }
 
-/// What a server says to a claim.
+/// The reply to a request for a lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// It is ours.
     Granted(Granted),
-    /// It is somebody else's.
     InUse(InUse),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Named<'a> {
+struct LeaseBody<'a> {
     id: &'a str,
 }
 
-impl Server {
-    /// Asks for a lock; the server may wait for it.
+/// A client of a lock server; each request has a connection of its own.
+#[derive(Debug, Clone)]
+pub struct LockClient(pub HttpAddress);
+
+impl LockClient {
+    /// Requests a lock; the server may wait for it to become free.
     pub async fn acquire(&self, claim: &Claim, ttl: Duration, wait: Duration) -> Result<Reply, String> {
         let body = serde_json::to_vec(claim).map_err(|error| error.to_string())?;
         let headers = [(TTL_HEADER, format!("{ttl:?}")), (WAIT_HEADER, format!("{wait:?}"))];
@@ -124,9 +80,9 @@ impl Server {
         parse_reply(code, &answer).unwrap_or_else(|| Err(self.unexpected(code, &answer)))
     }
 
-    /// Says that we are alive. False: it is not ours any more.
+    /// Renews a lease. False: there is no such lease any more.
     pub async fn keep_alive(&self, id: &str) -> Result<bool, String> {
-        let body = serde_json::to_vec(&Named { id }).map_err(|error| error.to_string())?;
+        let body = serde_json::to_vec(&LeaseBody { id }).map_err(|error| error.to_string())?;
         let (code, answer) = self.exchange(Method::POST, "/keepalive", &[], body).await?;
         match code {
             StatusCode::OK => Ok(true),
@@ -135,7 +91,7 @@ impl Server {
         }
     }
 
-    /// Gives it back. A server that does not know how lets it lapse.
+    /// Releases a lease. A server without that request lets it expire.
     pub async fn release(&self, id: &str) -> Result<(), String> {
         let (code, answer) = self.exchange(Method::DELETE, &format!("/lease/{id}"), &[], Vec::new()).await?;
         match code {
@@ -147,94 +103,82 @@ impl Server {
         }
     }
 
-    /// All that are held.
+    /// Lists the locks that are held.
     pub async fn list(&self) -> Result<serde_json::Value, String> {
         let (code, answer) = self.exchange(Method::GET, "/v1/locks", &[], Vec::new()).await?;
         if code != StatusCode::OK {
             return Err(self.unexpected(code, &answer));
         }
-        serde_json::from_slice(&answer).map_err(|error| format!("{self}: no JSON: {error}"))
+        serde_json::from_slice(&answer).map_err(|error| format!("{}: invalid JSON: {error}", self.0))
     }
 
     fn unexpected(&self, code: StatusCode, answer: &[u8]) -> String {
         let text = String::from_utf8_lossy(&answer[..answer.len().min(200)]);
-        format!("the lock server {self} answers HTTP {} {}", code.as_u16(), spec::text::one_line(text.trim()))
+        format!("the lock server {} responded with HTTP {} {}", self.0, code.as_u16(), one_line(text.trim()))
     }
 
-    /// One request and its answer, on a connection of its own.
     async fn exchange(
         &self,
         method: Method,
         path: &str,
         headers: &[(&'static str, String)],
         body: Vec<u8>,
-    ) -> Result<(StatusCode, Bytes), String> {
-        let failed = |why: &dyn fmt::Display| format!("{self} does not answer: {why}");
-        let stream = connect(&self.host, self.port).await.map_err(|problem| failed(&problem))?;
-        exchange(stream, self, method, path, headers, body).await.map_err(|error| failed(&error))
-    }
-
-    /// As it stands in URLs.
-    pub(crate) fn authority(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        format!("{host}:{}", self.port)
+    ) -> Result<(StatusCode, Vec<u8>), String> {
+        let failed = |why: &dyn Display| format!("{} does not respond: {why}", self.0);
+        let HttpAddress { host, port } = &self.0;
+        let stream = net::connect::connect(host, *port).await;
+        let stream = stream.map_err(|error| failed(&format_args!("{host}:{port}: {}", describe(&error))))?;
+        exchange(stream, &self.0, method, path, headers, body).await.map_err(|error| failed(&error))
     }
 }
 
-/// An answer whose body is still to come, and the connection that it comes on.
-pub(crate) struct Answering {
-    pub(crate) code: StatusCode,
-    pub(crate) body: Incoming,
-    _driven: Driven,
-}
-
-/// One request and its answer, on this connection.
+/// Sends a request with a JSON body, and reads the complete response.
 pub(crate) async fn exchange(
     stream: impl Stream + 'static,
-    server: &Server,
+    server: &HttpAddress,
     method: Method,
     path: &str,
     headers: &[(&'static str, String)],
     body: Vec<u8>,
-) -> Result<(StatusCode, Bytes), String> {
-    let answer = send(stream, server, method, path, headers, body).await?;
-    let body = Limited::new(answer.body, MOST_READ).collect().await;
-    Ok((answer.code, body.map_err(|error| error.to_string())?.to_bytes()))
+) -> Result<(StatusCode, Vec<u8>), String> {
+    let mut response = send(stream, server, method, path, headers, body).await?;
+    let body = response.body(MAX_BODY).await.map_err(|error| error.to_string())?;
+    Ok((response.status, body))
 }
 
-/// The same, and the body is read by whoever asks.
+/// Sends a request with a JSON body.
 pub(crate) async fn send(
     stream: impl Stream + 'static,
-    server: &Server,
+    server: &HttpAddress,
     method: Method,
     path: &str,
     headers: &[(&'static str, String)],
     body: Vec<u8>,
-) -> Result<Answering, String> {
-    fn failed(error: &dyn fmt::Display) -> String {
-        error.to_string()
-    }
-    let handshake = http1::Builder::new().max_buf_size(MOST_HEAD).handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = handshake.map_err(|error| failed(&error))?;
-    let driven = Driven(tokio::spawn(async move { drop(connection.await) }).abort_handle());
-    let mut request = Request::new(Full::new(Bytes::from(body)));
-    *request.method_mut() = method;
-    *request.uri_mut() = path.parse().map_err(|error| failed(&error))?;
-    let host = HeaderValue::from_str(&server.authority()).map_err(|error| failed(&error))?;
-    request.headers_mut().insert(HOST, host);
-    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    for (name, value) in headers {
-        let value = HeaderValue::from_str(value).map_err(|error| failed(&error))?;
-        request.headers_mut().insert(*name, value);
-    }
-    let answer = sender.send_request(request).await.map_err(|error| failed(&error))?;
-    Ok(Answering { code: answer.status(), body: answer.into_body(), _driven: driven })
+) -> Result<HttpResponse, String> {
+    send_json(stream, server, method, path, headers, body).await.map_err(|error| error.to_string())
 }
 
-/// What somebody says of himself, for people: one line, and not endless.
+async fn send_json(
+    stream: impl Stream + 'static,
+    server: &HttpAddress,
+    method: Method,
+    path: &str,
+    headers: &[(&'static str, String)],
+    body: Vec<u8>,
+) -> Result<HttpResponse, HttpError> {
+    let authority = server.authority();
+    let mut request = HttpRequest::new(method, &authority, path).header(CONTENT_TYPE, "application/json")?;
+    for (name, value) in headers {
+        request = request.header(HeaderName::from_static(name), value)?;
+    }
+    request.body = body;
+    net::http_client::send(stream, request).await
+}
+
+/// A holder's description of itself, on one line and of limited length.
 #[must_use]
 pub fn shown(text: &str) -> String {
-    spec::text::one_line(text).chars().take(SHOWN).collect()
+    one_line(text).chars().take(MAX_SHOWN).collect()
 }
 
 /// Parses the response to a claim; None: the status code is not one of a lock server.
@@ -250,7 +194,7 @@ pub fn parse_reply(code: StatusCode, body: &[u8]) -> Option<Result<Reply, String
     }
 }
 
-/// Its id as JSON, or as it is: the older tool's server may say it so.
+/// Parses a grant: JSON with an id, a JSON number or string, or plain text, as the older tool's server may send it.
 fn granted(answer: &[u8]) -> Result<Granted, String> {
     if let Ok(granted) = serde_json::from_slice::<Granted>(answer) {
         return check_id(granted);
@@ -267,14 +211,17 @@ fn granted(answer: &[u8]) -> Result<Granted, String> {
 fn check_id(granted: Granted) -> Result<Granted, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if granted.id.is_empty() || granted.id.len() > 128 || !granted.id.chars().all(plain) {
-        return Err("the lock server granted the lock and gave no id that we understand".to_owned());
+        return Err("the lock server granted the lock without a valid id".to_owned());
     }
     Ok(granted)
 }
 
-/// Within a limit of time.
-pub async fn within<T>(limit: Duration, asked: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-    timeout(limit, asked).await.unwrap_or_else(|_| Err(format!("no answer within {limit:?}")))
+/// The result of a request, or an error after `limit`.
+pub async fn within<T>(
+    limit: Duration,
+    request: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
+    timeout(limit, request).await.unwrap_or_else(|_| Err(format!("no response within {limit:?}")))
 }
 
 #[cfg(test)]
@@ -282,27 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_is_a_url_without_a_path() {
-        for (url, expected) in [
-            ("http://localhost:8191", Ok("http://localhost:8191")),
-            ("http://locks/", Ok("http://locks:8191")),
-            ("http://[::1]:1", Ok("http://[::1]:1")),
-            ("http://locks:80", Ok("http://locks:80")),
-            ("https://locks", Err("http, not https")),
-            ("http://locks/a", Err("without a path")),
-            ("locks", Err("no lock server")),
-            ("http://u:pass@locks/x", Err("'http://(hidden)@locks/x'")),
-        ] {
-            match (url.parse::<Server>(), expected) {
-                (Ok(server), Ok(shown)) => assert_eq!(server.to_string(), shown),
-                (Err(error), Err(part)) => assert!(error.contains(part), "{error}"),
-                (other, _) => panic!("{url}: {other:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn an_id_is_understood_in_several_forms() {
+    fn parses_an_id_in_several_forms() {
         let id = |answer: &str| granted(answer.as_bytes()).map(|granted| (granted.id, granted.fence)).ok();
         assert_eq!(id(r#"{"id": "00ab", "fence": 7, "key": "x"}"#), Some(("00ab".to_owned(), 7)));
         assert_eq!(id("7587862094"), Some(("7587862094".to_owned(), 0)));

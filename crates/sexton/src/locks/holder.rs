@@ -10,7 +10,7 @@ use linux::clock::boot_now;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
-use super::client::{Claim, Granted, InUse, Reply, Server};
+use super::client::{Claim, Granted, InUse, LockClient, Reply};
 use super::guard::Guard;
 
 /// A server that grants a lock.
@@ -27,7 +27,7 @@ pub trait LeaseServer: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Remote {
     /// The server.
-    pub server: Server,
+    pub server: LockClient,
     /// The lock and its holder.
     pub claim: Claim,
 }

@@ -24,51 +24,12 @@
 
 pub mod client;
 pub mod guard;
+pub mod guard_start;
 pub mod holder;
 
 pub mod server;
 
-use std::time::Duration;
-
-use client::Server;
-
 /// Below the store's keys.
 pub const PREFIX: &str = "/shared-lock/";
-/// The port of a lock server.
-pub const DEFAULT_PORT: u16 = 8191;
-/// Where it is asked, unless somebody says otherwise.
-pub const DEFAULT_URL: &str = "http://localhost:8191";
-/// How long a lock lasts without a sign of life of its holder.
-pub const DEFAULT_TTL: Duration = Duration::from_secs(2);
-/// The shortest and the longest.
-pub const TTLS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(24 * 3600));
 /// How a process is told the number of its lock.
 pub const FENCE: &str = "FENCE";
-
-/// The lock that a process runs by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LockPlan {
-    /// Its name.
-    pub name: String,
-    /// How long it lasts without a sign of life.
-    pub ttl: Duration,
-    /// Where it is asked for.
-    pub server: Server,
-}
-
-impl LockPlan {
-    /// Checks what somebody wants.
-    pub fn new(name: &str, ttl: Duration, url: &str) -> Result<Self, String> {
-        ensemble::lock::Locks::check_name(name)?;
-        check_ttl(ttl)?;
-        Ok(Self { name: name.to_owned(), ttl, server: url.parse()? })
-    }
-}
-
-/// Is it a time to live that we can keep?
-pub fn check_ttl(ttl: Duration) -> Result<(), String> {
-    if ttl < TTLS.0 || ttl > TTLS.1 {
-        return Err(format!("expected a time to live from {:?} to 24h, found {ttl:?}", TTLS.0));
-    }
-    Ok(())
-}

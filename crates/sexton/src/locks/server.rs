@@ -23,9 +23,9 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use super::client::{Claim, TTL_HEADER, WAIT_HEADER};
-use super::{DEFAULT_TTL, check_ttl};
 use net::json::{no_browsers, told};
 use spec::duration;
+use spec::lock::{DEFAULT_TTL, check_ttl};
 
 /// The longest body of a request.
 const LONGEST_BODY: usize = 64 << 10;
@@ -97,7 +97,7 @@ async fn acquire(
     }
     if let Err(why) = check_ttl(ttl)
         .map_err(|why| format!("{TTL_HEADER}: {why}"))
-        .and_then(|()| Locks::check_name(&claim.key))
+        .and_then(|()| spec::lock::check_name(&claim.key))
     {
         return wrong(why);
     }

@@ -12,7 +12,7 @@ use log::kv::{self, Key, Value, VisitSource};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::config::resolve::UsageError;
+use crate::config::options::UsageError;
 use crate::logs::line_writer::Sink;
 use crate::logs::logfmt;
 use crate::logs::rotating::Rotating;

@@ -1,5 +1,5 @@
-//! The last word: who died first, how and why, with the end of what it wrote. For `/dev/termination-log`, which
-//! Kubernetes shows to whoever asks what became of a container.
+//! The termination message of Kubernetes: which process determined the exit code, how and why it exited, and its last
+//! lines of output. Kubernetes shows it in the status of the container.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -7,15 +7,15 @@ use std::path::Path;
 
 use crate::status::ProcessView;
 
-/// Where Kubernetes looks.
+/// The default `terminationMessagePath` of Kubernetes.
 pub const FILE: &str = "/dev/termination-log";
-/// What Kubernetes reads of it, in bytes.
-const MOST: usize = 4096;
+/// The largest message that Kubernetes reads, in bytes.
+const LARGEST: usize = 4096;
 
-/// What there is to tell of the process that decided how everything ended.
+/// The message for an exit code and the process that determined it.
 #[must_use]
-pub fn report(code: i32, who: Option<&ProcessView>, lines: &[Vec<u8>]) -> String {
-    let mut text = match who {
+pub fn report(code: i32, process: Option<&ProcessView>, lines: &[Vec<u8>]) -> String {
+    let mut text = match process {
         None => format!("exited with code {code}\n"),
         Some(process) => {
             let oom = process
@@ -36,7 +36,7 @@ pub fn report(code: i32, who: Option<&ProcessView>, lines: &[Vec<u8>]) -> String
         }
     };
     let mut tail = Vec::new();
-    let mut room = MOST.saturating_sub(text.len() + 32);
+    let mut room = LARGEST.saturating_sub(text.len() + 32);
     for line in lines.iter().rev() {
         let line = String::from_utf8_lossy(line);
         if line.len() + 1 > room {
@@ -46,7 +46,7 @@ pub fn report(code: i32, who: Option<&ProcessView>, lines: &[Vec<u8>]) -> String
         tail.push(line.into_owned());
     }
     if !tail.is_empty() {
-        text.push_str("last lines of its output:\n");
+        text.push_str("last lines of output:\n");
         for line in tail.iter().rev() {
             text.push_str(line);
             text.push('\n');
@@ -55,11 +55,11 @@ pub fn report(code: i32, who: Option<&ProcessView>, lines: &[Vec<u8>]) -> String
     text
 }
 
-/// Writes it, if there is such a file: only Kubernetes makes one.
+/// Writes the message, if the file exists. Only Kubernetes creates it.
 pub fn write(path: &Path, text: &str) {
     let opened = OpenOptions::new().write(true).truncate(true).open(path);
     let Ok(mut file) = opened else { return };
-    if let Err(error) = file.write_all(&text.as_bytes()[..text.len().min(MOST)]) {
+    if let Err(error) = file.write_all(&text.as_bytes()[..text.len().min(LARGEST)]) {
         log::warn!(file:% = path.display(); "cannot write the termination message: {error}");
     }
 }
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_fits_and_holds_the_last_lines() {
+    fn fits_and_contains_the_last_lines() {
         let process = ProcessView {
             name: "web".into(),
             state: "exited with code 3".to_owned(),
@@ -77,9 +77,9 @@ mod tests {
         };
         let lines: Vec<Vec<u8>> = (0..1000).map(|n| format!("line {n}").into_bytes()).collect();
         let text = report(3, Some(&process), &lines);
-        assert!(text.len() <= MOST);
+        assert!(text.len() <= LARGEST);
         assert!(
-            text.starts_with("web: exited with code 3 (exit code 3, Error)\nlast lines of its output:\n"),
+            text.starts_with("web: exited with code 3 (exit code 3, Error)\nlast lines of output:\n"),
             "{text}"
         );
         assert!(text.ends_with("line 998\nline 999\n"));

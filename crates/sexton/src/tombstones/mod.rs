@@ -89,7 +89,7 @@ struct PeerState {
 
 /// Peers to watch and tombstones to write.
 #[derive(Debug, Clone, Default)]
-pub struct Cast {
+pub struct TombstoneTargets {
     /// Peers that a start waits for.
     pub awaited: BTreeSet<String>,
     /// Peers whose death stops a process.
@@ -102,7 +102,7 @@ impl Graveyard {
     /// Creates the directory, if it is needed, and reads all watched tombstones.
     pub fn begin(
         plan: PodPlan,
-        cast: Cast,
+        targets: TombstoneTargets,
         clock: Clock,
     ) -> Result<(Self, Vec<(String, PeerStatus)>), GraveyardError> {
         let mut this = Self {
@@ -124,7 +124,7 @@ impl Graveyard {
             this.register(None, name, Some(writer));
             this.load_previous(before);
         }
-        let updates = this.recast(cast)?;
+        let updates = this.set_targets(targets)?;
         Ok((this, updates))
     }
 
@@ -135,16 +135,19 @@ impl Graveyard {
     }
 
     /// Changes the watched peers and the written tombstones. On error nothing is changed.
-    pub fn recast(&mut self, cast: Cast) -> Result<Vec<(String, PeerStatus)>, GraveyardError> {
+    pub fn set_targets(
+        &mut self,
+        targets: TombstoneTargets,
+    ) -> Result<Vec<(String, PeerStatus)>, GraveyardError> {
         let mut opened = BTreeMap::new();
-        for (_, name) in &cast.stones {
+        for (_, name) in &targets.stones {
             if !self.writers.contains_key(name) && !opened.contains_key(name) {
                 opened.insert(name.clone(), self.open(name)?);
             }
         }
         let mut files = BTreeSet::new();
         let mut urls = BTreeSet::new();
-        for peer in cast.awaited.union(&cast.doom) {
+        for peer in targets.awaited.union(&targets.doom) {
             match PeerName::of(peer) {
                 PeerName::Url => drop(urls.insert(peer.clone())),
                 name => drop(files.insert((name.path(&self.plan.directory), peer.clone()))),
@@ -154,7 +157,7 @@ impl Graveyard {
             self.make(directory)?;
         }
         if let Some(api) = self.plan.api.as_ref().filter(|_| !files.is_empty()) {
-            let needed = cast.awaited.iter().any(|peer| PeerName::of(peer) != PeerName::Url);
+            let needed = targets.awaited.iter().any(|peer| PeerName::of(peer) != PeerName::Url);
             match self.outside.watch_api(api) {
                 Err(error) if needed => return Err(error),
                 Err(error) => log::warn!("{error}; exits are detected by tombstones only"),
@@ -162,13 +165,13 @@ impl Graveyard {
             }
         }
         // No errors from here on.
-        for (id, name) in cast.stones {
+        for (id, name) in targets.stones {
             let (writer, before) = opened.remove(&name).unzip();
             self.register(Some(id), name, writer);
             self.load_previous(before.flatten());
         }
-        self.doom = cast.doom;
-        self.known.retain(|name, _| cast.awaited.contains(name) || self.doom.contains(name));
+        self.doom = targets.doom;
+        self.known.retain(|name, _| targets.awaited.contains(name) || self.doom.contains(name));
         let mut peers = Vec::new();
         for (peer, found) in self.watch.watch_files(files) {
             let known = PeerState { stone: Some(found), ..self.known.remove(&peer).unwrap_or_default() };

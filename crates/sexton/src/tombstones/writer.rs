@@ -17,6 +17,7 @@ use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, flock};
 use super::directory;
 use super::tombstone::{MAX_SIZE, Tombstone};
 use linux::clock::of_day_by;
+use linux::random::random_seed;
 
 /// Mode of the file, independent of the umask: readable by all.
 const MODE: u32 = 0o644;
@@ -200,10 +201,7 @@ impl TombstoneWriter {
 
 /// A unique ID of an incarnation.
 fn new_incarnation() -> String {
-    use std::hash::{BuildHasher as _, RandomState};
-    // The standard library seeds its hash tables from the system's random source.
-    let random = || RandomState::new().hash_one(std::process::id());
-    format!("{:016x}{:016x}", random(), random())
+    format!("{:016x}{:016x}", random_seed(), random_seed())
 }
 
 /// Reads a tombstone. The second value is true if it is abandoned: its writer was killed.

@@ -80,6 +80,6 @@ fn a_server_is_started_and_drained() {
     let pid = sexton.path("server.pid");
     let kept =
         wait_until("drained", || (!pid.exists()).then(|| fs::read_to_string(&log).unwrap_or_default()));
-    assert_eq!(kept, "server: ends after 1 requests\n");
+    assert_eq!(kept, "server: exiting after 1 requests\n");
     assert_eq!(sexton.done().code, 0);
 }

@@ -16,7 +16,7 @@ fn check(text: &str) -> Done {
 fn a_file_is_checked_without_being_run() {
     let done = check(SIMPLE);
     assert_eq!(done.code, 0, "{}", done.stderr);
-    assert!(done.stdout.ends_with("bot.yml: 4 states, all is well\n"), "{}", done.stdout);
+    assert!(done.stdout.ends_with("bot.yml: valid (4 states)\n"), "{}", done.stdout);
 }
 
 #[test]

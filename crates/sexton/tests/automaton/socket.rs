@@ -225,13 +225,13 @@ fn the_client_prints_the_answer_and_tells_ko_by_its_code() {
     });
     let silent = silent.to_string_lossy().into_owned();
     let done = crate::harness::Sexton::new(["automaton", "ctl", "-s", &silent, "STATE"]).done();
-    assert!(done.code == 69 && done.stderr.contains("has hung up without an answer"), "{done:?}");
+    assert!(done.code == 69 && done.stderr.contains("closed the connection without a response"), "{done:?}");
     assert!(hang_up.join().is_ok_and(|said| said.is_ok_and(|length| length == 6)), "nobody came");
     let directory = testkit::private_directory();
     let nowhere = directory.path().join("none").to_string_lossy().into_owned();
     let done = crate::harness::Sexton::new(["automaton", "ctl", "-s", &nowhere, "STATE"]).done();
     assert_eq!(done.code, 69);
-    assert!(done.stderr.contains("cannot ask the automaton at"), "{}", done.stderr);
+    assert!(done.stderr.contains("cannot connect to the automaton at"), "{}", done.stderr);
 }
 
 #[test]

@@ -55,10 +55,10 @@ fn a_file_of_its_own_and_a_process_will_do_too_and_a_change_is_reloaded() {
     testkit::wait_until("state A", || (state() == "A\n").then_some(()));
     assert_eq!(socat(&socket, b"WAIT B\n"), "OK\n");
     let reload = || Sexton::new(["reload", "--control", &control]).done();
-    assert!(reload().stdout.contains("2 as before"));
+    assert!(reload().stdout.contains("2 unchanged"));
     assert_eq!(state(), "B\n", "nothing has changed");
     write(&own.replace("tag: B}", "tag: B, shell: echo}"));
-    assert!(reload().stdout.contains("bot: started anew"));
+    assert!(reload().stdout.contains("bot: restarted"));
     testkit::wait_until("state A again", || (state() == "A\n").then_some(()));
     // What is wrong with it is told with its place, and changes nothing.
     write("initial: A\n");

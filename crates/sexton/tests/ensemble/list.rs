@@ -176,7 +176,7 @@ fn what_happens_is_told_as_a_stream_of_events_and_for_people() {
     let at = format!("127.0.0.1:{}", master.port);
     let done = Sexton::new(["ensemble", "status", "--pod", &at]).done();
     assert_eq!(done.code, 0, "{}", done.stderr);
-    for part in ["m does not lead", "1    a", "{\"zone\":1}"] {
+    for part in ["m not leader", "1    a", "{\"zone\":1}"] {
         assert!(done.stdout.contains(part), "{part}: {}", done.stdout);
     }
 }
@@ -313,14 +313,14 @@ fn words_that_make_no_sense_are_refused() {
         (&["--role", "member", "--app", "x"][..], "--masters is missing"),
         (&["--role", "member", "--app", "x", "--masters", "a/b"], "without a path"),
         (&["--role", "boss", "--app", "x"], "invalid value 'boss'"),
-        (&["--role", "master", "--app", "a/b"], "without a slash"),
+        (&["--role", "master", "--app", "a/b"], "expected a name without '/'"),
         (&["--role", "both", "--app", "x", "--id", "a/b"], "--id 'a/b'"),
         (&["--role", "master", "--app", "x", "--callback", " "], "--callback is empty"),
         (
             &["--role", "member", "--app", "x", "--masters", "a", "--callback", "c"],
-            "a callback is a master's",
+            "a callback requires the role master",
         ),
-        (&["--role", "both", "--app", "x", "--ip", "here"], "expected an address"),
+        (&["--role", "both", "--app", "x", "--ip", "here"], "expected an IPv4 or IPv6 address"),
         (&["--role", "master", "--app", "x", "--member-ttl", "1ms"], "expected a time to live"),
         (&["--role", "master", "--app", "x", "--statsd", "there"], "expected address:port"),
         (&["--role", "master"], "missing"),

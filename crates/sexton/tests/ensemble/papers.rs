@@ -141,10 +141,10 @@ fn what_cannot_be_used_is_refused_before_anything_begins() {
     let master = words(&["ensemble", "--app", "demo", "--role", "master", "--store", &store]);
     let [_, certificate, _, key] = own(&papers.master);
     for (options, code, part) in [
-        (&["--tls-cert", &certificate][..], 64, "go together"),
-        (&["--authenticated-keepalives"], 64, "needs something to be shown"),
+        (&["--tls-cert", &certificate][..], 64, "must be given together"),
+        (&["--authenticated-keepalives"], 64, "requires credentials"),
         (&["--token-file", &empty], 78, "empty: expected a token, found nothing"),
-        (&["--masters", "m"], 64, "a master alone reports to nobody"),
+        (&["--masters", "m"], 64, "--masters is for members"),
         (&["--tls-cert", &bad, "--tls-key", &key], 78, "bad.pem: expected a PEM certificate"),
         (&["--tls-cert", &certificate, "--tls-key", &bad], 78, "bad.pem: expected a PEM private key"),
         (

@@ -175,6 +175,35 @@ fn an_ensemble_whose_up_was_killed_leads_on_for_nobody() {
 }
 
 #[test]
+fn the_section_is_not_in_argv_survives_a_restart_and_a_change_restarts_the_pod() {
+    let directory = place();
+    let port = free_ports(1)[0];
+    let with_damper = |damper: &str| {
+        let more = format!("  failOver: 6s\n  damper: {damper}\n  store: {}\n", store(&directory));
+        file(&directory, "pod-$(X)", port, &more)
+    };
+    let mut pod = up(&with_damper("100ms"));
+    pod.wait_until("worker", "running", |it| it["phase"] == "running");
+    let first = pid(&mut pod, "ensemble");
+    let read = |name: &str| std::fs::read(format!("/proc/{first}/{name}")).unwrap_or_default();
+    let argv = String::from_utf8_lossy(&read("cmdline")).into_owned();
+    assert!(argv.contains("ensemble") && !argv.contains("shop") && !argv.contains("leader-"), "{argv}");
+    wait_until("listed, with the name as written", || {
+        (get(port, "/v1/pods")[0]["id"] == "pod-$(X)").then_some(())
+    });
+    let worker = pid(&mut pod, "worker");
+    let variables = std::fs::read(format!("/proc/{worker}/environ")).unwrap_or_default();
+    assert!(!String::from_utf8_lossy(&variables).contains("SEXTON_ENSEMBLE_PLAN"));
+    // A restart runs the same plan.
+    crate::harness::send(first, libc::SIGKILL);
+    pod.wait_until("ensemble", "restarted", |it| it["phase"] == "running" && it["pid"] != first);
+    wait_until("listed again", || (get(port, "/v1/pods")[0]["id"] == "pod-$(X)").then_some(()));
+    assert_eq!(pod.asked(&["reload"]), "3 unchanged\n");
+    pod.rewrite(&with_damper("200ms"));
+    assert_eq!(pod.asked(&["reload"]), "ensemble: restarted\n2 unchanged\n");
+}
+
+#[test]
 fn the_example_works_by_its_leadership() {
     let directory = place();
     let example = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/up/leader.yaml");
@@ -183,7 +212,9 @@ fn the_example_works_by_its_leadership() {
     let more = format!("  port: {}\n  interface: 127.0.0.1\n  statsd: none\n", free_ports(1)[0]);
     let mut pod = up(&format!("{text}{more}"));
     pod.wait_until("worker", "running", |it| it["phase"] == "running");
-    wait_until("its words", || pod.asked(&["logs", "worker"]).contains("working, with number").then_some(()));
+    wait_until("its words", || {
+        pod.asked(&["logs", "worker"]).contains("working, fencing token").then_some(())
+    });
 }
 
 #[test]

@@ -28,10 +28,10 @@ fn a_job_with_a_sidecar() {
     let done = run("job-with-sidecar/local.sh");
     assert_eq!(done.code, 0, "{} {}", done.stdout, done.stderr);
     let words = [
-        "proxy: starts",
+        "proxy: starting",
         "report: the answer is 42",
-        "proxy: told to end",
-        "job: report ended with 0, proxy with 0",
+        "proxy: received SIGTERM",
+        "job: report exited with 0, proxy with 0",
         "report  dead",
     ];
     in_order(&done, &words);
@@ -41,7 +41,7 @@ fn a_job_with_a_sidecar() {
 fn a_client_and_its_server() {
     let done = run("client-server/local.sh");
     assert_eq!(done.code, 0, "{} {}", done.stdout, done.stderr);
-    in_order(&done, &["client: the server says 3", "server: ends after 3 requests", "server  dead"]);
+    in_order(&done, &["client: the server says 3", "server: exiting after 3 requests", "server  dead"]);
 }
 
 /// The words of a container in a manifest: its command and its arguments, behind our own.

@@ -134,7 +134,7 @@ fn a_reload_looks_at_others_and_keeps_who_we_are() {
     assert_eq!(up.pid("web"), before);
     up.rewrite(&with_graveyard(&pod, &more.replace("name: app", "name: other")));
     let refused = up.ask(&["reload"]);
-    assert!(refused.code != 0 && refused.stderr.contains("needs a new start"), "{refused:?}");
+    assert!(refused.code != 0 && refused.stderr.contains("needs a restart of sexton"), "{refused:?}");
     up.rewrite(&with_graveyard(&pod, text));
     up.asked(&["reload"]);
     wait_until("the agent is dead", || pod.stone("agent").contains("Died").then_some(()));

@@ -110,7 +110,7 @@ fn a_store_that_cannot_be_is_told_before_anything_is_served() {
         (&["--store", "/proc/nothing/here"], 69, "cannot read /proc/nothing"),
         (&["--etcd", "no such host"], 69, "is no endpoint of etcd"),
         (&["--etcd", "localhost", "--etcd-ca", "/nowhere"], 69, "cannot read /nowhere"),
-        (&["--etcd", "localhost", "--etcd-cert", "x"], 64, "go together"),
+        (&["--etcd", "localhost", "--etcd-cert", "x"], 64, "must be given together"),
         (&["--etcd", "localhost", "--store", "x"], 64, "cannot be used with"),
     ] {
         let done = serve(words);

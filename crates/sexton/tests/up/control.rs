@@ -18,7 +18,7 @@ fn status_is_a_table_for_people_and_json_for_programs() {
     let lines: Vec<_> = table.lines().collect();
     assert!(lines[0].starts_with("NAME    STATE    READY"), "{table}");
     assert!(lines[1].starts_with("web     running  yes"), "{table}");
-    assert!(table.ends_with("all are ready\n"), "{table}");
+    assert!(table.ends_with("all processes are ready\n"), "{table}");
     let json: Value = serde_json::from_str(&up.asked(&["status", "-o", "json", "web"])).unwrap_or_default();
     assert_eq!(json["processes"].as_array().map(Vec::len), Some(1));
     // While a process takes up its new program, the kernel may count no memory for it.
@@ -38,15 +38,15 @@ fn status_is_a_table_for_people_and_json_for_programs() {
 fn stop_start_and_restart_wait_for_what_they_asked_for() {
     let mut up = up(TWO);
     let first = up.pid("web");
-    assert_eq!(up.asked(&["stop", "web"]), "web has ended\n");
+    assert_eq!(up.asked(&["stop", "web"]), "web stopped\n");
     assert!(!testkit::tree::is_alive(first));
     assert_eq!(up.process("web")["phase"], "stopped");
     assert_eq!(up.asked(&["stop", "web"]), "web is not running\n");
     assert_eq!(up.sexton.get("/readiness").code, 503);
-    assert_eq!(up.asked(&["start", "web"]), "web has started\n");
-    assert_eq!(up.asked(&["start", "web"]), "web runs already\n");
+    assert_eq!(up.asked(&["start", "web"]), "web started\n");
+    assert_eq!(up.asked(&["start", "web"]), "web is already running\n");
     let second = up.pid("web");
-    assert_eq!(up.asked(&["restart", "web", "worker"]), "web has started anew\nworker has started anew\n");
+    assert_eq!(up.asked(&["restart", "web", "worker"]), "web restarted\nworker restarted\n");
     let third = up.pid("web");
     assert!(first != second && second != third);
     assert!(up.sexton.ended().is_none());
@@ -59,7 +59,7 @@ fn a_client_need_not_wait_for_ever() {
     );
     up.wait_ready("deaf");
     let done = up.ask(&["stop", "deaf", "--timeout", "200ms"]);
-    assert!(done.code == 1 && done.stderr.contains("not deaf: stop within 200ms"), "{}", done.stderr);
+    assert!(done.code == 1 && done.stderr.contains("timeout after 200ms: stop deaf"), "{}", done.stderr);
     assert_eq!(up.process("deaf")["phase"], "stopping");
 }
 
@@ -105,7 +105,7 @@ fn what_is_followed_ends_with_everything() {
         })
         .collect();
     up.asked(&["restart", "web"]);
-    assert_eq!(up.asked(&["end"]), "everything is ending\n");
+    assert_eq!(up.asked(&["end"]), "shutting down\n");
     assert_eq!(up.sexton.wait(), 0);
     let outputs: Vec<_> = followers
         .into_iter()
@@ -152,7 +152,7 @@ fn the_socket_is_ours_alone_and_goes_with_us() {
     assert_eq!(up.sexton.wait(), 0);
     assert!(!socket.exists());
     let nobody = up.ask(&["status"]);
-    assert!(nobody.code == 69 && nobody.stderr.contains("cannot reach a sexton at"), "{}", nobody.stderr);
+    assert!(nobody.code == 69 && nobody.stderr.contains("cannot connect to "), "{}", nobody.stderr);
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn a_client_that_never_reads_holds_up_nothing() {
         .unwrap_or_default();
     up.wait_for("done", "\n");
     assert_eq!(up.sexton.get("/readiness").code, 200);
-    assert_eq!(up.asked(&["stop", "web"]), "web has ended\n");
+    assert_eq!(up.asked(&["stop", "web"]), "web stopped\n");
 }
 
 #[test]
@@ -216,7 +216,11 @@ fn wait_waits_until_all_are_healthy() {
     std::fs::remove_file(up.path("good")).unwrap_or_default();
     wait_until("the file goes with health", || (!file.exists()).then_some(()));
     let late = up.ask(&["wait", "--timeout", "100ms"]);
-    assert!(late.code == 1 && late.stderr.contains("not ready within 100ms"), "{}", late.stderr);
+    assert!(
+        late.code == 1 && late.stderr.contains("timeout after 100ms: not all processes are healthy"),
+        "{}",
+        late.stderr
+    );
     up.sexton.signal(libc::SIGTERM);
     up.sexton.wait();
 }
@@ -255,7 +259,7 @@ fn a_restart_of_one_that_waits_for_its_turn_to_end_is_a_restart() {
     let first = up.pid("db");
     up.ask(&["stop", "web", "--timeout", "50ms"]);
     up.ask(&["stop", "db", "--timeout", "50ms"]);
-    assert_eq!(up.asked(&["restart", "db", "--timeout", "20s"]), "db has started anew\n");
+    assert_eq!(up.asked(&["restart", "db", "--timeout", "20s"]), "db restarted\n");
     assert_ne!(up.pid("db"), first);
 }
 
@@ -263,7 +267,7 @@ fn a_restart_of_one_that_waits_for_its_turn_to_end_is_a_restart() {
 fn names_may_hold_what_urls_write_otherwise() {
     let mut up = up("processes: {'c++:1': {command: [sleep, 1000]}}");
     up.wait_ready("c++:1");
-    assert_eq!(up.asked(&["restart", "c++:1"]), "c++:1 has started anew\n");
+    assert_eq!(up.asked(&["restart", "c++:1"]), "c++:1 restarted\n");
     assert!(up.asked(&["why", "c++:1"]).contains("control socket"));
 }
 

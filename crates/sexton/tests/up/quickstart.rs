@@ -21,9 +21,8 @@ fn the_quickstart_does_what_the_guide_says() {
     let worker = up.wait_until("worker", "restarted", |it| it["starts"].as_u64() >= Some(3));
     assert_eq!(worker["lastExit"]["exitCode"], 3);
     let logs = up.asked(&["logs", "-n", "10000"]);
-    for part in ["process=migrate", "msg=\"the database is prepared\"", "msg=\"visit 1 done\"", "team=shop"]
-        .iter()
-        .take(3)
+    for part in
+        ["process=migrate", "msg=\"database prepared\"", "msg=\"visit 1 done\"", "team=shop"].iter().take(3)
     {
         assert!(logs.contains(part), "{part}: {logs}");
     }
@@ -32,5 +31,5 @@ fn the_quickstart_does_what_the_guide_says() {
     up.sexton.wait();
     let stdout = up.sexton.text("stdout");
     let last = stdout.lines().last().unwrap_or_default();
-    assert!(last.contains("the last to leave"), "{last}");
+    assert!(last.contains("last process exiting"), "{last}");
 }

@@ -11,14 +11,14 @@ fn only_what_has_changed_changes() {
     up.wait_ready("goes");
     let (stays, changes, goes) = (up.pid("stays"), up.pid("changes"), up.pid("goes"));
     up.rewrite(AFTER);
-    assert_eq!(up.asked(&["reload"]), "new: new\nchanges: started anew\ngoes: ended\n1 as before\n");
+    assert_eq!(up.asked(&["reload"]), "new: added\nchanges: restarted\ngoes: stopped\n1 unchanged\n");
     up.wait_ready("new");
     assert_eq!(up.pid("stays"), stays);
     assert_ne!(up.pid("changes"), changes);
     testkit::wait_until("it has gone", || (!testkit::tree::is_alive(goes)).then_some(()));
     assert_eq!(up.asked(&["names"]), "new\nstays\nchanges\n");
     for _ in 0..3 {
-        assert_eq!(up.asked(&["reload"]), "3 as before\n", "the same again changes nothing");
+        assert_eq!(up.asked(&["reload"]), "3 unchanged\n", "the same again changes nothing");
     }
     assert_eq!(up.pid("stays"), stays);
 }
@@ -31,7 +31,7 @@ fn hup_reads_again_and_a_bad_file_changes_nothing() {
     let refused = up.ask(&["reload"]);
     assert!(refused.code == 1 && refused.stderr.contains("did you mean 'command'"), "{}", refused.stderr);
     up.sexton.signal(libc::SIGHUP);
-    up.sexton.wait_for_stderr("not read again, nothing has changed");
+    up.sexton.wait_for_stderr("cannot reload the configuration, nothing has changed");
     assert_eq!(up.asked(&["names"]), "stays\nchanges\ngoes\n");
     up.rewrite(AFTER);
     up.sexton.signal(libc::SIGHUP);

@@ -1,7 +1,6 @@
 //! The file formats, exactly as they are written.
 //!
 //! * [`automaton`]: a state machine of shell scripts
-//! * [`ensemble`]: the section `ensemble`
 //! * [`native`]: `sexton.yaml`, with Kubernetes names wherever Kubernetes has one
 //! * [`kubernetes`]: a Kubernetes manifest
 //! * [`wrapper`]: the list of process-wrapper
@@ -10,7 +9,6 @@
 //! Every field is optional: [`super::read`] omits what it cannot read.
 
 pub mod automaton;
-pub mod ensemble;
 pub mod kubernetes;
 pub mod native;
 #[cfg(test)]

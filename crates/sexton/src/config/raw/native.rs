@@ -7,10 +7,10 @@ use serde::Deserialize;
 use spec::logs::LogFormat;
 
 use super::automaton::Section;
-use super::ensemble::Ensemble;
 use super::words::{
     Bytes, DependsOn, HumanDuration, Map, OneOrMany, Port, Text, TextList, Unsupported, Variables,
 };
+use crate::config::options::EnsembleOptions;
 
 /// The processes of one container: started in dependency order, supervised, stopped in reverse order.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -53,7 +53,7 @@ pub struct File {
     /// When the quit requests are sent [default: always]
     pub quit_when: Option<QuitWhen>,
     /// Run a pod of an ensemble as the process 'ensemble', with the options of `sexton ensemble`
-    pub ensemble: Option<Ensemble>,
+    pub ensemble: Option<EnsembleOptions>,
     /// Run a state machine of shell scripts as the process 'automaton': the path of its file, or the definition itself
     pub automaton: Option<Section>,
     #[schemars(skip)]

@@ -9,8 +9,7 @@ use super::super::raw::native::{File, Process, RestartPolicy};
 use super::super::raw::words::{TextList, Variables};
 use super::super::read::Problem;
 use super::super::tree::{Node, Step, Value, dotted};
-use crate::cli::AS_SEXTON;
-use spec::program::ourselves;
+use spec::program::{AS_SEXTON, ourselves};
 
 /// The name of the top-level section and of its process.
 const SECTION: &str = "automaton";

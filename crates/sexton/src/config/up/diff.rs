@@ -94,12 +94,13 @@ fn is_same(old: &JobPlan, new: &JobPlan) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Beside, from_text};
+    use super::super::{CliOverrides, from_text};
     use super::*;
 
     fn plan(text: &str) -> UpPlan {
         let none: BTreeMap<&str, &str> = BTreeMap::new();
-        from_text(text, None, &Beside::default(), &none).unwrap_or_else(|problems| panic!("{problems:?}"))
+        from_text(text, None, &CliOverrides::default(), &none)
+            .unwrap_or_else(|problems| panic!("{problems:?}"))
     }
 
     #[test]

@@ -10,12 +10,12 @@ use super::super::raw::words::{Bytes, HumanDuration, Map, OneOrMany, Port, Text,
 use super::super::raw::wrapper::{Command, Credential, Entry, Format, Policy, Readiness, SysProcAttr};
 use super::super::read::{Keys, Problem, read};
 use super::super::tree::{Node, Step};
-use super::{Beside, Problems, below};
+use super::{CliOverrides, Problems, below};
 use spec::logs::LogFormat;
 use spec::suggest::hint;
 
 /// Converts a list, and returns its problems.
-pub(super) fn file(root: &Node, beside: &Beside) -> (File, Vec<Problem>) {
+pub(super) fn file(root: &Node, beside: &CliOverrides) -> (File, Vec<Problem>) {
     let (entries, found): (Vec<Entry>, _) = read(root, Keys::AnyCase);
     let mut problems = Problems { root, found };
     let names: Vec<String> = entries.iter().filter_map(|entry| entry.name.clone()).collect();

@@ -36,8 +36,8 @@ use engine::{Plan, ProbeKind, ProbePlan, Probes};
 
 use super::read::{Keys, Problem, read};
 use super::tree::{self, Node, Step, Value};
-use crate::locks::LockPlan;
 use spec::environment::Environment;
+use spec::lock::LockPlan;
 use spec::logs::LogFormat;
 use spec::pod::PodPlan;
 use spec::program::Program;
@@ -135,7 +135,7 @@ impl fmt::Display for Source {
 
 /// Settings of the command line and the environment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Beside {
+pub struct CliOverrides {
     /// The log format if the file sets none.
     pub log_format: Option<LogFormat>,
     /// Whether standard output is a terminal.
@@ -181,7 +181,11 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 /// Reads, checks and resolves a configuration.
-pub fn load(source: &Source, beside: &Beside, environment: &dyn Environment) -> Result<UpPlan, ConfigError> {
+pub fn load(
+    source: &Source,
+    beside: &CliOverrides,
+    environment: &dyn Environment,
+) -> Result<UpPlan, ConfigError> {
     let error_of = |problem: String| ConfigError { source: source.to_string(), problems: vec![problem] };
     let (text, path) = match source {
         Source::File(path) => {
@@ -210,7 +214,7 @@ pub(super) fn text_of(path: &Path) -> Result<String, String> {
 pub fn from_text(
     text: &str,
     path: Option<&Path>,
-    beside: &Beside,
+    beside: &CliOverrides,
     environment: &dyn Environment,
 ) -> Result<UpPlan, Vec<Problem>> {
     let documents = tree::parse(text)

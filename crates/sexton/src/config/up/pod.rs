@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use engine::{CodeMap, Condition, Expression, StartDependency, TimeoutAction};
 
+use super::super::options::parse_mode;
 use super::super::pod::{self, Defaults};
 use super::super::raw::native::{File, Graveyard, Process, QuitWhen};
 use super::super::raw::words::{self, OneOrMany};
-use super::super::resolve::parse_mode;
 use super::super::tree::Step;
 use super::environment::expand;
 use super::{Problems, below};

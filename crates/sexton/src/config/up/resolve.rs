@@ -16,12 +16,11 @@ use super::super::tree::Step;
 use super::actions::ActionResolver;
 use super::environment::{check_name, expand, read_file};
 use super::pod::{self, PodDependencies};
-use super::{Beside, ProbeSet, Problems, ProcessPlan, ResolvedProbe, UpPlan, below};
+use super::{CliOverrides, ProbeSet, Problems, ProcessPlan, ResolvedProbe, UpPlan, below};
 use crate::config::accounts;
-use crate::locks;
-use crate::locks::LockPlan;
 use spec::duration::parse_span;
 use spec::environment::Environment;
+use spec::lock::LockPlan;
 use spec::logs::LogFormat;
 use spec::logs::LogPlan;
 use spec::notify::NotifyKind;
@@ -57,7 +56,7 @@ struct ExpandedProcess<'a> {
 pub(super) fn resolve(
     file: &File,
     directory: Option<&Path>,
-    beside: &Beside,
+    beside: &CliOverrides,
     environment: &dyn Environment,
     problems: &mut Problems<'_>,
 ) -> Option<UpPlan> {
@@ -167,7 +166,7 @@ fn reject_unsupported<'a>(
 struct Resolver<'a> {
     file: &'a File,
     directory: Option<&'a Path>,
-    beside: &'a Beside,
+    beside: &'a CliOverrides,
     environment: &'a dyn Environment,
 }
 
@@ -333,7 +332,7 @@ impl<'a> Resolver<'a> {
         let pre_stop = lifecycle.pre_stop.as_ref();
         let pre_stop =
             pre_stop.and_then(|handler| actions.action(handler, &below(&path, "preStop"), problems));
-        let stop_signal = match lifecycle.stop_signal.as_deref().map(super::super::resolve::parse_stop_signal)
+        let stop_signal = match lifecycle.stop_signal.as_deref().map(super::super::options::parse_stop_signal)
         {
             None => Signal::TERM,
             Some(Ok(signal)) => signal,
@@ -404,8 +403,8 @@ impl<'a> Resolver<'a> {
         problems: &mut Problems<'_>,
     ) -> Option<LockPlan> {
         let name = raw.name.as_deref().unwrap_or(it.base);
-        let ttl = raw.ttl_duration.map_or(locks::DEFAULT_TTL, |span| span.0);
-        let url = raw.url.as_deref().or(self.beside.lock_url.as_deref()).unwrap_or(locks::DEFAULT_URL);
+        let ttl = raw.ttl_duration.map_or(spec::lock::DEFAULT_TTL, |span| span.0);
+        let url = raw.url.as_deref().or(self.beside.lock_url.as_deref()).unwrap_or(spec::lock::DEFAULT_URL);
         let path = if it.raw.more.readiness_restarts || it.raw.more.ignores_sidecars {
             below(&below(&it.at, "readiness"), "lock")
         } else {
@@ -500,7 +499,7 @@ impl<'a> Resolver<'a> {
         Program {
             command,
             arguments: words.collect(),
-            without_variables: spec::notify::OUR_VARIABLES.to_vec(),
+            without_variables: spec::notify::SERVICE_MANAGER_VARIABLES.to_vec(),
             variables: variables.iter().map(|(name, value)| (name.into(), value.into())).collect(),
             directory: raw.working_dir.as_ref().map(PathBuf::from),
             attributes: attributes(raw, at, problems),

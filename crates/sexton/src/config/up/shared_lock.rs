@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use super::super::raw::native::{File, Handler, Lifecycle, Process, Sleep};
 use super::super::raw::words::{Condition, DependsOn, HumanDuration, TextList};
-use super::Beside;
-use crate::cli::AS_SEXTON;
-use spec::program::ourselves;
+use super::CliOverrides;
+use spec::program::{AS_SEXTON, ourselves};
 
 /// The process name.
 const NAME: &str = "shared-lock";
@@ -14,7 +13,7 @@ const NAME: &str = "shared-lock";
 const LINGER: Duration = Duration::from_millis(300);
 
 /// Adds the lock server, if enabled.
-pub(super) fn insert(beside: &Beside, file: &mut File) {
+pub(super) fn insert(beside: &CliOverrides, file: &mut File) {
     let Some(more) = &beside.lock_server else { return };
     let own = [
         ourselves().to_string_lossy().into_owned(),

@@ -9,10 +9,10 @@ use super::*;
 type Variables = BTreeMap<&'static str, &'static str>;
 
 fn plan(text: &str) -> Result<UpPlan, Vec<String>> {
-    plan_with(text, &Beside::default())
+    plan_with(text, &CliOverrides::default())
 }
 
-fn plan_with(text: &str, beside: &Beside) -> Result<UpPlan, Vec<String>> {
+fn plan_with(text: &str, beside: &CliOverrides) -> Result<UpPlan, Vec<String>> {
     from_text(text, None, beside, &Variables::from([("HOME", "/root")]))
         .map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }
@@ -106,11 +106,11 @@ fn rejects_invalid_files() {
             "expected a time to live from 500ms to 24h",
         ),
         ("processes: {a: {command: x, lock: {url: 'ftp://x'}}}", "is no lock server"),
-        ("processes: {a: {command: x, when: leader}}", "no section 'ensemble'"),
+        ("processes: {a: {command: x, when: leader}}", "requires an 'ensemble' section"),
         ("processes: {a: {command: x, when: never}}", "leader"),
         (
             "processes: {a: {command: x, when: leader, lock: {}}}\nensemble: {role: master, app: x}",
-            "a lock too",
+            "mutually exclusive",
         ),
         (
             "processes: {a: {command: x, when: leader}}\nensemble: {role: member, app: x, masters: m}",
@@ -122,7 +122,7 @@ fn rejects_invalid_files() {
         ),
         ("processes: {a: {command: x}}\nensemble: {app: x}", "role is missing"),
         ("processes: {a: {command: x}}\nensemble: {role: member, app: x}", "--masters is missing"),
-        ("processes: {a: {command: x}}\nensemble: {role: both, app: a/b}", "without a slash"),
+        ("processes: {a: {command: x}}\nensemble: {role: both, app: a/b}", "expected a name without '/'"),
         ("processes: {a: {command: x}}\nensemble: {role: both, app: x, payload: status}", "control socket"),
         (
             "processes: {ensemble: {command: x}}\nensemble: {role: both, app: x}",
@@ -186,9 +186,9 @@ fn reads_a_process_wrapper_list_case_insensitively() {
         Some((Duration::from_secs(5), true))
     );
     let json = r#"[{"Name": "a", "Entrypoint": "true"}, {"name": "b", "entrypoint": "false"}]"#;
-    let beside = Beside { skip: vec!["b".to_owned()], ..Beside::default() };
+    let beside = CliOverrides { skip: vec!["b".to_owned()], ..CliOverrides::default() };
     assert_eq!(plan_with(json, &beside).map(|plan| plan.processes.len()), Ok(1));
-    let beside = Beside { skip: vec!["c".to_owned()], ..Beside::default() };
+    let beside = CliOverrides { skip: vec!["c".to_owned()], ..CliOverrides::default() };
     assert!(
         plan_with(json, &beside).is_err_and(|problems| problems[0].contains("'c', which is not in the list"))
     );

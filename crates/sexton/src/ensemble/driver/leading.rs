@@ -12,9 +12,9 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Driver, LAST_WORDS, LOOK_AGAIN, News, Term};
-use crate::driver::start_guard;
-use crate::ensemble::leadership::{self, Leadership};
+use crate::ensemble::leadership::Leadership;
 use crate::ensemble::state::PAUSE;
+use crate::locks::guard_start::start_guard;
 use crate::locks::holder::{LeaseRequest, hold};
 use linux::clock::boot_now;
 use linux::clock::rfc3339_millis;
@@ -36,7 +36,7 @@ impl Driver {
                 ..Holder::default()
             },
         };
-        let ttl = leadership::ttl(master.plan.fail_over, master.locks.wait_after_lapse());
+        let ttl = spec::ensemble::leader_lease_ttl(master.plan.fail_over, master.locks.wait_after_lapse());
         let wanted = LeaseRequest { name: "the leadership".to_owned(), ttl };
         let (resign, resigned) = oneshot::channel();
         let task =
@@ -67,7 +67,8 @@ impl Driver {
                 None
             }
             LeaseNotice::Held(fence) => {
-                let ttl = leadership::ttl(master.plan.fail_over, master.locks.wait_after_lapse());
+                let ttl =
+                    spec::ensemble::leader_lease_ttl(master.plan.fail_over, master.locks.wait_after_lapse());
                 self.table.tenants.leads(run, fence, ttl);
                 let effect = master.leader.won(term, fence);
                 self.table.counters.lock_obtained();

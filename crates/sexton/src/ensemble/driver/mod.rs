@@ -26,7 +26,6 @@ use super::callback::{self, Files, Printed};
 use super::counters::Counters;
 use super::payload::Source;
 use super::peers::Dialer;
-use super::plan::{EnsemblePlan, MasterPlan, MemberPlan};
 use super::proof::AccessPolicy;
 use super::reporter::{self, Targets};
 use super::routes::{ApiState, LeaderStatus};
@@ -40,6 +39,8 @@ use linux::notify::Notify;
 use linux::process_table::ProcessTable;
 use linux::reap;
 use linux::signals::SignalStream;
+use spec::ensemble::MasterPlan;
+use spec::ensemble::{EnsemblePlan, MemberPlan};
 
 /// How many runs of the callback are remembered.
 const REMEMBERED: usize = 20;
@@ -398,8 +399,7 @@ async fn until(at: Option<Instant>) {
 
 /// Eight bytes of chance in hexadecimal.
 fn nonce() -> String {
-    use std::hash::{BuildHasher as _, RandomState};
-    format!("{:016x}", RandomState::new().hash_one(std::process::id()))
+    format!("{:016x}", linux::random::random_seed())
 }
 
 /// What is shown before anything has happened.

@@ -4,14 +4,15 @@
 //! * GCP: `instance/name` (Compute Engine, "About VM metadata")
 //! * Azure: `compute/osProfile/computerName` (Azure Instance Metadata Service), which is what a node is called there
 
-use std::str::FromStr;
+use spec::ensemble::{Cloud, Which};
 use std::time::Duration;
 
 use futures_util::future::select_ok;
 use hyper::{Method, StatusCode};
 
-use crate::locks::client::{Server, exchange, within};
+use crate::locks::client::{exchange, within};
 use crate::probes::connect;
+use spec::lock::HttpAddress;
 use spec::text::one_line;
 
 /// How long one may take: it is on the same machine, or next to it.
@@ -22,40 +23,6 @@ const LINK_LOCAL: &str = "169.254.169.254";
 const GOOGLE: &str = "metadata.google.internal";
 /// The longest name of a node.
 const LONGEST: usize = 253;
-
-/// Which clouds are asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
-    /// All of them: the first that answers.
-    Any,
-    /// This one.
-    One(Cloud),
-}
-
-/// A cloud.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cloud {
-    /// Amazon Web Services.
-    Aws,
-    /// Google Cloud.
-    Gcp,
-    /// Microsoft Azure.
-    Azure,
-}
-
-impl FromStr for Which {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Any),
-            "aws" => Ok(Self::One(Cloud::Aws)),
-            "gcp" => Ok(Self::One(Cloud::Gcp)),
-            "azure" => Ok(Self::One(Cloud::Azure)),
-            _ => Err("expected auto, aws, gcp or azure".to_owned()),
-        }
-    }
-}
 
 /// What our node is called.
 pub async fn node_name(which: Which) -> Result<String, String> {
@@ -101,7 +68,7 @@ async fn ask(
     path: &str,
     header: (&'static str, String),
 ) -> Result<String, String> {
-    let server = Server { host: host.to_owned(), port: 80 };
+    let server = HttpAddress { host: host.to_owned(), port: 80 };
     let failed = |why: String| format!("{server}: {why}");
     let stream = connect(host, 80).await.map_err(|problem| problem.to_string())?;
     let (code, body) =

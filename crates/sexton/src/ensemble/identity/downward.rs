@@ -7,7 +7,7 @@ use std::path::Path;
 
 use k8s::Pairs;
 
-use super::Identity;
+use spec::ensemble::Identity;
 use spec::text::describe;
 
 /// The longest file: annotations of a pod are 256 KiB at most.

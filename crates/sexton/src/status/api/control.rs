@@ -18,26 +18,29 @@ use serde_json::json;
 use tokio::sync::{broadcast, oneshot, watch};
 
 use super::routes::{JSON, Shared, TEXT, answer, reading, unknown, with_type};
-use crate::control::{Command, ControlError, Wish};
+use crate::control::{Command, ControlError, ProcessAction};
 use crate::logs::buffer::{Assembler, Line, OutputChunk};
 use crate::logs::record::{ConsoleStyle, FormattedTime, RecordFormatter};
 use crate::status::View;
 use crate::status::hub::Hub;
 use linux::clock::Clock;
 use net::query::Query;
-use spec::listen::Answers;
+use spec::listen::HttpCompat;
 use spec::logs::LogFormat;
 
 /// The most lines that are told of what was written before.
 const MOST_LINES: usize = 10_000;
 
 /// The routes of the control socket.
-pub fn control_router(hub: Arc<Hub>, answers: Answers, clock: Clock) -> Router {
+pub fn control_router(hub: Arc<Hub>, answers: HttpCompat, clock: Clock) -> Router {
     reading()
         .route("/v1/processes/{name}/why", get(why))
-        .route("/v1/processes/{name}/start", post(|shared, name| wish(shared, name, Wish::Start)))
-        .route("/v1/processes/{name}/stop", post(|shared, name| wish(shared, name, Wish::Stop)))
-        .route("/v1/processes/{name}/restart", post(|shared, name| wish(shared, name, Wish::Restart)))
+        .route("/v1/processes/{name}/start", post(|shared, name| wish(shared, name, ProcessAction::Start)))
+        .route("/v1/processes/{name}/stop", post(|shared, name| wish(shared, name, ProcessAction::Stop)))
+        .route(
+            "/v1/processes/{name}/restart",
+            post(|shared, name| wish(shared, name, ProcessAction::Restart)),
+        )
         .route("/v1/processes/{name}/signal", post(signal))
         .route("/v1/logs", get(logs))
         .route("/v1/reload", post(reload))
@@ -71,8 +74,8 @@ fn refused(error: &ControlError) -> Response {
     answer(code, TEXT, format!("{error}\n").into())
 }
 
-async fn wish(State(shared): State<Shared>, Path(name): Path<String>, wish: Wish) -> Response {
-    fulfilled(asked(&shared.hub, |reply| Command::Process { name, wish, reply }).await)
+async fn wish(State(shared): State<Shared>, Path(name): Path<String>, action: ProcessAction) -> Response {
+    fulfilled(asked(&shared.hub, |reply| Command::Process { name, action, reply }).await)
 }
 
 fn fulfilled(result: Result<Outcome, ControlError>) -> Response {
@@ -88,7 +91,7 @@ fn fulfilled(result: Result<Outcome, ControlError>) -> Response {
 async fn signal(shared: State<Shared>, name: Path<String>, RawQuery(query): RawQuery) -> Response {
     let word = Query(query.as_deref()).all("signal").into_iter().next().unwrap_or_default();
     match word.parse::<Signal>() {
-        Ok(signal) => wish(shared, name, Wish::Signal(signal)).await,
+        Ok(signal) => wish(shared, name, ProcessAction::Signal(signal)).await,
         Err(error) => answer(StatusCode::BAD_REQUEST, TEXT, format!("{error}\n").into()),
     }
 }

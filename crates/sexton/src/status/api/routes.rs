@@ -30,7 +30,7 @@ use linux::resource_usage;
 use linux::resource_usage::ResourceUsage;
 use net::query::Query;
 use spec::duration;
-use spec::listen::Answers;
+use spec::listen::HttpCompat;
 use spec::program::Pid;
 
 pub(super) const JSON: &str = "application/json";
@@ -46,12 +46,12 @@ const USAGE_VALID: Duration = Duration::from_millis(250);
 #[derive(Debug, Clone)]
 pub(super) struct Shared {
     pub(super) hub: Arc<Hub>,
-    pub(super) answers: Answers,
+    pub(super) answers: HttpCompat,
     pub(super) clock: Clock,
 }
 
 /// The routes over what this hub knows. Of many processes there is more to be asked.
-pub fn router(hub: Arc<Hub>, answers: Answers, clock: Clock) -> Router {
+pub fn router(hub: Arc<Hub>, answers: HttpCompat, clock: Clock) -> Router {
     let router = reading();
     let router = if answers.many {
         router

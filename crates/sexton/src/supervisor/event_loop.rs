@@ -1,0 +1,236 @@
+//! The event loop: turns what happens into one [`SupervisorEvent`] at a time, and leaves the work to
+//! [`Supervisor::handle`].
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use engine::{Event, Time};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use super::linux_system::{LinuxSystem, Senders};
+use super::locks::RunLocks;
+use super::{MemoryUse, PeerChanges, Supervisor, SupervisorDeps, SupervisorEvent};
+use crate::control::Command;
+use crate::probes::SpawnRequest;
+use crate::tombstones::Graveyard;
+use crate::tombstones::external_peers::tell_to_quit;
+use linux::cgroup::Cgroups;
+use linux::notify_listener::NotifyDatagram;
+use linux::process_table::ProcessTable;
+use linux::reap;
+use linux::signals::SignalStream;
+use spec::environment::Real;
+
+/// The length of the queue of notifications from processes; senders wait while it is full.
+const NOTIFICATIONS: usize = 64;
+/// The exit code when a mandatory quit request failed and everything else succeeded.
+const QUIT_FAILED: i32 = 1;
+
+/// The receiving ends of the event loop.
+struct Inbox {
+    signals: SignalStream,
+    results: mpsc::UnboundedReceiver<Event>,
+    helpers: mpsc::UnboundedReceiver<SpawnRequest>,
+    notifications: mpsc::Receiver<NotifyDatagram>,
+    measured: mpsc::UnboundedReceiver<Vec<MemoryUse>>,
+    commands: Option<mpsc::Receiver<Command>>,
+    /// The interval of keepalives to the service manager, and when the next one is due.
+    keepalive: Option<(Duration, Instant)>,
+}
+
+/// Supervises processes until all have exited, and returns the exit code.
+pub async fn run(deps: SupervisorDeps) -> io::Result<i32> {
+    let (mut supervisor, mut inbox, peers) = open(deps);
+    supervisor.handle(SupervisorEvent::Started { peers });
+    while supervisor.exit.is_none() {
+        if supervisor.is_due() {
+            supervisor.handle(SupervisorEvent::TimerFired);
+            // Signals, results and clients get their turn even when the next deadline has passed already.
+            tokio::task::yield_now().await;
+            supervisor.handle(inbox.pending_after_timer()?);
+        } else {
+            let event = next_event(&mut supervisor, &mut inbox).await?;
+            supervisor.handle(event);
+            tokio::task::yield_now().await;
+        }
+    }
+    shut_down(supervisor, inbox).await
+}
+
+fn open(deps: SupervisorDeps) -> (Supervisor<LinuxSystem>, Inbox, PeerChanges) {
+    reap::adopt_orphans();
+    let (results, results_receiver) = mpsc::unbounded_channel();
+    let (helpers, helpers_receiver) = mpsc::unbounded_channel();
+    let (notifications, notifications_receiver) = mpsc::channel(NOTIFICATIONS);
+    let (measured, measured_receiver) = mpsc::unbounded_channel();
+    let keepalive = deps.notify.watchdog().map(|interval| (interval, Instant::now() + interval));
+    let (graveyard, peers) = deps.graveyard.unzip();
+    let system = LinuxSystem {
+        clock: deps.clock,
+        processes: ProcessTable::new(deps.up.is_none()),
+        cgroups: deps.up.as_ref().and_then(|_| Cgroups::find(&Real)),
+        outputs: deps.outputs,
+        terminal: deps.terminal,
+        journal: deps.journal,
+        notify: deps.notify,
+        graveyard,
+        attempts: BTreeMap::new(),
+        listeners: BTreeMap::new(),
+        locks: RunLocks::default(),
+        senders: Senders { results, helpers, notifications, measured },
+    };
+    let supervisor =
+        Supervisor::new(system, deps.mode, deps.seed, deps.clock, deps.processes, deps.hub, deps.up);
+    let inbox = Inbox {
+        signals: deps.signals,
+        results: results_receiver,
+        helpers: helpers_receiver,
+        notifications: notifications_receiver,
+        measured: measured_receiver,
+        commands: deps.commands,
+        keepalive,
+    };
+    (supervisor, inbox, peers.unwrap_or_default())
+}
+
+/// Waits for the next event, and adds the results and notifications that have arrived by then.
+async fn next_event(
+    supervisor: &mut Supervisor<LinuxSystem>,
+    inbox: &mut Inbox,
+) -> io::Result<SupervisorEvent> {
+    let clock = supervisor.clock;
+    let until = |at: Option<Time>| sleep_until_some(at.map(|at| clock.instant(at)));
+    let timer = until(supervisor.deadline());
+    let leftovers = until(supervisor.leftovers_check.map(|(at, _)| at));
+    let memory = until(supervisor.memory_check);
+    let keepalive = sleep_until_some(inbox.keepalive.map(|(_, at)| at));
+    let LinuxSystem { graveyard, locks, .. } = &mut supervisor.system;
+    let event = tokio::select! {
+        biased;
+        signals = inbox.signals.next() => SupervisorEvent::Signals(signals?),
+        Some(request) = inbox.helpers.recv() => SupervisorEvent::HelperRequested(request),
+        peers = peer_changes(graveyard) => SupervisorEvent::PeersChanged(peers),
+        Some(result) = inbox.results.recv() => SupervisorEvent::AttemptFinished(result),
+        event = locks.next(clock) => event,
+        Some(notification) = inbox.notifications.recv() => SupervisorEvent::Notified(notification),
+        Some(over) = inbox.measured.recv() => SupervisorEvent::MemoryMeasured(over),
+        () = timer => SupervisorEvent::TimerFired,
+        command = next_command(&mut inbox.commands) => SupervisorEvent::Command(command),
+        () = leftovers => SupervisorEvent::LeftoversDue,
+        () = memory => SupervisorEvent::MemoryCheckDue,
+        () = keepalive => {
+            inbox.keepalive = inbox.keepalive.map(|(interval, _)| (interval, Instant::now() + interval));
+            SupervisorEvent::KeepaliveDue
+        }
+    };
+    let mut events = vec![event];
+    inbox.take_results(&mut events);
+    for _ in 0..NOTIFICATIONS {
+        let Ok(notification) = inbox.notifications.try_recv() else { break };
+        events.push(SupervisorEvent::Notified(notification));
+    }
+    Ok(SupervisorEvent::Batch(events))
+}
+
+impl Inbox {
+    /// What is pending after a timer: all signals, results and commands of probes, and the request of one client.
+    fn pending_after_timer(&mut self) -> io::Result<SupervisorEvent> {
+        let mut events = Vec::new();
+        events.extend(self.signals.at_once()?.map(SupervisorEvent::Signals));
+        self.take_results(&mut events);
+        while let Ok(request) = self.helpers.try_recv() {
+            events.push(SupervisorEvent::HelperRequested(request));
+        }
+        let command = self.commands.as_mut().and_then(|commands| commands.try_recv().ok());
+        events.extend(command.map(SupervisorEvent::Command));
+        Ok(SupervisorEvent::Batch(events))
+    }
+
+    fn take_results(&mut self, events: &mut Vec<SupervisorEvent>) {
+        while let Ok(result) = self.results.try_recv() {
+            events.push(SupervisorEvent::AttemptFinished(result));
+        }
+    }
+}
+
+/// All processes have exited: sends the quit requests, releases locks and writes the remaining output.
+async fn shut_down(mut supervisor: Supervisor<LinuxSystem>, mut inbox: Inbox) -> io::Result<i32> {
+    if let Some(commands) = &mut inbox.commands {
+        commands.close();
+        while let Ok(command) = commands.try_recv() {
+            supervisor.handle(SupervisorEvent::Command(command));
+        }
+    }
+    let Supervisor { mut system, exit, .. } = supervisor;
+    let signals = inbox.signals;
+    let code = exit.map_or(0, |(code, _)| code);
+    let code = send_quit_requests(system.graveyard.as_ref(), &signals, code).await?;
+    system.locks.finish().await;
+    let LinuxSystem { outputs, attempts, .. } = system;
+    for task in attempts.values() {
+        task.abort();
+    }
+    let finished = outputs.finish();
+    tokio::pin!(finished);
+    loop {
+        tokio::select! {
+            () = &mut finished => break,
+            // A slow reader of the output does not delay the exit after another stop signal.
+            signals = signals.next() => if signals?.iter().any(|signal| signal.ends_a_program()) {
+                log::warn!("received a stop signal: not waiting until the last lines of output are written");
+                break;
+            }
+        }
+    }
+    Ok(code)
+}
+
+/// Sends the quit requests to peers, and returns the exit code with their failures taken into account.
+async fn send_quit_requests(
+    graveyard: Option<&Graveyard>,
+    signals: &SignalStream,
+    code: i32,
+) -> io::Result<i32> {
+    let Some(graveyard) = graveyard else { return Ok(code) };
+    let requests = graveyard.to_quit(code);
+    let sent = tell_to_quit(requests);
+    tokio::pin!(sent);
+    let failed = loop {
+        tokio::select! {
+            sent = &mut sent => break !sent,
+            signals = signals.next() => if signals?.iter().any(|signal| signal.ends_a_program()) {
+                log::warn!("received a stop signal: skipping the remaining quit requests");
+                break requests.iter().any(|request| request.fatal);
+            }
+        }
+    };
+    Ok(if failed && code == 0 { QUIT_FAILED } else { code })
+}
+
+/// Waits for changes of peers; forever, if there is no graveyard.
+async fn peer_changes(graveyard: &mut Option<Graveyard>) -> PeerChanges {
+    match graveyard {
+        Some(graveyard) => graveyard.changes().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for a request of a client; forever, if there is no control socket.
+async fn next_command(commands: &mut Option<mpsc::Receiver<Command>>) -> Command {
+    if let Some(commands) = commands
+        && let Some(command) = commands.recv().await
+    {
+        return command;
+    }
+    std::future::pending().await
+}
+
+/// Sleeps until then; forever without a time.
+async fn sleep_until_some(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
