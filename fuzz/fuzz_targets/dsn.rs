@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sexton::locks::client::Server;
+use spec::lock::HttpAddress;
 use spec::{dsn, duration};
 
 fuzz_target!(|text: &str| {
@@ -11,7 +11,7 @@ fuzz_target!(|text: &str| {
             let _ = login.without_password(text);
         }
     }
-    if let Ok(server) = text.parse::<Server>() {
+    if let Ok(server) = text.parse::<HttpAddress>() {
         assert_eq!(server.to_string().parse(), Ok(server));
     }
     let _ = (duration::parse(text), duration::parse_span(text));

@@ -1,6 +1,5 @@
 //! `sexton supervise`: restarts, pauses, giving up, ending.
 
-
 use testkit::wait_until;
 
 use crate::harness::{Running, Sexton};
