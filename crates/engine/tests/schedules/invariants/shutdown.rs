@@ -114,6 +114,7 @@ impl World {
         matches!(event, Event::Signalled(_) | Event::Requested { action: Request::End, .. })
             || self.settings.death_dependencies.iter().any(|expression| self.holds(expression, false))
             || after.jobs.iter().any(by_job)
+            || self.jobs(after).any(|(id, job)| self.settings.exit == ExitRule::From(id) && is_over(job))
     }
 
     /// A pod that has completed on its own lingers for exactly as long as planned, unless it is stopped.
