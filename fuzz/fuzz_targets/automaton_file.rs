@@ -4,7 +4,7 @@
 use engine::automaton::{Automaton, Effect, Event};
 use engine::Time;
 use libfuzzer_sys::fuzz_target;
-use sexton::config::{automaton, tree};
+use config::{automaton, yaml::tree};
 
 fuzz_target!(|text: &str| {
     let Ok(documents) = tree::parse(text) else { return };

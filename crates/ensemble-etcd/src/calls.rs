@@ -1,5 +1,4 @@
-//! Requests to any node of a cluster: another is asked when one does not answer, as long as that cannot do something
-//! twice.
+//! Requests to any node of a cluster, with failover to the next node unless that could carry out a request twice.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,15 +18,15 @@ use tonic_prost::ProstCodec;
 use crate::messages::{AuthenticateRequest, AuthenticateResponse};
 use crate::options::{Limits, Node, Options, OptionsError, chain};
 
-/// The most that is read of one answer: above what etcd sends by itself (1.5 MiB for each request, by default).
-const MOST_READ: usize = 64 << 20;
+/// Maximum size of a response, in bytes; more than etcd sends (1.5 MiB for each request, by default).
+const MAX_RESPONSE: usize = 64 << 20;
 
-/// May it be asked twice?
+/// Whether a request may be sent again when its result is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Twice {
-    /// It does no harm.
-    Harmless,
-    /// It may have been done already.
+pub(crate) enum Retry {
+    /// The request is idempotent.
+    Idempotent,
+    /// The request may have been carried out already.
     Never,
 }
 
@@ -35,22 +34,22 @@ pub(crate) enum Twice {
 #[derive(Debug)]
 pub(crate) struct Cluster {
     nodes: Vec<(String, Channel)>,
-    /// Who answered last.
+    /// Index of the node that responded last.
     current: AtomicUsize,
     user: Option<(String, String)>,
     token: Mutex<Option<MetadataValue<Ascii>>>,
     pub(crate) limits: Limits,
 }
 
-/// What an error of one node means for the request.
+/// The meaning of an error of one node for the request.
 enum Verdict {
-    /// It was not done: any node may be asked.
+    /// It was not carried out: any node may be tried.
     NotDone(String),
-    /// It may have been done.
+    /// It may have been carried out.
     Unknown(String),
-    /// The token is not valid any more.
-    Stranger,
-    /// So it is, whoever is asked.
+    /// The token is no longer valid.
+    Unauthenticated,
+    /// Every node would respond so.
     Final(StoreError),
 }
 
@@ -67,27 +66,27 @@ impl Cluster {
         })
     }
 
-    /// The node to be asked, its name and its number.
+    /// Returns the current node: its index, name and channel.
     pub(crate) fn node(&self) -> (usize, &str, Grpc<Channel>) {
         let number = self.current.load(Ordering::Relaxed) % self.nodes.len();
         let (name, channel) = &self.nodes[number];
-        let grpc = Grpc::new(channel.clone()).max_decoding_message_size(MOST_READ);
+        let grpc = Grpc::new(channel.clone()).max_decoding_message_size(MAX_RESPONSE);
         (number, name, grpc)
     }
 
-    /// That one did not answer: the next is asked from now on.
+    /// Switches from a node that did not respond to the next one.
     pub(crate) fn leave(&self, number: usize) {
         let next = (number + 1) % self.nodes.len();
-        // Somebody else may have left it already.
+        // Fails if another request has switched already.
         let _ = self.current.compare_exchange(number, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Another token is needed, if any.
+    /// Drops the token, so that the next request authenticates again.
     pub(crate) fn forget_token(&self) {
         *self.token.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// A request that shows who we are, and that a node without a leader refuses.
+    /// Creates a request with the token, which a node without a leader refuses.
     pub(crate) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.metadata_mut().insert("hasleader", MetadataValue::from_static("true"));
@@ -97,12 +96,12 @@ impl Cluster {
         request
     }
 
-    /// Asks until somebody answers or the time is over.
+    /// Sends a request until a node responds or the time limit is reached.
     pub(crate) async fn call<A, B>(
         &self,
         path: &'static str,
         message: A,
-        twice: Twice,
+        retry: Retry,
     ) -> Result<B, StoreError>
     where
         A: Message + Clone + 'static,
@@ -110,40 +109,40 @@ impl Cluster {
     {
         let until = Instant::now() + self.limits.all;
         let mut refused = false;
-        let mut asked = 0;
+        let mut attempts = 0;
         loop {
             let (number, name, mut grpc) = self.node();
-            let this = match twice {
-                Twice::Harmless => until.min(Instant::now() + self.limits.node),
-                Twice::Never => until,
+            let attempt_until = match retry {
+                Retry::Idempotent => until.min(Instant::now() + self.limits.node),
+                Retry::Never => until,
             };
             self.authenticate(until).await?;
             let request = self.request(message.clone());
-            let answer = async {
+            let response = async {
                 grpc.ready().await.map_err(|error| Verdict::NotDone(chain(&error)))?;
                 let codec = ProstCodec::<A, B>::default();
                 grpc.unary(request, PathAndQuery::from_static(path), codec)
                     .await
                     .map_err(|status| verdict(&status))
             };
-            let verdict = match timeout_at(this, answer).await {
-                Ok(Ok(answer)) => return Ok(answer.into_inner()),
+            let verdict = match timeout_at(attempt_until, response).await {
+                Ok(Ok(response)) => return Ok(response.into_inner()),
                 Ok(Err(verdict)) => verdict,
-                Err(_) => Verdict::Unknown("no answer in time".to_owned()),
+                Err(_) => Verdict::Unknown("timeout".to_owned()),
             };
-            asked += 1;
+            attempts += 1;
             let why = match verdict {
                 Verdict::Final(error) => return Err(error),
-                Verdict::Stranger if !refused && self.user.is_some() => {
+                Verdict::Unauthenticated if !refused && self.user.is_some() => {
                     refused = true;
                     self.forget_token();
                     continue;
                 }
-                Verdict::Stranger => {
-                    return Err(StoreError::Refused("etcd does not know who we are".to_owned()));
+                Verdict::Unauthenticated => {
+                    return Err(StoreError::Refused("etcd: authentication required".to_owned()));
                 }
                 Verdict::NotDone(why) => why,
-                Verdict::Unknown(why) if twice == Twice::Harmless => why,
+                Verdict::Unknown(why) if retry == Retry::Idempotent => why,
                 Verdict::Unknown(why) => {
                     self.leave(number);
                     return Err(StoreError::Unknown(format!("{name}: {why}")));
@@ -151,16 +150,16 @@ impl Cluster {
             };
             let why = format!("{name}: {why}");
             self.leave(number);
-            if !self.goes_on(asked, until).await {
+            if !self.may_retry(attempts, until).await {
                 return Err(StoreError::Unavailable(why));
             }
         }
     }
 
-    /// So many were asked in vain. When it was everybody, they are asked again a little later. False: there is no time
-    /// for that.
-    pub(crate) async fn goes_on(&self, asked: usize, until: Instant) -> bool {
-        let round = if asked.is_multiple_of(self.nodes.len()) { asked / self.nodes.len() } else { 0 };
+    /// Waits before the next attempt: for a moment after each round of all nodes. Returns `false` if there is no time
+    /// left.
+    pub(crate) async fn may_retry(&self, attempts: usize, until: Instant) -> bool {
+        let round = if attempts.is_multiple_of(self.nodes.len()) { attempts / self.nodes.len() } else { 0 };
         let pause = Duration::from_millis(50) * u32::try_from(round.min(10)).unwrap_or(0);
         let at = Instant::now() + pause;
         if at >= until {
@@ -170,38 +169,40 @@ impl Cluster {
         true
     }
 
-    /// Gets a token, where there is a user and no token yet.
+    /// Gets a token if there is a user and no token yet.
     pub(crate) async fn authenticate(&self, until: Instant) -> Result<(), StoreError> {
         let Some((name, password)) = &self.user else { return Ok(()) };
-        let mut asked = 0;
+        let mut attempts = 0;
         while self.token.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
             let message = AuthenticateRequest { name: name.clone(), password: password.clone() };
             let (number, node, mut grpc) = self.node();
-            let answer = async {
+            let response = async {
                 grpc.ready().await.map_err(|error| Verdict::NotDone(chain(&error)))?;
                 let codec = ProstCodec::<AuthenticateRequest, AuthenticateResponse>::default();
                 let path = PathAndQuery::from_static("/etcdserverpb.Auth/Authenticate");
                 grpc.unary(Request::new(message), path, codec).await.map_err(|status| verdict(&status))
             };
-            let within = until.min(Instant::now() + self.limits.node);
-            let why = match timeout_at(within, answer).await {
-                Ok(Ok(answer)) => {
-                    let token = answer.into_inner().token.parse().map_err(|_| {
-                        StoreError::Refused("etcd gave a token that no header can carry".to_owned())
+            let deadline = until.min(Instant::now() + self.limits.node);
+            let why = match timeout_at(deadline, response).await {
+                Ok(Ok(response)) => {
+                    let token = response.into_inner().token.parse().map_err(|_| {
+                        StoreError::Refused("etcd sent a token that is no valid header".to_owned())
                     })?;
                     *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
                     return Ok(());
                 }
                 Ok(Err(Verdict::Final(error))) => return Err(error),
-                Ok(Err(Verdict::Stranger)) => {
-                    return Err(StoreError::Refused(format!("etcd does not take the password of '{name}'")));
+                Ok(Err(Verdict::Unauthenticated)) => {
+                    return Err(StoreError::Refused(format!(
+                        "etcd refused the user name or password of '{name}'"
+                    )));
                 }
                 Ok(Err(Verdict::NotDone(why) | Verdict::Unknown(why))) => why,
-                Err(_) => "no answer in time".to_owned(),
+                Err(_) => "timeout".to_owned(),
             };
-            asked += 1;
+            attempts += 1;
             self.leave(number);
-            if !self.goes_on(asked, until).await {
+            if !self.may_retry(attempts, until).await {
                 return Err(StoreError::Unavailable(format!("{node}: {why}")));
             }
         }
@@ -209,10 +210,10 @@ impl Cluster {
     }
 }
 
-/// What a node's refusal means. Its codes and texts are those of etcd's api/v3rpc/rpctypes/error.go.
+/// Interprets an error of a node. Codes and texts are those of etcd's api/v3rpc/rpctypes/error.go.
 fn verdict(status: &Status) -> Verdict {
     let text = status.message();
-    let told = || if text.is_empty() { status.code().description().to_owned() } else { text.to_owned() };
+    let reason = || if text.is_empty() { status.code().description().to_owned() } else { text.to_owned() };
     let mut cause = status.source();
     while let Some(error) = cause {
         if error.is::<ConnectError>() {
@@ -226,17 +227,17 @@ fn verdict(status: &Status) -> Verdict {
         }
         Code::OutOfRange if text.contains("compacted") => Verdict::Final(StoreError::Compacted(Revision(0))),
         Code::ResourceExhausted if text.contains("space exceeded") => {
-            Verdict::Final(StoreError::Full(told()))
+            Verdict::Final(StoreError::Full(reason()))
         }
-        // Before anything was proposed.
-        Code::ResourceExhausted if text.contains("too many requests") => Verdict::NotDone(told()),
+        // Refused before anything was proposed.
+        Code::ResourceExhausted if text.contains("too many requests") => Verdict::NotDone(reason()),
         Code::Unavailable if text.contains("no leader") || text.contains("not capable") => {
-            Verdict::NotDone(told())
+            Verdict::NotDone(reason())
         }
-        Code::Unauthenticated => Verdict::Stranger,
+        Code::Unauthenticated => Verdict::Unauthenticated,
         // Also "authentication failed, invalid user ID or password", and "user name is empty".
         Code::InvalidArgument if text.contains("auth") || text.contains("user name is empty") => {
-            Verdict::Stranger
+            Verdict::Unauthenticated
         }
         Code::InvalidArgument
         | Code::PermissionDenied
@@ -244,19 +245,19 @@ fn verdict(status: &Status) -> Verdict {
         | Code::Unimplemented
         | Code::NotFound
         | Code::OutOfRange
-        | Code::ResourceExhausted => Verdict::Final(StoreError::Refused(told())),
+        | Code::ResourceExhausted => Verdict::Final(StoreError::Refused(reason())),
         _ => match status.source() {
             Some(cause) => Verdict::Unknown(chain(cause)),
-            None => Verdict::Unknown(told()),
+            None => Verdict::Unknown(reason()),
         },
     }
 }
 
-/// The same for the answers of a stream, of which nothing is done twice.
-pub(crate) fn of_stream(status: &Status) -> Result<String, StoreError> {
+/// Interprets an error of a stream: `Ok` is a reason to retry at another node.
+pub(crate) fn stream_verdict(status: &Status) -> Result<String, StoreError> {
     match verdict(status) {
         Verdict::Final(error) => Err(error),
-        Verdict::Stranger => Ok("etcd does not know who we are any more".to_owned()),
+        Verdict::Unauthenticated => Ok("the token of etcd has expired".to_owned()),
         Verdict::NotDone(why) | Verdict::Unknown(why) => Ok(why),
     }
 }

@@ -1,10 +1,12 @@
-//! The store that many machines share: [etcd](https://etcd.io), by its v3 API over gRPC.
+//! A store shared by many machines: [etcd](https://etcd.io), through its v3 API over gRPC.
 //!
-//! * Any node of the cluster is asked; the next one when it does not answer or has no leader. What must not be done
-//!   twice (a transaction) is asked once: when its answer is lost, that is told ([`StoreError::Unknown`]).
-//! * A watch goes on at another node from the revision at which it was; nothing is left out and nothing told twice.
-//! * The messages are set by hand ([`messages`]): nothing has to be generated, and no compiler for them be installed.
-//! * Leases count in whole seconds, and etcd makes them no shorter than its election timeout and a half.
+//! * Requests go to any node of the cluster, and to the next one if it does not respond or has no leader. A transaction,
+//!   which must not be carried out twice, is sent once: if its response is lost, it fails with [`StoreError::Unknown`].
+//! * A watch continues at another node from its last revision: each change is yielded exactly once.
+//! * The messages are written by hand ([`messages`]): there is no generated code, and no protobuf compiler needed.
+//! * Lease TTLs are whole seconds, and etcd makes them no shorter than one and a half times its election timeout.
+
+#![forbid(unsafe_code)]
 
 mod calls;
 mod messages;
@@ -14,7 +16,7 @@ mod watch;
 use std::time::Duration;
 
 use ensemble::{
-    Answer, Committed, Condition, Entry, Lease, LeaseId, Page, Revision, Store, StoreError, Transaction,
+    Committed, Condition, Entry, Lease, LeaseId, Page, Revision, Store, StoreError, StoreFuture, Transaction,
     Watch, Write,
 };
 use futures_util::stream;
@@ -22,7 +24,7 @@ use http::uri::PathAndQuery;
 use tokio::time::{Instant, timeout_at};
 use tonic_prost::ProstCodec;
 
-use calls::{Cluster, Twice, of_stream};
+use calls::{Cluster, Retry, stream_verdict};
 use messages as m;
 pub use options::{Limits, Options, OptionsError};
 
@@ -65,58 +67,58 @@ pub struct Etcd {
 }
 
 impl Etcd {
-    /// A store in the cluster with these nodes. Nobody is asked yet.
+    /// Creates a store in the cluster with these nodes, without connecting yet.
     ///
     /// # Errors
     ///
-    /// The endpoints or the certificates cannot be used.
+    /// The endpoints or the certificates are invalid.
     pub fn new(options: &Options) -> Result<Self, OptionsError> {
         Ok(Self { cluster: std::sync::Arc::new(Cluster::new(options)?) })
     }
 
     async fn range(&self, key: Vec<u8>, end: Vec<u8>, limit: i64) -> Result<m::RangeResponse, StoreError> {
         let message = m::RangeRequest { key, range_end: end, limit };
-        self.cluster.call("/etcdserverpb.KV/Range", message, Twice::Harmless).await
+        self.cluster.call("/etcdserverpb.KV/Range", message, Retry::Idempotent).await
     }
 
-    async fn kept_alive(&self, lease: LeaseId) -> Result<Duration, StoreError> {
+    async fn renew(&self, lease: LeaseId) -> Result<Duration, StoreError> {
         let until = Instant::now() + self.cluster.limits.all;
-        let mut asked = 0;
+        let mut attempts = 0;
         loop {
             self.cluster.authenticate(until).await?;
             let (number, name, mut grpc) = self.cluster.node();
-            let message = m::LeaseNamed { id: lease.0.cast_signed() };
+            let message = m::LeaseRequest { id: lease.0.cast_signed() };
             let request = self.cluster.request(stream::iter([message]));
-            let answer = async {
+            let response = async {
                 grpc.ready().await.map_err(|error| Ok(options::chain(&error)))?;
-                let codec = ProstCodec::<m::LeaseNamed, m::LeaseKeepAliveResponse>::default();
+                let codec = ProstCodec::<m::LeaseRequest, m::LeaseKeepAliveResponse>::default();
                 let path = PathAndQuery::from_static("/etcdserverpb.Lease/LeaseKeepAlive");
-                let mut answers = grpc
+                let mut responses = grpc
                     .streaming(request, path, codec)
                     .await
-                    .map_err(|status| of_stream(&status).map_or_else(Err, Ok))?;
-                let told = answers.get_mut().message().await;
-                told.map_err(|status| of_stream(&status).map_or_else(Err, Ok))
+                    .map_err(|status| stream_verdict(&status).map_or_else(Err, Ok))?;
+                let message = responses.get_mut().message().await;
+                message.map_err(|status| stream_verdict(&status).map_or_else(Err, Ok))
             };
-            let within = until.min(Instant::now() + self.cluster.limits.node);
-            let why = match timeout_at(within, answer).await {
-                Ok(Ok(Some(answer))) => {
-                    let seconds = u64::try_from(answer.ttl).unwrap_or(0);
+            let deadline = until.min(Instant::now() + self.cluster.limits.node);
+            let why = match timeout_at(deadline, response).await {
+                Ok(Ok(Some(response))) => {
+                    let seconds = u64::try_from(response.ttl).unwrap_or(0);
                     let gone = StoreError::LeaseGone(lease);
                     return if seconds == 0 { Err(gone) } else { Ok(Duration::from_secs(seconds)) };
                 }
-                Ok(Ok(None)) => "it ended the stream".to_owned(),
+                Ok(Ok(None)) => "the stream was closed".to_owned(),
                 Ok(Err(Err(StoreError::LeaseGone(_)))) => return Err(StoreError::LeaseGone(lease)),
                 Ok(Err(Err(error))) => return Err(error),
                 Ok(Err(Ok(why))) => {
                     self.cluster.forget_token();
                     why
                 }
-                Err(_) => "no answer in time".to_owned(),
+                Err(_) => "timeout".to_owned(),
             };
-            asked += 1;
+            attempts += 1;
             self.cluster.leave(number);
-            if !self.cluster.goes_on(asked, until).await {
+            if !self.cluster.may_retry(attempts, until).await {
                 return Err(StoreError::Unavailable(format!("{name}: {why}")));
             }
         }
@@ -124,34 +126,34 @@ impl Etcd {
 }
 
 impl Store for Etcd {
-    fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Entry>> {
+    fn get<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Option<Entry>> {
         Box::pin(async move {
-            let answer = self.range(key.into(), Vec::new(), 1).await?;
-            Ok(answer.kvs.into_iter().find_map(entry))
+            let response = self.range(key.into(), Vec::new(), 1).await?;
+            Ok(response.kvs.into_iter().find_map(entry))
         })
     }
 
-    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, most: usize) -> Answer<'a, Page> {
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, most: usize) -> StoreFuture<'a, Page> {
         Box::pin(async move {
             let from = match after {
-                // The first key behind it.
+                // The first key after it.
                 Some(after) if after >= prefix => [after.as_bytes(), &[0]].concat(),
                 _ => prefix.into(),
             };
             let most = i64::try_from(most).unwrap_or(i64::MAX);
-            let answer = self.range(from, behind(prefix), most).await?;
-            let revision = revision(answer.header.map_or(0, |header| header.revision));
+            let response = self.range(from, prefix_end(prefix), most).await?;
+            let revision = revision(response.header.map_or(0, |header| header.revision));
             Ok(Page {
-                entries: answer.kvs.into_iter().filter_map(entry).collect(),
-                more: answer.more,
+                entries: response.kvs.into_iter().filter_map(entry).collect(),
+                more: response.more,
                 revision,
             })
         })
     }
 
-    fn commit(&self, transaction: Transaction) -> Answer<'_, Committed> {
+    fn commit(&self, transaction: Transaction) -> StoreFuture<'_, Committed> {
         Box::pin(async move {
-            let look = |condition: &Condition| m::RangeRequest {
+            let read = |condition: &Condition| m::RangeRequest {
                 key: condition.key().into(),
                 range_end: Vec::new(),
                 limit: 1,
@@ -166,20 +168,20 @@ impl Store for Etcd {
                 failure: transaction
                     .conditions
                     .iter()
-                    .map(|condition| m::RequestOp { request: Some(m::Asked::Range(look(condition))) })
+                    .map(|condition| m::RequestOp { request: Some(m::RequestKind::Range(read(condition))) })
                     .collect(),
             };
-            let answer: Result<m::TxnResponse, _> =
-                self.cluster.call("/etcdserverpb.KV/Txn", message, Twice::Never).await;
-            let answer = answer.map_err(|error| match (error, lease) {
+            let response: Result<m::TxnResponse, _> =
+                self.cluster.call("/etcdserverpb.KV/Txn", message, Retry::Never).await;
+            let response = response.map_err(|error| match (error, lease) {
                 (StoreError::LeaseGone(_), Some(lease)) => StoreError::LeaseGone(lease),
                 (error, _) => error,
             })?;
-            if answer.succeeded {
-                return Ok(Committed::Done(revision(answer.header.map_or(0, |header| header.revision))));
+            if response.succeeded {
+                return Ok(Committed::Done(revision(response.header.map_or(0, |header| header.revision))));
             }
-            let found = answer.responses.into_iter().map(|it| match it.response {
-                Some(m::Answered::Range(range)) => range.kvs.into_iter().find_map(entry),
+            let found = response.responses.into_iter().map(|it| match it.response {
+                Some(m::ResponseKind::Range(range)) => range.kvs.into_iter().find_map(entry),
                 _ => None,
             });
             Ok(Committed::Refused(found.collect()))
@@ -190,37 +192,37 @@ impl Store for Etcd {
         watch::watch(std::sync::Arc::clone(&self.cluster), prefix, after)
     }
 
-    fn grant(&self, ttl: Duration) -> Answer<'_, Lease> {
+    fn grant(&self, ttl: Duration) -> StoreFuture<'_, Lease> {
         Box::pin(async move {
             let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
             let message = m::LeaseGrantRequest { ttl: i64::try_from(seconds.max(1)).unwrap_or(i64::MAX) };
-            // One that was granted and not heard of lapses by itself.
-            let answer: m::LeaseGrantResponse =
-                self.cluster.call("/etcdserverpb.Lease/LeaseGrant", message, Twice::Harmless).await?;
-            if !answer.error.is_empty() {
-                return Err(StoreError::Refused(answer.error));
+            // If the response is lost, the granted lease lapses.
+            let response: m::LeaseGrantResponse =
+                self.cluster.call("/etcdserverpb.Lease/LeaseGrant", message, Retry::Idempotent).await?;
+            if !response.error.is_empty() {
+                return Err(StoreError::Refused(response.error));
             }
-            let ttl = Duration::from_secs(u64::try_from(answer.ttl).unwrap_or(0));
-            Ok(Lease { id: LeaseId(answer.id.cast_unsigned()), ttl })
+            let ttl = Duration::from_secs(u64::try_from(response.ttl).unwrap_or(0));
+            Ok(Lease { id: LeaseId(response.id.cast_unsigned()), ttl })
         })
     }
 
-    fn keep_alive(&self, lease: LeaseId) -> Answer<'_, Duration> {
-        Box::pin(self.kept_alive(lease))
+    fn keep_alive(&self, lease: LeaseId) -> StoreFuture<'_, Duration> {
+        Box::pin(self.renew(lease))
     }
 
-    /// A leader that was cut off or held up by its disk, and is none any more, may revoke leases that the new one has
-    /// kept alive: <https://github.com/etcd-io/etcd/issues/15247>, open in etcd 3.4 as Debian has it.
+    /// A deposed leader that was partitioned or stalled by its disk may revoke leases that the new leader has renewed:
+    /// <https://github.com/etcd-io/etcd/issues/15247>, open in etcd 3.4 of Debian.
     fn may_lapse_early(&self) -> bool {
         true
     }
 
-    fn revoke(&self, lease: LeaseId) -> Answer<'_, ()> {
+    fn revoke(&self, lease: LeaseId) -> StoreFuture<'_, ()> {
         Box::pin(async move {
-            let message = m::LeaseNamed { id: lease.0.cast_signed() };
-            let answer: Result<m::Nothing, _> =
-                self.cluster.call("/etcdserverpb.Lease/LeaseRevoke", message, Twice::Harmless).await;
-            match answer {
+            let message = m::LeaseRequest { id: lease.0.cast_signed() };
+            let response: Result<m::Empty, _> =
+                self.cluster.call("/etcdserverpb.Lease/LeaseRevoke", message, Retry::Idempotent).await;
+            match response {
                 Ok(_) | Err(StoreError::LeaseGone(_)) => Ok(()),
                 Err(error) => Err(error),
             }
@@ -228,8 +230,8 @@ impl Store for Etcd {
     }
 }
 
-/// The first key that does not begin with the prefix; the byte 0, which stands for "to the end", if there is none.
-pub(crate) fn behind(prefix: &str) -> Vec<u8> {
+/// Returns the first key after all keys with the prefix; the byte 0, which means "to the end", if there is none.
+pub(crate) fn prefix_end(prefix: &str) -> Vec<u8> {
     let mut end = prefix.as_bytes().to_vec();
     while let Some(last) = end.pop() {
         if last < 0xff {
@@ -244,7 +246,7 @@ pub(crate) fn revision(number: i64) -> Revision {
     Revision(u64::try_from(number).unwrap_or(0))
 }
 
-/// What we can have written; a key that is no UTF-8 is somebody else's.
+/// Converts an entry; `None` if its key is not UTF-8, which this program never writes.
 pub(crate) fn entry(kv: m::KeyValue) -> Option<Entry> {
     Some(Entry {
         key: String::from_utf8(kv.key).ok()?,
@@ -272,12 +274,12 @@ fn compare(condition: &Condition) -> m::Compare {
 
 fn write(write: Write) -> m::RequestOp {
     let request = match write {
-        Write::Put { key, value, lease } => m::Asked::Put(m::PutRequest {
+        Write::Put { key, value, lease } => m::RequestKind::Put(m::PutRequest {
             key: key.into_bytes(),
             value,
             lease: lease.map_or(0, |lease| lease.0.cast_signed()),
         }),
-        Write::Delete(key) => m::Asked::DeleteRange(m::DeleteRangeRequest { key: key.into_bytes() }),
+        Write::Delete(key) => m::RequestKind::DeleteRange(m::DeleteRangeRequest { key: key.into_bytes() }),
     };
     m::RequestOp { request: Some(request) }
 }

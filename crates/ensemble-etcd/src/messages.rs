@@ -1,6 +1,6 @@
-//! The few messages of etcd's v3 API that we use, with the numbers of rpc.proto, kv.proto and auth.proto of etcd 3.4
-//! (<https://etcd.io/docs/v3.4/dev-guide/api_reference_v3/>). Fields that we neither send nor read are left out, which
-//! the encoding allows.
+//! The messages of etcd's v3 API that are used here, with the field numbers of rpc.proto, kv.proto and auth.proto of
+//! etcd 3.4 (<https://etcd.io/docs/v3.4/dev-guide/api_reference_v3/>). Unused fields are left out, which the encoding
+//! allows.
 
 use prost::{Enumeration, Message, Oneof};
 
@@ -60,18 +60,18 @@ pub(crate) struct DeleteRangeRequest {
     pub(crate) key: Vec<u8>,
 }
 
-/// What of a put or a delete comes back, of which we need nothing.
+/// Responses of which no field is used.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct Nothing {}
+pub(crate) struct Empty {}
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct RequestOp {
-    #[prost(oneof = "Asked", tags = "1, 2, 3")]
-    pub(crate) request: Option<Asked>,
+    #[prost(oneof = "RequestKind", tags = "1, 2, 3")]
+    pub(crate) request: Option<RequestKind>,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
-pub(crate) enum Asked {
+pub(crate) enum RequestKind {
     #[prost(message, tag = "1")]
     Range(RangeRequest),
     #[prost(message, tag = "2")]
@@ -82,18 +82,18 @@ pub(crate) enum Asked {
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct ResponseOp {
-    #[prost(oneof = "Answered", tags = "1, 2, 3")]
-    pub(crate) response: Option<Answered>,
+    #[prost(oneof = "ResponseKind", tags = "1, 2, 3")]
+    pub(crate) response: Option<ResponseKind>,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
-pub(crate) enum Answered {
+pub(crate) enum ResponseKind {
     #[prost(message, tag = "1")]
     Range(RangeResponse),
     #[prost(message, tag = "2")]
-    Put(Nothing),
+    Put(Empty),
     #[prost(message, tag = "3")]
-    DeleteRange(Nothing),
+    DeleteRange(Empty),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Enumeration)]
@@ -169,7 +169,7 @@ pub(crate) struct LeaseGrantResponse {
 
 /// LeaseRevokeRequest and LeaseKeepAliveRequest.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct LeaseNamed {
+pub(crate) struct LeaseRequest {
     #[prost(int64, tag = "1")]
     pub(crate) id: i64,
 }
@@ -201,7 +201,7 @@ pub(crate) struct WatchCreateRequest {
 pub(crate) struct WatchResponse {
     #[prost(bool, tag = "4")]
     pub(crate) canceled: bool,
-    /// Not 0: what was asked for was compacted away, up to before this.
+    /// Not 0: the requested revisions before this one have been compacted.
     #[prost(int64, tag = "5")]
     pub(crate) compact_revision: i64,
     #[prost(string, tag = "6")]
@@ -244,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_transaction_is_encoded_as_etcd_expects_it() {
+    fn encodes_a_transaction_like_etcd() {
         let compare = Compare {
             result: CompareResult::Equal.into(),
             target: CompareTarget::Create.into(),
@@ -254,11 +254,11 @@ mod tests {
         let put = PutRequest { key: b"k".to_vec(), value: b"v".to_vec(), lease: 7 };
         let txn = TxnRequest {
             compare: vec![compare],
-            success: vec![RequestOp { request: Some(Asked::Put(put)) }],
+            success: vec![RequestOp { request: Some(RequestKind::Put(put)) }],
             failure: Vec::new(),
         };
-        // By hand from rpc.proto: compare (1), in it target (2) CREATE, key (3), create_revision (5) 0; success (2),
-        // in it request_put (2), in it key (1), value (2), lease (3).
+        // Encoded by hand from rpc.proto: compare (1) with target (2) CREATE, key (3), create_revision (5) 0; success (2)
+        // with request_put (2) with key (1), value (2), lease (3).
         let expected = b"\x0a\x07\x10\x01\x1a\x01k\x28\x00\x12\x0a\x12\x08\x0a\x01k\x12\x01v\x18\x07";
         assert_eq!(txn.encode_to_vec(), expected);
     }

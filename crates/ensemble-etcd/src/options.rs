@@ -1,4 +1,4 @@
-//! Where etcd is and how we show who we are.
+//! Endpoints and credentials of etcd.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,21 +6,20 @@ use std::time::Duration;
 use thiserror::Error;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
-/// The port of a client URL that names none.
+/// Default port of a client URL.
 const PORT: u16 = 2379;
 
-/// How to reach etcd.
+/// Connection options of etcd.
 #[derive(Clone, Default)]
 pub struct Options {
-    /// `host`, `host:port` or a URL; several for the nodes of one cluster.
+    /// `host`, `host:port` or a URL for each node of the cluster.
     pub endpoints: Vec<String>,
-    /// Certificates of those who may have signed that of the servers (PEM). Given: the connections are encrypted.
+    /// CA bundle for the servers (PEM). If set, connections use TLS.
     pub ca: Option<Vec<u8>>,
-    /// Our certificate and its key (PEM).
+    /// Client certificate and its key (PEM).
     pub identity: Option<(Vec<u8>, Vec<u8>)>,
-    /// Name and password of a user of etcd.
+    /// Name and password of an etcd user.
     pub user: Option<(String, String)>,
-    /// How long is waited.
     pub limits: Limits,
 }
 
@@ -37,14 +36,14 @@ impl fmt::Debug for Options {
     }
 }
 
-/// How long is waited for what.
+/// Time limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// For a connection.
+    /// Limit for a connection.
     pub connect: Duration,
-    /// For the answer of one node to something that may be asked again elsewhere.
+    /// Limit for the response of one node to an idempotent request.
     pub node: Duration,
-    /// For an answer, whoever gives it.
+    /// Limit for a request over all attempts.
     pub all: Duration,
 }
 
@@ -54,24 +53,24 @@ impl Default for Limits {
     }
 }
 
-/// What is wrong with options.
+/// The options are invalid.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum OptionsError {
-    /// No node is named.
-    #[error("no endpoint of etcd is given: expected host, host:port or a URL")]
+    /// No endpoint is given.
+    #[error("no etcd endpoint: expected host, host:port or a URL")]
     None,
-    /// This is no endpoint.
-    #[error("'{0}' is no endpoint of etcd: expected host, host:port, http://host:port or https://host:port")]
+    /// An endpoint is invalid.
+    #[error("invalid etcd endpoint '{0}': expected host, host:port, http://host:port or https://host:port")]
     Endpoint(String),
-    /// The certificates or the key cannot be used.
-    #[error("the certificates for etcd cannot be used: {0}")]
+    /// The certificates or the key are invalid.
+    #[error("invalid certificates for etcd: {0}")]
     Tls(String),
 }
 
 /// One node.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
-    /// As people know it.
+    /// The URL, for messages.
     pub(crate) name: String,
     pub(crate) endpoint: Endpoint,
 }
@@ -81,7 +80,7 @@ impl Options {
         let encrypted = self.ca.is_some() || self.identity.is_some();
         let mut nodes = Vec::new();
         for given in self.endpoints.iter().map(|given| given.trim()).filter(|given| !given.is_empty()) {
-            // Whoever puts a password there has it not repeated.
+            // A password in the URL must not appear in messages.
             let named = given.rsplit_once('@').map_or(given, |(_, host)| host);
             let url = url(given, encrypted).ok_or_else(|| OptionsError::Endpoint(named.to_owned()))?;
             let wrong = |_| OptionsError::Endpoint(named.to_owned());
@@ -89,7 +88,7 @@ impl Options {
                 .map_err(wrong)?
                 .connect_timeout(self.limits.connect)
                 .tcp_nodelay(true)
-                // A node that is there and silent: pings are answered by the machine, these by the program.
+                // Detects a hung node: these are answered by the program, TCP keepalives only by the kernel.
                 .http2_keep_alive_interval(self.limits.node)
                 .keep_alive_timeout(self.limits.node)
                 .keep_alive_while_idle(false);
@@ -109,7 +108,7 @@ impl Options {
     }
 }
 
-/// The whole URL of an endpoint.
+/// Returns the complete URL of an endpoint.
 fn url(given: &str, encrypted: bool) -> Option<String> {
     let (scheme, rest) = match given.split_once("://") {
         Some((scheme @ ("http" | "https"), rest)) => (scheme, rest),
@@ -128,7 +127,7 @@ fn url(given: &str, encrypted: bool) -> Option<String> {
     Some(format!("{scheme}://{}:{port}", authority.host()))
 }
 
-/// An error with all its causes.
+/// Formats an error with all its causes.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -147,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_endpoint_is_a_host_with_or_without_port_and_scheme() {
+    fn parses_endpoints_with_and_without_port_and_scheme() {
         for (given, encrypted, expected) in [
             ("etcd", false, Some("http://etcd:2379")),
             ("etcd", true, Some("https://etcd:2379")),
@@ -167,20 +166,20 @@ mod tests {
     }
 
     #[test]
-    fn options_show_no_secrets() {
+    fn debug_output_has_no_secrets() {
         let options = Options {
             endpoints: vec!["etcd".to_owned()],
-            identity: Some((b"certificate".to_vec(), b"key of ours".to_vec())),
+            identity: Some((b"certificate".to_vec(), b"private key".to_vec())),
             user: Some(("root".to_owned(), "pass word".to_owned())),
             ..Options::default()
         };
         let shown = format!("{options:?}");
         assert!(shown.contains("root") && !shown.contains("pass word"), "{shown}");
-        assert!(!shown.contains("key of ours") && !shown.contains("107, 101, 121"), "{shown}");
+        assert!(!shown.contains("private key") && !shown.contains("112, 114, 105, 118"), "{shown}");
     }
 
     #[test]
-    fn what_cannot_be_used_is_named() {
+    fn reports_invalid_endpoints_without_passwords() {
         let none = Options::default();
         assert_eq!(none.nodes().err(), Some(OptionsError::None));
         let bad = Options { endpoints: vec!["x y".to_owned()], ..Options::default() };

@@ -1,4 +1,4 @@
-//! A watch that goes from node to node.
+//! A watch that continues at another node after a failure.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,23 +11,23 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tonic::Streaming;
 use tonic_prost::ProstCodec;
 
-use crate::calls::{Cluster, of_stream};
+use crate::calls::{Cluster, stream_verdict};
 use crate::messages as m;
-use crate::{behind, entry, options, revision};
+use crate::{entry, options, prefix_end, revision};
 
-/// How long to pause before the next node is asked: at first and at most.
+/// First and maximum pause before the next node is tried.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
-struct Watching {
+struct WatchState {
     cluster: Arc<Cluster>,
     prefix: String,
-    /// What was told last.
-    told: Revision,
+    /// Last yielded revision.
+    last: Revision,
     open: Option<(usize, Streaming<m::WatchResponse>)>,
-    /// To be told.
+    /// Received and not yet yielded changes.
     ready: VecDeque<Changes>,
     pause: Duration,
-    over: bool,
+    closed: bool,
 }
 
 /// Appends the changes after a revision, one item per revision. A response may hold several writes; all changes of a
@@ -53,46 +53,46 @@ pub(crate) fn add_changes(ready: &mut VecDeque<Changes>, events: Vec<m::Event>, 
 }
 
 pub(crate) fn watch(cluster: Arc<Cluster>, prefix: &str, after: Revision) -> Watch {
-    let watching = Watching {
+    let state = WatchState {
         cluster,
         prefix: prefix.to_owned(),
-        told: after,
+        last: after,
         open: None,
         ready: VecDeque::new(),
         pause: PAUSES.0,
-        over: false,
+        closed: false,
     };
-    Box::pin(stream::unfold(watching, |mut watching| async move {
-        let next = watching.next().await?;
-        Some((next, watching))
+    Box::pin(stream::unfold(state, |mut state| async move {
+        let next = state.next().await?;
+        Some((next, state))
     }))
 }
 
-impl Watching {
+impl WatchState {
     async fn next(&mut self) -> Option<Result<Changes, StoreError>> {
-        while !self.over {
+        while !self.closed {
             if let Some(changes) = self.ready.pop_front() {
-                self.told = changes.revision;
+                self.last = changes.revision;
                 return Some(Ok(changes));
             }
             let why = match &mut self.open {
-                None => match self.begin().await {
+                None => match self.open_stream().await {
                     Ok(()) => continue,
                     Err(why) => why,
                 },
-                Some((_, answers)) => match answers.message().await {
-                    Ok(Some(answer)) => match self.take(answer) {
+                Some((_, responses)) => match responses.message().await {
+                    Ok(Some(response)) => match self.take(response) {
                         Ok(()) => continue,
                         Err(why) => why,
                     },
-                    Ok(None) => Ok("it ended the stream".to_owned()),
-                    Err(status) => of_stream(&status).map_or_else(Err, Ok),
+                    Ok(None) => Ok("the stream was closed".to_owned()),
+                    Err(status) => stream_verdict(&status).map_or_else(Err, Ok),
                 },
             };
             match why {
-                Ok(why) => self.elsewhere(&why).await,
+                Ok(why) => self.switch_node(&why).await,
                 Err(error) => {
-                    self.over = true;
+                    self.closed = true;
                     return Some(Err(error));
                 }
             }
@@ -100,8 +100,8 @@ impl Watching {
         None
     }
 
-    /// Asks a node. An error is either a reason to ask another or the end.
-    async fn begin(&mut self) -> Result<(), Result<String, StoreError>> {
+    /// Opens the watch at a node. `Err(Ok)` is a reason to try another node, `Err(Err)` ends the watch.
+    async fn open_stream(&mut self) -> Result<(), Result<String, StoreError>> {
         let limits = self.cluster.limits;
         self.cluster.authenticate(Instant::now() + limits.all).await.map_err(|error| match error {
             error if error.is_retryable() => Ok(error.to_string()),
@@ -110,39 +110,39 @@ impl Watching {
         let (number, _, mut grpc) = self.cluster.node();
         let create = m::WatchCreateRequest {
             key: self.prefix.clone().into_bytes(),
-            range_end: behind(&self.prefix),
-            start_revision: i64::try_from(self.told.0).unwrap_or(i64::MAX).saturating_add(1),
+            range_end: prefix_end(&self.prefix),
+            start_revision: i64::try_from(self.last.0).unwrap_or(i64::MAX).saturating_add(1),
         };
-        // The stream of requests stays open: its end is the end of the watch.
+        // The request stream stays open: closing it would end the watch.
         let requests = stream::iter([m::WatchRequest { create: Some(create) }])
             .chain(stream::pending::<m::WatchRequest>());
         let request = self.cluster.request(requests);
-        let answer = async {
+        let response = async {
             grpc.ready().await.map_err(|error| Ok(options::chain(&error)))?;
             let codec = ProstCodec::<m::WatchRequest, m::WatchResponse>::default();
             let path = PathAndQuery::from_static("/etcdserverpb.Watch/Watch");
-            let answers = grpc.streaming(request, path, codec).await;
-            answers.map_err(|status| of_stream(&status).map_or_else(Err, Ok))
+            let responses = grpc.streaming(request, path, codec).await;
+            responses.map_err(|status| stream_verdict(&status).map_or_else(Err, Ok))
         };
-        let within = Instant::now() + limits.node;
-        let answers = timeout_at(within, answer).await.map_err(|_| Ok("no answer in time".to_owned()))??;
-        self.open = Some((number, answers.into_inner()));
+        let deadline = Instant::now() + limits.node;
+        let responses = timeout_at(deadline, response).await.map_err(|_| Ok("timeout".to_owned()))??;
+        self.open = Some((number, responses.into_inner()));
         Ok(())
     }
 
-    fn take(&mut self, answer: m::WatchResponse) -> Result<(), Result<String, StoreError>> {
-        if answer.compact_revision > 0 {
-            return Err(Err(StoreError::Compacted(revision(answer.compact_revision))));
+    fn take(&mut self, response: m::WatchResponse) -> Result<(), Result<String, StoreError>> {
+        if response.compact_revision > 0 {
+            return Err(Err(StoreError::Compacted(revision(response.compact_revision))));
         }
-        if answer.canceled {
-            return Err(Ok(answer.cancel_reason));
+        if response.canceled {
+            return Err(Ok(response.cancel_reason));
         }
         self.pause = PAUSES.0;
-        add_changes(&mut self.ready, answer.events, self.told);
+        add_changes(&mut self.ready, response.events, self.last);
         Ok(())
     }
 
-    async fn elsewhere(&mut self, why: &str) {
+    async fn switch_node(&mut self, why: &str) {
         let (number, name) = match self.open.take() {
             Some((number, _)) => (number, String::new()),
             None => {
@@ -150,7 +150,7 @@ impl Watching {
                 (number, name.to_owned())
             }
         };
-        log::debug!("a watch of etcd goes on elsewhere: {name} {why}");
+        log::debug!("an etcd watch continues at another node: {name} {why}");
         self.cluster.leave(number);
         self.cluster.forget_token();
         sleep(self.pause).await;

@@ -1,6 +1,6 @@
-//! The store in etcd, against real nodes of it.
+//! The etcd store, tested against real etcd nodes.
 
-mod bad_days;
+mod faults;
 mod partition;
 
 use std::sync::Arc;
@@ -23,7 +23,7 @@ fn options(server: &Server) -> Options {
         endpoints: server.endpoints(),
         ca: security.map(|it| read(&it.ca)),
         identity: security.map(|it| (read(&it.client.certificate), read(&it.client.key))),
-        // A machine that is busy answers late.
+        // A busy machine responds late.
         limits: Limits { all: Duration::from_secs(15), ..Limits::default() },
         ..Options::default()
     }
@@ -34,13 +34,13 @@ fn store(options: &Options) -> Arc<dyn Store> {
 }
 
 #[test]
-fn one_node_does_what_every_store_has_to() {
+fn one_node_passes_the_suite_for_stores() {
     let server = Server::start(1);
     block_on(async { conformance::all(&store(&options(&server)), "/test/").await });
 }
 
 #[test]
-fn three_nodes_with_certificates_do_what_every_store_has_to() {
+fn three_nodes_with_tls_pass_the_suite_for_stores() {
     let server = Server::start_with_tls(3);
     block_on(async { conformance::all(&store(&options(&server)), "/test/").await });
 }

@@ -1,56 +1,56 @@
-//! When the leader runs the callback. Pure: time comes in, what is to be done goes out.
+//! Decides when the leader runs the callback. Pure: time comes in, effects go out.
 //!
 //! ```text
-//!            changed             damper over, another digest           ended
+//!            changed             damper elapsed, new digest            ended
 //! Quiet ────────────► Damping ─────────────────────────────► Running ────────► Quiet, or Damping if something
-//!   ▲                  │  ▲ changed: from anew, up to a bound  │                has changed meanwhile
+//!   ▲                  │  ▲ changed: restarts, up to a bound   │                has changed meanwhile
 //!   └── same digest ───┘  └───────────────────────────────────┘ lost: killed
 //! ```
 //!
-//! * Runs never overlap: there is one at a time, and whoever loses the leadership ends it before another can lead.
-//! * No change is without its callback in the end: what has not been seen by a callback that ended well is damped again.
-//! * What a run that has failed, was killed or was lost has done is not known: whatever the list is then, it is run for.
-//!   So the store forgets what was seen before a run begins, and learns it when it has ended well.
-//! * A leader that is new asks the store what the last callback saw.
+//! * Runs never overlap: a master that loses the leadership kills its run before another can lead.
+//! * Every change gets its callback eventually: a list that no successful callback has seen is damped again.
+//! * The effect of a run that failed, was killed or was lost is unknown: the callback runs again for whatever the list
+//!   is then. So the stored digest is cleared before a run starts, and written when the run has succeeded.
+//! * A new leader reads from the store which digest the last callback saw.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The times of callbacks.
+/// Damper and retry times of callbacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Times {
-    /// From the last change to the callback.
+    /// Time from the last change to the callback.
     pub damper: Duration,
-    /// From the first change to the callback at most.
+    /// Maximum time from the first change to the callback.
     pub bound: Duration,
-    /// After a callback that has failed, before it is tried again; it doubles up to the bound of a minute.
+    /// First pause after a failed callback; doubles up to one minute.
     pub retry: Duration,
 }
 
-/// The longest pause after callbacks that fail.
+/// Maximum pause after failed callbacks.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
-/// One run of the callback.
+/// Number of a run of the callback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Run(pub u64);
 
-/// What is to be done.
+/// What the caller has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Start the callback for this list.
     Start(Run, Arc<str>),
-    /// End it, with its group; it is not ours to run any more.
+    /// Kill the run and its process group: the leadership is lost.
     Kill(Run),
 }
 
-/// When it runs next, and what is known of the last.
+/// Schedule of the callback of one master.
 #[derive(Debug, Clone)]
 pub struct Callbacks {
     times: Times,
     leads: bool,
-    /// What the last callback has seen, by whoever ran it, if it has ended well.
+    /// The digest that the last callback saw, on any master; `None` if that run did not succeed.
     seen: Option<Arc<str>>,
-    /// Something has changed: when first, and when the damper is over.
+    /// Times of the first change and of the end of the damper.
     pending: Option<(Duration, Duration)>,
     running: Option<(Run, Arc<str>)>,
     newest: u64,
@@ -58,45 +58,45 @@ pub struct Callbacks {
 }
 
 impl Callbacks {
-    /// Nothing is known, and we do not lead.
+    /// Creates a schedule without leadership.
     #[must_use]
     pub const fn new(times: Times) -> Self {
         Self { times, leads: false, seen: None, pending: None, running: None, newest: 0, failures: 0 }
     }
 
-    /// When to call [`woke`](Self::woke).
+    /// Returns when to call [`tick`](Self::tick).
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
         self.pending.filter(|_| self.leads && self.running.is_none()).map(|(_, due)| due)
     }
 
-    /// What runs.
+    /// Returns the current run.
     #[must_use]
     pub fn running(&self) -> Option<Run> {
         self.running.as_ref().map(|(run, _)| *run)
     }
 
-    /// The list has changed.
+    /// Notes a change of the list.
     pub fn changed(&mut self, now: Duration) {
         let first = self.pending.map_or(now, |(first, _)| first);
         let due = (now + self.times.damper).min(first + self.times.bound);
         self.pending = Some((first, due));
     }
 
-    /// We lead; the last callback saw this, and ended well.
+    /// Starts leading; `seen` is the digest of the last successful callback.
     pub fn won(&mut self, seen: Option<Arc<str>>, now: Duration) {
         (self.leads, self.seen, self.failures, self.pending) = (true, seen, 0, None);
         self.changed(now);
     }
 
-    /// We do not lead any more.
+    /// Stops leading.
     pub fn lost(&mut self) -> Option<Effect> {
         self.leads = false;
         self.running.take().map(|(run, _)| Effect::Kill(run))
     }
 
-    /// Time has passed; `digest` is that of the list.
-    pub fn woke(&mut self, now: Duration, digest: impl FnOnce() -> Arc<str>) -> Option<Effect> {
+    /// Handles the deadline; `digest` returns the digest of the list.
+    pub fn tick(&mut self, now: Duration, digest: impl FnOnce() -> Arc<str>) -> Option<Effect> {
         self.deadline().filter(|due| *due <= now)?;
         self.pending = None;
         let digest = digest();
@@ -108,10 +108,10 @@ impl Callbacks {
         Some(Effect::Start(Run(self.newest), digest))
     }
 
-    /// A run has ended. Well: it has seen its list, and that is known to the store.
-    pub fn ended(&mut self, run: Run, well: bool, now: Duration) {
+    /// Handles the end of a run. `success`: its digest has been written to the store.
+    pub fn ended(&mut self, run: Run, success: bool, now: Duration) {
         let Some((_, digest)) = self.running.take_if(|(running, _)| *running == run) else { return };
-        if well {
+        if success {
             self.failures = 0;
             self.seen = Some(digest);
             return;
@@ -136,90 +136,90 @@ mod tests {
         Times { damper: SECOND * 10, bound: SECOND * 60, retry: SECOND }
     }
 
-    fn word(number: u32) -> Arc<str> {
+    fn digest_of(number: u32) -> Arc<str> {
         number.to_string().into()
     }
 
     #[test]
-    fn the_damper_begins_anew_with_each_change_up_to_its_bound() {
+    fn each_change_restarts_the_damper_up_to_the_bound() {
         let mut callbacks = Callbacks::new(times());
-        callbacks.won(Some(word(0)), SECOND);
+        callbacks.won(Some(digest_of(0)), SECOND);
         for at in (5..100).step_by(5) {
             callbacks.changed(SECOND * at);
         }
         assert_eq!(callbacks.deadline(), Some(SECOND * 61));
-        assert_eq!(callbacks.woke(SECOND * 60, || word(1)), None);
-        let started = callbacks.woke(SECOND * 61, || word(1));
-        assert_eq!(started, Some(Effect::Start(Run(1), word(1))));
-        // A change while it runs leads to one more run, and not before it has ended.
+        assert_eq!(callbacks.tick(SECOND * 60, || digest_of(1)), None);
+        let started = callbacks.tick(SECOND * 61, || digest_of(1));
+        assert_eq!(started, Some(Effect::Start(Run(1), digest_of(1))));
+        // Changes during a run lead to one more run, after it has ended.
         callbacks.changed(SECOND * 62);
         callbacks.changed(SECOND * 63);
-        assert_eq!((callbacks.deadline(), callbacks.woke(SECOND * 99, || word(2))), (None, None));
+        assert_eq!((callbacks.deadline(), callbacks.tick(SECOND * 99, || digest_of(2))), (None, None));
         callbacks.ended(Run(1), true, SECOND * 100);
-        assert_eq!(callbacks.woke(SECOND * 100, || word(2)), Some(Effect::Start(Run(2), word(2))));
+        assert_eq!(callbacks.tick(SECOND * 100, || digest_of(2)), Some(Effect::Start(Run(2), digest_of(2))));
         callbacks.ended(Run(2), true, SECOND * 101);
         assert_eq!(callbacks.deadline(), None);
     }
 
     #[test]
-    fn a_digest_that_returns_calls_it_off_and_a_failure_is_tried_again() {
+    fn skips_the_callback_if_the_digest_is_unchanged_and_retries_a_failure() {
         let mut callbacks = Callbacks::new(times());
-        callbacks.won(Some(word(0)), Duration::ZERO);
+        callbacks.won(Some(digest_of(0)), Duration::ZERO);
         callbacks.changed(SECOND);
-        assert_eq!(callbacks.woke(SECOND * 11, || word(0)), None);
+        assert_eq!(callbacks.tick(SECOND * 11, || digest_of(0)), None);
         callbacks.changed(SECOND * 12);
-        let Some(Effect::Start(run, _)) = callbacks.woke(SECOND * 22, || word(1)) else { panic!() };
+        let Some(Effect::Start(run, _)) = callbacks.tick(SECOND * 22, || digest_of(1)) else { panic!() };
         callbacks.ended(run, false, SECOND * 23);
         assert_eq!(callbacks.deadline(), Some(SECOND * 33));
-        // What that has left half done is undone by a run for the list that has returned.
-        assert!(callbacks.woke(SECOND * 33, || word(0)).is_some());
+        // The failed run may have done half its work: the unchanged list is run for as well.
+        assert!(callbacks.tick(SECOND * 33, || digest_of(0)).is_some());
         callbacks.ended(Run(2), true, SECOND * 34);
         assert_eq!(callbacks.lost(), None);
         assert_eq!(callbacks.deadline(), None);
     }
 
-    /// What the store and all masters are, as the world sees it.
-    struct World {
+    /// The store and all masters.
+    struct Cluster {
         masters: Vec<Callbacks>,
         now: Duration,
         digest: u32,
         leader: Option<usize>,
-        /// What the store says the last callback saw.
+        /// The digest in the store.
         seen: Option<Arc<str>>,
         running: Option<(usize, Run, Arc<str>)>,
-        /// What the last callback that began was told, however it ended.
-        told: Option<Arc<str>>,
+        /// The digest of the last started callback, whatever its result.
+        started: Option<Arc<str>>,
     }
 
     #[derive(Debug, Clone)]
-    enum Act {
+    enum Action {
         Pass(u8),
         Change,
         Back,
         Lead(u8),
         Lose,
-        End(bool),
+        Finish(bool),
     }
 
-    fn act() -> impl Strategy<Value = Act> {
+    fn action() -> impl Strategy<Value = Action> {
         prop_oneof![
-            4 => (0..20u8).prop_map(Act::Pass),
-            3 => Just(Act::Change),
-            1 => Just(Act::Back),
-            1 => (0..3u8).prop_map(Act::Lead),
-            1 => Just(Act::Lose),
-            3 => any::<bool>().prop_map(Act::End),
+            4 => (0..20u8).prop_map(Action::Pass),
+            3 => Just(Action::Change),
+            1 => Just(Action::Back),
+            1 => (0..3u8).prop_map(Action::Lead),
+            1 => Just(Action::Lose),
+            3 => any::<bool>().prop_map(Action::Finish),
         ]
     }
 
-    impl World {
+    impl Cluster {
         fn effect(&mut self, master: usize, effect: Option<Effect>) {
             match effect {
                 Some(Effect::Start(run, digest)) => {
-                    assert_eq!(self.leader, Some(master), "only the leader runs it");
-                    assert!(self.running.is_none(), "two at once");
-                    assert_eq!(digest, word(self.digest));
-                    (self.seen, self.told) = (None, Some(Arc::clone(&digest)));
+                    assert_eq!(self.leader, Some(master), "only the leader runs the callback");
+                    assert!(self.running.is_none(), "two runs at once");
+                    assert_eq!(digest, digest_of(self.digest));
+                    (self.seen, self.started) = (None, Some(Arc::clone(&digest)));
                     self.running = Some((master, run, digest));
                 }
                 Some(Effect::Kill(run)) => {
@@ -238,18 +238,18 @@ mod tests {
                     self.masters.iter().enumerate().filter_map(|(at, it)| Some((it.deadline()?, at))).min();
                 let Some((at, master)) = due.filter(|(at, _)| *at <= until) else { break };
                 self.now = self.now.max(at);
-                let digest = word(self.digest);
-                let effect = self.masters[master].woke(self.now, || digest);
+                let digest = digest_of(self.digest);
+                let effect = self.masters[master].tick(self.now, || digest);
                 self.effect(master, effect);
             }
             self.now = until;
         }
 
-        fn act(&mut self, act: &Act) {
-            match act {
-                Act::Pass(seconds) => self.pass(SECOND * u32::from(*seconds)),
-                Act::Change | Act::Back => {
-                    self.digest = if matches!(act, Act::Back) {
+        fn act(&mut self, action: &Action) {
+            match action {
+                Action::Pass(seconds) => self.pass(SECOND * u32::from(*seconds)),
+                Action::Change | Action::Back => {
+                    self.digest = if matches!(action, Action::Back) {
                         self.digest.saturating_sub(1)
                     } else {
                         self.digest + 1
@@ -257,28 +257,28 @@ mod tests {
                     let now = self.now;
                     self.masters.iter_mut().for_each(|master| master.changed(now));
                 }
-                Act::Lead(which) if self.leader.is_none() => {
+                Action::Lead(which) if self.leader.is_none() => {
                     self.leader = Some(usize::from(*which));
                     let (now, seen) = (self.now, self.seen.clone());
                     self.masters[usize::from(*which)].won(seen, now);
                 }
-                Act::Lead(_) => {}
-                Act::Lose => {
+                Action::Lead(_) => {}
+                Action::Lose => {
                     if let Some(leader) = self.leader {
                         let effect = self.masters[leader].lost();
                         self.effect(leader, effect);
-                        assert!(self.running.is_none(), "nothing of it is left when another can lead");
+                        assert!(self.running.is_none(), "the run is gone before another can lead");
                         self.leader = None;
                     }
                 }
-                Act::End(well) => {
+                Action::Finish(success) => {
                     if let Some((master, run, digest)) = self.running.take() {
-                        if *well {
+                        if *success {
                             self.seen = Some(digest);
                         }
-                        self.masters[master].ended(run, *well, self.now);
-                        // Twice is once.
-                        self.masters[master].ended(run, !*well, self.now);
+                        self.masters[master].ended(run, *success, self.now);
+                        // A second report of the same run is ignored.
+                        self.masters[master].ended(run, !*success, self.now);
                     }
                 }
             }
@@ -287,28 +287,28 @@ mod tests {
 
     proptest! {
         #[test]
-        fn callbacks_never_overlap_and_no_change_is_without_one_in_the_end(acts in proptest::collection::vec(act(), 0..80)) {
-            let mut world = World {
+        fn callbacks_never_overlap_and_each_change_gets_one(actions in proptest::collection::vec(action(), 0..80)) {
+            let mut cluster = Cluster {
                 masters: vec![Callbacks::new(times()); 3],
                 now: Duration::ZERO,
                 digest: 1,
                 leader: None,
                 seen: None,
                 running: None,
-                told: None,
+                started: None,
             };
-            for act in &acts {
-                world.act(act);
+            for action in &actions {
+                cluster.act(action);
             }
-            // Somebody leads in the end, and callbacks end well.
-            world.act(&Act::Lead(0));
+            // In the end a master leads, and callbacks succeed.
+            cluster.act(&Action::Lead(0));
             for _ in 0..4 {
-                world.act(&Act::End(true));
-                world.pass(SECOND * 200);
+                cluster.act(&Action::Finish(true));
+                cluster.pass(SECOND * 200);
             }
-            world.act(&Act::End(true));
-            prop_assert_eq!(&world.seen, &Some(word(world.digest)));
-            prop_assert_eq!(world.told, world.seen, "the last that ran is the one that counts");
+            cluster.act(&Action::Finish(true));
+            prop_assert_eq!(&cluster.seen, &Some(digest_of(cluster.digest)));
+            prop_assert_eq!(cluster.started, cluster.seen, "the last started run is the one stored");
         }
     }
 }

@@ -434,7 +434,7 @@ pub async fn newcomers_with_much_to_tell_all_get_in(store: &Arc<dyn Store>, pref
         changed = changes.changed() => assert!(changed.is_ok()),
     }
     assert_eq!(two.roster().len(), all);
-    two.is_listed().await;
+    two.wait_listed().await;
 }
 
 /// The next change of a watch.

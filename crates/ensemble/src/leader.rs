@@ -1,16 +1,16 @@
-//! What a master that wants to lead does, step by step. Pure: what has happened comes in, what is to be done goes out.
+//! State machine of a master that campaigns and leads. Pure: events come in, effects go out.
 //!
 //! ```text
-//!              won               loaded             damper over            forgotten          ended well
-//! campaigning ─────► leads: Load ───────► [ idle ] ─────────────► Forget ───────────► Start ──────────────► Save
+//!              won               loaded            damper elapsed       digest cleared         succeeded
+//! campaigning ─────► leads: Load ───────► [ idle ] ───────────► ClearDigest ────────► Start ──────────────► Save
 //!      ▲                                     ▲                       │ failed           │ failed             │ saved
-//!      │  Resign, when nothing of it is left │◄──────────────────────┴──────────────────┴────────────────────┘
+//!      │  TermEnded, once the run is gone    │◄──────────────────────┴──────────────────┴────────────────────┘
 //!      └────────────────────────────────── lost: Kill
 //! ```
 //!
-//! * Before a run the store forgets what was seen: if we are gone before it has ended, another runs it anew.
-//! * Both writes are refused unless we still lead.
-//! * Nobody else may lead before nothing of our run is left.
+//! * The stored digest is cleared before a run: if this master dies during it, the next leader runs the callback again.
+//! * The store refuses both writes unless this master still leads.
+//! * The leadership is kept until no process of the run is left.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,56 +20,53 @@ use serde_json::Value;
 use crate::callbacks::{self, Callbacks, Run, Times};
 use crate::state::State;
 
-/// A time of leadership, or of wanting it.
+/// Number of a period of campaigning and leading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Term(pub u64);
 
-/// Names, and what each has told.
+/// Names of members, each with its JSON.
 pub type List = Vec<(String, Arc<str>)>;
 
-/// The list at one moment.
+/// A snapshot of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
-    /// Its digest.
+pub struct ListSnapshot {
     pub digest: Arc<str>,
-    /// Who is in it.
     pub list: List,
-    /// The same as JSON.
+    /// The list as JSON.
     pub pods: String,
 }
 
-/// What a run is told.
+/// The input of a callback.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
-    /// The number of the leader.
+pub struct CallbackInput {
+    /// The fencing token of the leadership.
     pub fence: u64,
-    /// The list.
-    pub seen: Arc<Seen>,
-    /// The list that the last run of ours saw that ended well.
+    pub seen: Arc<ListSnapshot>,
+    /// The list that the last successful run of this master saw.
     pub before: Arc<List>,
     /// What the last run printed.
     pub state: Value,
 }
 
-/// What is to be done.
+/// What the caller has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Read what is kept, once the list is known: [`Leader::loaded`].
+    /// Read the stored state once the list is complete, then call [`Leader::loaded`].
     Load(Term),
-    /// Write this before a run: [`Leader::forgotten`].
-    Forget(Run, State),
-    /// Start the callback: [`Leader::ended`] when nothing of it is left.
-    Start(Run, Told),
-    /// End what was started, at once: [`Leader::ended`] when nothing of it is left.
+    /// Write this state, which has no digest, before a run, then call [`Leader::digest_cleared`].
+    ClearDigest(Run, State),
+    /// Start the callback; call [`Leader::ended`] when no process of it is left.
+    Start(Run, CallbackInput),
+    /// Kill the run at once; call [`Leader::ended`] when no process of it is left.
     Kill(Run),
-    /// Write this after a run: [`Leader::saved`].
+    /// Write this state after a run, then call [`Leader::saved`].
     Save(Run, State),
-    /// Nothing of this term is left: want the next.
-    Over(Term),
+    /// The term is complete: resign and campaign again.
+    TermEnded(Term),
 }
 
 #[derive(Debug, Clone)]
-struct Held {
+struct Leadership {
     term: Term,
     fence: u64,
     lost: bool,
@@ -77,67 +74,67 @@ struct Held {
 
 #[derive(Debug, Clone)]
 enum Phase {
-    Forgets,
-    Runs,
-    Saves,
+    ClearingDigest,
+    Running,
+    Saving,
 }
 
 #[derive(Debug, Clone)]
-struct Under {
+struct InFlight {
     run: Run,
     phase: Phase,
-    seen: Arc<Seen>,
+    seen: Arc<ListSnapshot>,
 }
 
-/// A master that wants to lead.
+/// A master that campaigns and leads.
 #[derive(Debug, Clone)]
 pub struct Leader {
     callbacks: Callbacks,
-    held: Option<Held>,
-    /// What is kept, as we know it.
+    held: Option<Leadership>,
+    /// The stored state, as far as this master knows.
     state: State,
-    under: Option<Under>,
+    in_flight: Option<InFlight>,
     last: Arc<List>,
 }
 
 impl Leader {
-    /// It does not lead yet.
+    /// Creates a master that does not lead.
     #[must_use]
     pub fn new(times: Times) -> Self {
         let state = State::default();
-        Self { callbacks: Callbacks::new(times), held: None, state, under: None, last: Arc::default() }
+        Self { callbacks: Callbacks::new(times), held: None, state, in_flight: None, last: Arc::default() }
     }
 
-    /// When to call [`woke`](Self::woke).
+    /// Returns when to call [`tick`](Self::tick).
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        self.callbacks.deadline().filter(|_| self.under.is_none())
+        self.callbacks.deadline().filter(|_| self.in_flight.is_none())
     }
 
-    /// What the last run printed, as far as we know.
+    /// Returns the stored state, as far as this master knows.
     #[must_use]
     pub const fn state(&self) -> &State {
         &self.state
     }
 
-    /// The number by which we lead.
+    /// Returns the fencing token of the current leadership.
     #[must_use]
     pub fn fence(&self) -> Option<u64> {
         self.held.as_ref().filter(|held| !held.lost).map(|held| held.fence)
     }
 
-    /// The list has changed.
+    /// Notes a change of the list.
     pub fn changed(&mut self, now: Duration) {
         self.callbacks.changed(now);
     }
 
-    /// We lead.
+    /// Handles the start of a leadership.
     pub fn won(&mut self, term: Term, fence: u64) -> Effect {
-        self.held = Some(Held { term, fence, lost: false });
+        self.held = Some(Leadership { term, fence, lost: false });
         Effect::Load(term)
     }
 
-    /// The list is known, and this is kept.
+    /// Handles the stored state; the list is complete.
     pub fn loaded(&mut self, term: Term, state: State, now: Duration) {
         if self.held.as_ref().is_some_and(|held| held.term == term && !held.lost) {
             self.callbacks.won(state.digest.as_deref().map(Into::into), now);
@@ -145,89 +142,89 @@ impl Leader {
         }
     }
 
-    /// We do not lead any more.
+    /// Handles the loss of the leadership.
     pub fn lost(&mut self, term: Term) -> Option<Effect> {
         let held = self.held.as_mut().filter(|held| held.term == term)?;
         held.lost = true;
-        // What it decided is overtaken: it ends what is under way.
+        // The run in flight decides what to do, not this effect.
         let _ = self.callbacks.lost();
-        match &self.under {
-            Some(Under { run, phase: Phase::Runs, .. }) => Some(Effect::Kill(*run)),
-            _ => self.over(),
+        match &self.in_flight {
+            Some(InFlight { run, phase: Phase::Running, .. }) => Some(Effect::Kill(*run)),
+            _ => self.end_lost_term(),
         }
     }
 
-    /// Nothing of what was started is left: a term that was lost is over.
-    fn over(&mut self) -> Option<Effect> {
+    /// Ends a lost term; no process of a run is left.
+    fn end_lost_term(&mut self) -> Option<Effect> {
         let held = self.held.take_if(|held| held.lost)?;
-        // What is still being written is refused, or was written while we led.
-        self.under = None;
-        Some(Effect::Over(held.term))
+        // A write in progress is refused by the store, or was done during the leadership.
+        self.in_flight = None;
+        Some(Effect::TermEnded(held.term))
     }
 
-    /// Time has passed: the digest of the list is looked at, and the list itself if a run is to see it.
-    pub fn woke(
+    /// Handles the deadline: compares the digest, and takes a snapshot of the list if a run is due.
+    pub fn tick(
         &mut self,
         now: Duration,
         digest: impl FnOnce() -> Arc<str>,
-        seen: impl FnOnce(Arc<str>) -> Seen,
+        seen: impl FnOnce(Arc<str>) -> ListSnapshot,
     ) -> Option<Effect> {
         let fence = self.fence()?;
-        if self.under.is_some() {
+        if self.in_flight.is_some() {
             return None;
         }
-        let callbacks::Effect::Start(run, digest) = self.callbacks.woke(now, digest)? else { return None };
+        let callbacks::Effect::Start(run, digest) = self.callbacks.tick(now, digest)? else { return None };
         let seen = Arc::new(seen(digest));
-        self.under = Some(Under { run, phase: Phase::Forgets, seen });
-        Some(Effect::Forget(run, State { digest: None, fence, ..self.state.clone() }))
+        self.in_flight = Some(InFlight { run, phase: Phase::ClearingDigest, seen });
+        Some(Effect::ClearDigest(run, State { digest: None, fence, ..self.state.clone() }))
     }
 
-    /// That was written, or not.
-    pub fn forgotten(&mut self, run: Run, well: bool, now: Duration) -> Option<Effect> {
+    /// Handles the result of [`Effect::ClearDigest`].
+    pub fn digest_cleared(&mut self, run: Run, success: bool, now: Duration) -> Option<Effect> {
         let fence = self.fence()?;
-        let under = self.under.as_mut().filter(|under| under.run == run)?;
-        if !well {
+        let in_flight = self.in_flight.as_mut().filter(|in_flight| in_flight.run == run)?;
+        if !success {
             return self.failed(run, now);
         }
-        under.phase = Phase::Runs;
+        in_flight.phase = Phase::Running;
         (self.state.digest, self.state.fence) = (None, fence);
-        let told = Told {
+        let input = CallbackInput {
             fence,
-            seen: Arc::clone(&under.seen),
+            seen: Arc::clone(&in_flight.seen),
             before: Arc::clone(&self.last),
             state: self.state.state.clone(),
         };
-        Some(Effect::Start(run, told))
+        Some(Effect::Start(run, input))
     }
 
-    /// Nothing of a run is left. Well: with what it has printed as the next state.
-    pub fn ended(&mut self, run: Run, well: Option<Value>, now: Duration) -> Option<Effect> {
+    /// Handles the end of a run, of which no process is left; with the next state if it succeeded.
+    pub fn ended(&mut self, run: Run, next_state: Option<Value>, now: Duration) -> Option<Effect> {
         let fence = self.fence();
-        let under = self.under.as_mut().filter(|under| under.run == run)?;
-        match (well, fence) {
+        let in_flight = self.in_flight.as_mut().filter(|in_flight| in_flight.run == run)?;
+        match (next_state, fence) {
             (Some(state), Some(fence)) => {
-                under.phase = Phase::Saves;
-                self.last = Arc::new(under.seen.list.clone());
-                let digest = Some(under.seen.digest.to_string());
+                in_flight.phase = Phase::Saving;
+                self.last = Arc::new(in_flight.seen.list.clone());
+                let digest = Some(in_flight.seen.digest.to_string());
                 Some(Effect::Save(run, State { state, digest, fence }))
             }
             (_, None) => {
-                self.under = None;
-                self.over()
+                self.in_flight = None;
+                self.end_lost_term()
             }
             (None, Some(_)) => self.failed(run, now),
         }
     }
 
-    /// That was written, as this, or not.
+    /// Handles the result of [`Effect::Save`]: the state as written, or `None` if it failed.
     pub fn saved(&mut self, run: Run, written: Option<State>, now: Duration) -> Option<Effect> {
-        if self.under.as_ref().is_none_or(|under| under.run != run) {
+        if self.in_flight.as_ref().is_none_or(|in_flight| in_flight.run != run) {
             return None;
         }
         match written {
             Some(state) => {
                 self.state = state;
-                self.under = None;
+                self.in_flight = None;
                 self.callbacks.ended(run, true, now);
                 None
             }
@@ -236,7 +233,7 @@ impl Leader {
     }
 
     fn failed(&mut self, run: Run, now: Duration) -> Option<Effect> {
-        self.under = None;
+        self.in_flight = None;
         self.callbacks.ended(run, false, now);
         None
     }

@@ -1,23 +1,25 @@
-//! What several machines agree on.
+//! Coordination of several machines: a store, locks, and a list of members with a leader.
 //!
 //! ```text
-//!              ┌── lock::Locks        one holder at a time, a fencing number for each
+//!              ┌── lock::Locks        one holder at a time, each with a fencing token
 //!  Store ◄─────┤
-//!   ▲ ▲        └── (what is built on it knows no backend)
+//!   ▲ ▲        └── (independent of the backend)
 //!   │ └── embedded::Embedded   one file, one process; the default
 //!   └──── the crate ensemble-etcd
 //! ```
 //!
-//! * [`member`]: what a member says of itself
-//! * [`roster`]: who is there, in order, and the digest of it
-//! * [`registry`]: the register of members in a store
-//! * [`callbacks`]: when the leader runs the callback
-//! * [`leader`]: what a master that wants to lead does, step by step
-//! * [`state`]: what callbacks leave behind
-//! * [`store`]: the interface: transactions, leases, a watch by revision
-//! * [`embedded`]: a store in a file of this machine
+//! * [`member`]: keepalives and members
+//! * [`roster`]: the ordered list of members and its digest
+//! * [`registry`]: the registration of members in a store
+//! * [`callbacks`]: schedule of the leader's callback
+//! * [`leader`]: state machine of a master that campaigns and leads
+//! * [`state`]: the stored state of callbacks
+//! * [`store`]: the store interface: transactions, leases, a watch by revision
+//! * [`embedded`]: a store in a local file
 //! * [`lock`]: locks on top of any store
-//! * `conformance` (a feature): what every store has to do, as tests
+//! * `conformance` (a feature): the test suite for stores
+
+#![forbid(unsafe_code)]
 
 pub mod callbacks;
 #[cfg(feature = "conformance")]
@@ -34,6 +36,6 @@ pub mod state;
 pub mod store;
 
 pub use store::{
-    Answer, Change, Changes, Committed, Condition, Entry, Lease, LeaseId, Page, Revision, Store, StoreError,
-    Transaction, Watch, Write,
+    Change, Changes, Committed, Condition, Entry, Lease, LeaseId, Page, Revision, Store, StoreError,
+    StoreFuture, Transaction, Watch, Write,
 };

@@ -409,7 +409,7 @@ impl Locks {
 mod tests {
     use super::*;
     use crate::embedded::Embedded;
-    use crate::store::{Answer, Lease, Page, Watch};
+    use crate::store::{Lease, Page, StoreFuture, Watch};
 
     const TTL: Duration = Duration::from_millis(300);
 
@@ -422,7 +422,7 @@ mod tests {
     }
 
     impl Store for Between {
-        fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Entry>> {
+        fn get<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Option<Entry>> {
             Box::pin(async move {
                 let other = self.other.lock().unwrap_or_else(PoisonError::into_inner).take();
                 if let Some(other) = other {
@@ -433,25 +433,25 @@ mod tests {
                 self.store.get(key).await
             })
         }
-        fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, most: usize) -> Answer<'a, Page> {
+        fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, most: usize) -> StoreFuture<'a, Page> {
             self.store.list(prefix, after, most)
         }
-        fn commit(&self, transaction: Transaction) -> Answer<'_, Committed> {
+        fn commit(&self, transaction: Transaction) -> StoreFuture<'_, Committed> {
             self.store.commit(transaction)
         }
         fn watch(&self, prefix: &str, after: Revision) -> Watch {
             self.store.watch(prefix, after)
         }
-        fn grant(&self, ttl: Duration) -> Answer<'_, Lease> {
+        fn grant(&self, ttl: Duration) -> StoreFuture<'_, Lease> {
             self.store.grant(ttl)
         }
-        fn keep_alive(&self, lease: LeaseId) -> Answer<'_, Duration> {
+        fn keep_alive(&self, lease: LeaseId) -> StoreFuture<'_, Duration> {
             self.store.keep_alive(lease)
         }
         fn may_lapse_early(&self) -> bool {
             true
         }
-        fn revoke(&self, lease: LeaseId) -> Answer<'_, ()> {
+        fn revoke(&self, lease: LeaseId) -> StoreFuture<'_, ()> {
             self.store.revoke(lease)
         }
     }

@@ -1,4 +1,4 @@
-//! What a member says of itself, and what is kept of it.
+//! Keepalives, and members as they are stored.
 
 use std::net::Ipv4Addr;
 
@@ -6,136 +6,129 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-/// The longest keepalive, in bytes: what a store takes as one value (etcd: 1.5 MiB), with room for the rest.
+/// Maximum size of a keepalive, in bytes: the limit of a stored value (etcd: 1.5 MiB) with a reserve.
 pub const LONGEST: usize = 1 << 20;
-/// The longest name of a member.
+/// Maximum length of the name of a member, in bytes.
 pub const LONGEST_ID: usize = 253;
-/// The longest of the other words.
-const LONGEST_WORD: usize = 1024;
+/// Maximum length of the other text fields, in bytes.
+const LONGEST_FIELD: usize = 1024;
 
-/// A member's sign of life.
+/// A keepalive of a member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keepalive {
-    /// To what it belongs.
+    /// Name of the ensemble.
     pub app: String,
-    /// Its name, unique in the ensemble.
+    /// Name of the member, unique in the ensemble.
     pub id: String,
-    /// Its address.
+    /// IPv4 or IPv6 address.
     #[serde(default)]
     pub ip: String,
-    /// The address as a number, in base 62.
+    /// The IPv4 address as a number in base 62.
     #[serde(default)]
     pub key: String,
-    /// Another at each start of the member.
+    /// Random value, new at each start of the member.
     #[serde(default)]
     pub nonce: String,
-    /// What it has to tell.
+    /// Data of the member.
     #[serde(default)]
     pub payload: Value,
-    /// What it is for.
     #[serde(default)]
     pub role: String,
-    /// It ends: this is the last one.
+    /// The last keepalive, sent at a graceful shutdown.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub down: bool,
 }
 
-/// What is wrong with a keepalive.
+/// A keepalive is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum BadKeepalive {
+pub enum KeepaliveError {
     /// It is longer than [`LONGEST`].
     #[error("longer than {LONGEST} bytes")]
-    Long,
-    /// It is no JSON, or a key is missing or of another kind.
+    TooLong,
+    /// It is not JSON, or a key is missing or has another type.
     #[error("expected JSON with app, id, ip, key, nonce, payload and role: {0}")]
-    Form(String),
-    /// A word is empty, too long, or has control characters.
+    Format(String),
+    /// A field is empty, too long, or has control characters.
     #[error("{0}: expected 1 to {1} bytes without control characters")]
-    Word(&'static str, usize),
+    Field(&'static str, usize),
     /// It belongs to another ensemble.
     #[error("app is '{0}', this ensemble is '{1}'")]
-    Stranger(String, String),
+    OtherEnsemble(String, String),
 }
 
 impl Keepalive {
-    /// Reads one that was received, for an ensemble of this name.
+    /// Parses and checks a keepalive that an ensemble of this name has received.
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
-    pub fn read(text: &[u8], app: &str) -> Result<Self, BadKeepalive> {
+    /// The keepalive is invalid.
+    pub fn read(text: &[u8], app: &str) -> Result<Self, KeepaliveError> {
         if text.len() > LONGEST {
-            return Err(BadKeepalive::Long);
+            return Err(KeepaliveError::TooLong);
         }
-        let it: Self = serde_json::from_slice(text).map_err(|error| BadKeepalive::Form(error.to_string()))?;
+        let it: Self =
+            serde_json::from_slice(text).map_err(|error| KeepaliveError::Format(error.to_string()))?;
         it.check()?;
         if it.app != app {
-            return Err(BadKeepalive::Stranger(it.app, app.to_owned()));
+            return Err(KeepaliveError::OtherEnsemble(it.app, app.to_owned()));
         }
         Ok(it)
     }
 
-    /// Is it one?
+    /// Checks the fields.
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
-    pub fn check(&self) -> Result<(), BadKeepalive> {
-        let plain = |word: &str, most: usize| word.len() <= most && !word.chars().any(char::is_control);
+    /// The keepalive is invalid.
+    pub fn check(&self) -> Result<(), KeepaliveError> {
+        let plain = |text: &str, most: usize| text.len() <= most && !text.chars().any(char::is_control);
         if self.id.is_empty() || self.id.contains('/') || !plain(&self.id, LONGEST_ID) {
-            return Err(BadKeepalive::Word("id (without a slash)", LONGEST_ID));
+            return Err(KeepaliveError::Field("id (without a slash)", LONGEST_ID));
         }
         if self.app.is_empty() || !plain(&self.app, LONGEST_ID) {
-            return Err(BadKeepalive::Word("app", LONGEST_ID));
+            return Err(KeepaliveError::Field("app", LONGEST_ID));
         }
-        for (name, word) in
+        for (name, text) in
             [("ip", &self.ip), ("key", &self.key), ("nonce", &self.nonce), ("role", &self.role)]
         {
-            if !plain(word, LONGEST_WORD) {
-                return Err(BadKeepalive::Word(name, LONGEST_WORD));
+            if !plain(text, LONGEST_FIELD) {
+                return Err(KeepaliveError::Field(name, LONGEST_FIELD));
             }
         }
         Ok(())
     }
 }
 
-/// A member as it is kept, and as callbacks see it. The order of the keys is that of their names.
+/// A member as it is stored and passed to callbacks. The keys are in alphabetical order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
-    /// To what it belongs.
     pub app: String,
-    /// Its name.
     pub id: String,
-    /// Its address.
     pub ip: String,
-    /// The address as a number, in base 62.
     pub key: String,
-    /// Another at each start.
     pub nonce: String,
-    /// What it has told.
     pub payload: Value,
-    /// What it is for.
     pub role: String,
-    /// Its place in the order.
+    /// Sequence number, which orders the list.
     pub seq: u64,
 }
 
 impl Member {
-    /// As a keepalive has it, at this place.
+    /// Creates a member from its keepalive and sequence number.
     #[must_use]
     pub fn of(keepalive: &Keepalive, seq: u64) -> Self {
         let Keepalive { app, id, ip, key, nonce, payload, role, down: _ } = keepalive.clone();
         Self { app, id, ip, key, nonce, payload, role, seq }
     }
 
-    /// Does the keepalive say nothing that is not known?
+    /// Returns whether the keepalive contains nothing new.
     #[must_use]
-    pub fn is_as(&self, keepalive: &Keepalive) -> bool {
+    pub fn matches(&self, keepalive: &Keepalive) -> bool {
         *self == Self::of(keepalive, self.seq)
     }
 }
 
-/// An address of IPv4 as a number in base 62 (digits, lower case, upper case), without padding.
+/// Formats an IPv4 address as a number in base 62 (digits, lower case, upper case), without padding.
 #[must_use]
 pub fn key_of(ip: Ipv4Addr) -> String {
     const DIGITS: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -156,7 +149,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_was_written_is_what_was_read(number in proptest::num::f64::NORMAL) {
+        fn numbers_survive_a_round_trip(number in proptest::num::f64::NORMAL) {
             let payload = serde_json::json!({"load": number});
             let written = payload.to_string();
             proptest::prop_assert_eq!(serde_json::from_str::<Value>(&written).ok(), Some(payload));
@@ -164,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_a_number_in_base_62() {
+    fn formats_an_address_in_base_62() {
         for (ip, key) in [
             ("0.0.0.0", "0"),
             ("0.0.0.61", "Z"),
@@ -178,10 +171,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_keepalive_is_refused() {
+    fn refuses_invalid_keepalives() {
         let read = |text: &str| Keepalive::read(text.as_bytes(), "demo");
-        let whole = r#"{"app":"demo","id":"a","ip":"10.0.0.1","key":"x","nonce":"n","payload":{"b":1,"a":2},"role":"r"}"#;
-        assert!(read(whole).is_ok_and(|it| !it.down && it.payload["a"] == 2));
+        let complete = r#"{"app":"demo","id":"a","ip":"10.0.0.1","key":"x","nonce":"n","payload":{"b":1,"a":2},"role":"r"}"#;
+        assert!(read(complete).is_ok_and(|it| !it.down && it.payload["a"] == 2));
         assert!(read(r#"{"app":"demo","id":"a","down":true}"#).is_ok_and(|it| it.down));
         for (text, part) in [
             ("", "expected JSON"),
@@ -196,6 +189,6 @@ mod tests {
             assert!(read(text).is_err_and(|error| error.to_string().contains(part)), "{text}");
         }
         let huge = format!(r#"{{"app":"demo","id":"a","payload":"{}"}}"#, "x".repeat(LONGEST));
-        assert_eq!(read(&huge), Err(BadKeepalive::Long));
+        assert_eq!(read(&huge), Err(KeepaliveError::TooLong));
     }
 }

@@ -1,14 +1,14 @@
-//! The register of members, in a store that several masters may share.
+//! The registration of members, in a store that several masters may share.
 //!
 //! ```text
-//! keepalive ──► known, and says nothing new ──► its lease is kept alive: no write
-//!          ├──► known, and says something new ─► one write, on the condition that nobody else has written
-//!          ├──► unknown ─► [ registrar: all that wait get numbers in one transaction ]
-//!          └──► down ────► its entry and its lease are gone
-//! store ──watch──► roster (what this master knows)
+//! keepalive ──► known, unchanged ──► the lease is renewed: no write
+//!          ├──► known, changed ────► one write, on condition that the entry is unchanged
+//!          ├──► unknown ───────────► [ registrar: numbers for all waiting members in one transaction ]
+//!          └──► down ──────────────► the entry and the lease are deleted
+//! store ──watch──► roster (the list of this master)
 //! ```
 //!
-//! Keys below the prefix: `members/ID` with what a member has told, bound to its lease; `seq`, the last number given.
+//! Keys below the prefix: `members/ID` with the member, bound to its lease; `seq` with the last sequence number.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,34 +20,33 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::sleep;
 
 use crate::member::{Keepalive, Member};
-use crate::roster::{Known, Roster};
+use crate::roster::{RegisteredMember, Roster};
 use crate::store::{
     Change, Committed, Condition, Entry, LeaseId, Revision, Store, StoreError, Transaction, Write,
 };
 
-/// How many newcomers get their numbers together: etcd takes 128 operations in one transaction, by default.
+/// New members per transaction: etcd takes 128 operations in one, by default.
 const TOGETHER: usize = 50;
-/// How long what they tell may be together, unless one of them alone is longer: etcd takes requests of 1.5 MiB, by
-/// default.
+/// Bytes of new members per transaction, unless one alone is longer: etcd takes requests of 1.5 MiB, by default.
 const BYTES_TOGETHER: usize = 1 << 20;
-/// How many newcomers may wait; who comes then is told to come again.
+/// New members that may wait for a number; more are rejected and have to retry.
 const WAITING: usize = 20_000;
-/// How long what they tell may be, in bytes.
+/// Bytes of waiting new members.
 const BYTES_WAITING: usize = 64 << 20;
-/// How many members are listed at once.
+/// Members per page of a list.
 const PAGE: usize = 500;
-/// How often a write is tried that others get in the way of.
+/// Attempts of a write that conflicts with others.
 const TRIES: usize = 20;
-/// The pause before a store that has failed is asked again, at first and at most.
+/// First and maximum pause before a failed request to the store is retried.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
-/// The register.
+/// The registration of members.
 #[derive(Debug)]
 pub struct Registry {
     store: Arc<dyn Store>,
-    /// Below which the keys of members are.
+    /// Prefix of the keys of members.
     members: String,
-    /// Where the last number is.
+    /// Key of the last sequence number.
     seq: String,
     ttl: Duration,
     roster: Mutex<Roster>,
@@ -58,18 +57,18 @@ pub struct Registry {
     waiting: tokio::sync::Mutex<mpsc::Receiver<Newcomer>>,
 }
 
-/// Somebody who is to get a number. The answer says whether he has: else he looks again.
+/// A new member that needs a number. The reply says whether it got one; if not, its state is read again.
 #[derive(Debug)]
 struct Newcomer {
     keepalive: Keepalive,
     reply: oneshot::Sender<Result<bool, StoreError>>,
-    /// The room that it takes.
+    /// The bytes that it occupies.
     room: OwnedSemaphorePermit,
 }
 
 impl Registry {
-    /// The register below a prefix such as `/kontrol/default/app/`, of members who are gone when they have been silent
-    /// for so long. [`follow`](Self::follow) and [`register`](Self::register) have to run beside it.
+    /// Creates a registry below a prefix such as `/kontrol/default/app/`. A member without a keepalive for `ttl` is
+    /// removed. [`follow`](Self::follow) and [`register`](Self::register) have to run concurrently.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, prefix: &str, ttl: Duration) -> Self {
         let members = format!("{prefix}members/");
@@ -78,7 +77,7 @@ impl Registry {
             store,
             seq: format!("{prefix}seq"),
             ttl,
-            roster: Mutex::new(Roster::below(&members)),
+            roster: Mutex::new(Roster::with_prefix(&members)),
             members,
             changed: watch::Sender::new(0),
             listed: watch::Sender::new(false),
@@ -88,20 +87,20 @@ impl Registry {
         }
     }
 
-    /// Who is there, as this master knows it.
+    /// Returns the list of this master.
     pub fn roster(&self) -> MutexGuard<'_, Roster> {
         self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts the changes of the roster.
+    /// Returns a counter of changes of the list.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
-    /// Waits until this master knows all who are there.
-    pub async fn is_listed(&self) {
-        // The sender is ours.
+    /// Waits until the list of this master is complete.
+    pub async fn wait_listed(&self) {
+        // Cannot fail: self holds the sender.
         let _ = self.listed.subscribe().wait_for(|listed| *listed).await;
     }
 
@@ -109,7 +108,7 @@ impl Registry {
         format!("{}{id}", self.members)
     }
 
-    fn known(&self, id: &str) -> Option<Known> {
+    fn known(&self, id: &str) -> Option<RegisteredMember> {
         self.roster().get(id).cloned()
     }
 
@@ -119,8 +118,8 @@ impl Registry {
         }
     }
 
-    /// It was not there any more as of this revision. What another has written since stays.
-    fn gone(&self, id: &str, as_of: Revision) {
+    /// Removes a member that was absent as of this revision. A later write of another master stays.
+    fn remove(&self, id: &str, as_of: Revision) {
         let mut roster = self.roster();
         let is_old = roster.get(id).is_some_and(|known| known.changed <= as_of);
         if is_old && roster.apply(&Change::Deleted(self.key(id))) {
@@ -128,16 +127,16 @@ impl Registry {
         }
     }
 
-    /// Takes a keepalive.
+    /// Handles a keepalive.
     ///
     /// # Errors
     ///
-    /// As the store's; the member is to say it again.
+    /// Those of the store; the member has to send it again.
     pub async fn report(&self, keepalive: &Keepalive) -> Result<(), StoreError> {
         for _ in 0..TRIES {
             let known = self.known(&keepalive.id);
             let done = match (known, keepalive.down) {
-                // Of one that is not there any more, while the same place has another life.
+                // From a previous incarnation: the member has restarted since.
                 (Some(known), true)
                     if !keepalive.nonce.is_empty() && known.member.nonce != keepalive.nonce =>
                 {
@@ -157,27 +156,27 @@ impl Registry {
             }
             self.refresh(&keepalive.id).await?;
         }
-        Err(StoreError::Unavailable(format!("others write about '{}' all the time", keepalive.id)))
+        Err(StoreError::Unavailable(format!("concurrent writes of member '{}'", keepalive.id)))
     }
 
-    /// Reads what the store has of a member: this master's knowledge may be older.
+    /// Reads a member from the store: the list of this master may be out of date.
     async fn refresh(&self, id: &str) -> Result<Option<Entry>, StoreError> {
         let key = self.key(id);
-        // The key itself comes first among those that begin with it.
+        // The key itself sorts first among those that begin with it.
         let page = self.store.list(&key, None, 1).await?;
         let found = page.entries.into_iter().next().filter(|entry| entry.key == key);
         match &found {
             Some(entry) => self.apply(&Change::Put(entry.clone())),
-            None => self.gone(id, page.revision),
+            None => self.remove(id, page.revision),
         }
         Ok(found)
     }
 
-    async fn leave(&self, id: &str, known: &Known) -> Result<(), StoreError> {
+    async fn leave(&self, id: &str, known: &RegisteredMember) -> Result<(), StoreError> {
         let writes = vec![Write::Delete(self.key(id))];
         let committed = self.store.commit(Transaction { conditions: Vec::new(), writes }).await?;
         if let Committed::Done(at) = committed {
-            self.gone(id, at);
+            self.remove(id, at);
         }
         if let Some(lease) = known.lease {
             self.store.revoke(lease).await?;
@@ -185,24 +184,24 @@ impl Registry {
         Ok(())
     }
 
-    /// Of a member that is known. False: it is otherwise than we know.
-    async fn keep(&self, keepalive: &Keepalive, known: &Known) -> Result<bool, StoreError> {
+    /// Handles a keepalive of a known member; `false`: the store has another state of it.
+    async fn keep(&self, keepalive: &Keepalive, known: &RegisteredMember) -> Result<bool, StoreError> {
         let Some(lease) = known.lease else { return self.put(keepalive, known, None).await };
         match self.store.keep_alive(lease).await {
             Err(StoreError::LeaseGone(_)) => return Ok(false),
             kept => kept?,
         };
-        if known.member.is_as(keepalive) {
+        if known.member.matches(keepalive) {
             return Ok(true);
         }
         self.put(keepalive, known, Some(lease)).await
     }
 
-    /// Writes what it says anew, at its place.
+    /// Writes a changed member and keeps its sequence number.
     async fn put(
         &self,
         keepalive: &Keepalive,
-        known: &Known,
+        known: &RegisteredMember,
         lease: Option<LeaseId>,
     ) -> Result<bool, StoreError> {
         let lease = match lease {
@@ -226,22 +225,23 @@ impl Registry {
         }
     }
 
-    /// Of one that is not known.
+    /// Handles a keepalive of an unknown member.
     async fn enter(&self, keepalive: &Keepalive) -> Result<bool, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let full = |what: String| Err(StoreError::Unavailable(format!("{what} of newcomers wait already")));
+        let full =
+            |what: String| Err(StoreError::Unavailable(format!("too many new members: {what} are waiting")));
         let bytes = serde_json::to_vec(keepalive).map_or(0, |text| text.len());
         let room = Arc::clone(&self.room).try_acquire_many_owned(u32::try_from(bytes).unwrap_or(u32::MAX));
         let Ok(room) = room else { return full(format!("{BYTES_WAITING} bytes")) };
-        let over = || StoreError::Unavailable("the register is closed".to_owned());
+        let closed = || StoreError::Unavailable("the registry is closed".to_owned());
         match self.newcomers.try_send(Newcomer { keepalive: keepalive.clone(), reply, room }) {
-            Ok(()) => answer.await.map_err(|_| over())?,
+            Ok(()) => answer.await.map_err(|_| closed())?,
             Err(mpsc::error::TrySendError::Full(_)) => full(format!("{WAITING}")),
-            Err(mpsc::error::TrySendError::Closed(_)) => Err(over()),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(closed()),
         }
     }
 
-    /// Gives numbers to newcomers, for ever.
+    /// Gives numbers to new members, in an endless loop.
     pub async fn register(&self) {
         let mut waiting = self.waiting.lock().await;
         let mut left = None;
@@ -268,7 +268,7 @@ impl Registry {
             let keepalives: Vec<_> =
                 together.values().map(|newcomer: &Newcomer| newcomer.keepalive.clone()).collect();
             let result = self.number(&keepalives).await;
-            // If all are refused together, each has to answer for itself.
+            // If a batch is refused, each member is tried alone.
             let alone = keepalives.len() > 1 && result.as_ref().is_err_and(|error| !error.is_retryable());
             for (id, newcomer) in together {
                 let own = if alone {
@@ -276,7 +276,7 @@ impl Registry {
                 } else {
                     result.clone()
                 };
-                // Whoever asked may have gone.
+                // Fails if the request was cancelled.
                 let _ = newcomer.reply.send(own.map(|done| done.contains(&id)));
             }
             for newcomer in superseded {
@@ -285,7 +285,7 @@ impl Registry {
         }
     }
 
-    /// Gives numbers, in one transaction. Returns who has got one.
+    /// Gives numbers in one transaction. Returns the names of the members that got one.
     async fn number(&self, keepalives: &[Keepalive]) -> Result<BTreeSet<String>, StoreError> {
         let granted = join_all(keepalives.iter().map(|_| self.store.grant(self.ttl))).await;
         let mut leases: Vec<LeaseId> = Vec::new();
@@ -300,7 +300,7 @@ impl Registry {
             None => self.number_with(keepalives, &leases).await,
             Some(error) => Err(error),
         };
-        // Leases of those who have not got in keep nothing. If this fails, they lapse.
+        // Revoke the leases that are not used. If this fails, they lapse.
         let used = result.as_ref().map(|done| done.iter().map(|(_, lease)| *lease).collect::<BTreeSet<_>>());
         let used = used.unwrap_or_default();
         join_all(leases.iter().filter(|lease| !used.contains(lease)).map(|lease| self.store.revoke(*lease)))
@@ -351,7 +351,7 @@ impl Registry {
                     return Ok(members.into_iter().map(|(member, lease)| (member.id, lease)).collect());
                 }
                 Committed::Refused(found) => {
-                    // Those that another master has let in are known now; the others try again.
+                    // Members that another master has registered are known now; retry the others.
                     let there: Vec<bool> = found.iter().skip(1).map(Option::is_some).collect();
                     for entry in found.into_iter().skip(1).flatten() {
                         self.apply(&Change::Put(entry));
@@ -364,10 +364,10 @@ impl Registry {
                 }
             }
         }
-        Err(StoreError::Unavailable("others give numbers all the time".to_owned()))
+        Err(StoreError::Unavailable("concurrent registrations of members".to_owned()))
     }
 
-    /// Follows what the store has, for ever.
+    /// Keeps the list up to date with the store, in an endless loop.
     pub async fn follow(&self) {
         let mut pause = PAUSES.0;
         loop {
@@ -387,7 +387,7 @@ impl Registry {
         }
     }
 
-    /// Lists all members. What happens from the first page on is told by the watch that follows.
+    /// Lists all members. The watch that follows reports all changes since the first page.
     async fn list(&self) -> Result<Revision, StoreError> {
         let (mut after, mut revision) = (None::<String>, None);
         let mut all = Vec::new();
@@ -397,11 +397,11 @@ impl Registry {
             after = page.entries.last().map(|entry| entry.key.clone());
             all.extend(page.entries);
             if !page.more {
-                // All at once: nobody sees half a list.
+                // All at once, so that no partial list is seen.
                 let mut roster = self.roster();
                 let ids = all.iter().filter_map(|entry| entry.key.strip_prefix(&self.members));
                 let listed: BTreeSet<_> = ids.map(str::to_owned).collect();
-                let mut changed = roster.keep(&listed);
+                let mut changed = roster.retain(&listed);
                 for entry in all {
                     changed |= roster.apply(&Change::Put(entry));
                 }
@@ -419,7 +419,7 @@ fn number_of(entry: &Entry) -> Result<u64, StoreError> {
     let text = String::from_utf8_lossy(&entry.value);
     text.trim().parse().map_err(|_| {
         StoreError::Corrupt(format!(
-            "{} holds '{:.40}', expected the last number that was given",
+            "{} contains '{:.40}': expected the last sequence number",
             entry.key, text
         ))
     })

@@ -1,4 +1,4 @@
-//! The members that are there, in order, and the digest of it. Pure.
+//! The ordered list of members, and its digest. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,67 +10,63 @@ use md5::{Digest as _, Md5};
 use crate::member::Member;
 use crate::store::{Change, Entry, LeaseId, Revision};
 
-/// A member and where it is in the store.
+/// A member and its entry in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
-    /// What it has told.
+pub struct RegisteredMember {
     pub member: Arc<Member>,
-    /// The same as JSON, as it stands in the list.
+    /// The member as JSON.
     pub text: Arc<str>,
-    /// What keeps it there.
     pub lease: Option<LeaseId>,
-    /// When that was written.
+    /// Revision of the last write.
     pub changed: Revision,
 }
 
-/// All members.
+/// The list of members.
 #[derive(Debug, Clone, Default)]
 pub struct Roster {
-    /// Below which their keys are.
+    /// Prefix of the keys of members.
     prefix: String,
-    by_id: BTreeMap<String, Known>,
+    by_id: BTreeMap<String, RegisteredMember>,
     order: BTreeMap<u64, String>,
     digest: Option<Arc<str>>,
-    /// What is stored there and is none of ours.
-    strangers: usize,
 }
 
 impl Roster {
-    /// Of members whose keys are below this.
+    /// Creates an empty list of members whose keys have this prefix.
     #[must_use]
-    pub fn below(prefix: &str) -> Self {
+    pub fn with_prefix(prefix: &str) -> Self {
         Self { prefix: prefix.to_owned(), ..Self::default() }
     }
 
-    /// How many there are.
+    /// Returns the number of members.
     #[must_use]
     pub fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// There is nobody.
+    /// Returns whether there is no member.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
 
-    /// A member by its name.
+    /// Returns a member by its name.
     #[must_use]
-    pub fn get(&self, id: &str) -> Option<&Known> {
+    pub fn get(&self, id: &str) -> Option<&RegisteredMember> {
         self.by_id.get(id)
     }
 
-    /// All, in order, with where they are.
-    pub fn known(&self) -> impl Iterator<Item = &Known> {
+    /// Returns all registered members, in order.
+    pub fn registered(&self) -> impl Iterator<Item = &RegisteredMember> {
         self.order.values().filter_map(|id| self.by_id.get(id))
     }
 
-    /// All, in order.
+    /// Returns all members, in order.
     pub fn members(&self) -> impl Iterator<Item = &Arc<Member>> {
-        self.known().map(|known| &known.member)
+        self.registered().map(|known| &known.member)
     }
 
-    /// Takes a change of the store. False: it changes nothing for the ensemble.
+    /// Applies a change of the store. Returns whether the list has changed.
     pub fn apply(&mut self, change: &Change) -> bool {
         let Some(id) = change.key().strip_prefix(&self.prefix) else { return false };
         let before = self.by_id.get(id).cloned();
@@ -80,12 +76,9 @@ impl Roster {
                 self.order.remove(&known.member.seq);
             }
             Change::Put(entry) => {
-                let Some(known) = known(id, entry) else {
-                    self.strangers += 1;
-                    return false;
-                };
+                let Some(known) = parse(id, entry) else { return false };
                 if before.as_ref().is_some_and(|before| before.changed >= known.changed) {
-                    // An older page of a list behind newer changes.
+                    // A page of a list that is older than the changes applied before.
                     return false;
                 }
                 if let Some(before) = &before {
@@ -103,8 +96,8 @@ impl Roster {
         !same
     }
 
-    /// Keeps of what it had only those that are still listed. True: somebody is gone.
-    pub fn keep(&mut self, listed: &std::collections::BTreeSet<String>) -> bool {
+    /// Removes the members that are not listed. Returns whether any was removed.
+    pub fn retain(&mut self, listed: &std::collections::BTreeSet<String>) -> bool {
         let gone: Vec<_> = self.by_id.keys().filter(|id| !listed.contains(*id)).cloned().collect();
         for id in &gone {
             if let Some(known) = self.by_id.remove(id) {
@@ -117,13 +110,13 @@ impl Roster {
         !gone.is_empty()
     }
 
-    /// The list as JSON: that of callbacks, and what the digest is of.
+    /// Returns the list as JSON, as passed to callbacks and used for the digest.
     #[must_use]
     pub fn json(&self) -> String {
         self.page(0, usize::MAX)
     }
 
-    /// Part of it: so many at most, of those whose numbers are higher than this.
+    /// Returns at most `most` members whose sequence numbers are higher than `after`, as JSON.
     #[must_use]
     pub fn page(&self, after: u64, most: usize) -> String {
         let mut text = String::from("[");
@@ -139,7 +132,7 @@ impl Roster {
         text
     }
 
-    /// MD5 of the list, written `aa:bb:…`. It is made when it is asked for, and kept until something changes.
+    /// Returns the MD5 of the list as `aa:bb:…`. Computed on demand and cached until a change.
     pub fn digest(&mut self) -> Arc<str> {
         if let Some(digest) = &self.digest {
             return Arc::clone(digest);
@@ -150,7 +143,7 @@ impl Roster {
     }
 }
 
-/// MD5, written `aa:bb:…`.
+/// Returns the MD5 of bytes as `aa:bb:…`.
 #[must_use]
 pub fn digest_of(bytes: &[u8]) -> String {
     let mut text = String::new();
@@ -161,11 +154,11 @@ pub fn digest_of(bytes: &[u8]) -> String {
     text
 }
 
-fn known(id: &str, entry: &Entry) -> Option<Known> {
+fn parse(id: &str, entry: &Entry) -> Option<RegisteredMember> {
     let member: Member = serde_json::from_slice(&entry.value).ok()?;
-    // Its keys are in order, and those of payloads too: a map of serde_json is sorted.
+    // The keys are sorted, those of payloads too: maps of serde_json are sorted.
     let text = serde_json::to_string(&member).ok()?.into();
-    (member.id == id).then(|| Known {
+    (member.id == id).then(|| RegisteredMember {
         member: Arc::new(member),
         text,
         lease: entry.lease,
@@ -204,8 +197,8 @@ mod tests {
     }
 
     #[test]
-    fn the_list_is_in_order_and_its_digest_that_of_md5sum() {
-        let mut roster = Roster::below("/m/");
+    fn orders_the_list_and_agrees_with_md5sum() {
+        let mut roster = Roster::with_prefix("/m/");
         // printf '[]' | md5sum
         assert_eq!(&*roster.digest(), "d7:51:71:39:88:98:7e:93:31:98:03:63:e2:41:89:ce");
         assert_eq!(digest_of(b""), "d4:1d:8c:d9:8f:00:b2:04:e9:80:09:98:ec:f8:42:7e");
@@ -213,34 +206,34 @@ mod tests {
         let ids: Vec<_> = roster.members().map(|member| member.id.clone()).collect();
         assert_eq!(ids, ["m2", "m1"]);
         assert!(roster.json().starts_with(r#"[{"app":"demo","id":"m2","ip":"10.0.0.1","key":"x","nonce":"n","payload":{"a":1,"b":0},"role":"r","seq":7},"#), "{}", roster.json());
-        // The same again is no change, and somebody else's data neither.
+        // Neither a repeated entry nor foreign data is a change.
         let before = roster.digest();
         assert!(!roster.apply(&put(2, 7, 0, 3)));
-        let strange = Entry {
+        let foreign = Entry {
             key: "/m/x".to_owned(),
             value: b"?".to_vec(),
             created: Revision(4),
             changed: Revision(4),
             lease: None,
         };
-        assert!(!roster.apply(&Change::Put(strange)));
+        assert!(!roster.apply(&Change::Put(foreign)));
         assert!(!roster.apply(&Change::Deleted("/m/x".to_owned())));
         assert!(roster.apply(&put(9, 11, 9, 9)) && roster.digest() != before);
         assert!(roster.apply(&Change::Deleted("/m/m9".to_owned())));
         assert_eq!(roster.digest(), before);
-        assert!(!roster.keep(&BTreeSet::from(["m1".to_owned(), "m2".to_owned()])));
-        assert!(roster.keep(&BTreeSet::from(["m1".to_owned()])));
+        assert!(!roster.retain(&BTreeSet::from(["m1".to_owned(), "m2".to_owned()])));
+        assert!(roster.retain(&BTreeSet::from(["m1".to_owned()])));
         assert_eq!(roster.len(), 1);
     }
 
     proptest! {
         #[test]
-        fn the_digest_hangs_on_who_is_there_and_not_on_how_it_came(
-            acts in proptest::collection::vec((0..6u8, 0..3u8, any::<bool>()), 1..40),
+        fn the_digest_depends_on_the_members_and_not_on_the_order_of_changes(
+            changes in proptest::collection::vec((0..6u8, 0..3u8, any::<bool>()), 1..40),
             shuffle in any::<u64>(),
         ) {
-            let mut one = Roster::below("/m/");
-            for (number, (id, payload, gone)) in acts.iter().enumerate() {
+            let mut one = Roster::with_prefix("/m/");
+            for (number, (id, payload, gone)) in changes.iter().enumerate() {
                 let change = if *gone {
                     Change::Deleted(format!("/m/m{id}"))
                 } else {
@@ -248,17 +241,17 @@ mod tests {
                 };
                 one.apply(&change);
             }
-            // Another master sees only the outcome, in any order.
-            let mut outcome: Vec<_> = one.members().map(|member| {
-                let Known { changed, .. } = one.get(&member.id).cloned().unwrap_or_else(|| unreachable!());
+            // Another master sees only the result, in any order.
+            let mut entries: Vec<_> = one.members().map(|member| {
+                let RegisteredMember { changed, .. } = one.get(&member.id).cloned().unwrap_or_else(|| unreachable!());
                 let value = serde_json::to_vec(&**member).unwrap_or_default();
                 Change::Put(Entry { key: format!("/m/{}", member.id), value, created: changed, changed, lease: None })
             }).collect();
-            let turn = usize::try_from(shuffle % 7).unwrap_or(0).min(outcome.len());
-            outcome.rotate_left(turn);
-            if shuffle % 2 == 0 { outcome.reverse(); }
-            let mut other = Roster::below("/m/");
-            for change in &outcome {
+            let turn = usize::try_from(shuffle % 7).unwrap_or(0).min(entries.len());
+            entries.rotate_left(turn);
+            if shuffle % 2 == 0 { entries.reverse(); }
+            let mut other = Roster::with_prefix("/m/");
+            for change in &entries {
                 other.apply(change);
                 other.apply(change);
             }

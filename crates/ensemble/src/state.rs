@@ -1,6 +1,6 @@
-//! What callbacks leave behind: what they printed, and which list they saw. It is written on the condition that whoever
-//! writes still leads, so that a leader that is none any more changes nothing; and on the condition that nothing was
-//! written since he looked, so that a request that was given up and comes late changes nothing either.
+//! The stored state of callbacks: what the last one printed, and the digest of the list that it saw. Each write has two
+//! conditions: the writer still leads, so a deposed leader changes nothing; and the state is unchanged since the writer
+//! read it, so an abandoned request that arrives late changes nothing either.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,38 +9,38 @@ use serde_json::Value;
 
 use crate::store::{Committed, Condition, Entry, Revision, Store, StoreError, Transaction, Write};
 
-/// The name of the lock that the leader holds.
+/// Name of the lock that the leader holds.
 pub const LEADER: &str = "leader";
 
-/// What is kept.
+/// The stored state.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct State {
-    /// What the last callback that printed JSON has printed.
+    /// Output of the last callback that printed JSON.
     #[serde(default)]
     pub state: Value,
-    /// The digest of the list that the last callback saw; none from its beginning until it has ended well.
+    /// Digest of the list that the last callback saw; `None` from its start until it has succeeded.
     #[serde(default)]
     pub digest: Option<String>,
-    /// The number of the leader that wrote this.
+    /// Fencing token of the leader that wrote this.
     #[serde(default)]
     pub fence: u64,
 }
 
-/// Where it is.
+/// Access to the stored state.
 #[derive(Debug, Clone)]
 pub struct States {
     store: Arc<dyn Store>,
     key: String,
     leader: String,
-    /// When what is there was written, as far as we know; none: there is nothing.
+    /// Last known revision of the state; `None`: there is no state.
     known: Arc<Mutex<Option<Revision>>>,
 }
 
-/// How often a write is tried that others of ours get in the way of.
+/// Attempts of a write that conflicts with others.
 const TRIES: usize = 5;
 
 impl States {
-    /// Below the prefix of an ensemble.
+    /// Accesses the state below the prefix of an ensemble.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, prefix: &str) -> Self {
         Self {
@@ -51,22 +51,22 @@ impl States {
         }
     }
 
-    /// What is there. Somebody else's data is as if there were nothing.
+    /// Reads the state. Data that cannot be parsed is treated as missing.
     ///
     /// # Errors
     ///
-    /// As the store's.
+    /// Those of the store.
     pub async fn load(&self) -> Result<State, StoreError> {
         let found = self.store.get(&self.key).await?;
-        self.know(found.as_ref());
+        self.note_revision(found.as_ref());
         Ok(found.and_then(|entry| serde_json::from_slice(&entry.value).ok()).unwrap_or_default())
     }
 
-    /// Writes it, if the leader with this number still leads. False: it does not.
+    /// Writes the state if the leader with its fencing token still leads; `false`: it does not.
     ///
     /// # Errors
     ///
-    /// As the store's.
+    /// Those of the store.
     pub async fn save(&self, state: &State) -> Result<bool, StoreError> {
         let value = serde_json::to_vec(state).unwrap_or_default();
         let leads = Revision(state.fence);
@@ -92,18 +92,18 @@ impl States {
                     if leader.as_ref().is_none_or(|entry| entry.created != leads) {
                         return Ok(false);
                     }
-                    self.know(written.as_ref());
-                    // It was written when the answer was lost.
+                    self.note_revision(written.as_ref());
+                    // An earlier attempt wrote it; its response was lost.
                     if written.as_ref().is_some_and(|entry| entry.value == value) {
                         return Ok(true);
                     }
                 }
             }
         }
-        Err(StoreError::Unavailable("others write the state all the time".to_owned()))
+        Err(StoreError::Unavailable("concurrent writes of the state".to_owned()))
     }
 
-    fn know(&self, found: Option<&Entry>) {
+    fn note_revision(&self, found: Option<&Entry>) {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = found.map(|entry| entry.changed);
     }
 }
@@ -119,7 +119,7 @@ mod tests {
     use crate::lock::{Acquired, Holder, Locks};
 
     #[tokio::test]
-    async fn a_leader_that_is_none_any_more_writes_nothing() {
+    async fn a_deposed_leader_cannot_write() {
         let directory = testkit::private_directory();
         let store = Embedded::open(&directory.path().join("store")).unwrap_or_else(|error| panic!("{error}"));
         let store: Arc<dyn Store> = Arc::new(store);
@@ -135,12 +135,12 @@ mod tests {
         let by = |fence: u64, text: &str| State { state: text.into(), digest: Some("d".into()), fence };
         assert_eq!(states.save(&by(first, "one")).await, Ok(true));
         assert_eq!(locks.release(lease).await, Ok(()));
-        assert_eq!(states.save(&by(first, "late")).await, Ok(false), "nobody leads");
+        assert_eq!(states.save(&by(first, "late")).await, Ok(false), "no leader");
         let (_, second) = lead().await;
         assert!(second > first);
         assert_eq!(states.save(&by(first, "late")).await, Ok(false), "another leads");
         assert_eq!(states.save(&by(second, "two")).await, Ok(true));
-        assert_eq!(states.save(&by(second, "two")).await, Ok(true), "twice is once");
+        assert_eq!(states.save(&by(second, "two")).await, Ok(true), "a repeated write succeeds");
         assert_eq!(states.load().await, Ok(by(second, "two")));
     }
 }

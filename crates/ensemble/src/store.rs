@@ -1,15 +1,14 @@
-//! The interface of a store: small enough for one file on one machine, enough for locks, leadership and membership
-//! on many.
+//! The store interface: small enough for one file on one machine, sufficient for locks, leadership and membership on
+//! many.
 //!
-//! * There is one order of all writes: each transaction that writes has a [`Revision`] of its own, and revisions rise.
-//!   They are what a fencing number is made of.
-//! * A [`Lease`] is a promise to come back. Entries that are bound to it are deleted when it lapses, which is a write
-//!   like any other: it has its revision, and whoever watches is told. A lease never lapses earlier than its time to
-//!   live after the last keepalive was received; it may lapse later.
-//! * A [`Watch`] tells every change of a prefix from a revision on, in order, none left out and none told twice; or it
-//!   ends with [`StoreError::Compacted`], and whoever watches lists anew.
-//! * A list comes in pages, each as the store was when it was asked for. Whoever watches from the revision of the
-//!   *first* page sees every change that a later page may or may not show: to apply them all gives the truth.
+//! * All writes have one order: each transaction that writes has its own [`Revision`], and revisions rise. Fencing
+//!   tokens are revisions.
+//! * Entries bound to a [`Lease`] are deleted when it lapses. That is a write like any other: it has a revision, and
+//!   watches report it. A lease never lapses earlier than its TTL after the last received keepalive; it may lapse later.
+//! * A [`Watch`] yields every change of a prefix after a revision, in order and exactly once; or it ends with
+//!   [`StoreError::Compacted`], and the client has to list again.
+//! * A list comes in pages, each a snapshot of its own moment. A watch from the revision of the *first* page yields every
+//!   change that a later page may or may not show: applying them all gives the current content.
 
 use std::fmt;
 use std::future::Future;
@@ -20,7 +19,7 @@ use futures_util::stream::Stream;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// The place of a write in the one order of all writes. It rises and is never used again.
+/// The position of a write in the order of all writes. Rises and is never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Revision(pub u64);
@@ -31,13 +30,13 @@ impl fmt::Display for Revision {
     }
 }
 
-/// The name of a lease. Never given twice by the same store.
+/// Identifier of a lease. Never reused by the same store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LeaseId(pub u64);
 
 impl fmt::Display for LeaseId {
-    /// Sixteen digits of hexadecimal, as etcdctl has it.
+    /// Sixteen hexadecimal digits, like etcdctl.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
     }
@@ -51,54 +50,51 @@ impl std::str::FromStr for LeaseId {
     }
 }
 
-/// A lease that was granted.
+/// A granted lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
-    /// Its name.
     pub id: LeaseId,
-    /// How long it lasts from each keepalive; a store may make it longer than it was asked for, never shorter.
+    /// Time to live from each keepalive; may be longer than requested, never shorter.
     pub ttl: Duration,
 }
 
-/// A key and what is stored there.
+/// A key and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Where.
     pub key: String,
-    /// What.
     pub value: Vec<u8>,
-    /// Since when there has been something.
+    /// Revision that created the key.
     pub created: Revision,
-    /// Since when it has been this.
+    /// Revision that last wrote the key.
     pub changed: Revision,
-    /// It goes with this lease.
+    /// Lease whose end deletes the entry.
     pub lease: Option<LeaseId>,
 }
 
-/// Part of a list.
+/// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// In the order of their keys (bytes).
+    /// Ordered by key (bytes).
     pub entries: Vec<Entry>,
-    /// There are more behind the last of them.
+    /// Whether more entries follow.
     pub more: bool,
-    /// The newest write that it shows.
+    /// Revision of the snapshot.
     pub revision: Revision,
 }
 
-/// What must hold for a transaction to be carried out.
+/// A precondition of a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
-    /// There is nothing at this key.
+    /// The key does not exist.
     Absent(String),
-    /// What is there was written last at this revision.
+    /// The key was last written at this revision.
     Unchanged(String, Revision),
-    /// What is there has been there since this revision, whatever was written since.
+    /// The key was created at this revision, and may have been written since.
     Since(String, Revision),
 }
 
 impl Condition {
-    /// What it is about.
+    /// Returns the key of the condition.
     #[must_use]
     pub fn key(&self) -> &str {
         let (Self::Absent(key) | Self::Unchanged(key, _) | Self::Since(key, _)) = self;
@@ -106,51 +102,48 @@ impl Condition {
     }
 }
 
-/// What a transaction does.
+/// A write of a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
-    /// Puts a value, in place of another or where there was none.
+    /// Creates or replaces an entry.
     Put {
-        /// Where.
         key: String,
-        /// What.
         value: Vec<u8>,
-        /// With which lease it goes; None: with none.
+        /// Lease whose end deletes the entry.
         lease: Option<LeaseId>,
     },
-    /// Deletes what is there, if anything is.
+    /// Deletes a key, if it exists.
     Delete(String),
 }
 
-/// All of it, or nothing. A key is written at most once.
+/// An atomic set of writes. Each key is written at most once.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Transaction {
-    /// All must hold.
+    /// Preconditions, all of which must hold.
     pub conditions: Vec<Condition>,
-    /// What is done then.
     pub writes: Vec<Write>,
 }
 
-/// What has become of a transaction.
+/// The result of a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Committed {
-    /// It was carried out, and will not be lost.
+    /// It was carried out, and is durable.
     Done(Revision),
-    /// A condition did not hold. For each condition what was there.
+    /// A condition did not hold. Contains the entry found for each condition.
     Refused(Vec<Option<Entry>>),
 }
 
 /// A change of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// This is there now.
+    /// The entry was created or replaced.
     Put(Entry),
-    /// Nothing is there any more.
+    /// The key was deleted.
     Deleted(String),
 }
 
 impl Change {
-    /// What it is about.
+    /// Returns the changed key.
     #[must_use]
     pub fn key(&self) -> &str {
         match self {
@@ -160,81 +153,80 @@ impl Change {
     }
 }
 
-/// What one write has changed.
+/// The changes of one write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changes {
-    /// Which write.
     pub revision: Revision,
-    /// In the order of the transaction.
+    /// Changes in the order of the transaction.
     pub changes: Vec<Change>,
 }
 
-/// Why a store did not do what it was asked for.
+/// A failure of a store.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum StoreError {
-    /// It cannot be reached, or cannot do anything at present. Nothing was written.
+    /// It cannot be reached or does not work at present. Nothing was written.
     #[error("the store is not available: {0}")]
     Unavailable(String),
-    /// The answer was lost: it may have been done, or may yet be.
-    #[error("the store did not answer, and may have done it: {0}")]
+    /// The response was lost: the request may have been carried out, or may still be.
+    #[error("no response from the store, the request may have been carried out: {0}")]
     Unknown(String),
-    /// The lease has lapsed or was revoked, or never was.
+    /// The lease has lapsed, was revoked, or never existed.
     #[error("lease {0} has lapsed")]
     LeaseGone(LeaseId),
-    /// What was before this revision is not known any more.
-    #[error("the store has forgotten what was before revision {0}")]
+    /// The history before this revision is no longer available.
+    #[error("the store has no history before revision {0}")]
     Compacted(Revision),
-    /// There is no room for more. Nothing was written.
+    /// There is no space left. Nothing was written.
     #[error("the store is full: {0}")]
     Full(String),
-    /// Who we are, or what we want, is not accepted.
-    #[error("the store refuses: {0}")]
+    /// The credentials or the request are not accepted.
+    #[error("refused by the store: {0}")]
     Refused(String),
-    /// What is stored cannot be understood.
+    /// The stored data is invalid.
     #[error("{0}")]
     Corrupt(String),
 }
 
 impl StoreError {
-    /// Is it worth asking again, after a while?
+    /// Returns whether a later retry may succeed.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Unknown(_) | Self::Full(_))
     }
 }
 
-/// An answer that is still to come.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+/// The pending result of a store request.
+pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// Changes as they come. It ends after an error.
+/// A stream of changes. Ends after an error.
 pub type Watch = Pin<Box<dyn Stream<Item = Result<Changes, StoreError>> + Send>>;
 
 /// A store.
 pub trait Store: Send + Sync + fmt::Debug {
-    /// What is at a key; as new as the newest write that was acknowledged to anybody.
-    fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Entry>>;
+    /// Returns the entry of a key; linearizable: includes every write acknowledged to any client.
+    fn get<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Option<Entry>>;
 
-    /// What there is below a prefix, behind a key, at most so many.
-    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, most: usize) -> Answer<'a, Page>;
+    /// Lists at most `most` entries below a prefix, after a key.
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, most: usize) -> StoreFuture<'a, Page>;
 
-    /// Writes, if all conditions hold. [`StoreError::LeaseGone`] when it is bound to a lease that is none any more.
-    fn commit(&self, transaction: Transaction) -> Answer<'_, Committed>;
+    /// Commits a transaction if all conditions hold. [`StoreError::LeaseGone`] if a write is bound to a lease that has lapsed.
+    fn commit(&self, transaction: Transaction) -> StoreFuture<'_, Committed>;
 
-    /// Tells all changes below a prefix after this revision.
+    /// Watches all changes below a prefix after this revision.
     fn watch(&self, prefix: &str, after: Revision) -> Watch;
 
-    /// A new lease that lasts for at least this long.
-    fn grant(&self, ttl: Duration) -> Answer<'_, Lease>;
+    /// Grants a lease of at least this TTL.
+    fn grant(&self, ttl: Duration) -> StoreFuture<'_, Lease>;
 
-    /// The lease lasts anew from now on: for how long. [`StoreError::LeaseGone`] when it is none any more.
-    fn keep_alive(&self, lease: LeaseId) -> Answer<'_, Duration>;
+    /// Renews a lease and returns its TTL. [`StoreError::LeaseGone`] if it has lapsed.
+    fn keep_alive(&self, lease: LeaseId) -> StoreFuture<'_, Duration>;
 
-    /// May a lease lapse although it was kept alive? Then whoever relies on it waits for its time to live once more
-    /// before he takes what was bound to it.
+    /// Returns whether a lease may lapse although it was kept alive. If so, a client waits for its TTL once more before
+    /// it takes over what was bound to it.
     fn may_lapse_early(&self) -> bool {
         false
     }
 
-    /// The lease is not needed any more: what is bound to it is deleted. Also when it is gone already.
-    fn revoke(&self, lease: LeaseId) -> Answer<'_, ()>;
+    /// Revokes a lease and deletes the entries bound to it. Succeeds also if the lease is gone.
+    fn revoke(&self, lease: LeaseId) -> StoreFuture<'_, ()>;
 }

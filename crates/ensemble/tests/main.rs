@@ -1,6 +1,6 @@
-//! The embedded store: what every store has to do, and its bad days.
+//! The embedded store: the test suite for stores, and faults.
 
-mod bad_days;
+mod faults;
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 #[test]
-fn the_embedded_store_does_what_every_store_has_to() {
+fn the_embedded_store_passes_the_suite_for_stores() {
     let directory = testkit::private_directory();
     let store = Embedded::open(&directory.path().join("store")).unwrap_or_else(|error| panic!("{error}"));
     let store: Arc<dyn Store> = Arc::new(store);

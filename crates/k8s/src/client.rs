@@ -1,4 +1,4 @@
-//! The calls. Each is allowed by a Role with get, list and watch on pods.
+//! The requests. All of them need a Role with get, list and watch on pods.
 
 use std::sync::Arc;
 
@@ -6,17 +6,17 @@ use hyper::StatusCode;
 use hyper::header::RETRY_AFTER;
 
 use crate::config::read_token;
-use crate::exchange::{Answer, Request, ask};
+use crate::exchange::{ApiResponse, Request, send};
 use crate::names::{PodName, escape};
 use crate::pod::{RawList, RawPod};
 use crate::status::RawStatus;
 use crate::tls::Trust;
 use crate::{Config, KubeError, Limits, PodState};
 
-/// The most that is read of an answer which says why not.
-const MOST_REFUSAL: usize = 64 << 10;
+/// Maximum size of the body of an error response, in bytes.
+const MAX_ERROR_BODY: usize = 64 << 10;
 
-/// Asks one API server. Clones share everything.
+/// A client of one API server. Clones share its state.
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
 
@@ -26,7 +26,7 @@ struct Inner {
     limits: Limits,
 }
 
-/// A pod that was looked up in a list, and the version from which a watch goes on.
+/// A pod from a list, and the version from which to watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Listed {
     pub(crate) pod: Option<PodState>,
@@ -34,16 +34,16 @@ pub(crate) struct Listed {
 }
 
 impl Client {
-    /// With the limits that suit clusters.
+    /// Creates a client with the default limits.
     ///
     /// # Errors
     ///
-    /// The CA cannot be read or holds no certificate.
+    /// The CA file cannot be read or contains no certificate.
     pub fn new(config: Config) -> Result<Self, KubeError> {
         Self::with_limits(config, Limits::default())
     }
 
-    /// With limits of one's own.
+    /// Creates a client with these limits.
     ///
     /// # Errors
     ///
@@ -53,7 +53,7 @@ impl Client {
         Ok(Self(Arc::new(Inner { config, trust, limits })))
     }
 
-    /// Where the API is, and with which papers it is asked.
+    /// Returns the address and the credentials.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.0.config
@@ -63,18 +63,18 @@ impl Client {
         &self.0.limits
     }
 
-    /// What state a pod is in; `None`: there is no such pod.
+    /// Reads the state of a pod; `None` if it does not exist.
     ///
     /// # Errors
     ///
-    /// The name is none, or the server does not tell.
+    /// The name is invalid, or the request failed.
     pub async fn pod(&self, namespace: &str, name: &str) -> Result<Option<PodState>, KubeError> {
         let pod = PodName::new(namespace, name)?;
         let PodName { namespace, name } = &pod;
         let request = self.request(namespace, "get", format!("/api/v1/namespaces/{namespace}/pods/{name}"));
-        match self.answer(&request).await {
-            Ok(answer) => {
-                let body = self.body(answer, &request).await?;
+        match self.response(&request).await {
+            Ok(response) => {
+                let body = self.body(response, &request).await?;
                 Ok(Some(parsed::<RawPod>(&body, &request)?.read()))
             }
             Err(KubeError::Status { code: 404, .. }) => Ok(None),
@@ -82,8 +82,8 @@ impl Client {
         }
     }
 
-    /// The same as a list of at most one, since only a list has a version from which to watch. It asks for no
-    /// version, so that the answer is not older than the question.
+    /// Reads the pod as a list of at most one, since only a list has a version from which to watch. The request has no
+    /// version, so the response is not older than the request.
     pub(crate) async fn list(&self, pod: &PodName) -> Result<Listed, KubeError> {
         let PodName { namespace, name } = pod;
         let selector = escape(&format!("metadata.name={name}"));
@@ -92,15 +92,15 @@ impl Client {
             "list",
             format!("/api/v1/namespaces/{namespace}/pods?fieldSelector={selector}"),
         );
-        let body = self.body(self.answer(&request).await?, &request).await?;
+        let body = self.body(self.response(&request).await?, &request).await?;
         let (pod, version) = parsed::<RawList>(&body, &request)?.read(name);
-        let version =
-            version.ok_or_else(|| request.malformed(&"a list has a metadata.resourceVersion", &body))?;
+        let version = version
+            .ok_or_else(|| request.malformed(&"expected metadata.resourceVersion in a list", &body))?;
         Ok(Listed { pod, version })
     }
 
-    /// The request of a watch.
-    pub(crate) fn watching<'a>(&'a self, pod: &'a PodName, from: &str, seconds: u64) -> Request<'a> {
+    /// Creates the request of a watch.
+    pub(crate) fn watch_request<'a>(&'a self, pod: &'a PodName, from: &str, seconds: u64) -> Request<'a> {
         let PodName { namespace, name } = pod;
         let selector = escape(&format!("metadata.name={name}"));
         let from = escape(from);
@@ -123,28 +123,32 @@ impl Client {
         Request { target, verb, namespace, config: &self.0.config }
     }
 
-    /// An answer with code 200; anything else is an error. The token may have been replaced while the request
-    /// was on its way: then it is sent once more.
-    pub(crate) async fn answer(&self, request: &Request<'_>) -> Result<Answer, KubeError> {
+    /// Sends a request; any status but 200 is an error. If the token was rotated meanwhile, the request is repeated
+    /// once.
+    pub(crate) async fn response(&self, request: &Request<'_>) -> Result<ApiResponse, KubeError> {
         let Inner { config, trust, limits } = &*self.0;
-        // A small file in memory: reading it holds nobody up.
+        // A small file in memory: reading it does not block.
         let token = read_token(&config.token_file)?;
-        let mut answer = ask(request, &token, trust, limits).await?;
-        if answer.code == StatusCode::UNAUTHORIZED
+        let mut response = send(request, &token, trust, limits).await?;
+        if response.code == StatusCode::UNAUTHORIZED
             && let Ok(newer) = read_token(&config.token_file)
             && newer != token
         {
-            answer = ask(request, &newer, trust, limits).await?;
+            response = send(request, &newer, trust, limits).await?;
         }
-        if answer.code == StatusCode::OK {
-            Ok(answer)
+        if response.code == StatusCode::OK {
+            Ok(response)
         } else {
-            Err(refusal(request, &mut answer, limits).await)
+            Err(refusal(request, &mut response, limits).await)
         }
     }
 
-    pub(crate) async fn body(&self, mut answer: Answer, request: &Request<'_>) -> Result<Vec<u8>, KubeError> {
-        answer.whole(request, self.0.limits.most_answer, self.0.limits.body).await
+    pub(crate) async fn body(
+        &self,
+        mut response: ApiResponse,
+        request: &Request<'_>,
+    ) -> Result<Vec<u8>, KubeError> {
+        response.read_all(request, self.0.limits.max_response, self.0.limits.body).await
     }
 }
 
@@ -155,9 +159,9 @@ pub(crate) fn parsed<T: serde::de::DeserializeOwned>(
     serde_json::from_slice(body).map_err(|error| request.malformed(&error, body))
 }
 
-/// Why the server does not do as asked. The code alone is enough if the rest does not come.
-async fn refusal(request: &Request<'_>, answer: &mut Answer, limits: &Limits) -> KubeError {
-    let body = answer.beginning(request, MOST_REFUSAL, limits.body).await.map(|(body, _)| body);
-    let after = answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-    RawStatus::of_body(&body.unwrap_or_default()).error(request, answer.code.as_u16(), after)
+/// Converts an error response. The status code is sufficient if the body cannot be read.
+async fn refusal(request: &Request<'_>, response: &mut ApiResponse, limits: &Limits) -> KubeError {
+    let body = response.read_up_to(request, MAX_ERROR_BODY, limits.body).await.map(|(body, _)| body);
+    let after = response.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    RawStatus::of_body(&body.unwrap_or_default()).error(request, response.code.as_u16(), after)
 }

@@ -1,4 +1,4 @@
-//! Where the API is, and with which papers it is asked.
+//! Address and credentials of the API server.
 
 use std::fs;
 use std::io;
@@ -8,35 +8,34 @@ use rustls::pki_types::ServerName;
 
 use crate::KubeError;
 
-/// Where the kubelet mounts the service account of a pod.
+/// Directory where the kubelet mounts the service account of a pod.
 pub const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 const HOST: &str = "KUBERNETES_SERVICE_HOST";
 const PORT: &str = "KUBERNETES_SERVICE_PORT";
 const PORT_HTTPS: &str = "KUBERNETES_SERVICE_PORT_HTTPS";
 
-/// Where the API is, and with which papers it is asked.
+/// Address and credentials of the API server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// An address of IPv4 or IPv6 (without brackets), or a name.
+    /// IPv4 or IPv6 address (without brackets), or a name.
     pub host: String,
-    /// The port.
     pub port: u16,
-    /// The certificates (PEM) by which the server's must be signed.
+    /// CA bundle (PEM) for the server certificate.
     pub ca_file: PathBuf,
-    /// The token. It is read anew for each call.
+    /// File with the token, read again for each request.
     pub token_file: PathBuf,
-    /// The namespace of our own pod, if the service account tells it.
+    /// Namespace of this pod, if the service account has one.
     pub namespace: Option<String>,
 }
 
 impl Config {
-    /// As the kubelet gives it to every container: two variables, and the files of the service account in a
-    /// directory, which is [`SERVICE_ACCOUNT`].
+    /// Reads the configuration that the kubelet gives to every container: two variables, and the files of the service
+    /// account in a directory, by default [`SERVICE_ACCOUNT`].
     ///
     /// # Errors
     ///
-    /// A variable or a file is missing or makes no sense; the error names it.
+    /// A variable or a file is missing or invalid; the error names it.
     pub fn in_cluster(
         variable: impl Fn(&str) -> Option<String>,
         directory: &Path,
@@ -47,7 +46,7 @@ impl Config {
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&host).to_owned();
         if ServerName::try_from(host.as_str()).is_err() {
             let why =
-                format!("is '{}', which is no address and no name of a host", crate::names::told(&host));
+                format!("is '{}', which is not a valid host name or address", crate::names::shown(&host));
             return Err(KubeError::Variable { name: HOST, why });
         }
         let (name, port) = given(PORT)
@@ -56,7 +55,7 @@ impl Config {
             .ok_or_else(|| missing(PORT))?;
         let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(|| KubeError::Variable {
             name,
-            why: format!("is '{}', which is no port (1 to 65535)", crate::names::told(&port)),
+            why: format!("is '{}', expected a port (1 to 65535)", crate::names::shown(&port)),
         })?;
         let config = Self {
             host,
@@ -71,13 +70,13 @@ impl Config {
     }
 }
 
-/// The token, without the line end that a hand-made file may have.
+/// Reads the token, without a line end that a file written by hand may have.
 pub(crate) fn read_token(file: &Path) -> Result<String, KubeError> {
     let bad = |why: &str| unusable("the token", file, why.to_owned());
     let token = fs::read_to_string(file).map_err(|error| bad(&described(&error)))?;
     match token.trim() {
         "" => Err(bad("is empty")),
-        token if token.bytes().any(|byte| !byte.is_ascii_graphic()) => Err(bad("is no token")),
+        token if token.bytes().any(|byte| !byte.is_ascii_graphic()) => Err(bad("is not a valid token")),
         token => Ok(token.to_owned()),
     }
 }
@@ -98,7 +97,7 @@ pub(crate) fn unusable(what: &'static str, file: &Path, why: String) -> KubeErro
     KubeError::File { what, file: file.to_owned(), why }
 }
 
-/// The system's words, without the number that the standard library appends.
+/// Returns the text of a system error, without the number that the standard library appends.
 pub(crate) fn described(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
@@ -127,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_and_files_are_as_the_kubelet_gives_them() {
+    fn reads_variables_and_files_of_the_kubelet() {
         let directory = account();
         for (host, expected) in [
             ("10.0.0.1", "10.0.0.1"),
@@ -143,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn reports_missing_and_invalid_settings() {
         let directory = account();
         let refused = |host, port| with(host, port, "", directory.path()).err().unwrap_or_default();
         assert!(refused("", "443").contains("KUBERNETES_SERVICE_HOST is not set"), "{}", refused("", "443"));
@@ -166,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_one_word() {
+    fn a_token_has_no_blanks() {
         let directory = account();
         let file = directory.path().join("token");
         assert_eq!(read_token(&file), Ok("secret".to_owned()));

@@ -1,197 +1,156 @@
-//! What can go wrong: each error names what, where, and what was expected.
+//! Errors: each names the subject, the reason, and what was expected.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Why the API could not tell us.
+/// A failure of a request to the API.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KubeError {
-    /// A variable that the kubelet gives to every container is not as it should be.
+    /// A variable that the kubelet sets in every container is missing or invalid.
     #[error(
-        "the variable {name} {why}: the kubelet sets it in every container of a pod; this is no pod, or the \
+        "variable {name} {why}: the kubelet sets it in every container; this process is not in a pod, or its \
          environment was cleared"
     )]
-    Variable {
-        /// Its name.
-        name: &'static str,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// A file of the service account cannot be used.
+    Variable { name: &'static str, why: String },
+    /// A file of the service account is missing or invalid.
     #[error(
         "{what} in {}: {why}: a pod has this file unless automountServiceAccountToken is false in its spec or \
          in its service account", .file.display()
     )]
     File {
-        /// What the file should hold.
+        /// Expected content of the file.
         what: &'static str,
-        /// Where it should be.
         file: PathBuf,
-        /// What is wrong with it.
         why: String,
     },
-    /// TLS cannot be set up at all.
-    #[error("TLS to the API server is impossible: {why}")]
-    Impossible {
-        /// What the library says.
-        why: String,
-    },
-    /// No object can have this name.
+    /// TLS cannot be set up.
+    #[error("cannot set up TLS to the API server: {why}")]
+    TlsSetup { why: String },
+    /// The name of an object is invalid.
     #[error(
-        "'{name}' is no name of a {what}: it may hold a-z, 0-9, '-'{dots}, begins and ends with a letter or \
-         a digit, and has at most {most} characters", dots = dots(.what)
+        "invalid name of a {what} '{name}': expected at most {most} characters a-z, 0-9, '-'{dots}, with a letter \
+         or digit at the beginning and end", dots = dots(.what)
     )]
     Name {
-        /// What was to be named.
+        /// Kind of object.
         what: &'static str,
-        /// The name.
         name: String,
-        /// The most characters of such a name.
+        /// Maximum length of such a name.
         most: usize,
     },
-    /// There is no connection.
+    /// The connection failed.
     #[error("cannot connect to the API server {server}: {why}")]
-    Connect {
-        /// Host and port.
-        server: String,
-        /// What the system says.
-        why: String,
-    },
-    /// The server is not who it should be.
+    Connect { server: String, why: String },
+    /// The server certificate is not trusted.
     #[error("the certificate of the API server {server} is not trusted: {why}")]
-    Certificate {
-        /// Host and port.
-        server: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The server does not speak as we do, or breaks off.
-    #[error("no answer of the API server {server} to '{request}': {why}")]
-    Exchange {
-        /// Host and port.
-        server: String,
-        /// What was asked.
-        request: String,
-        /// What happened instead.
-        why: String,
-    },
-    /// The server takes too long.
+    Certificate { server: String, why: String },
+    /// The server violates the protocol, or the connection was interrupted.
+    #[error("request '{request}' to the API server {server} failed: {why}")]
+    Exchange { server: String, request: String, why: String },
+    /// A time limit was exceeded.
     #[error("the API server {server} gave no {what} within {limit:?} ('{request}')")]
-    Slow {
-        /// Host and port.
+    Timeout {
         server: String,
-        /// What was asked.
         request: String,
-        /// What was waited for.
+        /// The missing part.
         what: &'static str,
-        /// For how long.
         limit: Duration,
     },
-    /// 401: the server does not know us.
+    /// 401: the token is not accepted.
     #[error(
         "the API server does not accept the token in {} (401 to '{request}'): {message}: it has expired, or is \
          of another cluster", .token.display()
     )]
     Unauthorized {
-        /// What was asked.
         request: String,
-        /// Where the token is from.
+        /// File with the token.
         token: PathBuf,
-        /// What the server says.
+        /// Message of the server.
         message: String,
     },
-    /// 403: we may not do this.
+    /// 403: a permission is missing.
     #[error(
         "the service account {account}may not {verb} pods in namespace {namespace}: it needs a Role with get, \
          list and watch on pods (docs/kubernetes/role.yaml); the API server says: {message}",
         account = spaced(.account.as_deref())
     )]
     Forbidden {
-        /// Who we are to the server, if it says so.
+        /// The service account, if the server names it.
         account: Option<String>,
         /// get, list or watch.
         verb: &'static str,
-        /// Where.
         namespace: String,
-        /// What the server says.
+        /// Message of the server.
         message: String,
     },
-    /// Any other answer that is not 200, or the same as an event of a watch.
-    #[error("the API server answers {code} to '{request}': {message}")]
+    /// Any other status than 200, or such an event of a watch.
+    #[error("the API server responded with {code} to '{request}': {message}")]
     Status {
-        /// What was asked.
         request: String,
-        /// The code of HTTP.
+        /// HTTP status code.
         code: u16,
-        /// What the server says.
+        /// Message of the server.
         message: String,
-        /// How long it wants to be left alone.
+        /// Pause that the server requests.
         retry_after: Option<Duration>,
     },
-    /// The answer cannot be read.
-    #[error("the answer to '{request}' is not what the API server sends: {why}; it begins with: {beginning}")]
+    /// The response cannot be parsed.
+    #[error("invalid response to '{request}': {why}; it begins with: {beginning}")]
     Malformed {
-        /// What was asked.
         request: String,
-        /// What was expected, and where.
         why: String,
-        /// The first characters.
+        /// The first characters of the response.
         beginning: String,
     },
-    /// The answer, or a line of it, is longer than we read.
-    #[error("{what} of the answer to '{request}' is longer than {limit} bytes")]
-    Long {
-        /// What was asked.
+    /// The response, or a line of it, is too long.
+    #[error("{what} of the response to '{request}' is longer than {limit} bytes")]
+    TooLong {
         request: String,
-        /// What is too long.
+        /// The part that is too long.
         what: &'static str,
-        /// The limit.
         limit: usize,
     },
-    /// A watch ends as soon as it is begun, again and again.
-    #[error("the API server, or something in between, ends each watch at once ('{request}')")]
-    Cut {
-        /// What was asked.
-        request: String,
-    },
+    /// Watches end as soon as they have started, repeatedly.
+    #[error("the API server or a proxy closes each watch at once ('{request}')")]
+    WatchesEndAtOnce { request: String },
 }
 
-/// What sort of trouble an error is. Two errors of a kind have the same remedy, whatever their texts.
+/// Kind of an error. Errors of the same kind have the same remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The environment, the service account's files or a name: see the error.
+    /// Environment, files of the service account, or a name.
     Configuration,
-    /// No connection, or it breaks off.
+    /// No connection, or an interrupted one.
     Connection,
-    /// The server is not who it should be.
+    /// The server certificate is not trusted.
     Certificate,
-    /// Too slow.
-    Slow,
-    /// An answer with this code of HTTP.
+    /// A time limit was exceeded.
+    Timeout,
+    /// A response with this HTTP status code.
     Status(u16),
-    /// An answer that cannot be read.
-    Answer,
+    /// A response that cannot be parsed.
+    Response,
 }
 
 impl KubeError {
-    /// What sort of trouble this is.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Variable { .. } | Self::File { .. } | Self::Impossible { .. } | Self::Name { .. } => {
+            Self::Variable { .. } | Self::File { .. } | Self::TlsSetup { .. } | Self::Name { .. } => {
                 Kind::Configuration
             }
-            Self::Connect { .. } | Self::Exchange { .. } | Self::Cut { .. } => Kind::Connection,
+            Self::Connect { .. } | Self::Exchange { .. } | Self::WatchesEndAtOnce { .. } => Kind::Connection,
             Self::Certificate { .. } => Kind::Certificate,
-            Self::Slow { .. } => Kind::Slow,
+            Self::Timeout { .. } => Kind::Timeout,
             Self::Unauthorized { .. } => Kind::Status(401),
             Self::Forbidden { .. } => Kind::Status(403),
             Self::Status { code, .. } => Kind::Status(*code),
-            Self::Malformed { .. } | Self::Long { .. } => Kind::Answer,
+            Self::Malformed { .. } | Self::TooLong { .. } => Kind::Response,
         }
     }
 
-    /// How long the server wants to be left alone.
+    /// Returns the pause that the server requests.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -201,12 +160,12 @@ impl KubeError {
     }
 }
 
-/// What else may stand in a name.
+/// Returns other characters that are allowed in a name.
 fn dots(what: &str) -> &'static str {
     if what == "pod" { " and '.'" } else { "" }
 }
 
-/// A word that may be missing, with the space after it.
+/// Returns an optional word followed by a space.
 fn spaced(word: Option<&str>) -> String {
     word.map(|word| format!("{word} ")).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! One request and its answer, on a connection of its own, within limits of time and size.
+//! One request and its response, on its own connection, with limits of time and size.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -16,17 +16,17 @@ use tokio::time::timeout;
 use crate::tls::Trust;
 use crate::{Config, KubeError, Limits};
 
-/// The most that is read of the head of an answer.
-const MOST_HEAD: usize = 64 << 10;
-/// The server's audit log shows who has asked.
-const WHO: &str = concat!("sexton/", env!("CARGO_PKG_VERSION"));
+/// Maximum size of the head of a response, in bytes.
+const MAX_HEAD: usize = 64 << 10;
+/// User agent, for the audit log of the server.
+const AGENT: &str = concat!("sexton/", env!("CARGO_PKG_VERSION"));
 
-/// What is asked, and what an error has to name.
+/// A request, with what error messages need.
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
     /// Path and query.
     pub(crate) target: String,
-    /// The verb of the permission that it needs.
+    /// Verb of the required permission.
     pub(crate) verb: &'static str,
     pub(crate) namespace: &'a str,
     pub(crate) config: &'a Config,
@@ -43,43 +43,43 @@ impl Request<'_> {
     }
 
     fn slow(&self, what: &'static str, limit: Duration) -> KubeError {
-        KubeError::Slow { server: self.server(), request: self.target.clone(), what, limit }
+        KubeError::Timeout { server: self.server(), request: self.target.clone(), what, limit }
     }
 
     pub(crate) fn malformed(&self, why: &impl ToString, bytes: &[u8]) -> KubeError {
-        let beginning = crate::names::told(&String::from_utf8_lossy(&bytes[..bytes.len().min(400)]));
+        let beginning = crate::names::shown(&String::from_utf8_lossy(&bytes[..bytes.len().min(400)]));
         KubeError::Malformed { request: self.target.clone(), why: why.to_string(), beginning }
     }
 
     pub(crate) fn long(&self, what: &'static str, limit: usize) -> KubeError {
-        KubeError::Long { request: self.target.clone(), what, limit }
+        KubeError::TooLong { request: self.target.clone(), what, limit }
     }
 }
 
-/// An answer of which the body is still to come. Whoever drops it closes the connection.
-pub(crate) struct Answer {
+/// A response whose body has not been read. Dropping it closes the connection.
+pub(crate) struct ApiResponse {
     pub(crate) code: StatusCode,
     pub(crate) headers: HeaderMap,
     body: Incoming,
-    _connection: Driven,
+    _connection: ConnectionTask,
 }
 
-/// The connection is driven by a task of its own, which ends with whoever reads the answer.
-struct Driven(AbortHandle);
+/// The task that drives a connection, aborted with the response.
+struct ConnectionTask(AbortHandle);
 
-impl Drop for Driven {
+impl Drop for ConnectionTask {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
-/// Sends a request and waits for the head of its answer.
-pub(crate) async fn ask(
+/// Sends a request and waits for the head of the response.
+pub(crate) async fn send(
     request: &Request<'_>,
     token: &str,
     trust: &Trust,
     limits: &Limits,
-) -> Result<Answer, KubeError> {
+) -> Result<ApiResponse, KubeError> {
     let connected = timeout(limits.connect, async {
         let stream = connect(request).await?;
         trust.encrypt(stream, request.config, &request.server()).await
@@ -87,17 +87,17 @@ pub(crate) async fn ask(
     let stream = connected.await.map_err(|_| request.slow("connection", limits.connect))??;
     let answered = timeout(limits.head, async {
         let (mut sender, connection) = http1::Builder::new()
-            .max_buf_size(MOST_HEAD)
+            .max_buf_size(MAX_HEAD)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| request.failed(&error))?;
-        let connection = Driven(tokio::spawn(async move { drop(connection.await) }).abort_handle());
-        let answer = sender.send_request(composed(request, token)?).await;
-        Ok((answer.map_err(|error| request.failed(&chain(&error)))?, connection))
+        let connection = ConnectionTask(tokio::spawn(async move { drop(connection.await) }).abort_handle());
+        let response = sender.send_request(build(request, token)?).await;
+        Ok((response.map_err(|error| request.failed(&chain(&error)))?, connection))
     });
-    let (answer, connection) = answered.await.map_err(|_| request.slow("answer", limits.head))??;
-    let (head, body) = answer.into_parts();
-    Ok(Answer { code: head.status, headers: head.headers, body, _connection: connection })
+    let (response, connection) = answered.await.map_err(|_| request.slow("response", limits.head))??;
+    let (head, body) = response.into_parts();
+    Ok(ApiResponse { code: head.status, headers: head.headers, body, _connection: connection })
 }
 
 async fn connect(request: &Request<'_>) -> Result<TcpStream, KubeError> {
@@ -112,28 +112,28 @@ async fn connect(request: &Request<'_>) -> Result<TcpStream, KubeError> {
     })
 }
 
-fn composed(request: &Request<'_>, token: &str) -> Result<hyper::Request<Empty<Bytes>>, KubeError> {
-    let mut composed = hyper::Request::new(Empty::new());
-    *composed.uri_mut() = request.target.parse().map_err(|error| request.failed(&error))?;
-    let headers = composed.headers_mut();
+fn build(request: &Request<'_>, token: &str) -> Result<hyper::Request<Empty<Bytes>>, KubeError> {
+    let mut build = hyper::Request::new(Empty::new());
+    *build.uri_mut() = request.target.parse().map_err(|error| request.failed(&error))?;
+    let headers = build.headers_mut();
     let host = HeaderValue::from_str(&request.server()).map_err(|error| request.failed(&error))?;
     let mut token =
         HeaderValue::from_str(&format!("Bearer {token}")).map_err(|error| request.failed(&error))?;
-    // It is not shown by whoever prints headers.
+    // Keeps the token out of debug output.
     token.set_sensitive(true);
     headers.insert(HOST, host);
     headers.insert(AUTHORIZATION, token);
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    headers.insert(USER_AGENT, HeaderValue::from_static(WHO));
-    Ok(composed)
+    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    Ok(build)
 }
 
-impl Answer {
-    /// The next piece of the body; `None` at its end. Nothing is lost when the wait is given up.
+impl ApiResponse {
+    /// Reads the next chunk of the body; `None` at the end. Cancel-safe.
     pub(crate) async fn piece(&mut self, request: &Request<'_>) -> Result<Option<Bytes>, KubeError> {
         while let Some(frame) = self.body.frame().await {
             let frame = frame.map_err(|error| request.failed(&chain(&error)))?;
-            // Trailers tell us nothing.
+            // Trailers are ignored.
             if let Ok(data) = frame.into_data() {
                 return Ok(Some(data));
             }
@@ -141,19 +141,19 @@ impl Answer {
         Ok(None)
     }
 
-    /// The whole body, if it is not longer than `most` and does not take longer than `limit`.
-    pub(crate) async fn whole(
+    /// Reads the complete body, of at most `most` bytes, within `limit`.
+    pub(crate) async fn read_all(
         &mut self,
         request: &Request<'_>,
         most: usize,
         limit: Duration,
     ) -> Result<Vec<u8>, KubeError> {
-        let (whole, cut) = self.beginning(request, most, limit).await?;
-        if cut { Err(request.long("the body", most)) } else { Ok(whole) }
+        let (body, cut) = self.read_up_to(request, most, limit).await?;
+        if cut { Err(request.long("the body", most)) } else { Ok(body) }
     }
 
-    /// What the body begins with, and whether there is more.
-    pub(crate) async fn beginning(
+    /// Reads at most `most` bytes of the body. Returns whether there is more.
+    pub(crate) async fn read_up_to(
         &mut self,
         request: &Request<'_>,
         most: usize,
@@ -171,11 +171,11 @@ impl Answer {
             }
             Ok((body, false))
         };
-        timeout(limit, read).await.map_err(|_| request.slow("whole answer", limit))?
+        timeout(limit, read).await.map_err(|_| request.slow("complete response", limit))?
     }
 }
 
-/// hyper tells the cause only when asked.
+/// Formats an error with its cause, which hyper omits.
 fn chain(error: &hyper::Error) -> String {
     match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),

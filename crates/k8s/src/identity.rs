@@ -1,4 +1,4 @@
-//! What a pod is called, what is pinned to it, where it is; and the same of its node.
+//! Names, labels, annotations and addresses of a pod and its node.
 
 use std::collections::BTreeMap;
 
@@ -8,32 +8,28 @@ use crate::client::parsed;
 use crate::names::{PodName, is_name};
 use crate::{Client, KubeError};
 
-/// Names and values, as labels and annotations are.
+/// Labels or annotations.
 pub type Pairs = BTreeMap<String, String>;
 
-/// A pod, as others know it.
+/// Identity of a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PodIdentity {
-    /// Its labels.
     pub labels: Pairs,
-    /// Its annotations.
     pub annotations: Pairs,
-    /// Its address, once it has one.
+    /// Address of the pod, once assigned.
     pub ip: Option<String>,
-    /// The address of its node.
+    /// Address of its node.
     pub host_ip: Option<String>,
-    /// The name of its node, once it has one.
+    /// Name of its node, once assigned.
     pub node: Option<String>,
 }
 
-/// A node.
+/// Identity of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NodeIdentity {
-    /// Its labels.
     pub labels: Pairs,
-    /// Its annotations.
     pub annotations: Pairs,
-    /// Its address inside the cluster.
+    /// Address inside the cluster.
     pub ip: Option<String>,
 }
 
@@ -73,11 +69,11 @@ struct RawAddress {
 }
 
 impl Client {
-    /// A pod, as others know it; `None`: there is no such pod.
+    /// Reads the identity of a pod; `None` if it does not exist.
     ///
     /// # Errors
     ///
-    /// The name is none, or the server does not tell.
+    /// The name is invalid, or the request failed.
     pub async fn pod_identity(&self, namespace: &str, name: &str) -> Result<Option<PodIdentity>, KubeError> {
         let pod = PodName::new(namespace, name)?;
         let PodName { namespace, name } = &pod;
@@ -96,11 +92,11 @@ impl Client {
         }))
     }
 
-    /// A node; `None`: there is no such node. Needs a ClusterRole with get on nodes.
+    /// Reads the identity of a node; `None` if it does not exist. Needs a ClusterRole with get on nodes.
     ///
     /// # Errors
     ///
-    /// The name is none, or the server does not tell.
+    /// The name is invalid, or the request failed.
     pub async fn node(&self, name: &str) -> Result<Option<NodeIdentity>, KubeError> {
         if !is_name(name) {
             return Err(KubeError::name("node", name));
@@ -108,18 +104,18 @@ impl Client {
         let Some(found) = self.object("", format!("/api/v1/nodes/{name}")).await? else { return Ok(None) };
         let metadata = found.metadata.unwrap_or_default();
         let addresses = found.status.unwrap_or_default().addresses.unwrap_or_default();
-        let inside = addresses.into_iter().find(|it| it.kind.as_deref() == Some("InternalIP"));
+        let internal = addresses.into_iter().find(|it| it.kind.as_deref() == Some("InternalIP"));
         Ok(Some(NodeIdentity {
             labels: metadata.labels.unwrap_or_default(),
             annotations: metadata.annotations.unwrap_or_default(),
-            ip: inside.and_then(|it| it.address),
+            ip: internal.and_then(|it| it.address),
         }))
     }
 
     async fn object(&self, namespace: &str, target: String) -> Result<Option<RawObject>, KubeError> {
         let request = self.request(namespace, "get", target);
-        match self.answer(&request).await {
-            Ok(answer) => Ok(Some(parsed(&self.body(answer, &request).await?, &request)?)),
+        match self.response(&request).await {
+            Ok(response) => Ok(Some(parsed(&self.body(response, &request).await?, &request)?)),
             Err(KubeError::Status { code: 404, .. }) => Ok(None),
             Err(error) => Err(error),
         }

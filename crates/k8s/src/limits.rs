@@ -1,37 +1,35 @@
-//! How long we wait, how often we ask, how much we read.
+//! Limits of time and size, and back-off.
 
 use std::time::Duration;
 
-/// The limits of a [`Client`](crate::Client) and its watches. The defaults are for clusters; tests have less
-/// patience.
+/// Limits of a [`Client`](crate::Client) and its watches. The defaults are for clusters; tests use shorter ones.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Until there is a connection, TLS included.
+    /// Time limit for a connection, including TLS.
     pub connect: Duration,
-    /// From a request until the head of its answer.
+    /// Time limit from a request to the head of its response.
     pub head: Duration,
-    /// From the head of an answer to its end, for all but a watch.
+    /// Time limit from the head of a response to its end, except for watches.
     pub body: Duration,
-    /// How long a watch is asked for: this, or up to a quarter more so that a fleet does not come back together.
+    /// Requested duration of a watch; up to a quarter is added, so that many clients do not reconnect at once.
     pub watch: Duration,
-    /// A watch that is silent for so much longer than it was asked for is given up.
+    /// Time after the requested duration after which a silent watch is abandoned.
     pub silence: Duration,
-    /// The most bytes of an answer.
-    pub most_answer: usize,
-    /// The most bytes of an event of a watch.
-    pub most_line: usize,
-    /// The pauses of a watch.
+    /// Maximum size of a response, in bytes.
+    pub max_response: usize,
+    /// Maximum size of an event of a watch, in bytes.
+    pub max_line: usize,
     pub pace: Pace,
 }
 
-/// The pauses of a watch.
+/// Back-off of a watch.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// The shortest pause after a failure.
+    /// Minimum pause after a failure.
     pub first: Duration,
-    /// The longest.
+    /// Maximum pause after failures.
     pub longest: Duration,
-    /// A watch that has stood for so long was a good one, even if nothing happened in it.
+    /// Time after which an open watch counts as working, even without an event.
     pub stood: Duration,
 }
 
@@ -43,15 +41,15 @@ impl Default for Limits {
             body: Duration::from_secs(60),
             watch: Duration::from_secs(240),
             silence: Duration::from_secs(30),
-            most_answer: 16 << 20,
-            most_line: 4 << 20,
+            max_response: 16 << 20,
+            max_line: 4 << 20,
             pace: Pace::default(),
         }
     }
 }
 
 impl Default for Pace {
-    /// As client-go has it.
+    /// Returns the values of client-go.
     fn default() -> Self {
         Self {
             first: Duration::from_millis(800),

@@ -1,13 +1,13 @@
-//! Names of objects, and how they stand in the target of a request.
+//! Names of objects, and their escaping in URLs.
 
 use crate::KubeError;
 
-/// A namespace is a label of DNS (RFC 1123).
-const LONGEST_LABEL: usize = 63;
-/// The name of a pod is a name of DNS: labels with dots in between.
-const LONGEST_NAME: usize = 253;
+/// Maximum length of a namespace, a DNS label (RFC 1123).
+const MAX_LABEL: usize = 63;
+/// Maximum length of a pod or node name, a DNS name.
+const MAX_NAME: usize = 253;
 
-/// Which pod. Its names are valid, so they stand in a path as they are.
+/// Namespace and name of a pod. They are valid, so they need no escaping in a path.
 #[derive(Debug, Clone)]
 pub(crate) struct PodName {
     pub(crate) namespace: String,
@@ -17,24 +17,24 @@ pub(crate) struct PodName {
 impl PodName {
     pub(crate) fn new(namespace: &str, name: &str) -> Result<Self, KubeError> {
         let bad = |what, name: &str, most| KubeError::Name { what, name: name.to_owned(), most };
-        if namespace.len() > LONGEST_LABEL || !is_label(namespace) {
-            return Err(bad("namespace", namespace, LONGEST_LABEL));
+        if namespace.len() > MAX_LABEL || !is_label(namespace) {
+            return Err(bad("namespace", namespace, MAX_LABEL));
         }
         if !is_name(name) {
-            return Err(bad("pod", name, LONGEST_NAME));
+            return Err(bad("pod", name, MAX_NAME));
         }
         Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
     }
 }
 
-/// Is it the name of a pod or of a node?
+/// Returns whether this is a valid name of a pod or node.
 pub(crate) fn is_name(name: &str) -> bool {
-    name.len() <= LONGEST_NAME && name.split('.').all(is_label)
+    name.len() <= MAX_NAME && name.split('.').all(is_label)
 }
 
 impl KubeError {
     pub(crate) fn name(what: &'static str, name: &str) -> Self {
-        Self::Name { what, name: name.to_owned(), most: LONGEST_NAME }
+        Self::Name { what, name: name.to_owned(), most: MAX_NAME }
     }
 }
 
@@ -45,7 +45,7 @@ fn is_label(label: &str) -> bool {
         && label.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
-/// As the value of a query: all but the unreserved characters of RFC 3986 are escaped.
+/// Escapes a value of a query: all but the unreserved characters of RFC 3986.
 pub(crate) fn escape(value: &str) -> String {
     let mut escaped = String::with_capacity(value.len());
     for byte in value.bytes() {
@@ -64,20 +64,20 @@ pub(crate) fn escape(value: &str) -> String {
     escaped
 }
 
-/// The beginning of what somebody else has sent, on one line and without control characters.
-pub(crate) fn told(text: &str) -> String {
-    /// Enough to recognise it.
+/// Returns the beginning of received text for a message: on one line, without control characters.
+pub(crate) fn shown(text: &str) -> String {
+    /// Maximum number of characters.
     const MOST: usize = 500;
-    let mut told: String = text
+    let mut shown: String = text
         .trim()
         .chars()
         .take(MOST)
         .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
         .collect();
     if text.trim().chars().nth(MOST).is_some() {
-        told.push('…');
+        shown.push('…');
     }
-    told
+    shown
 }
 
 #[cfg(test)]
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_those_of_dns() {
+    fn accepts_dns_names_only() {
         for (namespace, name) in
             [("default", "web-0"), ("a", "a.b-c.d"), ("0", "7"), (&*"a".repeat(63), &*"a".repeat(253))]
         {
@@ -98,7 +98,7 @@ mod tests {
         {
             let error = PodName::new("default", name).map(|_| ()).map_err(|error| error.to_string());
             assert!(
-                error.as_ref().is_err_and(|text| text.contains(&format!("'{name}' is no name of a pod"))),
+                error.as_ref().is_err_and(|text| text.contains(&format!("invalid name of a pod '{name}'"))),
                 "{error:?}"
             );
         }
@@ -109,14 +109,14 @@ mod tests {
     }
 
     #[test]
-    fn what_others_say_is_one_short_line() {
-        assert_eq!(told("  a\nb\x1b[31m  "), "a\\nb\\u{1b}[31m");
-        assert_eq!(told(&"ä".repeat(1000)).chars().count(), 501);
+    fn received_text_becomes_one_short_line() {
+        assert_eq!(shown("  a\nb\x1b[31m  "), "a\\nb\\u{1b}[31m");
+        assert_eq!(shown(&"ä".repeat(1000)).chars().count(), 501);
     }
 
     proptest! {
         #[test]
-        fn an_escaped_value_can_be_read_again(value in ".*") {
+        fn an_escaped_value_can_be_decoded(value in ".*") {
             let escaped = escape(&value);
             prop_assert!(escaped.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte)));
             let mut bytes = Vec::new();

@@ -1,66 +1,61 @@
-//! The few fields of a pod that matter here, read with patience: whatever is missing, null or new is no error.
+//! The required fields of a pod, parsed leniently: missing, null or unknown fields are no error.
 
 use serde::Deserialize;
 
-/// What the API says of a pod.
+/// State of a pod according to the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodState {
-    /// Another pod of the same name has another one.
+    /// Unique ID, which differs for another pod of the same name.
     pub uid: String,
-    /// Which version of the pod this is; means something to the server only.
+    /// Version of the pod; opaque to clients.
     pub resource_version: String,
-    /// Init containers first, then the others, then ephemeral ones, each in the order of the spec. Containers of
-    /// which the kubelet has said nothing yet are missing.
+    /// Init containers, then the others, then ephemeral ones, each in the order of the spec. Containers without a
+    /// status from the kubelet are missing.
     pub containers: Vec<ContainerState>,
 }
 
-/// What the API says of a container.
+/// State of a container according to the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerState {
-    /// Its name in the spec.
+    /// Name in the spec.
     pub name: String,
-    /// Is it one of the init containers (which go on beside the others if they are sidecars)?
+    /// Whether it is an init container (including sidecars).
     pub init: bool,
-    /// Passes its readiness probe; an init container that is no sidecar: has succeeded.
+    /// Passes its readiness probe; for an init container that is not a sidecar: has succeeded.
     pub ready: bool,
     /// Has passed its startup probe.
     pub started: bool,
-    /// How often it was restarted.
     pub restart_count: u32,
-    /// Whether it runs.
-    pub state: State,
+    pub state: RunState,
 }
 
-/// Whether a container runs.
+/// Whether a container is running.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// Not yet, or not now.
+pub enum RunState {
+    /// Not running yet, or not at present.
     Waiting {
-        /// Such as `PodInitializing` or `CrashLoopBackOff`.
+        /// For example `PodInitializing` or `CrashLoopBackOff`.
         reason: Option<String>,
     },
-    /// It does.
     Running,
-    /// It has ended.
     Terminated {
-        /// Its exit code.
         exit_code: i32,
-        /// The signal that ended it, if the runtime tells.
+        /// Signal that killed it, if the runtime reports it.
         signal: Option<i32>,
-        /// Such as `Completed`, `Error` or `OOMKilled`.
+        /// For example `Completed`, `Error` or `OOMKilled`.
         reason: Option<String>,
     },
 }
 
 impl PodState {
-    /// The container of this name.
+    /// Returns the container of this name.
     #[must_use]
     pub fn container(&self, name: &str) -> Option<&ContainerState> {
         self.containers.iter().find(|container| container.name == name)
     }
 }
 
-/// A pod as the API writes it.
+/// A pod in the format of the API.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RawPod {
@@ -68,7 +63,7 @@ pub(crate) struct RawPod {
     status: Option<RawStatus>,
 }
 
-/// A list of pods as the API writes it.
+/// A list of pods in the format of the API.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct RawList {
     metadata: Option<RawMeta>,
@@ -151,7 +146,7 @@ impl RawPod {
 }
 
 impl RawList {
-    /// The pod of this name, if it is in the list, and the version of the list.
+    /// Returns the pod of this name, if listed, and the version of the list.
     pub(crate) fn read(self, name: &str) -> (Option<PodState>, Option<String>) {
         let pod = self.items.unwrap_or_default().into_iter().find(|pod| pod.name() == Some(name));
         let version = self.metadata.and_then(|metadata| metadata.resource_version);
@@ -160,7 +155,7 @@ impl RawList {
 }
 
 impl RawContainer {
-    /// A container without a name is none that anybody could ask for.
+    /// Ignores a container without a name.
     fn read(self, init: bool) -> Option<ContainerState> {
         Some(ContainerState {
             name: self.name?,
@@ -174,14 +169,14 @@ impl RawContainer {
 }
 
 impl RawState {
-    /// A state that is not given is 'waiting', says the API's reference.
-    fn read(self) -> State {
+    /// A missing state means 'waiting', according to the API reference.
+    fn read(self) -> RunState {
         match (self.terminated, self.running) {
             (Some(RawTerminated { exit_code, signal, reason }), _) => {
-                State::Terminated { exit_code: exit_code.unwrap_or_default(), signal, reason }
+                RunState::Terminated { exit_code: exit_code.unwrap_or_default(), signal, reason }
             }
-            (None, Some(RawRunning {})) => State::Running,
-            (None, None) => State::Waiting { reason: self.waiting.and_then(|waiting| waiting.reason) },
+            (None, Some(RawRunning {})) => RunState::Running,
+            (None, None) => RunState::Waiting { reason: self.waiting.and_then(|waiting| waiting.reason) },
         }
     }
 }
@@ -197,34 +192,34 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_of_the_pretend_server_is_read_whole() {
-        let pod = read(crate::pretend::pod("shop", "web-0"));
+    fn parses_all_containers_of_a_pod() {
+        let pod = read(crate::fake::pod("shop", "web-0"));
         assert_eq!(pod.uid, "5f0c7b52-3f0e-4c55-a1a4-0f8f6f1f2a11");
-        let told: Vec<_> = pod
+        let found: Vec<_> = pod
             .containers
             .iter()
             .map(|it| (it.name.as_str(), it.init, it.ready, it.started, it.restart_count, it.state.clone()))
             .collect();
-        let ended = |exit_code, signal, reason: &str| State::Terminated {
+        let terminated = |exit_code, signal, reason: &str| RunState::Terminated {
             exit_code,
             signal,
             reason: Some(reason.to_owned()),
         };
         assert_eq!(
-            told,
+            found,
             [
-                ("migrate", true, true, false, 0, ended(0, None, "Completed")),
-                ("proxy", true, true, true, 1, State::Running),
+                ("migrate", true, true, false, 0, terminated(0, None, "Completed")),
+                ("proxy", true, true, true, 1, RunState::Running),
                 (
                     "web",
                     false,
                     false,
                     false,
                     3,
-                    State::Waiting { reason: Some("CrashLoopBackOff".to_owned()) }
+                    RunState::Waiting { reason: Some("CrashLoopBackOff".to_owned()) }
                 ),
-                ("worker", false, false, false, 0, ended(137, Some(9), "OOMKilled")),
-                ("debugger", false, false, false, 0, State::Running),
+                ("worker", false, false, false, 0, terminated(137, Some(9), "OOMKilled")),
+                ("debugger", false, false, false, 0, RunState::Running),
             ]
         );
         assert!(pod.container("proxy").is_some_and(|proxy| proxy.ready));
@@ -232,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_null_or_new_is_no_error() {
+    fn missing_null_and_unknown_fields_are_no_error() {
         for pod in [
             json!({}),
             json!({"metadata": null, "status": null}),
@@ -254,14 +249,14 @@ mod tests {
                 ready: false,
                 started: false,
                 restart_count: 0,
-                state: State::Waiting { reason: None },
+                state: RunState::Waiting { reason: None },
             };
             assert_eq!(pod.containers, [waiting], "{state}");
         }
     }
 
     #[test]
-    fn only_the_pod_of_the_name_is_taken_from_a_list() {
+    fn selects_the_pod_by_name_from_a_list() {
         let list = |items: Value| -> (Option<String>, Option<String>) {
             let list = json!({"kind": "PodList", "metadata": {"resourceVersion": "7"}, "items": items});
             let list: RawList = serde_json::from_value(list).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What the server says when it does not do as asked: a `Status`, as the body of an answer or as an event.
+//! A `Status` object, with which the server refuses a request: the body of a response, or an event.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use serde::Deserialize;
 
 use crate::KubeError;
 use crate::exchange::Request;
-use crate::names::told;
+use crate::names::shown;
 
-/// However long a server wants to be left alone, it is asked again after this.
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// Maximum pause that a server can request.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
-/// A `Status` as the API writes it.
+/// A `Status` in the format of the API.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct RawStatus {
     message: Option<String>,
@@ -27,24 +27,24 @@ struct RawDetails {
 }
 
 impl RawStatus {
-    /// The body of an answer. One that is no Status (a proxy's page) is the message itself.
+    /// Parses the body of a response. Anything but a Status (such as a page of a proxy) becomes the message.
     pub(crate) fn of_body(body: &[u8]) -> Self {
         serde_json::from_slice(body).ok().filter(|status: &Self| status.message.is_some()).unwrap_or_else(
             || Self { message: Some(String::from_utf8_lossy(body).into_owned()), ..Self::default() },
         )
     }
 
-    /// The code that it names itself; an event of a watch has no other.
+    /// Returns the code in the Status; an event of a watch has no HTTP code.
     pub(crate) fn code(&self) -> u16 {
         self.code.unwrap_or(500)
     }
 
-    /// As an error. `header` is what the head of the answer says about when to ask again.
+    /// Converts to an error. `header` is the value of `Retry-After`.
     pub(crate) fn error(self, request: &Request<'_>, code: u16, header: Option<&str>) -> KubeError {
         let message = match (self.message.as_deref().map(str::trim), self.reason.as_deref()) {
             (None | Some(""), None) => "no reason given".to_owned(),
-            (None | Some(""), Some(reason)) => told(reason),
-            (Some(message), _) => told(message),
+            (None | Some(""), Some(reason)) => shown(reason),
+            (Some(message), _) => shown(message),
         };
         match code {
             401 => KubeError::Unauthorized {
@@ -59,10 +59,10 @@ impl RawStatus {
                 message,
             },
             _ => {
-                let asked = header.and_then(|header| header.trim().parse().ok());
-                let asked = asked.or(self.details.and_then(|details| details.retry_after_seconds));
+                let seconds = header.and_then(|header| header.trim().parse().ok());
+                let seconds = seconds.or(self.details.and_then(|details| details.retry_after_seconds));
                 let retry_after = match code {
-                    429 | 503 => asked.map(|seconds| Duration::from_secs(seconds).min(LONGEST_PAUSE)),
+                    429 | 503 => seconds.map(|seconds| Duration::from_secs(seconds).min(MAX_RETRY_AFTER)),
                     _ => None,
                 };
                 KubeError::Status { request: request.target.clone(), code, message, retry_after }
@@ -71,7 +71,7 @@ impl RawStatus {
     }
 }
 
-/// Who we are, from a message such as `pods is forbidden: User "system:serviceaccount:shop:default" cannot …`.
+/// Extracts the account from a message such as `pods is forbidden: User "system:serviceaccount:shop:default" cannot …`.
 fn account(message: &str) -> Option<String> {
     let (_, user) = message.split_once("User \"")?;
     let (user, _) = user.split_once('"')?;
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_permission_is_named_with_its_remedy() {
+    fn reports_a_missing_permission_with_its_remedy() {
         let body = r#"{"kind":"Status","status":"Failure","code":403,"reason":"Forbidden",
             "message":"pods is forbidden: User \"system:serviceaccount:shop:default\" cannot list resource \"pods\" in API group \"\" in the namespace \"shop\""}"#;
         let text = error(403, body, None).to_string();
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn when_to_ask_again_is_in_the_head_or_in_the_body() {
+    fn reads_the_retry_delay_from_header_or_body() {
         let body = r#"{"message":"too many","details":{"retryAfterSeconds":7}}"#;
         let seconds = |seconds| Some(Duration::from_secs(seconds));
         assert_eq!(error(429, body, Some("3")).retry_after(), seconds(3));
@@ -126,8 +126,11 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_words_has_an_error_with_words() {
-        assert_eq!(error(500, "", None).to_string(), "the API server answers 500 to '/x': no reason given");
+    fn a_response_without_a_message_has_an_error_message() {
+        assert_eq!(
+            error(500, "", None).to_string(),
+            "the API server responded with 500 to '/x': no reason given"
+        );
         let refused = error(401, r#"{"reason":"Unauthorized"}"#, None).to_string();
         assert!(refused.contains("the token in /token (401 to '/x')"), "{refused}");
     }

@@ -1,4 +1,4 @@
-//! TLS to the API server, which must show a certificate that the cluster's CA has signed for the host we ask.
+//! TLS to the API server, whose certificate must be signed by the cluster's CA for the requested host.
 
 use std::io;
 use std::path::Path;
@@ -15,7 +15,7 @@ use tokio_rustls::client::TlsStream;
 use crate::config::{described, read_ca, unusable};
 use crate::{Config, KubeError};
 
-/// What is needed to speak TLS with one server.
+/// TLS configuration for one server.
 #[derive(Clone)]
 pub(crate) struct Trust {
     connector: TlsConnector,
@@ -24,9 +24,9 @@ pub(crate) struct Trust {
 
 impl Trust {
     pub(crate) fn new(config: &Config) -> Result<Self, KubeError> {
-        let impossible = |why: String| KubeError::Impossible { why };
+        let impossible = |why: String| KubeError::TlsSetup { why };
         let host = ServerName::try_from(config.host.clone())
-            .map_err(|_| impossible(format!("'{}' is no address and no name of a host", config.host)))?;
+            .map_err(|_| impossible(format!("invalid host name or address '{}'", config.host)))?;
         let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| impossible(error.to_string()))?
@@ -48,16 +48,16 @@ impl Trust {
     }
 }
 
-/// A bundle may hold several certificates, as when the cluster's CA is being replaced.
+/// Reads a bundle. It may contain several certificates, as during a rotation of the cluster's CA.
 fn roots(file: &Path) -> Result<RootCertStore, KubeError> {
     let bad = |why: String| unusable("the CA of the cluster", file, why);
     let bundle = read_ca(file)?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&bundle) {
-        let certificate = certificate.map_err(|error| bad(format!("is no PEM: {error}")))?;
-        roots.add(certificate).map_err(|error| bad(format!("holds a bad certificate: {error}")))?;
+        let certificate = certificate.map_err(|error| bad(format!("not PEM: {error}")))?;
+        roots.add(certificate).map_err(|error| bad(format!("invalid certificate: {error}")))?;
     }
-    if roots.is_empty() { Err(bad("holds no certificate in PEM".to_owned())) } else { Ok(roots) }
+    if roots.is_empty() { Err(bad("no certificate in PEM".to_owned())) } else { Ok(roots) }
 }
 
 fn refused(error: &io::Error, config: &Config, server: &str) -> KubeError {
@@ -69,10 +69,10 @@ fn refused(error: &io::Error, config: &Config, server: &str) -> KubeError {
     let ca = config.ca_file.display();
     let why = match fault {
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            format!("no CA in {ca} has signed it ({fault})")
+            format!("not signed by a CA in {ca} ({fault})")
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            format!("it is not for '{}' ({fault})", config.host)
+            format!("not valid for '{}' ({fault})", config.host)
         }
         _ => fault.to_string(),
     };

@@ -1,10 +1,10 @@
-//! Following one pod as it changes, by client-go's rules: list, watch from the version of the list, resume after
-//! a drop, list again when the version is too old.
+//! Watches one pod by the rules of client-go: list, watch from the version of the list, resume after a disconnect, list
+//! again if the version is too old.
 
 mod backoff;
 mod event;
 mod lines;
-mod steps;
+mod machine;
 mod stream;
 
 use std::hash::{BuildHasher as _, RandomState};
@@ -12,19 +12,18 @@ use std::hash::{BuildHasher as _, RandomState};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use self::steps::{Ask, Happened, Step, Steps, Then};
+use self::machine::{Decision, Input, Next, NextRequest, WatchMachine};
 use self::stream::Stream;
 use crate::names::PodName;
 use crate::{Client, KubeError, PodState};
 
-/// What a watch tells.
+/// An update of a watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Update {
-    /// How the pod is now; `None`: there is no such pod. It also says that all trouble is over.
+    /// The current state of the pod; `None` if it does not exist. Also ends all reported failures.
     Pod(Option<PodState>),
-    /// The API cannot be asked now. It is asked again and again; this is told once for each [`Kind`](crate::Kind)
-    /// of trouble.
-    Trouble(KubeError),
+    /// A request failed and is retried; reported once for each [`Kind`](crate::Kind) of failure.
+    Failed(KubeError),
 }
 
 /// Entry points of the fuzz targets into the parser of a watch.
@@ -49,14 +48,14 @@ pub mod fuzz {
     }
 }
 
-/// Whoever listened does so no more.
-struct Alone;
+/// The receiver of updates was dropped.
+struct ReceiverDropped;
 
-/// Tells how a pod is, now and whenever it changes, until the receiver is dropped.
+/// Sends the state of a pod, now and whenever it changes, until the receiver is dropped.
 ///
 /// # Errors
 ///
-/// A name is none. All else may be mended while we wait, and is told as [`Update::Trouble`].
+/// A name is invalid. Any other failure may be temporary and is sent as [`Update::Failed`].
 pub async fn watch_pod(
     client: &Client,
     namespace: &str,
@@ -66,26 +65,26 @@ pub async fn watch_pod(
     let pod = PodName::new(namespace, name)?;
     tokio::select! {
         () = updates.closed() => {}
-        Alone = follow(client, &pod, &updates) => {}
+        ReceiverDropped = follow(client, &pod, &updates) => {}
     }
     Ok(())
 }
 
-async fn follow(client: &Client, pod: &PodName, updates: &mpsc::Sender<Update>) -> Alone {
-    let mut steps = Steps::new(client.limits().pace);
+async fn follow(client: &Client, pod: &PodName, updates: &mpsc::Sender<Update>) -> ReceiverDropped {
+    let mut machine = WatchMachine::new(client.limits().pace);
     loop {
-        let pause = match steps.ask() {
-            Ask::List => {
-                let happened = client.list(pod).await.map_or_else(Happened::Failed, Happened::Listed);
-                tell(updates, steps.step(happened, chance())).await
+        let pause = match machine.next_request() {
+            NextRequest::List => {
+                let input = client.list(pod).await.map_or_else(Input::RequestFailed, Input::Listed);
+                report(updates, machine.step(input, random())).await
             }
-            Ask::Watch { from } => watch(client, pod, &from, &mut steps, updates).await,
+            NextRequest::Watch { from } => watch(client, pod, &from, &mut machine, updates).await,
         };
         match pause {
-            Ok(Then::Ask(pause)) => sleep(pause).await,
-            // Only a watch that is being read is read on.
-            Ok(Then::Read) => {}
-            Err(alone) => return alone,
+            Ok(Next::Request(pause)) => sleep(pause).await,
+            // Returned only within a watch.
+            Ok(Next::Read) => {}
+            Err(dropped) => return dropped,
         }
     }
 }
@@ -95,60 +94,62 @@ async fn watch(
     client: &Client,
     pod: &PodName,
     from: &str,
-    steps: &mut Steps,
+    machine: &mut WatchMachine,
     updates: &mpsc::Sender<Update>,
-) -> Result<Then, Alone> {
+) -> Result<Next, ReceiverDropped> {
     let limits = client.limits();
-    // A fleet whose watches began together should not renew them together.
-    let asked = limits.watch + limits.watch.mul_f64(chance() / 4.0);
+    // Clients whose watches started together should not renew them together.
+    let asked = limits.watch + limits.watch.mul_f64(random() / 4.0);
     let seconds = asked.as_millis().div_ceil(1000).max(1);
-    let request = client.watching(pod, from, u64::try_from(seconds).unwrap_or(u64::MAX));
-    let answer = match client.answer(&request).await {
-        Ok(answer) => answer,
-        Err(error) => return tell(updates, steps.step(Happened::Failed(error), chance())).await,
+    let request = client.watch_request(pod, from, u64::try_from(seconds).unwrap_or(u64::MAX));
+    let response = match client.response(&request).await {
+        Ok(response) => response,
+        Err(error) => return report(updates, machine.step(Input::RequestFailed(error), random())).await,
     };
     let silence = asked + limits.silence;
-    let mut stream = Stream::new(&request, &pod.name, answer, limits.most_line, silence);
+    let mut stream = Stream::new(&request, &pod.name, response, limits.max_line, silence);
     let mut stood = Some(Instant::now() + limits.pace.stood);
     loop {
-        let happened = tokio::select! {
+        let input = tokio::select! {
             () = sleep_until(stood.unwrap_or_else(Instant::now)), if stood.is_some() => {
                 stood = None;
-                Happened::Stood
+                Input::StayedOpen
             }
-            happened = stream.next() => happened,
+            input = stream.next() => input,
         };
-        match tell(updates, steps.step(happened, chance())).await? {
-            Then::Read => {}
-            ask @ Then::Ask(_) => return Ok(ask),
+        match report(updates, machine.step(input, random())).await? {
+            Next::Read => {}
+            next @ Next::Request(_) => return Ok(next),
         }
     }
 }
 
-/// Tells what a step wants told, and says what it wants done. Waits for a slow listener, who wants every change.
-async fn tell(updates: &mpsc::Sender<Update>, Step { tell, then }: Step) -> Result<Then, Alone> {
-    if let Some(update) = tell {
-        updates.send(update).await.map_err(|_| Alone)?;
+/// Sends the update of a decision and returns what to do next. Waits for a slow receiver, which needs every change.
+async fn report(
+    updates: &mpsc::Sender<Update>,
+    Decision { update, next }: Decision,
+) -> Result<Next, ReceiverDropped> {
+    if let Some(update) = update {
+        updates.send(update).await.map_err(|_| ReceiverDropped)?;
     }
-    Ok(then)
+    Ok(next)
 }
 
-/// 0.0 to 1.0, well enough spread for pauses. The standard library seeds its hashers from the system.
-fn chance() -> f64 {
+/// Returns a random number from 0.0 to 1.0 for pauses. The standard library seeds its hashers from the system.
+fn random() -> f64 {
     let [a, b, c, d, ..] = RandomState::new().hash_one(()).to_ne_bytes();
     f64::from(u32::from_ne_bytes([a, b, c, d])) / f64::from(u32::MAX)
 }
 
-/// Pauses are drawn; nothing here may depend on how.
 #[cfg(test)]
 mod tests {
-    use super::chance;
+    use super::random;
 
     #[test]
-    fn chance_is_spread() {
-        let drawn: Vec<_> = (0..1000).map(|_| chance()).collect();
-        assert!(drawn.iter().all(|chance| (0.0..=1.0).contains(chance)));
-        let low = drawn.iter().filter(|chance| **chance < 0.5).count();
+    fn random_numbers_are_spread() {
+        let drawn: Vec<_> = (0..1000).map(|_| random()).collect();
+        assert!(drawn.iter().all(|random| (0.0..=1.0).contains(random)));
+        let low = drawn.iter().filter(|random| **random < 0.5).count();
         assert!((300..700).contains(&low), "{low}");
     }
 }

@@ -1,8 +1,8 @@
-//! A server, a client without patience, and a watch that tells.
+//! A fake server, a client with short limits, and a watch.
 
 use std::time::Duration;
 
-use k8s::pretend::Pretend;
+use k8s::fake::FakeApiServer;
 use k8s::watch::{Update, watch_pod};
 use k8s::{Client, KubeError, Limits, Pace, PodState};
 use testkit::{LIMIT, TempDir};
@@ -13,30 +13,30 @@ use tokio::time::timeout;
 pub(crate) const NAMESPACE: &str = "shop";
 pub(crate) const NAME: &str = "web-0";
 
-pub(crate) struct Place {
-    pub(crate) server: Pretend,
-    /// The files of the service account.
+pub(crate) struct TestCluster {
+    pub(crate) server: FakeApiServer,
+    /// Files of the service account.
     pub(crate) account: TempDir,
     _certificates: TempDir,
 }
 
-impl Place {
+impl TestCluster {
     pub(crate) fn new() -> Self {
         Self::named("IP:127.0.0.1,DNS:localhost")
     }
 
-    /// A server whose certificate is for these names.
+    /// Starts a server with a certificate for these names.
     pub(crate) fn named(names: &str) -> Self {
         let certificates = testkit::private_directory();
-        let server = Pretend::start_as(certificates.path(), names);
+        let server = FakeApiServer::start_as(certificates.path(), names);
         Self { server, account: testkit::private_directory(), _certificates: certificates }
     }
 
-    /// With a pod.
+    /// Starts a server with a pod.
     pub(crate) fn with_pod() -> Self {
-        let place = Self::new();
-        place.server.set_pod(Some(k8s::pretend::pod(NAMESPACE, NAME)));
-        place
+        let cluster = Self::new();
+        cluster.server.set_pod(Some(k8s::fake::pod(NAMESPACE, NAME)));
+        cluster
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -48,16 +48,16 @@ impl Place {
         Client::with_limits(config, limits).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    pub(crate) fn watch(&self) -> Watching {
-        Watching::new(&self.client())
+    pub(crate) fn watch(&self) -> TestWatch {
+        TestWatch::new(&self.client())
     }
 
-    pub(crate) fn watch_with(&self, limits: Limits) -> Watching {
-        Watching::new(&self.client_with(limits))
+    pub(crate) fn watch_with(&self, limits: Limits) -> TestWatch {
+        TestWatch::new(&self.client_with(limits))
     }
 }
 
-/// Pauses of milliseconds; patience as ever.
+/// Default limits with pauses of milliseconds.
 pub(crate) fn quick() -> Limits {
     Limits {
         pace: Pace {
@@ -69,13 +69,13 @@ pub(crate) fn quick() -> Limits {
     }
 }
 
-/// A watch, and what it has told.
-pub(crate) struct Watching {
+/// A watch and its updates.
+pub(crate) struct TestWatch {
     updates: mpsc::Receiver<Update>,
     task: JoinHandle<Result<(), KubeError>>,
 }
 
-impl Watching {
+impl TestWatch {
     pub(crate) fn new(client: &Client) -> Self {
         let (sender, updates) = mpsc::channel(100);
         let client = client.clone();
@@ -87,27 +87,27 @@ impl Watching {
         match timeout(LIMIT, self.updates.recv()).await {
             Ok(Some(update)) => update,
             Ok(None) => panic!("the watch has ended"),
-            Err(_) => panic!("nothing told within {LIMIT:?}"),
+            Err(_) => panic!("no update within {LIMIT:?}"),
         }
     }
 
-    /// The next thing told is how the pod is.
+    /// Expects an update of the pod.
     pub(crate) async fn pod(&mut self) -> Option<PodState> {
         match self.next().await {
             Update::Pod(pod) => pod,
-            Update::Trouble(error) => panic!("trouble: {error}"),
+            Update::Failed(error) => panic!("failure: {error}"),
         }
     }
 
-    /// The next thing told is a trouble.
-    pub(crate) async fn trouble(&mut self) -> String {
+    /// Expects a failure.
+    pub(crate) async fn failure(&mut self) -> String {
         match self.next().await {
-            Update::Trouble(error) => error.to_string(),
-            Update::Pod(pod) => panic!("no trouble: {pod:?}"),
+            Update::Failed(error) => error.to_string(),
+            Update::Pod(pod) => panic!("no failure: {pod:?}"),
         }
     }
 
-    /// The next thing told is this version of the pod.
+    /// Expects this version of the pod.
     #[track_caller]
     pub(crate) fn version(&mut self, expected: &str) -> impl Future<Output = ()> {
         let expected = expected.to_owned();
@@ -119,7 +119,7 @@ impl Watching {
         }
     }
 
-    /// Nobody listens any more; the watch ends.
+    /// Drops the receiver and waits for the end of the watch.
     pub(crate) async fn dropped(self) -> Result<(), KubeError> {
         drop(self.updates);
         match timeout(LIMIT, self.task).await {

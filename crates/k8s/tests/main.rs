@@ -1,5 +1,5 @@
-//! The client against a pretend API server: TLS, HTTP and JSON are real, the faults are made on purpose. Nothing
-//! waits for time to pass, but for what the server was asked or the client tells.
+//! Tests of the client with the fake API server: TLS, HTTP and JSON are real, faults are injected. Tests wait for
+//! requests and updates, not for time to pass.
 
 mod calls;
 mod harness;

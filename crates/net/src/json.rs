@@ -1,4 +1,4 @@
-//! What the servers of locks and of ensembles have in common: answers of JSON, and none for browsers.
+//! JSON responses and the refusal of browsers, for the lock server and ensembles.
 
 use axum::extract::Request;
 use axum::http::StatusCode;
@@ -7,15 +7,15 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
-/// An answer of JSON.
-pub fn told(code: StatusCode, body: &Value) -> Response {
+/// Returns a JSON response.
+pub fn json_response(code: StatusCode, body: &Value) -> Response {
     (code, [(CONTENT_TYPE, "application/json")], format!("{body}\n")).into_response()
 }
 
-/// A page that somebody looks at takes no locks and tells us nothing: whatever names its origin is refused.
+/// Refuses requests with an `Origin` header, so that web pages cannot send any.
 pub async fn no_browsers(request: Request, next: Next) -> Response {
     if request.headers().contains_key(ORIGIN) {
-        return told(StatusCode::FORBIDDEN, &json!({"error": "browsers are not served"}));
+        return json_response(StatusCode::FORBIDDEN, &json!({"error": "browsers are not served"}));
     }
     next.run(request).await
 }

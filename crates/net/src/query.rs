@@ -1,31 +1,31 @@
-//! The words behind the question mark.
+//! Query strings.
 
-/// What was asked beside the path.
+/// The query string of a request.
 pub struct Query<'a>(pub Option<&'a str>);
 
 impl<'a> Query<'a> {
-    fn words(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let words = self.0.unwrap_or_default().split('&').filter(|word| !word.is_empty());
-        words.map(|word| word.split_once('=').unwrap_or((word, "")))
+    fn pairs(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let pairs = self.0.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
     }
 
-    /// The value of a word; empty if it has none.
+    /// Returns the first value of a key, not decoded; empty if it has none.
     pub fn get(&self, name: &str) -> Option<&'a str> {
-        self.words().find(|(key, _)| *key == name).map(|(_, value)| value)
+        self.pairs().find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
-    /// All values of a word.
+    /// Returns all values of a key, decoded.
     pub fn all(&self, name: &str) -> Vec<String> {
-        self.words().filter(|(key, _)| *key == name).map(|(_, value)| decoded(value)).collect()
+        self.pairs().filter(|(key, _)| *key == name).map(|(_, value)| decoded(value)).collect()
     }
 
-    /// Is it there, and not said to be off?
+    /// Returns whether a key is present and neither `0` nor `false`.
     pub fn has(&self, name: &str) -> bool {
         self.get(name).is_some_and(|value| !matches!(value, "0" | "false"))
     }
 }
 
-/// `%20` and its like.
+/// Decodes percent-encoding and `+`.
 pub fn decoded(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_and_values() {
+    fn parses_keys_and_values() {
         let query = Query(Some("wait&name=a%20b&name=c&timeout=5s&off=0&bad=%zz"));
         assert!(query.has("wait") && !query.has("off") && !query.has("none"));
         assert_eq!(query.get("timeout"), Some("5s"));

@@ -1,11 +1,10 @@
-//! Connections: accepted, limited, put away.
+//! An HTTP server with limits on connections.
 //!
-//! A status socket has to answer when everything else is in trouble, so no client may take it from the
-//! others: a request must be sent within [`HEAD_WITHIN`], a head may be of [`LARGEST_HEAD`] at most, and when
-//! there are more connections than the limit, the one that has been quiet longest is cut. A connection that
-//! has not said anything yet holds no buffer.
+//! A status socket has to respond even when everything else fails, so no client may block the others: the head of a
+//! request must arrive within [`HEAD_TIMEOUT`] and have at most [`MAX_HEAD`] bytes, and above the limit of connections the
+//! one that has been idle longest is closed. A connection without data holds no buffer.
 //!
-//! On TCP there may be TLS, and beside HTTP another protocol that is told by its first byte ([`ServerOptions`]).
+//! TCP connections may use TLS, and a second protocol that is detected by its first byte ([`ServerOptions`]).
 
 use std::collections::BTreeMap;
 use std::io;
@@ -30,46 +29,46 @@ use tokio::time::{sleep, timeout};
 use crate::listen::Bound;
 use crate::tls::{Acceptor, Stream};
 
-/// How long a client may take to send the head of a request, and may be quiet between two.
-const HEAD_WITHIN: Duration = Duration::from_secs(30);
-/// The largest head of a request, in bytes.
-const LARGEST_HEAD: usize = 16 << 10;
-/// The most connections, where the limit of descriptors allows it.
-const MOST_CONNECTIONS: usize = 1024;
-/// How long answers may take that are under way when we end.
-const LAST_ANSWERS: Duration = Duration::from_millis(200);
-/// How long to wait when the system cannot give us another connection.
-const AFTER_REFUSAL: Duration = Duration::from_millis(100);
+/// Time limit for the head of a request, and for being idle between two requests.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Maximum size of the head of a request, in bytes.
+const MAX_HEAD: usize = 16 << 10;
+/// Maximum number of connections, if the limit of descriptors allows it.
+const MAX_CONNECTIONS: usize = 1024;
+/// Time limit of pending responses at shutdown.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(200);
+/// Pause after a failed accept(2).
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// How much of a connection is looked at to tell its protocol.
-const FIRST: usize = 64;
+/// Size of the buffer for detecting the protocol, in bytes.
+const DETECTION_BUFFER: usize = 64;
 
-/// What a server takes beside plain HTTP.
+/// Options of a server in addition to plain HTTP.
 #[derive(Clone, Default)]
 pub struct ServerOptions {
-    /// Connections by TCP are encrypted.
+    /// TLS for TCP connections.
     pub tls: Option<Arc<Acceptor>>,
-    /// Another protocol.
+    /// A second protocol.
     pub other: Option<Arc<dyn AltProtocol>>,
 }
 
-/// Another protocol on the same port.
+/// A second protocol on the same port.
 pub trait AltProtocol: Send + Sync {
-    /// What each of its connections begins with.
+    /// Returns the first byte of each of its connections.
     fn first_byte(&self) -> u8;
-    /// Serves a connection, until it is closed or this is dropped.
+    /// Serves a connection until it is closed or the future is dropped.
     fn serve(&self, stream: Box<dyn Stream>, caller: Caller, place: ConnectionHandle) -> Serving;
 }
 
-/// A connection that is served.
+/// The future that serves a connection.
 pub type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Who is at the other end; among the extensions of every request.
+/// The client of a connection; in the extensions of every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
-    /// He calls from this machine.
-    pub near: bool,
-    /// He has shown a certificate that the CA knows.
+    /// Whether the client is on this machine.
+    pub local: bool,
+    /// Whether it has a certificate signed by the CA.
     pub certified: bool,
 }
 
@@ -98,13 +97,13 @@ pub struct Server {
 struct Shared {
     router: Router,
     metrics: Arc<dyn ConnectionMetrics>,
-    beside: ServerOptions,
+    options: ServerOptions,
     limit: usize,
     open: Mutex<Open>,
     closing: watch::Sender<bool>,
 }
 
-/// The connections, by when they were last spoken to: the first has been quiet longest.
+/// The connections, ordered by last activity: the first has been idle longest.
 #[derive(Debug, Default)]
 struct Open {
     ticks: u64,
@@ -113,23 +112,23 @@ struct Open {
 
 #[derive(Debug)]
 struct Connection {
-    /// How many requests of it are being answered.
+    /// Number of requests in progress.
     busy: usize,
     task: AbortHandle,
 }
 
 impl Server {
-    /// Answers on these sockets from now on.
+    /// Starts serving these sockets.
     pub fn start(
         listeners: Vec<Bound>,
         router: Router,
         metrics: Arc<dyn ConnectionMetrics>,
-        beside: ServerOptions,
+        options: ServerOptions,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             router,
             metrics,
-            beside,
+            options,
             limit: connection_limit(),
             open: Mutex::default(),
             closing: watch::Sender::new(false),
@@ -147,66 +146,65 @@ impl Server {
                 }
                 Bound::Control(listener) => {
                     listener.set_nonblocking(true)?;
-                    tokio::spawn(shared.accept(OnlyUs(UnixListener::from_std(listener)?)));
+                    tokio::spawn(shared.accept(OwnUserOnly(UnixListener::from_std(listener)?)));
                 }
             }
         }
         Ok(Self { shared })
     }
 
-    /// Lets answers that are under way go out, but not for long.
+    /// Stops the server after pending responses, with a short time limit.
     pub async fn finish(self) {
-        // Those that wait for the next request close at once, the others after their answer. Each holds a
-        // receiver as long as it is open.
+        // Idle connections close at once, the others after their response. Each holds a receiver while it is open.
         self.shared.closing.send_replace(true);
-        let _ = timeout(LAST_ANSWERS, self.shared.closing.closed()).await;
+        let _ = timeout(SHUTDOWN_TIMEOUT, self.shared.closing.closed()).await;
     }
 }
 
-/// Half of the descriptors that we may have: the others are for what we are there for.
+/// Returns the limit of connections: half of the descriptors, so that the rest is left for supervision.
 fn connection_limit() -> usize {
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    usize::try_from(descriptors / 2).unwrap_or(usize::MAX).clamp(4, MOST_CONNECTIONS)
+    usize::try_from(descriptors / 2).unwrap_or(usize::MAX).clamp(4, MAX_CONNECTIONS)
 }
 
-/// What accepts connections.
-trait Accepts {
-    type Stream: Readable;
+/// A listener.
+trait Accept {
+    type Stream: Connected;
     async fn accept_one(&self) -> io::Result<Self::Stream>;
 }
 
-/// A connection of which we can tell that something has come.
-trait Readable: Stream + 'static {
-    fn spoken_to(&self) -> impl Future<Output = io::Result<()>> + Send;
-    /// Does it come from this machine?
-    fn is_near(&self) -> bool;
-    /// Does it come over a network, where it is encrypted if anything is?
+/// An accepted connection.
+trait Connected: Stream + 'static {
+    fn wait_readable(&self) -> impl Future<Output = io::Result<()>> + Send;
+    /// Returns whether the client is on this machine.
+    fn is_local(&self) -> bool;
+    /// Returns whether TLS applies to the connection.
     fn is_remote(&self) -> bool {
         false
     }
 }
 
-impl Accepts for TcpListener {
+impl Accept for TcpListener {
     type Stream = TcpStream;
     async fn accept_one(&self) -> io::Result<TcpStream> {
         let (stream, _) = self.accept().await?;
-        // Answers are small and go out in one piece.
+        // Responses are small and sent in one packet.
         let _ = stream.set_nodelay(true);
         Ok(stream)
     }
 }
 
-impl Accepts for UnixListener {
+impl Accept for UnixListener {
     type Stream = UnixStream;
     async fn accept_one(&self) -> io::Result<UnixStream> {
         self.accept().await.map(|(stream, _)| stream)
     }
 }
 
-/// Accepts nobody but ourselves and root, whatever the mode of the socket has become.
-struct OnlyUs(UnixListener);
+/// Accepts only connections of the own user and root, whatever the mode of the socket.
+struct OwnUserOnly(UnixListener);
 
-impl Accepts for OnlyUs {
+impl Accept for OwnUserOnly {
     type Stream = UnixStream;
     async fn accept_one(&self) -> io::Result<UnixStream> {
         let (stream, _) = self.0.accept().await?;
@@ -214,22 +212,22 @@ impl Accepts for OnlyUs {
         if peer == 0 || peer == rustix::process::geteuid().as_raw() {
             return Ok(stream);
         }
-        log::warn!(uid = peer; "somebody else's connection to the control socket was refused");
+        log::warn!(uid = peer; "refused a connection of another user to the control socket");
         Err(io::ErrorKind::ConnectionAborted.into())
     }
 }
 
-impl Readable for TcpStream {
-    async fn spoken_to(&self) -> io::Result<()> {
+impl Connected for TcpStream {
+    async fn wait_readable(&self) -> io::Result<()> {
         self.readable().await
     }
 
-    fn is_near(&self) -> bool {
-        // Whoever asks this machine by an address of its own has that address himself.
-        let ours = self.local_addr().map(|ours| ours.ip().to_canonical()).ok();
+    fn is_local(&self) -> bool {
+        // A client that connects to an address of this machine from this machine has the same address.
+        let own = self.local_addr().map(|own| own.ip().to_canonical()).ok();
         self.peer_addr().is_ok_and(|peer| {
             let peer = peer.ip().to_canonical();
-            peer.is_loopback() || Some(peer) == ours
+            peer.is_loopback() || Some(peer) == own
         })
     }
 
@@ -238,12 +236,12 @@ impl Readable for TcpStream {
     }
 }
 
-impl Readable for UnixStream {
-    async fn spoken_to(&self) -> io::Result<()> {
+impl Connected for UnixStream {
+    async fn wait_readable(&self) -> io::Result<()> {
         self.readable().await
     }
 
-    fn is_near(&self) -> bool {
+    fn is_local(&self) -> bool {
         true
     }
 }
@@ -253,7 +251,7 @@ impl Shared {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn accept<L: Accepts>(self: Arc<Self>, listener: L) {
+    async fn accept<L: Accept>(self: Arc<Self>, listener: L) {
         let mut refused = false;
         loop {
             match listener.accept_one().await {
@@ -261,24 +259,24 @@ impl Shared {
                     refused = false;
                     self.take(stream);
                 }
-                // The client has gone while it waited.
+                // The client disconnected before it was accepted.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     if !refused {
-                        log::warn!("cannot take another connection: {error}");
+                        log::warn!("cannot accept a connection: {error}");
                     }
                     refused = true;
-                    self.cut_quietest(&mut self.lock());
-                    sleep(AFTER_REFUSAL).await;
+                    self.close_idlest(&mut self.lock());
+                    sleep(ACCEPT_RETRY).await;
                 }
             }
         }
     }
 
-    fn take(self: &Arc<Self>, stream: impl Readable) {
+    fn take(self: &Arc<Self>, stream: impl Connected) {
         let mut open = self.lock();
         if open.connections.len() >= self.limit {
-            self.cut_quietest(&mut open);
+            self.close_idlest(&mut open);
         }
         let tick = open.tick();
         let task = tokio::spawn(serve(stream, Entry { shared: Arc::clone(self), tick: Mutex::new(tick) }));
@@ -286,8 +284,8 @@ impl Shared {
         self.metrics.opened();
     }
 
-    /// Cuts a connection on which nothing is being answered; if there is none, the one that asked first.
-    fn cut_quietest(&self, open: &mut Open) {
+    /// Closes the connection that has been idle longest; if all are busy, the one with the oldest request.
+    fn close_idlest(&self, open: &mut Open) {
         let idle =
             open.connections.iter().find(|(_, connection)| connection.busy == 0).map(|(tick, _)| *tick);
         let quietest = idle.or_else(|| open.connections.keys().next().copied());
@@ -305,16 +303,15 @@ impl Open {
     }
 }
 
-/// The place of a connection in the books, as long as it is open.
+/// The entry of an open connection in the table.
 struct Entry {
     shared: Arc<Shared>,
     tick: Mutex<u64>,
 }
 
 impl Entry {
-    /// Something was said on it: the connection is the last to be cut. `busy` tells how many are being answered from how
-    /// many were.
-    fn spoken(&self, busy: impl FnOnce(usize) -> usize) {
+    /// Moves the connection to the end of the idle order. `busy` maps the number of requests in progress.
+    fn note_activity(&self, busy: impl FnOnce(usize) -> usize) {
         let mut open = self.shared.lock();
         let mut own = self.tick.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(mut connection) = open.connections.remove(&own) {
@@ -325,34 +322,34 @@ impl Entry {
     }
 }
 
-/// The place of a connection that speaks another protocol.
+/// Handle of a connection that uses the second protocol.
 #[derive(Clone)]
 pub struct ConnectionHandle(Arc<Entry>);
 
 impl ConnectionHandle {
-    /// Something is being answered, as long as this is there.
+    /// Marks the connection as busy until the returned guard is dropped.
     #[must_use]
     pub fn busy(&self) -> Busy {
         Busy::with(Arc::clone(&self.0))
     }
 }
 
-/// A request is being answered, as long as this is there.
+/// A guard that marks a request as in progress.
 pub struct Busy(Arc<Entry>);
 
 impl Busy {
     fn with(entry: Arc<Entry>) -> Self {
-        entry.spoken(|busy| busy + 1);
+        entry.note_activity(|busy| busy + 1);
         Self(entry)
     }
 
-    /// An answer that goes on and on is being answered until it ends.
+    /// Keeps the connection busy until a streamed body ends.
     fn until_sent(self, body: Body) -> Body {
         if body.size_hint().exact().is_some() {
             return body;
         }
         Body::new(body.map_frame(move |frame| {
-            self.0.spoken(|busy| busy);
+            self.0.note_activity(|busy| busy);
             frame
         }))
     }
@@ -360,7 +357,7 @@ impl Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.spoken(|busy| busy.saturating_sub(1));
+        self.0.note_activity(|busy| busy.saturating_sub(1));
     }
 }
 
@@ -373,50 +370,52 @@ impl Drop for Entry {
     }
 }
 
-async fn serve(stream: impl Readable, entry: Entry) {
+async fn serve(stream: impl Connected, entry: Entry) {
     let entry = Arc::new(entry);
     let mut closing = entry.shared.closing.subscribe();
     tokio::select! {
-        spoken = timeout(HEAD_WITHIN, stream.spoken_to()) => {
-            if !matches!(spoken, Ok(Ok(()))) {
+        readable = timeout(HEAD_TIMEOUT, stream.wait_readable()) => {
+            if !matches!(readable, Ok(Ok(()))) {
                 return;
             }
         }
         _ = closing.wait_for(|closing| *closing) => return,
     }
-    let caller = Caller { near: stream.is_near(), certified: false };
-    let ServerOptions { tls, other } = &entry.shared.beside;
+    let caller = Caller { local: stream.is_local(), certified: false };
+    let ServerOptions { tls, other } = &entry.shared.options;
     match (tls.as_ref().filter(|_| stream.is_remote()), other) {
-        (None, None) => speak(stream, caller, entry, closing).await,
-        (None, Some(other)) => tell_apart(Arc::clone(other), Box::new(stream), caller, entry, closing).await,
+        (None, None) => serve_http(stream, caller, entry, closing).await,
+        (None, Some(other)) => {
+            detect_protocol(Arc::clone(other), Box::new(stream), caller, entry, closing).await
+        }
         (Some(tls), other) => {
-            let accepted = timeout(HEAD_WITHIN, tls.accept(stream)).await;
+            let accepted = timeout(HEAD_TIMEOUT, tls.accept(stream)).await;
             let accepted = accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
             let (stream, certified) = match accepted {
                 Ok(accepted) => accepted,
-                Err(error) => return log::debug!("no TLS with a client: {error}"),
+                Err(error) => return log::debug!("TLS handshake with a client failed: {error}"),
             };
             let caller = Caller { certified, ..caller };
             match other {
                 Some(other) => {
-                    tell_apart(Arc::clone(other), Box::new(stream), caller, entry, closing).await;
+                    detect_protocol(Arc::clone(other), Box::new(stream), caller, entry, closing).await;
                 }
-                None => speak(stream, caller, entry, closing).await,
+                None => serve_http(stream, caller, entry, closing).await,
             }
         }
     }
 }
 
-/// Looks at the first byte that comes.
-async fn tell_apart(
+/// Detects the protocol by the first byte.
+async fn detect_protocol(
     other: Arc<dyn AltProtocol>,
     stream: Box<dyn Stream>,
     caller: Caller,
     entry: Arc<Entry>,
     mut closing: watch::Receiver<bool>,
 ) {
-    let mut stream = BufReader::with_capacity(FIRST, stream);
-    let first = match timeout(HEAD_WITHIN, stream.fill_buf()).await {
+    let mut stream = BufReader::with_capacity(DETECTION_BUFFER, stream);
+    let first = match timeout(HEAD_TIMEOUT, stream.fill_buf()).await {
         Ok(Ok(bytes)) => bytes.first().copied(),
         Ok(Err(_)) | Err(_) => None,
     };
@@ -426,12 +425,12 @@ async fn tell_apart(
             () = other.serve(Box::new(stream), caller, ConnectionHandle(entry)) => {}
             _ = closing.wait_for(|closing| *closing) => {}
         },
-        Some(_) => speak(stream, caller, entry, closing).await,
+        Some(_) => serve_http(stream, caller, entry, closing).await,
     }
 }
 
-/// Speaks HTTP.
-async fn speak(
+/// Serves HTTP.
+async fn serve_http(
     stream: impl Stream + 'static,
     caller: Caller,
     entry: Arc<Entry>,
@@ -448,11 +447,11 @@ async fn speak(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_WITHIN)
-        .max_buf_size(LARGEST_HEAD)
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
-    // An error is the client's: it has gone, was too slow or spoke no HTTP. Nobody else is concerned.
+    // Errors are those of the client: it disconnected, was too slow or did not use HTTP.
     tokio::select! {
         _ = connection.as_mut() => return,
         _ = closing.wait_for(|closing| *closing) => {}
@@ -469,12 +468,12 @@ mod tests {
 
     use super::*;
 
-    impl Readable for DuplexStream {
-        async fn spoken_to(&self) -> io::Result<()> {
+    impl Connected for DuplexStream {
+        async fn wait_readable(&self) -> io::Result<()> {
             Ok(())
         }
 
-        fn is_near(&self) -> bool {
+        fn is_local(&self) -> bool {
             true
         }
     }
@@ -483,42 +482,42 @@ mod tests {
         Arc::new(Shared {
             router: Router::new().route("/", get(async || "hello")),
             metrics: Arc::new(()),
-            beside: ServerOptions::default(),
+            options: ServerOptions::default(),
             limit: 4,
             open: Mutex::default(),
             closing: watch::Sender::new(false),
         })
     }
 
-    /// All that comes on a connection on which this was said, and after what time it was closed.
-    async fn closed_after(said: &[u8]) -> io::Result<(String, Duration)> {
+    /// Sends bytes on a connection; returns the response and the time until the connection was closed.
+    async fn closed_after(request: &[u8]) -> io::Result<(String, Duration)> {
         let (mut client, server) = duplex(1 << 16);
         shared().take(server);
-        let begun = Instant::now();
-        client.write_all(said).await?;
-        let mut heard = String::new();
-        client.read_to_string(&mut heard).await?;
-        Ok((heard, begun.elapsed()))
+        let started = Instant::now();
+        client.write_all(request).await?;
+        let mut response = String::new();
+        client.read_to_string(&mut response).await?;
+        Ok((response, started.elapsed()))
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_does_not_finish_its_request_is_cut_in_time() -> io::Result<()> {
-        let (heard, after) = closed_after(b"GET / HTTP/1.1\r\nHost:").await?;
-        assert_eq!(heard, "");
-        assert!(after >= HEAD_WITHIN && after < HEAD_WITHIN * 2, "{after:?}");
+    async fn closes_a_connection_with_an_incomplete_request() -> io::Result<()> {
+        let (response, after) = closed_after(b"GET / HTTP/1.1\r\nHost:").await?;
+        assert_eq!(response, "");
+        assert!(after >= HEAD_TIMEOUT && after < HEAD_TIMEOUT * 2, "{after:?}");
         Ok(())
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_is_quiet_between_two_requests_is_cut_in_time() -> io::Result<()> {
-        let (heard, after) = closed_after(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await?;
-        assert!(heard.ends_with("hello"), "{heard}");
-        assert!(after >= HEAD_WITHIN && after < HEAD_WITHIN * 2, "{after:?}");
+    async fn closes_a_connection_that_is_idle_between_requests() -> io::Result<()> {
+        let (response, after) = closed_after(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await?;
+        assert!(response.ends_with("hello"), "{response}");
+        assert!(after >= HEAD_TIMEOUT && after < HEAD_TIMEOUT * 2, "{after:?}");
         Ok(())
     }
 
     #[tokio::test(start_paused = true)]
-    async fn of_too_many_the_one_that_was_quiet_longest_is_cut() -> io::Result<()> {
+    async fn closes_the_idlest_connection_above_the_limit() -> io::Result<()> {
         let shared = shared();
         let mut clients = Vec::new();
         for _ in 0..4 {
@@ -526,15 +525,15 @@ mod tests {
             shared.take(server);
             clients.push(client);
         }
-        // The first speaks again, so that the second is the quietest when a fifth comes.
+        // The first sends another request, so that the second is the idlest when a fifth arrives.
         clients[0].write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await?;
         let mut buffer = [0; 512];
         assert!(clients[0].read(&mut buffer).await? > 0);
         let (_fifth, server) = duplex(1 << 16);
         shared.take(server);
-        let begun = Instant::now();
+        let started = Instant::now();
         assert_eq!(clients[1].read(&mut buffer).await?, 0);
-        assert!(begun.elapsed() < HEAD_WITHIN, "cut, not timed out");
+        assert!(started.elapsed() < HEAD_TIMEOUT, "closed by the limit, not by the timeout");
         clients[0].write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await?;
         assert!(clients[0].read(&mut buffer).await? > 0);
         Ok(())

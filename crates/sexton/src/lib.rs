@@ -12,7 +12,6 @@ pub mod app;
 pub mod automaton;
 pub mod cli;
 pub mod client;
-pub mod config;
 pub mod control;
 pub mod ensemble;
 pub mod journal;

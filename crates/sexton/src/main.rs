@@ -4,12 +4,12 @@ use std::fmt::Display;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use config::compile::ConfigError;
 use linux::terminal::Terminal;
 use sexton::app::{self, StartupError};
 use sexton::cli::{self, Invocation};
-use sexton::config::up::ConfigError;
 use sexton::sysexits::{CANTCREAT, CONFIG, DATAERR, NOINPUT, OSERR, UNAVAILABLE, USAGE};
-use sexton::{automaton, client, config};
+use sexton::{automaton, client};
 use spec::environment::Real;
 use spec::text::{describe, one_line};
 

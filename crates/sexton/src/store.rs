@@ -42,7 +42,7 @@ pub fn open(plan: &StorePlan) -> Result<(Arc<dyn Store>, bool), StoreFailed> {
             }
             log::info!(path:% = path.display(); "the store is a file");
             let store = Embedded::open(path)?;
-            let made = store.was_made();
+            let made = store.was_created();
             Ok((Arc::new(store), made))
         }
         StorePlan::Etcd { endpoints, ca, identity, user } => {

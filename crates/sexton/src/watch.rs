@@ -250,7 +250,7 @@ impl Watcher {
     fn publish_event(&self, event: &'static str, process: &ObservedProcess, message: String) {
         let name = process.arguments.first().cloned().unwrap_or_default();
         log::info!(process:% = name, pid = process.pid; "{message}");
-        self.hub.tell(Change {
+        self.hub.publish_event(Change {
             number: 0,
             at: String::new(),
             process: name,

@@ -1,12 +1,12 @@
-//! An API server of Kubernetes that is pretended, and the service account of our pod.
+//! A fake Kubernetes API server, and the service account of the pod.
 
-use k8s::pretend::Pretend;
+use k8s::fake::FakeApiServer;
 use testkit::{TempDir, private_directory};
 
 use crate::harness::Sexton;
 
 pub(crate) struct Cluster {
-    pub(crate) server: Pretend,
+    pub(crate) server: FakeApiServer,
     pub(crate) account: TempDir,
     pub(crate) variables: [(&'static str, String); 2],
 }
@@ -14,7 +14,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     pub(crate) fn new() -> Self {
         let account = private_directory();
-        let server = Pretend::start(account.path());
+        let server = FakeApiServer::start(account.path());
         let variables = server.write_service_account(account.path());
         Self { server, account, variables }
     }

@@ -1,75 +1,75 @@
-//! A channel, as both ends have it: when to send a heartbeat, when the other side is lost, and whether something may be
-//! sent. Pure: time comes in.
+//! The state of a channel, at the client and at the server: when to send a heartbeat, when the peer is lost, and whether
+//! a value may be sent. Pure: time comes in.
 
 use std::time::Duration;
 
-/// Between two heartbeats of the other side, unless it has been told otherwise.
+/// Interval of the peer's heartbeats, by default.
 pub const HEARTBEAT: Duration = Duration::from_secs(5);
-/// How many of its may be missing.
-const MISSING: u32 = 2;
-/// Between two of ours: more often than has to be, since the other side may want them so.
-const OURS: Duration = Duration::from_secs(1);
+/// Heartbeats of the peer that may be missed.
+const MAX_MISSED: u32 = 2;
+/// Interval of sent heartbeats: shorter than the default, since the peer may be configured for it.
+const SEND_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What is to be done now.
+/// What the caller has to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
     /// Send a heartbeat.
     Heartbeat,
-    /// Give it up: the other side is not there any more.
+    /// Close the channel: the peer sends nothing any more.
     Lost,
 }
 
-/// A channel.
+/// The state of a channel.
 #[derive(Debug, Clone)]
 pub(crate) struct Channel {
-    /// When something was heard last of the other side.
-    heard: Duration,
-    beat: Duration,
+    /// Time of the last message from the peer.
+    received_at: Duration,
+    next_beat: Duration,
     slots: u64,
 }
 
 impl Channel {
-    /// Begun just now.
+    /// Creates a channel that starts now.
     pub(crate) fn new(now: Duration) -> Self {
-        // The first answer needs no leave.
-        Self { heard: now, beat: now + OURS, slots: 1 }
+        // The first response needs no slot from the client.
+        Self { received_at: now, next_beat: now + SEND_INTERVAL, slots: 1 }
     }
 
-    /// Something has come.
-    pub(crate) fn heard(&mut self, now: Duration) {
-        self.heard = now;
+    /// Notes a message from the peer.
+    pub(crate) fn received(&mut self, now: Duration) {
+        self.received_at = now;
     }
 
-    /// So much more may be sent.
+    /// Adds slots.
     pub(crate) fn more(&mut self, slots: u64) {
         self.slots = self.slots.saturating_add(slots);
     }
 
-    /// May something be sent that takes a slot?
+    /// Returns whether a value may be sent.
     pub(crate) const fn has_room(&self) -> bool {
         self.slots > 0
     }
 
-    /// Something was sent that takes a slot.
+    /// Notes that a value was sent, which takes a slot.
     pub(crate) const fn sent(&mut self) {
         self.slots = self.slots.saturating_sub(1);
     }
 
-    /// When to look again.
+    /// Returns when to call [`tick`](Self::tick).
     pub(crate) const fn deadline(&self) -> Duration {
-        self.beat
+        self.next_beat
     }
 
-    /// Time has passed.
-    pub(crate) fn woke(&mut self, now: Duration) -> Option<Due> {
-        if now < self.beat {
+    /// Handles the deadline.
+    pub(crate) fn tick(&mut self, now: Duration) -> Option<Due> {
+        if now < self.next_beat {
             return None;
         }
-        // One interval more than may be missing, since the other side's clock began later than ours.
-        if now > self.heard + HEARTBEAT * (MISSING + 1) {
+        // One more interval, since the peer started its timer later.
+        if now > self.received_at + HEARTBEAT * (MAX_MISSED + 1) {
             return Some(Due::Lost);
         }
-        self.beat = now + OURS;
+        self.next_beat = now + SEND_INTERVAL;
         Some(Due::Heartbeat)
     }
 }
@@ -79,16 +79,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn heartbeats_are_sent_until_nothing_is_heard_any_more() {
+    fn sends_heartbeats_until_the_peer_is_lost() {
         let mut channel = Channel::new(Duration::ZERO);
         let (mut beats, mut now) = (0, Duration::ZERO);
         let mut pass = |channel: &mut Channel, until: Duration| {
             while channel.deadline() <= until {
                 now = channel.deadline();
-                match channel.woke(now) {
+                match channel.tick(now) {
                     Some(Due::Heartbeat) => beats += 1,
                     Some(Due::Lost) => return Some(now),
-                    None => panic!("woken for nothing"),
+                    None => panic!("deadline without effect"),
                 }
             }
             assert_eq!(beats, until.as_secs());
@@ -96,13 +96,13 @@ mod tests {
         };
         for round in 1..10 {
             assert_eq!(pass(&mut channel, HEARTBEAT * round), None);
-            channel.heard(HEARTBEAT * round);
+            channel.received(HEARTBEAT * round);
         }
-        assert_eq!(pass(&mut channel, HEARTBEAT * 20), Some(HEARTBEAT * 12 + OURS));
+        assert_eq!(pass(&mut channel, HEARTBEAT * 20), Some(HEARTBEAT * 12 + SEND_INTERVAL));
     }
 
     #[test]
-    fn what_is_sent_needs_room() {
+    fn a_value_needs_a_slot() {
         let mut channel = Channel::new(Duration::ZERO);
         assert!(channel.has_room());
         channel.sent();

@@ -1,6 +1,6 @@
-//! ZeroRPC, version 3 of its protocol, over ZeroMQ's transport (ZMTP 3.0): the server's side and the client's, on any
-//! stream of bytes, so that a server can share its port with other protocols: the first byte of a connection is
-//! [`FIRST_BYTE`], which neither HTTP nor TLS begins with.
+//! ZeroRPC, protocol version 3, over ZeroMQ's transport (ZMTP 3.0): a server and a client on any byte stream. A server
+//! can share its port with other protocols: the first byte of a connection is [`FIRST_BYTE`], which neither HTTP nor TLS
+//! starts with.
 //!
 //! ```text
 //! bytes ◄─► wire (greeting, frames, messages) ◄─► event (MessagePack) ◄─► channel (heartbeats, slots; pure)
@@ -8,12 +8,14 @@
 //!                                                                        server         client
 //! ```
 //!
-//! * A call is a channel: its name is the id of the message that asked. Both sides send heartbeats on it, and give it up
-//!   when none has come for two of the other's.
-//! * What is sent on a channel takes a slot; `_zpc_more` gives some. So a stream never runs ahead of its reader.
+//! * A call is a channel, identified by the id of its first message. Both sides send heartbeats on it, and close it after
+//!   two missed heartbeats.
+//! * Each value sent on a channel takes a slot; `_zpc_more` adds slots. So a stream never runs ahead of its reader.
 //! * There is one task for each connection, and no thread.
 //!
-//! The rules are those of the protocol's reference, the PyPI package `zerorpc`, and of ZMTP's RFC 23.
+//! The reference is the PyPI package `zerorpc`, and RFC 23 of ZeroMQ for ZMTP.
+
+#![forbid(unsafe_code)]
 
 mod channel;
 mod client;
@@ -25,7 +27,7 @@ pub use channel::HEARTBEAT;
 pub use client::{CallError, Client, Replies};
 pub use event::Fault;
 pub use rmpv::Value;
-pub use server::{Answer, Answering, Answers, Call, Method, Service, serve};
+pub use server::{Call, Method, Response, ResponseFuture, Service, ValueStream, serve};
 pub use wire::{FIRST_BYTE, LONGEST, WireError};
 
 /// Entry points of the fuzz targets into the parsers.
@@ -34,7 +36,7 @@ pub mod fuzz {
     use bytes::BytesMut;
 
     use crate::event::Event;
-    use crate::wire::{Frame, socket_of, take_frame};
+    use crate::wire::{Frame, socket_type_of, take_frame};
 
     /// Parses frames, and the events and handshakes in them; returns the number of events.
     #[must_use]
@@ -44,7 +46,7 @@ pub mod fuzz {
         while let Ok(Some(frame)) = take_frame(&mut buffer, 1 << 16) {
             match frame {
                 Frame::Part(body, _) => events += usize::from(Event::unpack(&body).is_ok()),
-                Frame::Command(body) => drop(socket_of(&body)),
+                Frame::Command(body) => drop(socket_type_of(&body)),
             }
         }
         events

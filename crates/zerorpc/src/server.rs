@@ -1,4 +1,4 @@
-//! The side that answers: one connection, many calls at once.
+//! The server: concurrent calls on one connection.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -14,97 +14,94 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::channel::{Channel, Due};
 use crate::event::{self, Event, Fault};
-use crate::wire::{PATIENCE, Socket, Wire, WireError};
+use crate::wire::{Socket, TIMEOUT, Wire, WireError};
 
-/// The most calls at once on one connection.
-const MOST_CALLS: usize = 64;
-/// The longest id of a message, in bytes: a UUID in hexadecimal has 32.
-const LONGEST_ID: usize = 256;
+/// Maximum number of concurrent calls on a connection.
+const MAX_CALLS: usize = 64;
+/// Maximum length of a message id, in bytes: a UUID in hexadecimal has 32.
+const MAX_ID: usize = 256;
 
-/// What somebody wants.
+/// A call of a method.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
-    /// Which method.
+    /// Name of the method.
     pub name: String,
-    /// Its arguments.
     pub args: Vec<Value>,
-    /// What came beside them.
+    /// Headers of the request.
     pub header: Vec<(Value, Value)>,
 }
 
-/// Values that come one after the other.
-pub type Answers = Pin<Box<dyn Stream<Item = Result<Value, Fault>> + Send>>;
+/// A stream of result values.
+pub type ValueStream = Pin<Box<dyn Stream<Item = Result<Value, Fault>> + Send>>;
 
-/// What there is to say to a call.
-pub enum Answer {
-    /// This.
+/// The result of a call.
+pub enum Response {
+    /// One value.
     One(Value),
-    /// One after the other, as the other side takes them.
-    Many(Answers),
+    /// A stream of values, sent at the pace of the client.
+    Many(ValueStream),
 }
 
-/// A method, as introspection shows it.
+/// Description of a method, for introspection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Method {
-    /// Its name.
     pub name: &'static str,
-    /// What its arguments are called.
+    /// Names of the arguments.
     pub args: &'static [&'static str],
-    /// What it does.
     pub doc: &'static str,
 }
 
-/// An answer that is still to come.
-pub type Answering = Pin<Box<dyn Future<Output = Result<Answer, Fault>> + Send>>;
+/// A pending response.
+pub type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response, Fault>> + Send>>;
 
-/// Whoever answers calls.
+/// The methods of a server.
 pub trait Service: Send + Sync {
-    /// What it is called.
+    /// Returns the name of the service.
     fn name(&self) -> &str;
-    /// What can be called.
+    /// Returns its methods.
     fn methods(&self) -> &'static [Method];
-    /// Answers a call of one of its methods. It is dropped when whoever asked is gone.
-    fn call(&self, call: Call) -> Answering;
+    /// Carries out a call of one of the methods. The future is dropped when the client is gone.
+    fn call(&self, call: Call) -> ResponseFuture;
 }
 
-/// What has come of a call so far.
+/// Progress of a call.
 enum Step {
-    Answered(Result<Answer, Fault>),
-    Next(Option<Result<Value, Fault>>, Answers),
+    Returned(Result<Response, Fault>),
+    Next(Option<Result<Value, Fault>>, ValueStream),
 }
 
-/// A call under way.
-struct Under {
+/// A call in progress.
+struct ActiveCall {
     channel: Channel,
     abort: AbortHandle,
-    /// What follows, until there is room for it.
-    waits: Option<Answers>,
+    /// The rest of the values, while there is no slot for the next one.
+    blocked: Option<ValueStream>,
 }
 
-/// Calls under way, by the ids of their messages.
+/// Pending steps of the active calls, with the ids of the calls.
 type Steps = FuturesUnordered<Abortable<Pin<Box<dyn Future<Output = (Vec<u8>, Step)> + Send>>>>;
 
-/// Answers what is asked on this connection until it is closed.
+/// Serves a connection until it is closed.
 ///
 /// # Errors
 ///
-/// The other side does not keep to the protocol, or does not read what it has asked for.
+/// The client violates the protocol, or does not read its responses.
 pub async fn serve<S>(stream: S, service: Arc<dyn Service>, longest: usize) -> Result<(), WireError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let slow = |_| WireError::Io(std::io::ErrorKind::TimedOut.into());
-    let wire = timeout(PATIENCE, Wire::open(stream, Socket::Router, longest)).await.map_err(slow)??;
+    let wire = timeout(TIMEOUT, Wire::open(stream, Socket::Router, longest)).await.map_err(slow)??;
     let mut session = Session {
         wire,
         service,
-        began: Instant::now(),
+        opened: Instant::now(),
         calls: BTreeMap::new(),
         steps: FuturesUnordered::new(),
-        newest: 0,
+        last_id: 0,
     };
     loop {
-        match session.turn().await {
+        match session.step().await {
             Ok(()) => {}
             Err(WireError::Closed) => return Ok(()),
             Err(error) => return Err(error),
@@ -115,17 +112,17 @@ where
 struct Session<S> {
     wire: Wire<S>,
     service: Arc<dyn Service>,
-    began: Instant,
-    calls: BTreeMap<Vec<u8>, Under>,
+    opened: Instant,
+    calls: BTreeMap<Vec<u8>, ActiveCall>,
     steps: Steps,
-    newest: u64,
+    last_id: u64,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    async fn turn(&mut self) -> Result<(), WireError> {
+    async fn step(&mut self) -> Result<(), WireError> {
         let due = self.calls.values().map(|call| call.channel.deadline()).min();
-        let due = due.map(|due| self.began + due);
-        let woken = async {
+        let due = due.map(|due| self.opened + due);
+        let deadline = async {
             match due {
                 Some(due) => sleep_until(due).await,
                 None => std::future::pending().await,
@@ -139,56 +136,56 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         tokio::select! {
             message = self.wire.receive() => {
                 let message = message?;
-                self.heard(&message).await
+                self.handle_message(&message).await
             }
             step = &mut step => match step {
-                Some(Ok((id, step))) => self.stepped(id, step).await,
+                Some(Ok((id, step))) => self.handle_step(id, step).await,
                 Some(Err(Aborted)) | None => Ok(()),
             },
-            () = woken => self.woke().await,
+            () = deadline => self.tick().await,
         }
     }
 
     fn now(&self) -> Duration {
-        self.began.elapsed()
+        self.opened.elapsed()
     }
 
-    async fn say(&mut self, on: &[u8], name: &str, args: Value) -> Result<(), WireError> {
-        self.newest += 1;
-        let event = Event::new(self.newest.to_string().into(), Some(&value_of(on)), name, args);
+    async fn send(&mut self, on: &[u8], name: &str, args: Value) -> Result<(), WireError> {
+        self.last_id += 1;
+        let event = Event::new(self.last_id.to_string().into(), Some(&value_of(on)), name, args);
         let packed = event.pack();
-        let sent = timeout(PATIENCE, self.wire.send(&packed)).await;
+        let sent = timeout(TIMEOUT, self.wire.send(&packed)).await;
         sent.map_err(|_| WireError::Io(std::io::ErrorKind::TimedOut.into()))?
     }
 
-    async fn heard(&mut self, message: &[u8]) -> Result<(), WireError> {
+    async fn handle_message(&mut self, message: &[u8]) -> Result<(), WireError> {
         let event = Event::unpack(message).map_err(WireError::Protocol)?;
         let now = self.now();
-        if let Some(on) = event.of_header("response_to") {
-            let id = id_of(on).ok_or(WireError::Protocol("an id is no text, or too long"))?;
-            // Of a call that is over: so be it.
+        if let Some(on) = event.header_value("response_to") {
+            let id = id_of(on).ok_or(WireError::Protocol("an id is not text, or is too long"))?;
+            // The call may have ended already.
             let Some(call) = self.calls.get_mut(&id) else { return Ok(()) };
-            call.channel.heard(now);
+            call.channel.received(now);
             if event.name == event::MORE {
                 call.channel.more(event.args.as_array().and_then(|all| all.first()?.as_u64()).unwrap_or(0));
-                if let Some(answers) = call.waits.take() {
-                    self.next(id, answers);
+                if let Some(values) = call.blocked.take() {
+                    self.await_next(id, values);
                 }
             }
             return Ok(());
         }
-        let id = event.of_header("message_id").and_then(id_of);
-        let id = id.ok_or(WireError::Protocol("a call has no id, or too long a one"))?;
+        let id = event.header_value("message_id").and_then(id_of);
+        let id = id.ok_or(WireError::Protocol("a call has no id, or an id that is too long"))?;
         if self.calls.contains_key(&id) {
-            return Err(WireError::Protocol("a call has the id of another"));
+            return Err(WireError::Protocol("a call has the id of another active call"));
         }
-        if event.of_header("v").and_then(Value::as_u64).is_none_or(|version| version < event::VERSION) {
+        if event.header_value("v").and_then(Value::as_u64).is_none_or(|version| version < event::VERSION) {
             let fault = Fault::new("ProtocolError", "expected version 3 of the protocol");
-            return self.say(&id, event::ERR, fault.value()).await;
+            return self.send(&id, event::ERR, fault.value()).await;
         }
-        if self.calls.len() >= MOST_CALLS {
-            let fault = Fault::new("Busy", format!("{MOST_CALLS} calls are under way on this connection"));
-            return self.say(&id, event::ERR, fault.value()).await;
+        if self.calls.len() >= MAX_CALLS {
+            let fault = Fault::new("Busy", format!("{MAX_CALLS} calls are active on this connection"));
+            return self.send(&id, event::ERR, fault.value()).await;
         }
         let args = match event.args {
             Value::Array(args) => args,
@@ -196,68 +193,68 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             other => vec![other],
         };
         let call = Call { name: event.name, args, header: event.header };
-        let answer: Answering = match built_in(&*self.service, &call) {
-            Some(answer) => Box::pin(std::future::ready(answer.map(Answer::One))),
+        let answer: ResponseFuture = match built_in(&*self.service, &call) {
+            Some(answer) => Box::pin(std::future::ready(answer.map(Response::One))),
             None if self.service.methods().iter().any(|method| method.name == call.name) => {
                 self.service.call(call)
             }
             None => Box::pin(std::future::ready(Err(Fault::new("NameError", call.name)))),
         };
         let (abort, of_abort) = AbortHandle::new_pair();
-        self.calls.insert(id.clone(), Under { channel: Channel::new(now), abort, waits: None });
+        self.calls.insert(id.clone(), ActiveCall { channel: Channel::new(now), abort, blocked: None });
         self.steps
-            .push(Abortable::new(Box::pin(async move { (id, Step::Answered(answer.await)) }), of_abort));
+            .push(Abortable::new(Box::pin(async move { (id, Step::Returned(answer.await)) }), of_abort));
         Ok(())
     }
 
     /// Waits for the next value.
-    fn next(&mut self, id: Vec<u8>, mut answers: Answers) {
+    fn await_next(&mut self, id: Vec<u8>, mut values: ValueStream) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let (abort, of_abort) = AbortHandle::new_pair();
         call.abort = abort;
         self.steps.push(Abortable::new(
             Box::pin(async move {
-                let next = answers.next().await;
-                (id, Step::Next(next, answers))
+                let next = values.next().await;
+                (id, Step::Next(next, values))
             }),
             of_abort,
         ));
     }
 
-    /// Says what needs room: whoever has asked for it has room for the first, and `next` waits for more.
-    async fn stepped(&mut self, id: Vec<u8>, step: Step) -> Result<(), WireError> {
-        let (last, name, args, answers) = match step {
-            Step::Answered(Ok(Answer::Many(answers))) => {
-                self.next(id, answers);
+    /// Sends what takes a slot: there is one for the first value; later ones are awaited only when a slot is free.
+    async fn handle_step(&mut self, id: Vec<u8>, step: Step) -> Result<(), WireError> {
+        let (last, name, args, values) = match step {
+            Step::Returned(Ok(Response::Many(values))) => {
+                self.await_next(id, values);
                 return Ok(());
             }
-            Step::Answered(Ok(Answer::One(value))) => (true, event::OK, Value::Array(vec![value]), None),
-            Step::Next(Some(Ok(value)), answers) => (false, event::STREAM, value, Some(answers)),
+            Step::Returned(Ok(Response::One(value))) => (true, event::OK, Value::Array(vec![value]), None),
+            Step::Next(Some(Ok(value)), values) => (false, event::STREAM, value, Some(values)),
             Step::Next(None, _) => (true, event::STREAM_DONE, Value::Nil, None),
-            Step::Answered(Err(fault)) | Step::Next(Some(Err(fault)), _) => {
+            Step::Returned(Err(fault)) | Step::Next(Some(Err(fault)), _) => {
                 (true, event::ERR, fault.value(), None)
             }
         };
         let Some(call) = self.calls.get_mut(&id) else { return Ok(()) };
         call.channel.sent();
         let room = call.channel.has_room();
-        self.say(&id, name, args).await?;
+        self.send(&id, name, args).await?;
         if last {
             self.calls.remove(&id);
-        } else if let Some(answers) = answers {
+        } else if let Some(values) = values {
             match self.calls.get_mut(&id) {
-                Some(call) if !room => call.waits = Some(answers),
-                _ => self.next(id, answers),
+                Some(call) if !room => call.blocked = Some(values),
+                _ => self.await_next(id, values),
             }
         }
         Ok(())
     }
 
-    async fn woke(&mut self) -> Result<(), WireError> {
+    async fn tick(&mut self) -> Result<(), WireError> {
         let now = self.now();
         let (mut beats, mut lost) = (Vec::new(), Vec::new());
         for (id, call) in &mut self.calls {
-            match call.channel.woke(now) {
+            match call.channel.tick(now) {
                 Some(Due::Heartbeat) => beats.push(id.clone()),
                 Some(Due::Lost) => lost.push(id.clone()),
                 None => {}
@@ -269,23 +266,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         }
         for id in beats {
-            self.say(&id, event::HEARTBEAT, Value::Array(vec![0.into()])).await?;
+            self.send(&id, event::HEARTBEAT, Value::Array(vec![0.into()])).await?;
         }
         Ok(())
     }
 }
 
-/// The bytes of an id, and whether it is a text.
+/// Encodes an id as its bytes after a marker of its type.
 fn id_of(value: &Value) -> Option<Vec<u8>> {
     let (mark, bytes) = match value {
         Value::String(text) => (b's', text.as_bytes()),
         Value::Binary(bytes) => (b'b', bytes.as_slice()),
         _ => return None,
     };
-    (bytes.len() <= LONGEST_ID).then(|| [&[mark], bytes].concat())
+    (bytes.len() <= MAX_ID).then(|| [&[mark], bytes].concat())
 }
 
-/// An id as the other side has written it.
+/// Decodes an id to the form that the client has sent.
 fn value_of(id: &[u8]) -> Value {
     match id.split_first() {
         Some((b's', text)) => String::from_utf8_lossy(text).into_owned().into(),
@@ -294,13 +291,13 @@ fn value_of(id: &[u8]) -> Value {
     }
 }
 
-/// What every server answers of itself.
+/// Answers the introspection methods that every server has.
 fn built_in(service: &dyn Service, call: &Call) -> Option<Result<Value, Fault>> {
     let of = |method: &Method| {
         let args = method.args.iter().map(|name| Value::Map(vec![("name".into(), (*name).into())]));
         (Value::from(method.name), args.collect::<Vec<_>>(), Value::from(method.doc))
     };
-    let asked = || {
+    let requested = || {
         let name = call.args.first().and_then(Value::as_str).unwrap_or_default();
         let found = service.methods().iter().find(|method| method.name == name).map(of);
         found.ok_or_else(|| Fault::new("KeyError", name))
@@ -311,8 +308,8 @@ fn built_in(service: &dyn Service, call: &Call) -> Option<Result<Value, Fault>> 
         "_zerorpc_list" => {
             Ok(service.methods().iter().map(|method| method.name.into()).collect::<Vec<Value>>().into())
         }
-        "_zerorpc_help" => asked().map(|(_, _, doc)| doc),
-        "_zerorpc_args" => asked().map(|(_, args, _)| args.into()),
+        "_zerorpc_help" => requested().map(|(_, _, doc)| doc),
+        "_zerorpc_args" => requested().map(|(_, args, _)| args.into()),
         "_zerorpc_inspect" => {
             let methods = service.methods().iter().map(of).map(|(name, args, doc)| {
                 (name, Value::Map(vec![("args".into(), args.into()), ("doc".into(), doc)]))

@@ -6,48 +6,48 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-/// What every peer of ZeroMQ sends first.
+/// First byte that every ZeroMQ peer sends.
 pub const FIRST_BYTE: u8 = 0xff;
-/// The longest message, in bytes, unless somebody says otherwise.
+/// Default maximum length of a message, in bytes.
 pub const LONGEST: usize = 2 << 20;
 
-/// How long the other side may take to greet us, and to read what it has asked for.
-pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(15);
+/// Time limit of the handshake, and of sending a response.
+pub(crate) const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
 
-/// A greeting's length.
+/// Length of a greeting, in bytes.
 const GREETING: usize = 64;
-/// The most frames of one message: identities and an empty one stand before what is said.
-const MOST_FRAMES: usize = 16;
-/// The longest command. There is nothing to say in one but names of sockets.
-const LONGEST_COMMAND: usize = 1024;
+/// Maximum number of frames of a message: identities and an empty frame precede the content.
+const MAX_FRAMES: usize = 16;
+/// Maximum length of a command, in bytes: the handshake contains only names of sockets.
+const MAX_COMMAND: usize = 1024;
 
 const MORE: u8 = 1;
 const LONG: u8 = 2;
 const COMMAND: u8 = 4;
 
-/// Why a connection cannot go on.
+/// A failure of a connection.
 #[derive(Debug, Error)]
 pub enum WireError {
-    /// It is broken.
+    /// An I/O error.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The other side has closed it.
+    /// The peer has closed the connection.
     #[error("the connection was closed")]
     Closed,
-    /// What came is not of the protocol.
-    #[error("this is no peer of ZeroMQ that we can speak to: {0}")]
+    /// The peer violates the protocol.
+    #[error("incompatible ZeroMQ peer: {0}")]
     Protocol(&'static str),
-    /// A message is longer than what is taken.
+    /// A message is longer than the limit.
     #[error("a message is longer than {0} bytes")]
     Long(usize),
 }
 
-/// Which end of a call we are, as ZeroMQ has it.
+/// Type of a ZeroMQ socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Socket {
-    /// Whoever answers.
+    /// The server.
     Router,
-    /// Whoever asks.
+    /// The client.
     Dealer,
 }
 
@@ -59,8 +59,8 @@ impl Socket {
         }
     }
 
-    /// May the other end be one of these?
-    fn fits(self, peer: &[u8]) -> bool {
+    /// Returns whether a peer of this type is allowed.
+    fn accepts(self, peer: &[u8]) -> bool {
         match self {
             Self::Router => matches!(peer, b"REQ" | b"DEALER" | b"ROUTER"),
             Self::Dealer => matches!(peer, b"REP" | b"DEALER" | b"ROUTER"),
@@ -68,20 +68,20 @@ impl Socket {
     }
 }
 
-/// What a frame is.
+/// A frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Frame {
-    /// Part of a message; whether there is more of it.
+    /// Part of a message, and whether more parts follow.
     Part(Bytes, bool),
-    /// Said by one ZeroMQ to the other.
+    /// A command of the transport.
     Command(Bytes),
 }
 
-/// Takes a frame from what has come; None: there is not enough yet.
+/// Takes a frame from the buffer; `None` if it is incomplete.
 pub(crate) fn take_frame(buffer: &mut BytesMut, longest: usize) -> Result<Option<Frame>, WireError> {
     let Some(flags) = buffer.first().copied() else { return Ok(None) };
     if flags & !(MORE | LONG | COMMAND) != 0 || flags & (MORE | COMMAND) == MORE | COMMAND {
-        return Err(WireError::Protocol("a frame has flags that there are not"));
+        return Err(WireError::Protocol("a frame has unknown flags"));
     }
     let (head, length) = if flags & LONG == 0 {
         let Some(length) = buffer.get(1) else { return Ok(None) };
@@ -90,7 +90,7 @@ pub(crate) fn take_frame(buffer: &mut BytesMut, longest: usize) -> Result<Option
         let Some(length) = buffer.get(1..9) else { return Ok(None) };
         (9, length.iter().fold(0, |all, byte| all << 8 | u64::from(*byte)))
     };
-    let most = if flags & COMMAND == 0 { longest } else { LONGEST_COMMAND };
+    let most = if flags & COMMAND == 0 { longest } else { MAX_COMMAND };
     let length =
         usize::try_from(length).ok().filter(|length| *length <= most).ok_or(WireError::Long(most))?;
     if buffer.len() < head + length {
@@ -112,7 +112,7 @@ fn put_frame(to: &mut BytesMut, flags: u8, body: &[u8]) {
     to.extend_from_slice(body);
 }
 
-/// A command that says `READY`, with what socket we are.
+/// Encodes the command `READY` with the type of this socket.
 fn ready(socket: Socket) -> BytesMut {
     let mut body = BytesMut::from(&b"\x05READY"[..]);
     for (name, value) in [("Socket-Type", socket.name()), ("Identity", "")] {
@@ -124,8 +124,8 @@ fn ready(socket: Socket) -> BytesMut {
     body
 }
 
-/// What socket the other end is, from its `READY`.
-pub(crate) fn socket_of(command: &[u8]) -> Option<&[u8]> {
+/// Returns the socket type in a `READY` command.
+pub(crate) fn socket_type_of(command: &[u8]) -> Option<&[u8]> {
     let mut rest = command.strip_prefix(b"\x05READY")?;
     while let Some((length, after)) = rest.split_first() {
         let (name, after) = after.split_at_checked(usize::from(*length))?;
@@ -139,19 +139,19 @@ pub(crate) fn socket_of(command: &[u8]) -> Option<&[u8]> {
     None
 }
 
-/// A connection on which messages go to and fro.
+/// A connection for messages.
 #[derive(Debug)]
 pub(crate) struct Wire<S> {
     stream: S,
     buffer: BytesMut,
     longest: usize,
-    /// Of a message that has not come wholly yet: its frames, and how long they are together.
+    /// Received frames of an incomplete message, and their total length.
     parts: Vec<Bytes>,
     length: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    /// Greets the other end, and makes sure that it is one to speak to.
+    /// Performs the handshake.
     pub(crate) async fn open(stream: S, socket: Socket, longest: usize) -> Result<Self, WireError> {
         let mut it = Self { stream, buffer: BytesMut::new(), longest, parts: Vec::new(), length: 0 };
         let mut greeting = [0; GREETING];
@@ -163,29 +163,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             it.fill().await?;
             let version = it.buffer.get(10).copied().unwrap_or(3);
             if it.buffer[0] != FIRST_BYTE || it.buffer.get(9).is_some_and(|byte| *byte != 0x7f) {
-                return Err(WireError::Protocol("its greeting is none"));
+                return Err(WireError::Protocol("invalid greeting"));
             }
             if version < 3 {
-                return Err(WireError::Protocol("it speaks a version of ZMTP before 3.0"));
+                return Err(WireError::Protocol("a ZMTP version before 3.0"));
             }
         }
         let greeting = it.buffer.split_to(GREETING);
         let mechanism = greeting[12..32].split(|byte| *byte == 0).next().unwrap_or_default();
         if mechanism != b"NULL" {
-            return Err(WireError::Protocol("it wants a mechanism other than NULL"));
+            return Err(WireError::Protocol("a security mechanism other than NULL"));
         }
-        let mut said = BytesMut::new();
-        put_frame(&mut said, COMMAND, &ready(socket));
-        it.stream.write_all(&said).await?;
+        let mut bytes = BytesMut::new();
+        put_frame(&mut bytes, COMMAND, &ready(socket));
+        it.stream.write_all(&bytes).await?;
         it.stream.flush().await?;
         loop {
             if let Some(frame) = take_frame(&mut it.buffer, longest)? {
                 return match &frame {
-                    Frame::Command(body) if socket_of(body).is_some_and(|peer| socket.fits(peer)) => Ok(it),
-                    Frame::Command(body) if socket_of(body).is_some() => {
-                        Err(WireError::Protocol("it is a socket of a kind that does not fit"))
+                    Frame::Command(body) if socket_type_of(body).is_some_and(|peer| socket.accepts(peer)) => {
+                        Ok(it)
                     }
-                    _ => Err(WireError::Protocol("it does not say that it is ready")),
+                    Frame::Command(body) if socket_type_of(body).is_some() => {
+                        Err(WireError::Protocol("a socket type that is not supported"))
+                    }
+                    _ => Err(WireError::Protocol("expected the command READY")),
                 };
             }
             it.fill().await?;
@@ -199,18 +201,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// The next message: its last frame, since what stands before it are names of the way. Nothing is lost when the
-    /// wait is given up.
+    /// Returns the last frame of the next message; the frames before it are for routing. Cancel-safe.
     pub(crate) async fn receive(&mut self) -> Result<Bytes, WireError> {
         loop {
             match take_frame(&mut self.buffer, self.longest)? {
                 None => self.fill().await?,
-                // ZMTP 3.0 has none that would be for us.
+                // ZMTP 3.0 has none that needs a response.
                 Some(Frame::Command(_)) => {}
                 Some(Frame::Part(body, more)) => {
                     self.length += body.len();
                     self.parts.push(body);
-                    if self.length > self.longest || self.parts.len() > MOST_FRAMES {
+                    if self.length > self.longest || self.parts.len() > MAX_FRAMES {
                         return Err(WireError::Long(self.longest));
                     }
                     if !more {
@@ -218,7 +219,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                         let last = self.parts.pop().unwrap_or_default();
                         self.parts.clear();
                         if self.buffer.is_empty() {
-                            // One that was long has taken much room.
+                            // Frees the memory of a long message.
                             self.buffer = BytesMut::new();
                         }
                         return Ok(last);
@@ -228,12 +229,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// Sends a message: an empty frame, and this.
+    /// Sends a message: an empty frame and the content.
     pub(crate) async fn send(&mut self, body: &[u8]) -> Result<(), WireError> {
-        let mut said = BytesMut::with_capacity(body.len() + 16);
-        put_frame(&mut said, MORE, b"");
-        put_frame(&mut said, 0, body);
-        self.stream.write_all(&said).await?;
+        let mut bytes = BytesMut::with_capacity(body.len() + 16);
+        put_frame(&mut bytes, MORE, b"");
+        put_frame(&mut bytes, 0, body);
+        self.stream.write_all(&bytes).await?;
         self.stream.flush().await?;
         Ok(())
     }
@@ -248,7 +249,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn frames_are_read_as_they_were_written_however_they_come(
+        fn frames_survive_a_round_trip_in_pieces_of_any_size(
             bodies in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..600), 1..5),
             cut in 1usize..40,
         ) {
@@ -268,26 +269,26 @@ mod tests {
         }
 
         #[test]
-        fn whatever_comes_is_a_frame_an_error_or_not_enough(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn arbitrary_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let mut buffer = BytesMut::from(&bytes[..]);
             while let Ok(Some(_)) = take_frame(&mut buffer, 100) {}
-            let _ = socket_of(&bytes);
+            let _ = socket_type_of(&bytes);
         }
     }
 
     #[test]
-    fn what_is_longer_than_it_may_be_is_refused_before_it_comes() {
+    fn refuses_a_long_frame_by_its_declared_length() {
         let mut huge = BytesMut::from(&[LONG, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff][..]);
         assert!(matches!(take_frame(&mut huge, 100), Err(WireError::Long(100))));
         let mut command = BytesMut::from(&[COMMAND | LONG, 0, 0, 0, 0, 0, 0, 0xff, 0xff][..]);
-        assert!(matches!(take_frame(&mut command, 1 << 20), Err(WireError::Long(LONGEST_COMMAND))));
+        assert!(matches!(take_frame(&mut command, 1 << 20), Err(WireError::Long(MAX_COMMAND))));
     }
 
-    async fn greeted(by: &[u8]) -> Result<(), WireError> {
-        let (mut peer, ours) = duplex(1 << 16);
-        peer.write_all(by).await?;
+    async fn handshake_with(input: &[u8]) -> Result<(), WireError> {
+        let (mut peer, local) = duplex(1 << 16);
+        peer.write_all(input).await?;
         peer.shutdown().await?;
-        Wire::open(ours, Socket::Router, 100).await.map(drop)
+        Wire::open(local, Socket::Router, 100).await.map(drop)
     }
 
     fn greeting(version: u8, mechanism: &[u8]) -> Vec<u8> {
@@ -298,42 +299,42 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_no_peer_is_told_from_who_is() {
+    async fn refuses_incompatible_peers() {
         let ready = |socket: &str| {
             let mut body = BytesMut::from(&b"\x05READY\x0bSocket-Type"[..]);
             body.extend_from_slice(&u32::try_from(socket.len()).unwrap_or(0).to_be_bytes());
             body.extend_from_slice(socket.as_bytes());
-            let mut said = BytesMut::new();
-            put_frame(&mut said, COMMAND, &body);
-            said.to_vec()
+            let mut bytes = BytesMut::new();
+            put_frame(&mut bytes, COMMAND, &body);
+            bytes.to_vec()
         };
         let all = |greeting: Vec<u8>, rest: Vec<u8>| [greeting, rest].concat();
-        assert!(greeted(&all(greeting(3, b"NULL"), ready("DEALER"))).await.is_ok());
+        assert!(handshake_with(&all(greeting(3, b"NULL"), ready("DEALER"))).await.is_ok());
         for (bytes, part) in [
-            (b"GET / HTTP/1.1\r\n".to_vec(), "greeting is none"),
+            (b"GET / HTTP/1.1\r\n".to_vec(), "invalid greeting"),
             (greeting(1, b""), "before 3.0"),
             (greeting(3, b"CURVE"), "other than NULL"),
-            (all(greeting(3, b"NULL"), ready("PUB")), "does not fit"),
-            (all(greeting(3, b"NULL"), vec![0, 1, b'x']), "not say that it is ready"),
+            (all(greeting(3, b"NULL"), ready("PUB")), "not supported"),
+            (all(greeting(3, b"NULL"), vec![0, 1, b'x']), "expected the command READY"),
             (vec![FIRST_BYTE], "closed"),
         ] {
-            let error = greeted(&bytes).await.err().map(|error| error.to_string()).unwrap_or_default();
+            let error = handshake_with(&bytes).await.err().map(|error| error.to_string()).unwrap_or_default();
             assert!(error.contains(part), "{part}: {error}");
         }
     }
 
     #[tokio::test]
-    async fn a_message_of_endless_frames_is_cut() {
+    async fn refuses_a_message_of_too_many_frames() {
         let (one, other) = duplex(1 << 16);
         let (client, server) =
             tokio::join!(Wire::open(one, Socket::Dealer, 100), Wire::open(other, Socket::Router, 100));
-        let (Ok(mut client), Ok(mut server)) = (client, server) else { panic!("no peers") };
+        let (Ok(mut client), Ok(mut server)) = (client, server) else { panic!("the handshake failed") };
         assert!(client.send(b"hello").await.is_ok());
         assert_eq!(server.receive().await.ok().as_deref(), Some(&b"hello"[..]));
-        let mut said = BytesMut::new();
-        put_frame(&mut said, COMMAND, b"\x04PING\0\0context");
-        (0..=MOST_FRAMES).for_each(|_| put_frame(&mut said, MORE, b"x"));
-        assert!(client.stream.write_all(&said).await.is_ok());
+        let mut bytes = BytesMut::new();
+        put_frame(&mut bytes, COMMAND, b"\x04PING\0\0context");
+        (0..=MAX_FRAMES).for_each(|_| put_frame(&mut bytes, MORE, b"x"));
+        assert!(client.stream.write_all(&bytes).await.is_ok());
         assert!(matches!(server.receive().await, Err(WireError::Long(100))));
     }
 }

@@ -1,4 +1,4 @@
-//! Both ends, over a pipe in memory, with a clock that only tests move.
+//! Client and server, over an in-memory pipe and with a paused clock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,8 @@ use tokio::io::{DuplexStream, duplex};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use zerorpc::{
-    Answer, Answering, Call, CallError, Client, Fault, LONGEST, Method, Service, Value, WireError, serve,
+    Call, CallError, Client, Fault, LONGEST, Method, Response, ResponseFuture, Service, Value, WireError,
+    serve,
 };
 
 #[derive(Debug, Default)]
@@ -18,9 +19,9 @@ struct Calculator {
     dropped: Arc<AtomicUsize>,
 }
 
-struct Counts(Arc<AtomicUsize>);
+struct CountsDrops(Arc<AtomicUsize>);
 
-impl Drop for Counts {
+impl Drop for CountsDrops {
     fn drop(&mut self) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
@@ -34,30 +35,30 @@ impl Service for Calculator {
     fn methods(&self) -> &'static [Method] {
         &[
             Method { name: "add", args: &["a", "b"], doc: "Adds." },
-            Method { name: "count", args: &["to"], doc: "Counts." },
+            Method { name: "count", args: &["to"], doc: "CountsDrops." },
             Method { name: "wait", args: &["seconds"], doc: "Waits." },
             Method { name: "fail", args: &[], doc: "Fails." },
         ]
     }
 
-    fn call(&self, call: Call) -> Answering {
+    fn call(&self, call: Call) -> ResponseFuture {
         let number = |at: usize| call.args.get(at).and_then(Value::as_u64).unwrap_or(0);
         let (name, first, second) = (call.name.clone(), number(0), number(1));
         let made = Arc::clone(&self.made);
-        let counts = Counts(Arc::clone(&self.dropped));
+        let counts = CountsDrops(Arc::clone(&self.dropped));
         Box::pin(async move {
             let _counts = counts;
             match name.as_str() {
-                "add" => Ok(Answer::One((first + second).into())),
-                "count" => Ok(Answer::Many(Box::pin(stream::iter(0..first).map(move |number| {
+                "add" => Ok(Response::One((first + second).into())),
+                "count" => Ok(Response::Many(Box::pin(stream::iter(0..first).map(move |number| {
                     made.fetch_add(1, Ordering::SeqCst);
                     if number == 1000 { Err(Fault::new("TooMuch", "a thousand")) } else { Ok(number.into()) }
                 })))),
                 "wait" => {
                     sleep(Duration::from_secs(first)).await;
-                    Ok(Answer::One(first.into()))
+                    Ok(Response::One(first.into()))
                 }
-                _ => Err(Fault::new("ValueError", "as asked")),
+                _ => Err(Fault::new("ValueError", "requested by the test")),
             }
         })
     }
@@ -65,16 +66,16 @@ impl Service for Calculator {
 
 type Served = JoinHandle<Result<(), WireError>>;
 
-async fn both(service: Calculator) -> (Client<DuplexStream>, Served) {
+async fn connected(service: Calculator) -> (Client<DuplexStream>, Served) {
     let (one, other) = duplex(1 << 16);
     let served = tokio::spawn(serve(other, Arc::new(service), LONGEST));
-    let client = Client::over(one, LONGEST).await;
+    let client = Client::connect(one, LONGEST).await;
     (client.unwrap_or_else(|error| panic!("{error}")), served)
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_are_answered_or_fail_by_name() {
-    let (mut client, served) = both(Calculator::default()).await;
+async fn calls_return_a_value_or_a_named_fault() {
+    let (mut client, served) = connected(Calculator::default()).await;
     let sum = client.call("add", vec![2.into(), 3.into()]).await;
     assert_eq!(sum.ok(), Some(5.into()));
     for (name, kind) in [("fail", "ValueError"), ("nothing", "NameError"), ("_zerorpc_help", "KeyError")] {
@@ -93,36 +94,36 @@ async fn calls_are_answered_or_fail_by_name() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_call_is_kept_by_heartbeats_and_one_that_nobody_waits_for_ends() {
+async fn heartbeats_keep_a_long_call_and_an_abandoned_call_is_dropped() {
     let service = Calculator::default();
     let dropped = Arc::clone(&service.dropped);
-    let (mut client, _served) = both(service).await;
+    let (mut client, _served) = connected(service).await;
     assert_eq!(client.call("wait", vec![100.into()]).await.ok(), Some(100.into()));
     assert_eq!(dropped.load(Ordering::SeqCst), 1);
-    // Asked, and no heartbeat is sent any more.
-    let begun = Instant::now();
-    drop(client.ask("wait", vec![1000.into()], Vec::new()).await);
+    // A request after which the client sends no heartbeats.
+    let started = Instant::now();
+    drop(client.request("wait", vec![1000.into()], Vec::new()).await);
     while dropped.load(Ordering::SeqCst) < 2 {
         sleep(Duration::from_secs(1)).await;
     }
-    let after = begun.elapsed();
+    let after = started.elapsed();
     assert!(after > zerorpc::HEARTBEAT * 3 && after < zerorpc::HEARTBEAT * 5, "{after:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_is_silent_is_given_up() {
+async fn a_call_to_a_silent_server_fails() {
     let (one, other) = duplex(1 << 16);
     let mute = tokio::spawn(async move {
-        // It greets, and is quiet from then on.
-        let held = Client::over(other, LONGEST).await;
+        // It completes the handshake and then sends nothing.
+        let held = Client::connect(other, LONGEST).await;
         sleep(Duration::from_secs(1000)).await;
         drop(held);
     });
-    let mut client = Client::over(one, LONGEST).await.unwrap_or_else(|error| panic!("{error}"));
-    let begun = Instant::now();
+    let mut client = Client::connect(one, LONGEST).await.unwrap_or_else(|error| panic!("{error}"));
+    let started = Instant::now();
     let answer = client.call("add", Vec::new()).await;
     assert!(matches!(answer, Err(CallError::Lost)), "{answer:?}");
-    assert!(begun.elapsed() < zerorpc::HEARTBEAT * 5);
+    assert!(started.elapsed() < zerorpc::HEARTBEAT * 5);
     mute.abort();
 }
 
@@ -130,9 +131,9 @@ async fn a_server_that_is_silent_is_given_up() {
 async fn a_stream_does_not_run_ahead_of_its_reader() {
     let service = Calculator::default();
     let made = Arc::clone(&service.made);
-    let (mut client, _served) = both(service).await;
+    let (mut client, _served) = connected(service).await;
     let mut replies =
-        client.ask("count", vec![350.into()], Vec::new()).await.unwrap_or_else(|error| panic!("{error}"));
+        client.request("count", vec![350.into()], Vec::new()).await.unwrap_or_else(|error| panic!("{error}"));
     let mut read = Vec::new();
     while let Some(value) = replies.next().await.unwrap_or_else(|error| panic!("{error}")) {
         read.push(value.as_u64().unwrap_or(0));
@@ -146,8 +147,10 @@ async fn a_stream_does_not_run_ahead_of_its_reader() {
     }
     assert_eq!(read, (0..350).collect::<Vec<_>>());
     assert!(matches!(replies.next().await, Ok(None)));
-    let mut replies =
-        client.ask("count", vec![2000.into()], Vec::new()).await.unwrap_or_else(|error| panic!("{error}"));
+    let mut replies = client
+        .request("count", vec![2000.into()], Vec::new())
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
     let fault = loop {
         match replies.next().await {
             Ok(Some(_)) => {}
@@ -158,15 +161,15 @@ async fn a_stream_does_not_run_ahead_of_its_reader() {
     assert_eq!(
         client.call("add", vec![1.into(), 1.into()]).await.ok(),
         Some(2.into()),
-        "it is of use afterwards"
+        "the connection is still usable"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_too_many_calls_at_once_the_last_are_refused() {
-    let (mut client, _served) = both(Calculator::default()).await;
+async fn refuses_too_many_concurrent_calls() {
+    let (mut client, _served) = connected(Calculator::default()).await;
     for _ in 0..64 {
-        drop(client.ask("wait", vec![8.into()], Vec::new()).await);
+        drop(client.request("wait", vec![8.into()], Vec::new()).await);
     }
     let refused = client.call("add", Vec::new()).await;
     assert!(matches!(&refused, Err(CallError::Fault(fault)) if fault.name == "Busy"), "{refused:?}");

@@ -1,8 +1,7 @@
-//! The file of an embedded store: a [redb](https://docs.rs/redb) database, which is copy-on-write, and whose commits are
-//! whole or not there.
+//! The file of an embedded store: a [redb](https://docs.rs/redb) database, which is copy-on-write with atomic commits.
 //!
-//! It is checked as a whole when it is opened, since redb's reads verify no checksums, and commits have two phases:
-//! then a damaged newest commit is an error, where it would be quietly taken back otherwise.
+//! The complete file is checked when it is opened, since redb's reads verify no checksums. Commits have two phases: so a
+//! damaged newest commit is an error, where redb would silently roll it back otherwise.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
@@ -14,82 +13,83 @@ use redb::{
     Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageError, TableDefinition,
 };
 
-use super::state::{State, ToDisk};
+use super::state::{DiskWrite, State};
 use crate::store::{Entry, Lease, LeaseId, Revision, StoreError};
 
 const ENTRIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("entries");
-/// Times to live in milliseconds.
+/// TTLs in milliseconds.
 const LEASES: TableDefinition<'_, u64, u64> = TableDefinition::new("leases");
 const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 
 const FORMAT: &str = "format";
 const REVISION: &str = "revision";
 const NEWEST_LEASE: &str = "newest-lease";
-/// The format of what we write.
+/// Format version that this program writes.
 const CURRENT_FORMAT: u64 = 1;
 
-/// What redb keeps in memory: the state is there as a whole already.
+/// Cache of redb, in bytes; small, since the complete content is in memory already.
 const CACHE: usize = 1 << 20;
 
 #[derive(Debug)]
 pub(super) struct Disk {
     path: PathBuf,
-    /// None: it has failed, and is to be opened again.
+    /// `None`: it has failed and has to be reopened.
     database: Option<Database>,
 }
 
 impl Disk {
-    /// Opens or makes the file, and reads it. True: it was made.
+    /// Opens or creates the file and reads it. Returns whether it was created.
     pub(super) fn open(path: &Path) -> Result<(Self, State, bool), StoreError> {
         let mut disk = Self { path: path.to_owned(), database: None };
-        let made = match path.metadata() {
+        let created = match path.metadata() {
             Ok(metadata) if metadata.len() == 0 => return Err(disk.damaged("it is empty")),
             Ok(_) => false,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => disk.make()?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create()?,
             Err(error) => return Err(disk.refused(&error)),
         };
         let state = disk.reload(Duration::ZERO)?;
-        Ok((disk, state, made))
+        Ok((disk, state, created))
     }
 
-    /// Makes the file beside its place and puts it there when it is whole: who is killed meanwhile leaves no half of one,
-    /// and of two who make it at once the second finds that of the first. False: so it was.
-    fn make(&self) -> Result<bool, StoreError> {
+    /// Creates the file under a temporary name and links it when it is complete: a process that is killed meanwhile
+    /// leaves no partial file, and of two concurrent processes the second uses the file of the first and gets `false`.
+    fn create(&self) -> Result<bool, StoreError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let mut name = self.path.as_os_str().to_owned();
         name.push(format!(".new-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
-        let beside = PathBuf::from(name);
-        // Of somebody who had our number before us, and was killed.
-        let _ = std::fs::remove_file(&beside);
-        let made = self.make_at(&beside).and_then(|()| match std::fs::hard_link(&beside, &self.path) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-            Err(error) => Err(self.refused(&error)),
-        });
-        let _ = std::fs::remove_file(&beside);
+        let temporary = PathBuf::from(name);
+        // Left by a killed process that had the same process ID.
+        let _ = std::fs::remove_file(&temporary);
+        let created =
+            self.create_at(&temporary).and_then(|()| match std::fs::hard_link(&temporary, &self.path) {
+                Ok(()) => Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+                Err(error) => Err(self.refused(&error)),
+            });
+        let _ = std::fs::remove_file(&temporary);
         if let Some(directory) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             let synced = std::fs::File::open(directory).and_then(|directory| directory.sync_all());
             synced.map_err(|error| self.refused(&error))?;
         }
-        made
+        created
     }
 
-    fn make_at(&self, beside: &Path) -> Result<(), StoreError> {
-        let database = Database::builder().create(beside).map_err(|error| self.not_opened(error))?;
+    fn create_at(&self, temporary: &Path) -> Result<(), StoreError> {
+        let database = Database::builder().create(temporary).map_err(|error| self.not_opened(error))?;
         let mut disk = Self { path: self.path.clone(), database: Some(database) };
-        // A store that was lost and made anew gives no id that somebody may still have of the old one, and its numbers
-        // are above those of the old one, as long as the clock was not set back beyond that.
-        let base = RandomState::new().hash_one(beside) & 0x7fff_ffff_0000_0000;
-        #[expect(clippy::disallowed_methods, reason = "where numbers begin; nothing waits for it")]
+        // A store that is created again after a loss must not reuse lease IDs that clients may still have, and its
+        // revisions are above the old ones, unless the clock was set back further than that.
+        let base = RandomState::new().hash_one(temporary) & 0x7fff_ffff_0000_0000;
+        #[expect(clippy::disallowed_methods, reason = "the first revision; nothing waits for it")]
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        // Below 2^53, which is as far as JSON's numbers are exact everywhere, until the year 2248.
+        // Below 2^53, the limit of exact numbers in JSON, until the year 2248.
         let revision = u64::try_from(since.as_millis()).unwrap_or(0) << 10;
         disk.write(&[], Revision(revision), base)
     }
 
-    /// Opens it, anew after a failure.
+    /// Opens or, after a failure, reopens the file.
     pub(super) fn reload(&mut self, now: Duration) -> Result<State, StoreError> {
-        // It has to be closed before it can be opened.
+        // It has to be closed before it can be reopened.
         self.database = None;
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
@@ -120,7 +120,7 @@ impl Disk {
         let (format, revision, newest_lease, leases, entries) =
             read().map_err(|error| self.damaged(&error.to_string()))?;
         if format != CURRENT_FORMAT {
-            let why = format!("its format is {format}, expected {CURRENT_FORMAT}: it is another version's");
+            let why = format!("format {format}, expected {CURRENT_FORMAT}: written by another version");
             return Err(self.damaged(&why));
         }
         let entries: Option<Vec<_>> = entries.into_iter().collect();
@@ -128,10 +128,10 @@ impl Disk {
         Ok(State::loaded(Revision(revision), newest_lease, entries, leases, now))
     }
 
-    /// Writes it all, or nothing.
+    /// Writes all changes in one commit.
     pub(super) fn write(
         &mut self,
-        to_disk: &[ToDisk],
+        to_disk: &[DiskWrite],
         revision: Revision,
         newest_lease: u64,
     ) -> Result<(), StoreError> {
@@ -145,17 +145,17 @@ impl Disk {
                 let mut numbers = transaction.open_table(NUMBERS)?;
                 for change in to_disk {
                     match change {
-                        ToDisk::Entry(entry) => {
+                        DiskWrite::Entry(entry) => {
                             entries.insert(entry.key.as_str(), encode(entry).as_slice())?;
                         }
-                        ToDisk::NoEntry(key) => drop(entries.remove(key.as_str())?),
-                        ToDisk::Lease(lease) => {
-                            // Not shorter than it was granted.
+                        DiskWrite::DeleteEntry(key) => drop(entries.remove(key.as_str())?),
+                        DiskWrite::Lease(lease) => {
+                            // Rounded up, to be not shorter than granted.
                             let ttl = lease.ttl.as_micros().div_ceil(1000);
                             let ttl = u64::try_from(ttl).unwrap_or(u64::MAX);
                             leases.insert(lease.id.0, ttl)?;
                         }
-                        ToDisk::NoLease(id) => drop(leases.remove(id.0)?),
+                        DiskWrite::DeleteLease(id) => drop(leases.remove(id.0)?),
                     }
                 }
                 numbers.insert(FORMAT, CURRENT_FORMAT)?;
@@ -177,15 +177,13 @@ impl Disk {
 
     fn damaged(&self, why: &str) -> StoreError {
         let named = self.named();
-        StoreError::Corrupt(format!(
-            "the store {named} is damaged or something else, and left as it is: {why}"
-        ))
+        StoreError::Corrupt(format!("the file {named} is damaged or not a store, and is not modified: {why}"))
     }
 
     fn not_opened(&self, error: DatabaseError) -> StoreError {
         match error {
             DatabaseError::DatabaseAlreadyOpen => {
-                StoreError::Unavailable(format!("another process has the store {}", self.named()))
+                StoreError::Unavailable(format!("the store {} is in use by another process", self.named()))
             }
             DatabaseError::Storage(StorageError::Io(error)) => match error.kind() {
                 io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => self.damaged(&error.to_string()),
@@ -196,7 +194,7 @@ impl Disk {
         }
     }
 
-    /// A commit that has failed may still be there when the file is opened again.
+    /// A failed commit may still be present when the file is reopened.
     fn not_written(&self, error: &redb::Error) -> StoreError {
         match error {
             redb::Error::Io(error) if error.kind() == io::ErrorKind::StorageFull => {
@@ -207,7 +205,7 @@ impl Disk {
     }
 }
 
-/// created, changed, lease (8 bytes each, big end first; lease 0: none), value.
+/// Format: created, changed, lease (8 bytes each, big-endian; lease 0: none), value.
 fn encode(entry: &Entry) -> Vec<u8> {
     let lease = entry.lease.map_or(0, |lease| lease.0);
     let mut bytes = Vec::with_capacity(24 + entry.value.len());

@@ -1,16 +1,16 @@
-//! A store in one file of this machine, for one process.
+//! A store in one local file, for one process.
 //!
 //! ```text
-//! get, list, commit, …──► [ worker: State::…, then one commit of the file for all that waited ]──► answers, watches
+//! get, list, commit, …──► [ worker: State::…, then one commit of the file for all waiting ]──► responses, watches
 //! ```
 //!
-//! * What was acknowledged is on the disk (fsync(2)): it is there after a KILL at any instant and after a power cut.
-//! * All requests that wait together are written with one fsync.
-//! * A keepalive writes nothing. Leases that were alive when the store went down are as if just kept alive when it
-//!   comes back: nobody could keep them alive in between, and nobody else could get what they hold.
-//! * Times are those of the monotonic clock: a clock that is set moves nothing.
-//! * A disk that is full, or fails, is told to whoever asked; the store is opened again and goes on with what was
-//!   written before. A file that is damaged, or is none of ours, is reported and left as it is.
+//! * Acknowledged writes are on disk (fsync(2)): they survive a SIGKILL at any instant and a power failure.
+//! * All waiting requests are written with one fsync.
+//! * A keepalive writes nothing. Leases that were alive when the store was closed start again when it is reopened:
+//!   nothing could renew them meanwhile, and nothing else could acquire what they hold.
+//! * Times are those of the monotonic clock: setting the clock has no effect.
+//! * A full or failing disk is reported to the client; the store is reopened and continues with what was written
+//!   before. A file that is damaged or not a store is reported and not modified.
 
 mod disk;
 pub(crate) mod state;
@@ -24,17 +24,18 @@ use futures_util::stream;
 use tokio::sync::{broadcast, oneshot};
 
 use crate::store::{
-    Answer, Changes, Committed, Entry, Lease, LeaseId, Page, Revision, Store, StoreError, Transaction, Watch,
+    Changes, Committed, Entry, Lease, LeaseId, Page, Revision, Store, StoreError, StoreFuture, Transaction,
+    Watch,
 };
 use disk::Disk;
 use state::State;
 
-/// How many requests are written together at most.
-const AT_ONCE: usize = 1024;
-/// How many writes a watch may be behind before it has to list anew.
-const BEHIND: usize = 4096;
-/// A file that could not be read back after a failure of its disk: how soon that is tried again.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// Maximum number of requests per commit.
+const MAX_BATCH: usize = 1024;
+/// Writes that a watch may lag behind before the client has to list again.
+const MAX_LAG: usize = 4096;
+/// Pause before reopening a file is retried after a failure of its disk.
+const REOPEN_RETRY: Duration = Duration::from_secs(1);
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -49,7 +50,7 @@ enum Request {
     Revoke(LeaseId, Reply<()>),
 }
 
-/// What was, and where what comes is told.
+/// Past changes, and the channel of future ones.
 type Subscription = (Vec<Changes>, broadcast::Receiver<Changes>);
 
 /// A store in a file.
@@ -57,45 +58,45 @@ type Subscription = (Vec<Changes>, broadcast::Receiver<Changes>);
 pub struct Embedded {
     requests: Option<Sender<Request>>,
     worker: Option<JoinHandle<()>>,
-    made: bool,
+    created: bool,
 }
 
 impl Embedded {
-    /// Opens the store in this file, or makes it.
+    /// Opens the store in this file, or creates it.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Corrupt`]: it is damaged, or something else; it is left as it is. [`StoreError::Unavailable`]:
-    /// another process has it. [`StoreError::Refused`]: we may not, or there is no such directory.
+    /// [`StoreError::Corrupt`]: the file is damaged or not a store; it is not modified. [`StoreError::Unavailable`]:
+    /// another process uses it. [`StoreError::Refused`]: no permission, or no such directory.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let (disk, state, made) = Disk::open(path)?;
+        let (disk, state, created) = Disk::open(path)?;
         let (requests, inbox) = channel();
         let worker = Worker {
             disk,
             state,
             opened: Instant::now(),
-            changes: broadcast::channel(BEHIND).0,
-            broken: None,
+            changes: broadcast::channel(MAX_LAG).0,
+            failed: None,
         };
-        let worker = std::thread::Builder::new()
-            .name("store".to_owned())
-            .spawn(move || worker.work(&inbox))
-            .map_err(|error| StoreError::Unavailable(format!("no thread for the store: {error}")))?;
-        Ok(Self { requests: Some(requests), worker: Some(worker), made })
+        let worker =
+            std::thread::Builder::new().name("store".to_owned()).spawn(move || worker.work(&inbox)).map_err(
+                |error| StoreError::Unavailable(format!("cannot start the thread of the store: {error}")),
+            )?;
+        Ok(Self { requests: Some(requests), worker: Some(worker), created })
     }
 
-    /// There was none before: what an older one has granted may still be held.
+    /// Returns whether the file was created: leases of a lost previous store may still be held.
     #[must_use]
-    pub const fn was_made(&self) -> bool {
-        self.made
+    pub const fn was_created(&self) -> bool {
+        self.created
     }
 
-    async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, StoreError> {
-        let over = || StoreError::Unavailable("the store is closed".to_owned());
+    async fn request<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, StoreError> {
+        let closed = || StoreError::Unavailable("the store is closed".to_owned());
         let (reply, answer) = oneshot::channel();
-        let requests = self.requests.as_ref().ok_or_else(over)?;
-        requests.send(request(reply)).map_err(|_| over())?;
-        answer.await.map_err(|_| over())?
+        let requests = self.requests.as_ref().ok_or_else(closed)?;
+        requests.send(request(reply)).map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
     }
 }
 
@@ -103,92 +104,93 @@ impl Drop for Embedded {
     fn drop(&mut self) {
         drop(self.requests.take());
         if let Some(worker) = self.worker.take() {
-            // It has said itself why it panicked, if it did.
+            // A panic was reported by the thread itself.
             let _ = worker.join();
         }
     }
 }
 
 impl Store for Embedded {
-    fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Entry>> {
-        Box::pin(self.ask(|reply| Request::Get(key.to_owned(), reply)))
+    fn get<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Option<Entry>> {
+        Box::pin(self.request(|reply| Request::Get(key.to_owned(), reply)))
     }
 
-    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, most: usize) -> Answer<'a, Page> {
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, most: usize) -> StoreFuture<'a, Page> {
         let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
-        Box::pin(self.ask(move |reply| Request::List { prefix, after, most, reply }))
+        Box::pin(self.request(move |reply| Request::List { prefix, after, most, reply }))
     }
 
-    fn commit(&self, transaction: Transaction) -> Answer<'_, Committed> {
-        Box::pin(self.ask(|reply| Request::Commit(transaction, reply)))
+    fn commit(&self, transaction: Transaction) -> StoreFuture<'_, Committed> {
+        Box::pin(self.request(|reply| Request::Commit(transaction, reply)))
     }
 
     fn watch(&self, prefix: &str, after: Revision) -> Watch {
         let (reply, answer) = oneshot::channel();
         if let Some(requests) = &self.requests {
-            // Closed: so is the answer.
+            // If the store is closed, so is the reply.
             let _ = requests.send(Request::Watch(after, reply));
         }
-        let watching = Watching { prefix: prefix.to_owned(), at: At::Asked(answer) };
-        Box::pin(stream::unfold(watching, |mut watching| async move {
-            let next = watching.next().await?;
-            Some((next, watching))
+        let state = WatchState { prefix: prefix.to_owned(), phase: WatchPhase::Requested(answer) };
+        Box::pin(stream::unfold(state, |mut state| async move {
+            let next = state.next().await?;
+            Some((next, state))
         }))
     }
 
-    fn grant(&self, ttl: Duration) -> Answer<'_, Lease> {
-        Box::pin(self.ask(move |reply| Request::Grant(ttl, reply)))
+    fn grant(&self, ttl: Duration) -> StoreFuture<'_, Lease> {
+        Box::pin(self.request(move |reply| Request::Grant(ttl, reply)))
     }
 
-    fn keep_alive(&self, lease: LeaseId) -> Answer<'_, Duration> {
-        Box::pin(self.ask(move |reply| Request::KeepAlive(lease, reply)))
+    fn keep_alive(&self, lease: LeaseId) -> StoreFuture<'_, Duration> {
+        Box::pin(self.request(move |reply| Request::KeepAlive(lease, reply)))
     }
 
-    fn revoke(&self, lease: LeaseId) -> Answer<'_, ()> {
-        Box::pin(self.ask(move |reply| Request::Revoke(lease, reply)))
+    fn revoke(&self, lease: LeaseId) -> StoreFuture<'_, ()> {
+        Box::pin(self.request(move |reply| Request::Revoke(lease, reply)))
     }
 }
 
-/// A watch.
-struct Watching {
+/// The state of a watch.
+struct WatchState {
     prefix: String,
-    at: At,
+    phase: WatchPhase,
 }
 
-enum At {
-    Asked(oneshot::Receiver<Result<Subscription, StoreError>>),
-    Following { before: std::vec::IntoIter<Changes>, told: Revision, coming: broadcast::Receiver<Changes> },
-    Over,
+enum WatchPhase {
+    Requested(oneshot::Receiver<Result<Subscription, StoreError>>),
+    Following { past: std::vec::IntoIter<Changes>, seen: Revision, future: broadcast::Receiver<Changes> },
+    Closed,
 }
 
-impl Watching {
+impl WatchState {
     async fn next(&mut self) -> Option<Result<Changes, StoreError>> {
         loop {
-            let next = match &mut self.at {
-                At::Asked(answer) => match answer.await {
-                    Ok(Ok((before, coming))) => {
-                        self.at = At::Following { before: before.into_iter(), told: Revision(0), coming };
+            let next = match &mut self.phase {
+                WatchPhase::Requested(answer) => match answer.await {
+                    Ok(Ok((past, future))) => {
+                        self.phase =
+                            WatchPhase::Following { past: past.into_iter(), seen: Revision(0), future };
                         continue;
                     }
                     Ok(Err(error)) => Err(error),
                     Err(_) => Err(StoreError::Unavailable("the store is closed".to_owned())),
                 },
-                At::Following { before, told, coming } => match before.next() {
+                WatchPhase::Following { past, seen, future } => match past.next() {
                     Some(changes) => Ok(changes),
-                    None => match coming.recv().await {
+                    None => match future.recv().await {
                         Ok(changes) => Ok(changes),
-                        Err(broadcast::error::RecvError::Lagged(_)) => Err(StoreError::Compacted(*told)),
+                        Err(broadcast::error::RecvError::Lagged(_)) => Err(StoreError::Compacted(*seen)),
                         Err(broadcast::error::RecvError::Closed) => {
-                            Err(StoreError::Unavailable("the store was opened again".to_owned()))
+                            Err(StoreError::Unavailable("the store was reopened".to_owned()))
                         }
                     },
                 },
-                At::Over => return None,
+                WatchPhase::Closed => return None,
             };
             match next {
                 Ok(mut changes) => {
-                    if let At::Following { told, .. } = &mut self.at {
-                        *told = changes.revision;
+                    if let WatchPhase::Following { seen, .. } = &mut self.phase {
+                        *seen = changes.revision;
                     }
                     changes.changes.retain(|change| change.key().starts_with(&self.prefix));
                     if !changes.changes.is_empty() {
@@ -196,7 +198,7 @@ impl Watching {
                     }
                 }
                 Err(error) => {
-                    self.at = At::Over;
+                    self.phase = WatchPhase::Closed;
                     return Some(Err(error));
                 }
             }
@@ -204,21 +206,21 @@ impl Watching {
     }
 }
 
-/// Who owns the state and the file.
+/// The thread that owns the state and the file.
 struct Worker {
     disk: Disk,
     state: State,
     opened: Instant,
     changes: broadcast::Sender<Changes>,
-    /// The disk has failed, and the state is not what is on it: since when it is not tried again before this.
-    broken: Option<(StoreError, Duration)>,
+    /// The disk has failed and differs from the state: the error, and when reopening is retried.
+    failed: Option<(StoreError, Duration)>,
 }
 
 impl Worker {
     fn work(mut self, inbox: &Receiver<Request>) {
         loop {
-            let deadline = match &self.broken {
-                // Leases lapse when it can be written down.
+            let deadline = match &self.failed {
+                // Leases lapse once that can be written.
                 Some((_, retry)) => Some(*retry),
                 None => self.state.deadline(),
             };
@@ -234,93 +236,94 @@ impl Worker {
                 },
             };
             let now = self.opened.elapsed();
-            self.mend(now);
-            let requests = first.into_iter().chain(inbox.try_iter()).take(AT_ONCE);
-            let waiting: Vec<Waiting> =
-                requests.map(|request| answer(&mut self.state, &self.changes, request, now)).collect();
-            if self.broken.is_none() {
-                // Behind the requests: a keepalive that came in time is not too late because the disk was slow.
+            self.recover(now);
+            let requests = first.into_iter().chain(inbox.try_iter()).take(MAX_BATCH);
+            let replies: Vec<PendingReply> =
+                requests.map(|request| handle(&mut self.state, &self.changes, request, now)).collect();
+            if self.failed.is_none() {
+                // After the requests: a keepalive that arrived in time is not late because the disk was slow.
                 self.state.lapse(now);
             }
             let written = self.write(now);
-            for waiting in waiting {
-                waiting(written.clone());
+            for reply in replies {
+                reply(written.clone());
             }
         }
     }
 
-    /// Writes what was changed, and tells those who watch.
+    /// Writes the changes, then publishes them to the watches.
     fn write(&mut self, now: Duration) -> Result<(), StoreError> {
-        let (to_disk, told) = self.state.take();
-        if let Some((error, _)) = &self.broken {
+        let (to_disk, published) = self.state.take();
+        if let Some((error, _)) = &self.failed {
             return Err(error.clone());
         }
         if to_disk.is_empty() {
             return Ok(());
         }
         if let Err(error) = self.disk.write(&to_disk, self.state.revision, self.state.newest_lease) {
-            // What is in memory is more than what is on disk: what is on disk counts. Who watches lists anew.
-            self.changes = broadcast::channel(BEHIND).0;
-            self.broken = Some((error.clone(), now));
-            self.mend(now);
+            // The content in memory is ahead of the disk: go back to the disk. Clients that watch have to list again.
+            self.changes = broadcast::channel(MAX_LAG).0;
+            self.failed = Some((error.clone(), now));
+            self.recover(now);
             return Err(error);
         }
-        for changes in told {
-            // Nobody watches: nobody is told.
+        for changes in published {
+            // Fails if there is no watch.
             let _ = self.changes.send(changes);
         }
         Ok(())
     }
 
-    /// Goes back to what is on disk, if that is necessary and it is time to try.
-    fn mend(&mut self, now: Duration) {
-        if self.broken.as_ref().is_some_and(|(_, retry)| *retry <= now) {
+    /// Reloads the content from disk after a failure, once the retry is due.
+    fn recover(&mut self, now: Duration) {
+        if self.failed.as_ref().is_some_and(|(_, retry)| *retry <= now) {
             match self.disk.reload(now) {
-                Ok(state) => (self.state, self.broken) = (state, None),
-                Err(error) => self.broken = Some((error, now + TRY_AGAIN)),
+                Ok(state) => (self.state, self.failed) = (state, None),
+                Err(error) => self.failed = Some((error, now + REOPEN_RETRY)),
             }
         }
     }
 }
 
-/// An answer that waits for the disk.
-type Waiting = Box<dyn FnOnce(Result<(), StoreError>)>;
+/// A reply that waits for the write to disk.
+type PendingReply = Box<dyn FnOnce(Result<(), StoreError>)>;
 
-/// Carries a request out. Its answer goes out when all that it has seen or made is on the disk.
-fn answer(
+/// Carries out a request. The reply is sent when all that the request has read or changed is on disk.
+fn handle(
     state: &mut State,
     changes: &broadcast::Sender<Changes>,
     request: Request,
     now: Duration,
-) -> Waiting {
-    fn later<T: 'static>(reply: Reply<T>, result: Result<T, StoreError>) -> Waiting {
+) -> PendingReply {
+    fn after_write<T: 'static>(reply: Reply<T>, result: Result<T, StoreError>) -> PendingReply {
         Box::new(move |written| {
-            // Nobody waits for it any more: nobody hears.
+            // Fails if the request was cancelled.
             let _ = reply.send(written.and(result));
         })
     }
     match request {
-        Request::Get(key, reply) => later(reply, Ok(state.get(&key))),
+        Request::Get(key, reply) => after_write(reply, Ok(state.get(&key))),
         Request::List { prefix, after, most, reply } => {
-            later(reply, Ok(state.list(&prefix, after.as_deref(), most)))
+            after_write(reply, Ok(state.list(&prefix, after.as_deref(), most)))
         }
-        Request::Commit(transaction, reply) => later(reply, state.commit(transaction)),
+        Request::Commit(transaction, reply) => after_write(reply, state.commit(transaction)),
         Request::Watch(after, reply) => {
-            // What this batch has changed so far is in the history and will be told as well: once is enough.
-            let (known, coming, told) = (state.since(after), changes.subscribe(), state.told_up_to());
-            later(
+            // Changes of the current batch are in the history and will be published too: do not report them twice.
+            let (past, future, published) =
+                (state.since(after), changes.subscribe(), state.published_up_to());
+            after_write(
                 reply,
-                known.map(|mut before| {
-                    before.retain(|changes| changes.revision <= told);
-                    (before, coming)
+                past.map(|mut past| {
+                    past.retain(|changes| changes.revision <= published);
+                    (past, future)
                 }),
             )
         }
-        Request::Grant(ttl, reply) => later(reply, Ok(state.grant(ttl, now))),
-        Request::KeepAlive(lease, reply) => later(reply, state.keep_alive(lease, now)),
+        Request::Grant(ttl, reply) => after_write(reply, Ok(state.grant(ttl, now))),
+        Request::KeepAlive(lease, reply) => after_write(reply, state.keep_alive(lease, now)),
         Request::Revoke(lease, reply) => {
             state.revoke(lease);
-            later(reply, Ok(()))
+            after_write(reply, Ok(()))
         }
     }
 }

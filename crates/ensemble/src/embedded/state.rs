@@ -1,5 +1,4 @@
-//! What an embedded store holds, and what each request makes of it. Pure: time comes in, what has to be on disk goes
-//! out.
+//! The content of an embedded store, and the effect of each request. Pure: time comes in, writes to disk go out.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
@@ -10,46 +9,46 @@ use crate::store::{
     Write,
 };
 
-/// How many writes are remembered for those who watch from an earlier revision on.
+/// Writes kept for watches from an earlier revision.
 const HISTORY: usize = 10_000;
-/// And how much of them, in bytes.
+/// Bytes of writes kept.
 const HISTORY_BYTES: usize = 16 << 20;
 
-/// Something that has to be on disk before anybody is told of it.
+/// A write to disk, to be completed before the change is published.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum ToDisk {
+pub(crate) enum DiskWrite {
     Entry(Entry),
-    NoEntry(String),
+    DeleteEntry(String),
     Lease(Lease),
-    NoLease(LeaseId),
+    DeleteLease(LeaseId),
 }
 
-/// A lease and since when it has not been heard of.
+/// A lease, when it lapses, and the keys that are bound to it.
 #[derive(Debug, Clone)]
-struct Living {
+struct LeaseState {
     ttl: Duration,
     lapses: Duration,
     keys: BTreeSet<String>,
 }
 
-/// All that is there. Times are since the store was opened.
+/// The content of the store. Times are since the store was opened.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) revision: Revision,
-    /// The number of the newest lease.
+    /// Identifier of the newest lease.
     pub(crate) newest_lease: u64,
     entries: BTreeMap<String, Entry>,
-    leases: BTreeMap<LeaseId, Living>,
+    leases: BTreeMap<LeaseId, LeaseState>,
     by_lapse: BTreeSet<(Duration, LeaseId)>,
     history: VecDeque<Changes>,
     history_bytes: usize,
-    /// What the requests since the last [`take`](Self::take) have changed.
-    to_disk: Vec<ToDisk>,
-    told: Vec<Changes>,
+    /// Writes to disk since the last [`take`](Self::take).
+    to_disk: Vec<DiskWrite>,
+    unpublished: Vec<Changes>,
 }
 
 impl State {
-    /// As it was on disk. Leases are as if they had just been kept alive: nobody could while we were not there.
+    /// Restores the content of the disk. Leases start again: nothing could renew them while the store was down.
     pub(crate) fn loaded(
         revision: Revision,
         newest_lease: u64,
@@ -70,19 +69,19 @@ impl State {
         state
     }
 
-    /// When the next lease lapses.
+    /// Returns when the next lease lapses.
     pub(crate) fn deadline(&self) -> Option<Duration> {
         self.by_lapse.first().map(|(at, _)| *at)
     }
 
-    /// What has to be on disk, and what is told to those who watch when it is.
-    pub(crate) fn take(&mut self) -> (Vec<ToDisk>, Vec<Changes>) {
-        (std::mem::take(&mut self.to_disk), std::mem::take(&mut self.told))
+    /// Returns the pending writes to disk, and the changes to publish after them.
+    pub(crate) fn take(&mut self) -> (Vec<DiskWrite>, Vec<Changes>) {
+        (std::mem::take(&mut self.to_disk), std::mem::take(&mut self.unpublished))
     }
 
-    /// The newest write that those who watch have been told of.
-    pub(crate) fn told_up_to(&self) -> Revision {
-        self.told.first().map_or(self.revision, |first| Revision(first.revision.0 - 1))
+    /// Returns the newest published revision.
+    pub(crate) fn published_up_to(&self) -> Revision {
+        self.unpublished.first().map_or(self.revision, |first| Revision(first.revision.0 - 1))
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<Entry> {
@@ -108,7 +107,7 @@ impl State {
         for write in &transaction.writes {
             let (Write::Put { key, .. } | Write::Delete(key)) = write;
             if !written.insert(key) {
-                return Err(StoreError::Refused(format!("one transaction writes '{key}' twice")));
+                return Err(StoreError::Refused(format!("the transaction writes '{key}' twice")));
             }
         }
         if !transaction.conditions.iter().all(|condition| self.holds(condition)) {
@@ -123,7 +122,7 @@ impl State {
             }
         }
         let changes: Vec<_> = transaction.writes.into_iter().filter_map(|write| self.write(write)).collect();
-        self.close(changes);
+        self.complete(changes);
         Ok(Committed::Done(self.revision))
     }
 
@@ -135,7 +134,7 @@ impl State {
         }
     }
 
-    /// One write of a transaction, whose revision is the next.
+    /// Applies one write of a transaction, at the next revision.
     fn write(&mut self, write: Write) -> Option<Change> {
         let revision = Revision(self.revision.0 + 1);
         match write {
@@ -151,7 +150,7 @@ impl State {
                     bound.keys.insert(key.clone());
                 }
                 let entry = Entry { key: key.clone(), value, created, changed: revision, lease };
-                self.to_disk.push(ToDisk::Entry(entry.clone()));
+                self.to_disk.push(DiskWrite::Entry(entry.clone()));
                 self.entries.insert(key, entry.clone());
                 Some(Change::Put(entry))
             }
@@ -160,33 +159,34 @@ impl State {
                 if let Some(bound) = entry.lease.and_then(|id| self.leases.get_mut(&id)) {
                     bound.keys.remove(&key);
                 }
-                self.to_disk.push(ToDisk::NoEntry(key.clone()));
+                self.to_disk.push(DiskWrite::DeleteEntry(key.clone()));
                 Some(Change::Deleted(key))
             }
         }
     }
 
-    /// The changes of one write are complete. What changes nothing is no write.
-    fn close(&mut self, changes: Vec<Change>) {
+    /// Completes a transaction. One without a change gets no revision.
+    fn complete(&mut self, changes: Vec<Change>) {
         if changes.is_empty() {
             return;
         }
         self.revision = Revision(self.revision.0 + 1);
         let changes = Changes { revision: self.revision, changes };
-        self.told.push(changes.clone());
-        self.history_bytes += weight(&changes);
+        self.unpublished.push(changes.clone());
+        self.history_bytes += size_of(&changes);
         self.history.push_back(changes);
         while self.history.len() > HISTORY || self.history_bytes > HISTORY_BYTES {
             let Some(oldest) = self.history.pop_front() else { break };
-            self.history_bytes -= weight(&oldest);
+            self.history_bytes -= size_of(&oldest);
         }
     }
 
-    /// What was written after a revision, if all of it is still known.
+    /// Returns the changes after a revision, if all of them are still available.
     pub(crate) fn since(&self, after: Revision) -> Result<Vec<Changes>, StoreError> {
-        let known_from = self.history.front().map_or(self.revision, |first| Revision(first.revision.0 - 1));
-        if after < known_from {
-            return Err(StoreError::Compacted(known_from));
+        let available_from =
+            self.history.front().map_or(self.revision, |first| Revision(first.revision.0 - 1));
+        if after < available_from {
+            return Err(StoreError::Compacted(available_from));
         }
         Ok(self.history.iter().filter(|changes| changes.revision > after).cloned().collect())
     }
@@ -195,14 +195,14 @@ impl State {
         self.newest_lease += 1;
         let lease = Lease { id: LeaseId(self.newest_lease), ttl };
         self.insert_lease(lease, now);
-        self.to_disk.push(ToDisk::Lease(lease));
+        self.to_disk.push(DiskWrite::Lease(lease));
         lease
     }
 
     fn insert_lease(&mut self, lease: Lease, now: Duration) {
         let lapses = now + lease.ttl;
         self.by_lapse.insert((lapses, lease.id));
-        self.leases.insert(lease.id, Living { ttl: lease.ttl, lapses, keys: BTreeSet::new() });
+        self.leases.insert(lease.id, LeaseState { ttl: lease.ttl, lapses, keys: BTreeSet::new() });
     }
 
     pub(crate) fn keep_alive(&mut self, id: LeaseId, now: Duration) -> Result<Duration, StoreError> {
@@ -216,12 +216,12 @@ impl State {
     pub(crate) fn revoke(&mut self, id: LeaseId) {
         let Some(lease) = self.leases.remove(&id) else { return };
         self.by_lapse.remove(&(lease.lapses, id));
-        self.to_disk.push(ToDisk::NoLease(id));
+        self.to_disk.push(DiskWrite::DeleteLease(id));
         let changes = lease.keys.into_iter().filter_map(|key| self.write(Write::Delete(key))).collect();
-        self.close(changes);
+        self.complete(changes);
     }
 
-    /// Ends the leases that have lapsed.
+    /// Deletes the leases that have lapsed.
     pub(crate) fn lapse(&mut self, now: Duration) {
         while let Some((at, id)) = self.by_lapse.first().copied()
             && at <= now
@@ -231,8 +231,8 @@ impl State {
     }
 }
 
-/// What a write takes in memory, about.
-fn weight(changes: &Changes) -> usize {
+/// Approximate size of a write in memory, in bytes.
+fn size_of(changes: &Changes) -> usize {
     let value = |change: &Change| match change {
         Change::Put(entry) => entry.value.len(),
         Change::Deleted(_) => 0,
@@ -247,7 +247,7 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Clone)]
-    enum Act {
+    enum Action {
         Put(u8, u8, Option<u8>),
         PutIfAbsent(u8, u8),
         Delete(u8),
@@ -258,16 +258,16 @@ mod tests {
         Wait(u8),
     }
 
-    fn act() -> impl Strategy<Value = Act> {
+    fn action() -> impl Strategy<Value = Action> {
         prop_oneof![
-            4 => (0..6u8, any::<u8>(), proptest::option::of(0..6u8)).prop_map(|(key, value, lease)| Act::Put(key, value, lease)),
-            2 => (0..6u8, any::<u8>()).prop_map(|(key, value)| Act::PutIfAbsent(key, value)),
-            2 => (0..6u8).prop_map(Act::Delete),
-            1 => (0..6u8, 0..6u8).prop_map(|(one, other)| Act::PutBoth(one, other)),
-            2 => (1..20u8).prop_map(Act::Grant),
-            3 => (0..6u8).prop_map(Act::KeepAlive),
-            1 => (0..6u8).prop_map(Act::Revoke),
-            3 => (1..10u8).prop_map(Act::Wait),
+            4 => (0..6u8, any::<u8>(), proptest::option::of(0..6u8)).prop_map(|(key, value, lease)| Action::Put(key, value, lease)),
+            2 => (0..6u8, any::<u8>()).prop_map(|(key, value)| Action::PutIfAbsent(key, value)),
+            2 => (0..6u8).prop_map(Action::Delete),
+            1 => (0..6u8, 0..6u8).prop_map(|(one, other)| Action::PutBoth(one, other)),
+            2 => (1..20u8).prop_map(Action::Grant),
+            3 => (0..6u8).prop_map(Action::KeepAlive),
+            1 => (0..6u8).prop_map(Action::Revoke),
+            3 => (1..10u8).prop_map(Action::Wait),
         ]
     }
 
@@ -279,39 +279,39 @@ mod tests {
         Write::Put { key: key(number), value: vec![value], lease }
     }
 
-    /// The store as others know it.
+    /// The expected content of the store.
     #[derive(Default)]
-    struct Outside {
+    struct Model {
         now: Duration,
-        /// By what was written to the disk.
+        /// Entries according to the writes to disk.
         entries: BTreeMap<String, Entry>,
         leases: BTreeMap<LeaseId, Lease>,
-        /// By what was told to those who watch.
+        /// Entries according to the published changes.
         watched: BTreeMap<String, Entry>,
-        told: Revision,
-        /// When a lease was heard of last, of those that were not revoked.
-        heard: BTreeMap<LeaseId, (Duration, Duration)>,
+        published: Revision,
+        /// Last renewal and TTL of the leases that were not revoked.
+        renewed: BTreeMap<LeaseId, (Duration, Duration)>,
         newest: Vec<LeaseId>,
     }
 
-    impl Outside {
+    impl Model {
         fn lease(&self, number: u8) -> Option<LeaseId> {
             self.newest.get(self.newest.len().checked_sub(1 + usize::from(number))?).copied()
         }
 
         fn take(&mut self, state: &mut State) {
-            let (to_disk, told) = state.take();
+            let (to_disk, published) = state.take();
             for change in to_disk {
                 match change {
-                    ToDisk::Entry(entry) => drop(self.entries.insert(entry.key.clone(), entry)),
-                    ToDisk::NoEntry(key) => assert!(self.entries.remove(&key).is_some()),
-                    ToDisk::Lease(lease) => drop(self.leases.insert(lease.id, lease)),
-                    ToDisk::NoLease(id) => assert!(self.leases.remove(&id).is_some()),
+                    DiskWrite::Entry(entry) => drop(self.entries.insert(entry.key.clone(), entry)),
+                    DiskWrite::DeleteEntry(key) => assert!(self.entries.remove(&key).is_some()),
+                    DiskWrite::Lease(lease) => drop(self.leases.insert(lease.id, lease)),
+                    DiskWrite::DeleteLease(id) => assert!(self.leases.remove(&id).is_some()),
                 }
             }
-            for changes in told {
-                assert_eq!(changes.revision.0, self.told.0 + 1, "no write is left out, none told twice");
-                self.told = changes.revision;
+            for changes in published {
+                assert_eq!(changes.revision.0, self.published.0 + 1, "each write is published exactly once");
+                self.published = changes.revision;
                 for change in changes.changes {
                     match change {
                         Change::Put(entry) => drop(self.watched.insert(entry.key.clone(), entry)),
@@ -321,55 +321,55 @@ mod tests {
             }
         }
 
-        fn carry_out(&mut self, state: &mut State, act: &Act) {
+        fn carry_out(&mut self, state: &mut State, action: &Action) {
             let commit =
                 |state: &mut State, conditions, writes| state.commit(Transaction { conditions, writes });
-            match *act {
-                Act::Put(number, value, lease) => {
+            match *action {
+                Action::Put(number, value, lease) => {
                     let lease = lease.and_then(|lease| self.lease(lease));
-                    let alive = lease.is_none_or(|lease| self.heard.contains_key(&lease));
+                    let alive = lease.is_none_or(|lease| self.renewed.contains_key(&lease));
                     let done = commit(state, vec![], vec![put(number, value, lease)]);
                     assert_eq!(done.is_ok(), alive, "{done:?}");
                 }
-                Act::PutIfAbsent(number, value) => {
+                Action::PutIfAbsent(number, value) => {
                     let was = self.watched.contains_key(&key(number));
                     let done =
                         commit(state, vec![Condition::Absent(key(number))], vec![put(number, value, None)]);
                     assert_eq!(matches!(done, Ok(Committed::Done(_))), !was);
                 }
-                Act::Delete(number) => {
+                Action::Delete(number) => {
                     let deleted = commit(state, vec![], vec![Write::Delete(key(number))]);
                     assert!(matches!(deleted, Ok(Committed::Done(_))));
                 }
-                Act::PutBoth(one, other) => {
+                Action::PutBoth(one, other) => {
                     let done = commit(state, vec![], vec![put(one, 0, None), put(other, 0, None)]);
                     assert_eq!(done.is_ok(), one != other, "{done:?}");
                 }
-                Act::Grant(ttl) => {
+                Action::Grant(ttl) => {
                     let ttl = Duration::from_secs(ttl.into());
                     let lease = state.grant(ttl, self.now);
                     assert!(!self.newest.contains(&lease.id));
                     self.newest.push(lease.id);
-                    self.heard.insert(lease.id, (self.now, ttl));
+                    self.renewed.insert(lease.id, (self.now, ttl));
                 }
-                Act::KeepAlive(number) => {
+                Action::KeepAlive(number) => {
                     let Some(id) = self.lease(number) else { return };
                     let kept = state.keep_alive(id, self.now);
-                    assert_eq!(kept.is_ok(), self.heard.contains_key(&id));
-                    if let Some((heard, _)) = self.heard.get_mut(&id) {
-                        *heard = self.now;
+                    assert_eq!(kept.is_ok(), self.renewed.contains_key(&id));
+                    if let Some((renewed, _)) = self.renewed.get_mut(&id) {
+                        *renewed = self.now;
                     }
                 }
-                Act::Revoke(number) => {
+                Action::Revoke(number) => {
                     let Some(id) = self.lease(number) else { return };
                     state.revoke(id);
-                    self.heard.remove(&id);
+                    self.renewed.remove(&id);
                 }
-                Act::Wait(seconds) => {
+                Action::Wait(seconds) => {
                     self.now += Duration::from_secs(seconds.into());
                     state.lapse(self.now);
                     let now = self.now;
-                    self.heard.retain(|_, (heard, ttl)| *heard + *ttl > now);
+                    self.renewed.retain(|_, (renewed, ttl)| *renewed + *ttl > now);
                 }
             }
         }
@@ -378,39 +378,39 @@ mod tests {
             let listed = state.list("", None, usize::MAX);
             let listed: BTreeMap<_, _> =
                 listed.entries.into_iter().map(|entry| (entry.key.clone(), entry)).collect();
-            assert_eq!(listed, self.watched, "what is told is what is there");
-            assert_eq!(listed, self.entries, "what is written down is what is there");
-            assert!(self.leases.keys().eq(self.heard.keys()), "leases lapse at their time and no earlier");
+            assert_eq!(listed, self.watched, "published changes and content agree");
+            assert_eq!(listed, self.entries, "content on disk and in memory agree");
+            assert!(self.leases.keys().eq(self.renewed.keys()), "leases lapse on time and not earlier");
             for entry in listed.values() {
-                assert!(entry.lease.is_none_or(|lease| self.heard.contains_key(&lease)), "{entry:?}");
+                assert!(entry.lease.is_none_or(|lease| self.renewed.contains_key(&lease)), "{entry:?}");
                 assert!(entry.created <= entry.changed && entry.changed <= state.revision);
             }
-            let next = self.heard.values().map(|(heard, ttl)| *heard + *ttl).min();
+            let next = self.renewed.values().map(|(renewed, ttl)| *renewed + *ttl).min();
             assert_eq!(state.deadline(), next);
         }
     }
 
     proptest! {
         #[test]
-        fn what_is_there_is_what_was_told_and_written_down(acts in proptest::collection::vec(act(), 1..120), reopen in 0..120usize) {
-            let (mut state, mut outside) = (State::default(), Outside::default());
-            for (number, act) in acts.iter().enumerate() {
-                outside.carry_out(&mut state, act);
-                outside.take(&mut state);
-                outside.check(&state);
+        fn content_disk_and_published_changes_agree(actions in proptest::collection::vec(action(), 1..120), reopen in 0..120usize) {
+            let (mut state, mut model) = (State::default(), Model::default());
+            for (number, action) in actions.iter().enumerate() {
+                model.carry_out(&mut state, action);
+                model.take(&mut state);
+                model.check(&state);
                 if number == reopen {
-                    // It went down and came back: leases begin anew.
-                    let (entries, leases) = (outside.entries.values().cloned(), outside.leases.values().copied());
-                    state = State::loaded(state.revision, state.newest_lease, entries.collect(), leases.collect(), outside.now);
-                    let now = outside.now;
-                    outside.heard.values_mut().for_each(|(heard, _)| *heard = now);
-                    outside.check(&state);
+                    // The store is reopened: leases start again.
+                    let (entries, leases) = (model.entries.values().cloned(), model.leases.values().copied());
+                    state = State::loaded(state.revision, state.newest_lease, entries.collect(), leases.collect(), model.now);
+                    let now = model.now;
+                    model.renewed.values_mut().for_each(|(renewed, _)| *renewed = now);
+                    model.check(&state);
                 }
             }
         }
 
         #[test]
-        fn who_watches_from_anywhere_catches_up_or_is_told_to_list(writes in 1..60u64, from in 0..60u64) {
+        fn a_watch_from_any_revision_catches_up_or_is_compacted(writes in 1..60u64, from in 0..60u64) {
             let mut state = State::default();
             for number in 0..writes {
                 let wrote = state.commit(Transaction { conditions: vec![], writes: vec![put(0, u8::try_from(number).unwrap_or(0), None)] });

@@ -17,7 +17,7 @@ use super::chance::Chance;
 use super::store::{Link, PREFIX, Shared};
 use super::world::World;
 use crate::callbacks::{Run, Times};
-use crate::leader::{Effect, Leader, Seen, Term, Told};
+use crate::leader::{CallbackInput, Effect, Leader, ListSnapshot, Term};
 use crate::lock::{Acquired, Holder, Locks};
 use crate::member::Keepalive;
 use crate::registry::Registry;
@@ -69,7 +69,7 @@ enum News {
     Won(Term, u64),
     Lost(Term),
     Loaded(Term, State),
-    Forgotten(Run, bool),
+    DigestCleared(Run, bool),
     Ended(Run, Option<Value>),
     Saved(Run, Option<State>),
 }
@@ -272,7 +272,7 @@ impl Driver {
                             self.leader.loaded(term, state, now);
                             None
                         }
-                        News::Forgotten(run, well) => self.leader.forgotten(run, well, now),
+                        News::DigestCleared(run, well) => self.leader.digest_cleared(run, well, now),
                         News::Ended(run, well) => self.leader.ended(run, well, now),
                         News::Saved(run, written) => self.leader.saved(run, written, now),
                     }
@@ -283,10 +283,10 @@ impl Driver {
                 }
                 () = woken => {
                     let registry = Arc::clone(&self.registry);
-                    self.leader.woke(now(self.began), || registry.roster().digest(), |digest| {
+                    self.leader.tick(now(self.began), || registry.roster().digest(), |digest| {
                         let roster = registry.roster();
-                        let list = roster.known().map(|known| (known.member.id.clone(), Arc::clone(&known.text)));
-                        Seen { digest, list: list.collect(), pods: roster.json() }
+                        let list = roster.registered().map(|known| (known.member.id.clone(), Arc::clone(&known.text)));
+                        ListSnapshot { digest, list: list.collect(), pods: roster.json() }
                     })
                 }
             };
@@ -302,7 +302,7 @@ impl Driver {
             Some(Effect::Load(term)) => {
                 let registry = Arc::clone(&self.registry);
                 tokio::spawn(async move {
-                    registry.is_listed().await;
+                    registry.wait_listed().await;
                     loop {
                         if let Ok(state) = states.load().await {
                             let _ = news.send(News::Loaded(term, state));
@@ -312,10 +312,10 @@ impl Driver {
                     }
                 });
             }
-            Some(Effect::Forget(run, state)) => {
+            Some(Effect::ClearDigest(run, state)) => {
                 tokio::spawn(async move {
                     let well = saved(&states, &state, &news).await;
-                    let _ = news.send(News::Forgotten(run, well));
+                    let _ = news.send(News::DigestCleared(run, well));
                 });
             }
             Some(Effect::Save(run, state)) => {
@@ -333,7 +333,7 @@ impl Driver {
                     let _ = news.send(News::Ended(run, None));
                 }
             }
-            Some(Effect::Over(_)) => {
+            Some(Effect::TermEnded(_)) => {
                 if let Some((resign, _)) = self.term.take() {
                     let _ = resign.send(());
                 }
@@ -343,7 +343,7 @@ impl Driver {
     }
 
     /// The callback takes a while, and fails now and then.
-    fn start(&mut self, run: Run, told: &Told) {
+    fn start(&mut self, run: Run, told: &CallbackInput) {
         let place = Arc::clone(&self.place);
         let (fence, number) = (told.fence, place.number);
         let started = place.world.start(number, fence, Arc::clone(&told.seen.digest));

@@ -15,7 +15,8 @@ use super::world::World;
 use crate::embedded::state::State;
 use crate::state;
 use crate::store::{
-    Answer, Changes, Committed, Entry, Lease, LeaseId, Page, Revision, Store, StoreError, Transaction, Watch,
+    Changes, Committed, Entry, Lease, LeaseId, Page, Revision, Store, StoreError, StoreFuture, Transaction,
+    Watch,
 };
 
 /// Below which everything is.
@@ -227,19 +228,19 @@ impl Link {
 }
 
 impl Store for Link {
-    fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Entry>> {
+    fn get<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Option<Entry>> {
         let key = key.to_owned();
         Box::pin(self.through(move |state, _| Ok(state.get(&key))))
     }
 
-    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, most: usize) -> Answer<'a, Page> {
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, most: usize) -> StoreFuture<'a, Page> {
         let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
         // Pages are small, so that changes come between them.
         let most = most.min(4);
         Box::pin(self.through(move |state, _| Ok(state.list(&prefix, after.as_deref(), most))))
     }
 
-    fn commit(&self, transaction: Transaction) -> Answer<'_, Committed> {
+    fn commit(&self, transaction: Transaction) -> StoreFuture<'_, Committed> {
         Box::pin(self.through(move |state, _| state.commit(transaction)))
     }
 
@@ -262,7 +263,7 @@ impl Store for Link {
         }))
     }
 
-    fn grant(&self, ttl: Duration) -> Answer<'_, Lease> {
+    fn grant(&self, ttl: Duration) -> StoreFuture<'_, Lease> {
         let shared = Arc::clone(&self.shared);
         Box::pin(self.through(move |state, now| {
             let lease = state.grant(ttl, now);
@@ -271,7 +272,7 @@ impl Store for Link {
         }))
     }
 
-    fn keep_alive(&self, lease: LeaseId) -> Answer<'_, Duration> {
+    fn keep_alive(&self, lease: LeaseId) -> StoreFuture<'_, Duration> {
         Box::pin(self.through(move |state, now| state.keep_alive(lease, now)))
     }
 
@@ -279,7 +280,7 @@ impl Store for Link {
         self.shared.ends_leases
     }
 
-    fn revoke(&self, lease: LeaseId) -> Answer<'_, ()> {
+    fn revoke(&self, lease: LeaseId) -> StoreFuture<'_, ()> {
         let shared = Arc::clone(&self.shared);
         Box::pin(self.through(move |state, _| {
             shared.leases().remove(&lease);

@@ -1,4 +1,4 @@
-//! A line of a watch, as the API writes it.
+//! Parses lines of a watch.
 
 use serde::Deserialize;
 
@@ -6,35 +6,34 @@ use crate::PodState;
 use crate::pod::RawPod;
 use crate::status::RawStatus;
 
-/// What a line of a watch says.
+/// A line of a watch.
 #[derive(Debug)]
-pub(super) enum Said {
-    /// Something has happened.
+pub(super) enum Line {
+    /// An event.
     Event(Event),
-    /// The server cannot go on with this watch.
+    /// The server ends this watch with an error.
     Error(RawStatus),
-    /// Something of no concern: another pod, an empty line, a type of event that is not known here.
-    Nothing,
+    /// To be ignored: an empty line, or an unknown type of event.
+    Ignored,
 }
 
-/// What has happened, and the version from which to watch after it.
+/// An event, and the version from which to resume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Event {
-    /// The newest version. Empty: not told.
+    /// The newest version; empty if the event has none.
     pub(crate) version: String,
-    /// What has become of the pod.
-    pub(crate) pod: Change,
+    pub(crate) pod: PodChange,
 }
 
-/// What has become of the pod.
+/// A change of the pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Change {
-    /// Nothing; only the version goes on.
+pub(crate) enum PodChange {
+    /// No change, only a newer version.
     None,
-    /// There is a new one, or it has changed.
-    Now(PodState),
-    /// It is gone.
-    Gone,
+    /// The pod was created or has changed.
+    Updated(PodState),
+    /// The pod was deleted.
+    Deleted,
 }
 
 #[derive(Deserialize)]
@@ -47,26 +46,26 @@ struct With<T> {
     object: T,
 }
 
-/// Reads a line. Only the pod of this name counts, should the server or a proxy not have understood the selector.
-pub(super) fn read(line: &[u8], name: &str) -> Result<Said, serde_json::Error> {
+/// Parses a line. Events of other pods are ignored, in case the server or a proxy ignores the selector.
+pub(super) fn read(line: &[u8], name: &str) -> Result<Line, serde_json::Error> {
     if line.trim_ascii().is_empty() {
-        return Ok(Said::Nothing);
+        return Ok(Line::Ignored);
     }
     let Typed { r#type } = serde_json::from_slice(line)?;
     match r#type.as_str() {
-        "ERROR" => Ok(Said::Error(serde_json::from_slice::<With<_>>(line)?.object)),
+        "ERROR" => Ok(Line::Error(serde_json::from_slice::<With<_>>(line)?.object)),
         "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK" => {
             let pod = serde_json::from_slice::<With<RawPod>>(line)?.object;
             let version = pod.version().unwrap_or_default().to_owned();
             let change = match r#type.as_str() {
-                "BOOKMARK" => Change::None,
-                _ if pod.name() != Some(name) => Change::None,
-                "DELETED" => Change::Gone,
-                _ => Change::Now(pod.read()),
+                "BOOKMARK" => PodChange::None,
+                _ if pod.name() != Some(name) => PodChange::None,
+                "DELETED" => PodChange::Deleted,
+                _ => PodChange::Updated(pod.read()),
             };
-            Ok(Said::Event(Event { version, pod: change }))
+            Ok(Line::Event(Event { version, pod: change }))
         }
-        _ => Ok(Said::Nothing),
+        _ => Ok(Line::Ignored),
     }
 }
 
@@ -74,12 +73,12 @@ pub(super) fn read(line: &[u8], name: &str) -> Result<Said, serde_json::Error> {
 mod tests {
     use super::*;
 
-    fn said(line: &str) -> Said {
+    fn parse(line: &str) -> Line {
         read(line.as_bytes(), "web").unwrap_or_else(|error| panic!("{line}: {error}"))
     }
 
     #[test]
-    fn the_types_of_events_are_told_apart() {
+    fn parses_all_types_of_events() {
         let event = |version: &str, pod| Event { version: version.to_owned(), pod };
         let pod = |version: &str| PodState {
             uid: "u".to_owned(),
@@ -89,43 +88,43 @@ mod tests {
         for (line, expected) in [
             (
                 r#"{"type":"ADDED","object":{"kind":"Pod","metadata":{"name":"web","uid":"u","resourceVersion":"3"}}}"#,
-                event("3", Change::Now(pod("3"))),
+                event("3", PodChange::Updated(pod("3"))),
             ),
             (
                 r#"{"object":{"metadata":{"name":"web","uid":"u","resourceVersion":"4"}},"type":"MODIFIED"}"#,
-                event("4", Change::Now(pod("4"))),
+                event("4", PodChange::Updated(pod("4"))),
             ),
             (
                 r#"{"type":"DELETED","object":{"metadata":{"name":"web","resourceVersion":"5"}}}"#,
-                event("5", Change::Gone),
+                event("5", PodChange::Deleted),
             ),
             (
                 r#"{"type":"DELETED","object":{"metadata":{"name":"web-2","resourceVersion":"5"}}}"#,
-                event("5", Change::None),
+                event("5", PodChange::None),
             ),
             (
                 r#"{"type":"MODIFIED","object":{"metadata":{"name":"web-2","resourceVersion":"6"}}}"#,
-                event("6", Change::None),
+                event("6", PodChange::None),
             ),
             (
                 r#"{"type":"BOOKMARK","object":{"kind":"Pod","metadata":{"resourceVersion":"9","creationTimestamp":null},"spec":{"containers":null},"status":{}}}"#,
-                event("9", Change::None),
+                event("9", PodChange::None),
             ),
-            (r#"{"type":"BOOKMARK","object":{}}"#, event("", Change::None)),
+            (r#"{"type":"BOOKMARK","object":{}}"#, event("", PodChange::None)),
         ] {
-            let said = said(line);
-            assert!(matches!(&said, Said::Event(event) if *event == expected), "{line}: {said:?}");
+            let parsed = parse(line);
+            assert!(matches!(&parsed, Line::Event(event) if *event == expected), "{line}: {parsed:?}");
         }
-        assert!(matches!(said(r#"{"type":"SOMETHING","object":7}"#), Said::Nothing));
-        assert!(matches!(said(" \r"), Said::Nothing));
-        let error = said(
+        assert!(matches!(parse(r#"{"type":"SOMETHING","object":7}"#), Line::Ignored));
+        assert!(matches!(parse(" \r"), Line::Ignored));
+        let error = parse(
             r#"{"type":"ERROR","object":{"kind":"Status","status":"Failure","reason":"Expired","code":410}}"#,
         );
-        assert!(matches!(&error, Said::Error(status) if status.code() == 410), "{error:?}");
+        assert!(matches!(&error, Line::Error(status) if status.code() == 410), "{error:?}");
     }
 
     #[test]
-    fn what_is_no_event_is_an_error() {
+    fn refuses_invalid_lines() {
         for line in
             ["<html>", "{", "[]", "{}", r#"{"type":"ADDED"}"#, r#"{"type":"ADDED","object":[]}"#, "\u{fffd}"]
         {

@@ -1,13 +1,13 @@
-//! Pieces of a stream in, whole lines out.
+//! Splits a stream into lines.
 
-/// Puts lines together again, however the stream was cut.
+/// Assembles lines from chunks of a stream.
 #[derive(Debug)]
 pub(super) struct Lines {
     most: usize,
     held: Vec<u8>,
-    /// Where the next line begins. What stands before was given out.
+    /// Start of the next line; bytes before it were returned.
     begin: usize,
-    /// Up to here there is no end of a line.
+    /// Up to here there is no line end.
     searched: usize,
 }
 
@@ -16,13 +16,12 @@ pub(super) struct Lines {
 pub(super) struct TooLong;
 
 impl Lines {
-    /// Of lines that have at most so many bytes, without their ends.
+    /// Creates an assembler for lines of at most `most` bytes, without line ends.
     pub(super) fn new(most: usize) -> Self {
         Self { most, held: Vec::new(), begin: 0, searched: 0 }
     }
 
-    /// The next piece. All whole lines should have been taken before, so that no more is held than a line and a
-    /// piece.
+    /// Adds a chunk. All complete lines should have been taken before, so that at most a line and a chunk are held.
     pub(super) fn push(&mut self, piece: &[u8]) {
         self.held.drain(..self.begin);
         self.searched -= self.begin;
@@ -30,7 +29,7 @@ impl Lines {
         self.held.extend_from_slice(piece);
     }
 
-    /// The next whole line, without its end.
+    /// Returns the next complete line, without its line end.
     pub(super) fn next(&mut self) -> Result<Option<&[u8]>, TooLong> {
         let found = self.held[self.searched..].iter().position(|byte| *byte == b'\n');
         let end = found.map(|at| self.searched + at);
@@ -52,7 +51,7 @@ mod tests {
 
     use super::*;
 
-    /// All whole lines of a stream that arrives in these pieces.
+    /// Returns all complete lines of a stream that arrives in these chunks.
     fn read<'a>(most: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Vec<u8>>, TooLong> {
         let mut lines = Lines::new(most);
         let mut read = Vec::new();
@@ -66,12 +65,12 @@ mod tests {
     }
 
     #[test]
-    fn half_a_line_is_no_line() {
+    fn keeps_an_incomplete_line() {
         assert_eq!(read(9, [&b"ab\nc"[..], b"d\n\nef"]), Ok(vec![b"ab".to_vec(), b"cd".to_vec(), vec![]]));
     }
 
     #[test]
-    fn a_line_may_have_the_most_and_no_more() {
+    fn limits_the_length_of_a_line() {
         assert_eq!(read(3, [&b"abc\n"[..], b"abc\n"]), Ok(vec![b"abc".to_vec(), b"abc".to_vec()]));
         assert_eq!(read(3, [&b"abcd\n"[..]]), Err(TooLong));
         assert_eq!(read(3, [&b"ab"[..], b"cd"]), Err(TooLong));
@@ -79,7 +78,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn how_a_stream_is_cut_changes_nothing(
+        fn lines_do_not_depend_on_the_chunks(
             stream in proptest::collection::vec(prop_oneof![Just(b'\n'), any::<u8>()], 0..200),
             cuts in proptest::collection::vec(0usize..200, 0..20),
         ) {

@@ -1,72 +1,74 @@
-//! The events of one watch, read from the body of its answer.
+//! Reads the events of one watch from the body of its response.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::event::{self, Event, Said};
+use super::event::{self, Event, Line};
 use super::lines::{Lines, TooLong};
-use super::steps::Happened;
+use super::machine::Input;
 use crate::KubeError;
-use crate::exchange::{Answer, Request};
+use crate::exchange::{ApiResponse, Request};
 
 /// The events of one watch.
 pub(super) struct Stream<'a> {
     request: &'a Request<'a>,
     name: &'a str,
-    answer: Answer,
+    response: ApiResponse,
     lines: Lines,
-    most_line: usize,
-    /// After so much silence nobody is there any more.
+    max_line: usize,
+    /// Time without data after which the server counts as gone.
     silence: Duration,
-    heard: Instant,
+    received_at: Instant,
 }
 
 impl<'a> Stream<'a> {
     pub(super) fn new(
         request: &'a Request<'a>,
         name: &'a str,
-        answer: Answer,
-        most_line: usize,
+        response: ApiResponse,
+        max_line: usize,
         silence: Duration,
     ) -> Self {
-        let lines = Lines::new(most_line);
-        Self { request, name, answer, lines, most_line, silence, heard: Instant::now() }
+        let lines = Lines::new(max_line);
+        Self { request, name, response, lines, max_line, silence, received_at: Instant::now() }
     }
 
-    /// What happens next. Nothing is lost when the wait is given up.
-    pub(super) async fn next(&mut self) -> Happened {
+    /// Returns the next input of the state machine. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Input {
         loop {
-            match self.said() {
+            match self.buffered_event() {
                 Ok(None) => {}
-                Ok(Some(event)) => return Happened::Event(event),
-                Err(error) => return Happened::Broken(error),
+                Ok(Some(event)) => return Input::Event(event),
+                Err(error) => return Input::Broken(error),
             }
-            match timeout_at(self.heard + self.silence, self.answer.piece(self.request)).await {
+            match timeout_at(self.received_at + self.silence, self.response.piece(self.request)).await {
                 Ok(Ok(Some(piece))) => {
-                    self.heard = Instant::now();
+                    self.received_at = Instant::now();
                     self.lines.push(&piece);
                 }
-                Ok(Err(error)) => return Happened::Ended(error),
-                // Half a line at the end is what the next watch begins with.
+                Ok(Err(error)) => return Input::Ended(error),
+                // The next watch repeats the event of an incomplete line.
                 Ok(Ok(None)) | Err(_) => {
-                    return Happened::Ended(KubeError::Cut { request: self.request.target.clone() });
+                    return Input::Ended(KubeError::WatchesEndAtOnce {
+                        request: self.request.target.clone(),
+                    });
                 }
             }
         }
     }
 
-    /// The next event among the lines that are there.
-    fn said(&mut self) -> Result<Option<Event>, KubeError> {
-        let long = |TooLong| self.request.long("an event", self.most_line);
+    /// Returns the next event among the received lines.
+    fn buffered_event(&mut self) -> Result<Option<Event>, KubeError> {
+        let long = |TooLong| self.request.long("an event", self.max_line);
         while let Some(line) = self.lines.next().map_err(long)? {
             match event::read(line, self.name).map_err(|error| self.request.malformed(&error, line))? {
-                Said::Event(event) => return Ok(Some(event)),
-                Said::Error(status) => {
+                Line::Event(event) => return Ok(Some(event)),
+                Line::Error(status) => {
                     let code = status.code();
                     return Err(status.error(self.request, code, None));
                 }
-                Said::Nothing => {}
+                Line::Ignored => {}
             }
         }
         Ok(None)

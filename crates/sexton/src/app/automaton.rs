@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::{App, BoundServer, READ_SIGNALS, ServerSettings, StartupError, cannot};
 use crate::automaton;
-use crate::config;
-use crate::config::automaton::{AutomatonPlan, DEFAULT_SOCKET, DEFAULT_SOCKET_MODE};
 use crate::status::hub::Hub;
+use config;
+use config::automaton::{AutomatonPlan, DEFAULT_SOCKET, DEFAULT_SOCKET_MODE};
 use linux::clock::Clock;
 use linux::descriptors;
 use linux::notify::Notify;

@@ -67,7 +67,7 @@ impl App for EnsembleApp {
             notify: Notify::from_environment(),
             hub: Arc::clone(&hub),
         });
-        let rpc = Rpc { table: table.clone(), hub: Arc::clone(&hub) };
+        let rpc = Rpc { api: table.clone(), hub: Arc::clone(&hub) };
         let options = ServerOptions { tls: acceptor, other: Some(Arc::new(rpc)) };
         let routes = ensemble::routes::router(table).merge(server.routes(&hub, Clock::begin()));
         let server = server.start_with(&hub, routes, options)?;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::{App, BoundServer, READ_SIGNALS, ServerSettings, StartupError, cannot, first_view};
-use crate::config::LockServer;
 use crate::status::Health;
 use crate::status::hub::Hub;
 use crate::store;
+use config::LockServer;
 use linux::clock::Clock;
 use linux::notify::Notify;
 use linux::signals::SignalStream;

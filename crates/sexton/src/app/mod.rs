@@ -22,14 +22,14 @@ use engine::Plan;
 use engine::pod::Seed;
 use thiserror::Error;
 
-use crate::config::up::ConfigError;
-use crate::config::{Mode, Settings};
 use crate::journal::Journal;
 use crate::logs::own_log;
 use crate::status::{Health, View};
 use crate::store::StoreFailed;
 use crate::sysexits::{CANTCREAT, CONFIG, OSERR, UNAVAILABLE};
 use crate::tombstones::GraveyardError;
+use config::compile::ConfigError;
+use config::{Mode, Settings};
 use linux::random::random_seed;
 use linux::signals::{SignalStream, Signals};
 use net::listen::ListenError;

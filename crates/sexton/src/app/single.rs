@@ -10,13 +10,13 @@ use engine::JobId;
 use engine::pod::Seed;
 
 use super::{App, BoundServer, READ_SIGNALS, ServerSettings, StartupError, begin_journal, cannot};
-use crate::config::SingleProcessSettings;
 use crate::journal::Journal;
 use crate::logs::capture::Outputs;
 use crate::status::ProcessInfo;
 use crate::status::hub::Hub;
 use crate::supervisor::{self, SupervisedProcess, SupervisorDeps};
 use crate::tombstones::Graveyard;
+use config::SingleProcessSettings;
 use linux::clock::Clock;
 use linux::notify::Notify;
 use linux::signals::SignalStream;

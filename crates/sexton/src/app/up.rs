@@ -9,8 +9,6 @@ use tokio::sync::mpsc;
 
 use super::server::ServerThread;
 use super::{App, BoundServer, READ_SIGNALS, ServerSettings, StartupError, begin_journal, cannot};
-use crate::config::up::{self, UpPlan};
-use crate::config::{ControlPath, Up};
 use crate::control;
 use crate::journal::Journal;
 use crate::logs::capture::Outputs;
@@ -19,6 +17,9 @@ use crate::status::hub::Hub;
 use crate::status::termination;
 use crate::supervisor::{self, SupervisedProcess, SupervisorDeps, UpState};
 use crate::tombstones::Graveyard;
+use config::compile;
+use config::compile::UpPlan;
+use config::{ControlPath, Up};
 use linux::clock::Clock;
 use linux::descriptors;
 use linux::notify::Notify;
@@ -42,7 +43,7 @@ impl UpApp {
         server: &ServerSettings,
         journal: Option<&Path>,
     ) -> Result<Self, StartupError> {
-        let plan = up::load(&settings.source, &settings.beside, &Real)?;
+        let plan = compile::load(&settings.source, &settings.beside, &Real)?;
         descriptors::raise();
         let server = server.bind()?;
         let control = control_socket(settings.control.as_ref())?;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use engine::automaton::StateId;
 
-use crate::config::automaton::AutomatonPlan;
+use config::automaton::AutomatonPlan;
 
 /// States and transitions: `sexton automaton FILE --dot | dot -Tsvg`. Transitions to the terminal state, which is
 /// reachable from every state, are only drawn if a state lists it.

@@ -33,11 +33,11 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::config::automaton::AutomatonPlan;
 use crate::logs::lines::Lines;
 use crate::logs::logfmt;
 use crate::status::hub::{Change, Hub};
 use crate::status::{Health as Answers, HealthState as Health, ProcessView, Status, View};
+use config::automaton::AutomatonPlan;
 use linux::clock::{Clock, rfc3339};
 use linux::notify::Notify;
 use linux::process_table::{ProcessTable, ReapedEvent, RunEvent};
@@ -390,7 +390,7 @@ impl Driver {
     fn publish_event(&self, event: &'static str, message: &str) {
         let name = &self.parts.name;
         log::info!(process:% = name; "{message}");
-        self.parts.hub.tell(Change {
+        self.parts.hub.publish_event(Change {
             number: 0,
             at: String::new(),
             process: name.clone(),

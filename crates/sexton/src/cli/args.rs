@@ -1,5 +1,5 @@
 //! The command line of `sexton`: commands, and the options of the client commands. The options of commands that run
-//! something are in [`crate::config::options`].
+//! something are in [`config::options`].
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::ensemble::EnsembleCommand;
-use crate::config::options::{
+use config::options::{
     AutomatonOptions, CommonOptions, EnsembleOptions, HoldOptions, RunOptions, StoreOptions,
     SuperviseOptions, UpOptions, WatchOptions,
 };

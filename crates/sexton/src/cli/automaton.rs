@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
-use crate::config::options::{AutomatonOptions, CommonOptions, ModeOptions};
+use config::options::{AutomatonOptions, CommonOptions, ModeOptions};
 
 /// The executable name of this personality.
 pub const NAME: &str = "automaton";

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use engine::{ExitRule, JobPlan, Policy, ProbeKind, ProbePlan, RestartDelay, StartLimitAction};
 use serde_json::json;
 
-use crate::config::options::default_control;
-use crate::config::raw::native;
-use crate::config::up::{CliOverrides, ConfigError, ProcessPlan, Source, UpPlan, load};
+use config::compile::{CliOverrides, ConfigError, ProcessPlan, Source, UpPlan, load};
+use config::file::native;
+use config::options::default_control;
 use spec::environment::Environment;
 use spec::probe::Check;
 

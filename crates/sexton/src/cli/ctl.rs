@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::config::automaton::DEFAULT_SOCKET;
+use config::automaton::DEFAULT_SOCKET;
 use spec::text::describe;
 
 /// One request to an automaton.

@@ -8,11 +8,11 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::client::table::aligned;
-use crate::config::options::{IdentityOptions, UsageError, tls_files};
 use crate::ensemble::commands::LIMIT;
 use crate::ensemble::peers::Dialer;
 use crate::locks::client::{shown, within};
 use crate::store;
+use config::options::{IdentityOptions, UsageError, tls_files};
 use spec::ensemble::Peer;
 use spec::text;
 use spec::tls::Files;

@@ -3,7 +3,7 @@
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::Invocation;
-use crate::config::options::UsageError;
+use config::options::UsageError;
 
 /// Help and version are printed; everything else is an error of one line.
 pub(super) fn printed(error: &clap::Error, program: &str) -> Result<Invocation, UsageError> {

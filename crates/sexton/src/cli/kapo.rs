@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::config::options::{
+use config::options::{
     CommonOptions, ListenOptions, ModeOptions, ProcessOptions, RunOptions, SuperviseOptions, WatchOptions,
 };
 

@@ -3,7 +3,7 @@
 use k8s::Pairs;
 use serde_json::Value;
 
-use crate::config::options::{
+use config::options::{
     CommonOptions, EnsembleOptions, EnsembleRole, IdentityOptions, ListenOptions, ModeOptions, StoreOptions,
     UsageError,
 };

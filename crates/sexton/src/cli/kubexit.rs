@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use crate::config::options::{CommonOptions, ModeOptions, RunOptions, UsageError};
+use config::options::{CommonOptions, ModeOptions, RunOptions, UsageError};
 
 /// The executable name of this personality.
 pub const NAME: &str = "kubexit";

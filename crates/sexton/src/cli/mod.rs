@@ -28,13 +28,13 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use log::LevelFilter;
 
 use crate::client::{ClientCommand, ClientRequest};
-use crate::config::Settings;
-use crate::config::options::{
+use crate::logs::own_log::{self, LogSettings};
+use args::{AutomatonCommand, ClientOptions, Command, DebugCommand, LockCommand, RequestOptions, Sexton};
+use config::Settings;
+use config::options::{
     AutomatonOptions, CommonOptions, DEFAULT_FILE, LogOptions, ModeOptions, Personality, ResolvedEnsemble,
     UsageError, default_control, resolve, sources, tls_files,
 };
-use crate::logs::own_log::{self, LogSettings};
-use args::{AutomatonCommand, ClientOptions, Command, DebugCommand, LockCommand, RequestOptions, Sexton};
 use ensemble::EnsembleCommand;
 use errors::printed;
 use process_wrapper::Parsed;

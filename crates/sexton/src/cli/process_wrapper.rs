@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::client::{ClientCommand, ClientRequest};
-use crate::config::options::{
-    CommonOptions, ListenOptions, ModeOptions, UpOptions, UsageError, default_control,
-};
+use config::options::{CommonOptions, ListenOptions, ModeOptions, UpOptions, UsageError, default_control};
 use spec::duration;
 use spec::environment::Environment;
 

@@ -1,4 +1,4 @@
-//! One run of the callback: what it is told, and what it prints.
+//! One run of the callback: its input and its output.
 
 use linux::pipe::pipe;
 use std::ffi::OsString;
@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ensemble::leader::Told;
+use ensemble::leader::CallbackInput;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -18,14 +18,14 @@ use super::state::LONGEST;
 use linux::spawn::{Output, Start};
 use spec::program::Program;
 
-/// The longest variable: the kernel takes 128 KiB for one (`MAX_ARG_STRLEN` of execve(2)), name and NUL included.
-const LONGEST_VARIABLE: usize = 96 << 10;
+/// Maximum size of a variable, in bytes; the kernel allows 128 KiB (`MAX_ARG_STRLEN` of execve(2)) with name and NUL.
+const MAX_VARIABLE: usize = 96 << 10;
 
-/// How the directories of runs begin.
-const DIRECTORIES: &str = "sexton-callback-";
+/// Prefix of the directories of runs.
+const DIRECTORY_PREFIX: &str = "sexton-callback-";
 
-/// A directory with the files of one run. It goes with it, or with [`sweep`] if we were killed: whoever uses one holds a
-/// lock on it.
+/// A directory with the files of one run. Removed with this value, or by [`sweep`] after a SIGKILL: a directory in use
+/// is locked.
 #[derive(Debug)]
 pub struct Files {
     path: PathBuf,
@@ -34,12 +34,12 @@ pub struct Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        // What is left behind is swept by the next.
+        // The next start sweeps what is left.
         let _ = fs::remove_dir_all(&self.path);
     }
 }
 
-/// Locks a directory, if nobody else has.
+/// Locks a directory, if it is not locked.
 fn lock(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = rustix::fs::open(path, flags, Mode::empty())?;
@@ -47,41 +47,42 @@ fn lock(path: &Path) -> io::Result<OwnedFd> {
     Ok(directory)
 }
 
-/// Removes what was left by those of us who were killed.
+/// Removes the directories left by killed processes.
 pub fn sweep() {
-    // What cannot be read or removed is somebody else's.
+    // Ignore what cannot be read or removed: it belongs to another user.
     let Ok(all) = fs::read_dir(std::env::temp_dir()) else { return };
     for path in all.flatten().map(|entry| entry.path()) {
-        let is_one =
-            path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(DIRECTORIES.as_bytes()));
+        let is_one = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(DIRECTORY_PREFIX.as_bytes()));
         if is_one && let Ok(_lock) = lock(&path) {
             let _ = fs::remove_dir_all(&path);
         }
     }
 }
 
-/// What is to be started, with the files that it is told of.
-pub fn program(words: &[String], told: &Told) -> io::Result<(Program, Files)> {
-    let files = made()?;
-    let state = if told.state.is_null() { String::new() } else { told.state.to_string() };
-    let changes = changes(&told.before, &told.seen.list).to_string();
+/// Creates the program of a run and the files that its variables name.
+pub fn program(command: &[String], input: &CallbackInput) -> io::Result<(Program, Files)> {
+    let files = create_directory()?;
+    let state = if input.state.is_null() { String::new() } else { input.state.to_string() };
+    let changes = changes(&input.before, &input.seen.list).to_string();
     let mut variables: Vec<(OsString, OsString)> = Vec::new();
-    for (name, text) in [("PODS", &told.seen.pods), ("STATE", &state), ("CHANGES", &changes)] {
+    for (name, text) in [("PODS", &input.seen.pods), ("STATE", &state), ("CHANGES", &changes)] {
         let path = files.path.join(name.to_lowercase());
         fs::write(&path, text)?;
         variables.push((format!("{name}_FILE").into(), path.into()));
-        if text.len() <= LONGEST_VARIABLE {
+        if text.len() <= MAX_VARIABLE {
             variables.push((name.into(), text.into()));
         }
     }
     for name in ["HASH", "MD5"] {
-        variables.push((name.into(), told.seen.digest.to_string().into()));
+        variables.push((name.into(), input.seen.digest.to_string().into()));
     }
-    variables.push(("FENCE".into(), told.fence.to_string().into()));
-    let mut words = words.iter().map(OsString::from);
+    variables.push(("FENCE".into(), input.fence.to_string().into()));
+    let mut command = command.iter().map(OsString::from);
     let program = Program {
-        command: words.next().unwrap_or_default(),
-        arguments: words.collect(),
+        command: command.next().unwrap_or_default(),
+        arguments: command.collect(),
         without_variables: spec::notify::SERVICE_MANAGER_VARIABLES.to_vec(),
         variables,
         ..Program::default()
@@ -89,18 +90,18 @@ pub fn program(words: &[String], told: &Told) -> io::Result<(Program, Files)> {
     Ok((program, files))
 }
 
-/// A directory that only we can look into.
-fn made() -> io::Result<Files> {
+/// Creates a locked directory with mode 0700.
+fn create_directory() -> io::Result<Files> {
     use std::os::unix::fs::DirBuilderExt as _;
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(0);
     loop {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("{DIRECTORIES}{}-{number}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("{DIRECTORY_PREFIX}{}-{number}", std::process::id()));
         match fs::DirBuilder::new().mode(0o700).create(&path) {
             Ok(()) => match lock(&path) {
                 Ok(lock) if path.exists() => return Ok(Files { path, _lock: lock }),
-                // It was swept before it was locked.
+                // Another process swept it before it was locked.
                 Ok(_) => {}
                 Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::WouldBlock) => {
                 }
@@ -109,62 +110,62 @@ fn made() -> io::Result<Files> {
                     return Err(error);
                 }
             },
-            // Of somebody who had our number before us.
+            // Left by an earlier process with the same ID.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
     }
 }
 
-/// What comes out of it.
+/// The pending output of a run.
 #[derive(Debug)]
-pub struct Printed {
+pub struct PendingOutput {
     stdout: JoinHandle<Vec<u8>>,
     stderr: JoinHandle<()>,
 }
 
-/// How it is started, and where what it prints comes from.
-pub fn start() -> io::Result<(Start, Printed)> {
+/// Creates the pipes of a run and starts reading them.
+pub fn start() -> io::Result<(Start, PendingOutput)> {
     let (stdout, to_stdout) = pipe()?;
     let (stderr, to_stderr) = pipe()?;
     let start = Start::with(Output::Pipe(to_stdout), Output::Pipe(to_stderr));
-    // One byte more than is taken tells that there was more.
+    // One byte more than the limit, to detect that it is exceeded.
     let stdout = tokio::spawn(async move { reading::up_to(&stdout, LONGEST + 1).await });
     let stderr = tokio::spawn(async move {
         reading::lines(&stderr, |line| log::info!("callback: {}", String::from_utf8_lossy(line))).await;
     });
-    Ok((start, Printed { stdout, stderr }))
+    Ok((start, PendingOutput { stdout, stderr }))
 }
 
-impl Printed {
-    /// What it has printed; called when nothing of it is there any more.
+impl PendingOutput {
+    /// Returns the standard output, once no process of the run is left.
     pub async fn finish(self) -> Vec<u8> {
         let _ = self.stderr.await;
         self.stdout.await.unwrap_or_default()
     }
 }
 
-/// The next state, when it has ended well: JSON becomes it; nothing, or something else, leaves the one from before.
+/// Returns the state after a successful run: its JSON output, or the previous state with an error if there is none.
 #[must_use]
-pub fn kept(before: &Value, printed: &[u8]) -> (Value, Option<String>) {
+pub fn next_state(before: &Value, printed: &[u8]) -> (Value, Option<String>) {
     let text = printed.trim_ascii();
     if text.is_empty() {
         (before.clone(), None)
     } else if printed.len() > LONGEST {
-        (before.clone(), Some(format!("it has printed more than {LONGEST} bytes")))
+        (before.clone(), Some(format!("its output is longer than {LONGEST} bytes")))
     } else {
         match serde_json::from_slice::<Value>(text) {
-            // Numbers may be longer when they are written again.
+            // Numbers may get longer when they are formatted again.
             Ok(state) if state.to_string().len() > LONGEST => {
-                (before.clone(), Some(format!("written again it has more than {LONGEST} bytes")))
+                (before.clone(), Some(format!("its output is longer than {LONGEST} bytes when formatted")))
             }
             Ok(state) => (state, None),
-            Err(error) => (before.clone(), Some(format!("it has printed no JSON: {error}"))),
+            Err(error) => (before.clone(), Some(format!("its output is not JSON: {error}"))),
         }
     }
 }
 
-/// Who has come, gone and changed between two lists: by their names.
+/// Returns the names of members that were added, removed and changed between two lists.
 #[must_use]
 pub fn changes(before: &[(String, Arc<str>)], now: &[(String, Arc<str>)]) -> Value {
     let names = |all: &[(String, Arc<str>)], other: &[(String, Arc<str>)]| -> Vec<String> {
@@ -185,9 +186,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_printed_becomes_the_state_if_it_is_json() {
+    fn json_output_becomes_the_state() {
         let new = |printed: &[u8]| {
-            let (state, fault) = kept(&json!({"a": 1}), printed);
+            let (state, fault) = next_state(&json!({"a": 1}), printed);
             (state, fault.is_some())
         };
         assert_eq!(new(b" {\"b\": 2}\n"), (json!({"b": 2}), false));
@@ -200,9 +201,9 @@ mod tests {
     }
 
     #[test]
-    fn what_the_killed_have_left_is_swept_and_what_is_used_is_not() {
-        let used = made().unwrap_or_else(|error| panic!("{error}"));
-        let left = std::env::temp_dir().join(format!("{DIRECTORIES}left-{}", std::process::id()));
+    fn sweeps_directories_that_are_not_locked() {
+        let used = create_directory().unwrap_or_else(|error| panic!("{error}"));
+        let left = std::env::temp_dir().join(format!("{DIRECTORY_PREFIX}left-{}", std::process::id()));
         fs::create_dir(&left)
             .and_then(|()| fs::write(left.join("pods"), "[]"))
             .unwrap_or_else(|error| panic!("{error}"));
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_told_by_name() {
+    fn changes_are_listed_by_name() {
         let list = |all: &[(&str, &str)]| -> Vec<(String, Arc<str>)> {
             all.iter().map(|(id, text)| ((*id).to_owned(), (*text).into())).collect()
         };

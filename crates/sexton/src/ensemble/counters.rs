@@ -1,11 +1,11 @@
-//! What a pod of an ensemble counts: for Prometheus, and some of it for statsd under the names of the older tool.
+//! Counters of a pod of an ensemble: for Prometheus, some also for statsd with the names of the older tool.
 
 use std::net::{SocketAddr, UdpSocket};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 
-/// What is counted, and sent to statsd.
+/// The counters.
 #[derive(Debug)]
 pub struct Counters {
     statsd: Option<UdpSocket>,
@@ -19,7 +19,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// From nothing, among all that is counted.
+    /// Registers the counters, all zero.
     #[must_use]
     pub fn new(statsd: Option<SocketAddr>, all: &mut Registry) -> Self {
         let metrics = all.sub_registry_with_prefix("sexton_ensemble");
@@ -36,20 +36,20 @@ impl Counters {
             Some(socket)
         });
         Self {
-            keepalives_sent: counter("keepalives_sent", "Keepalives that were sent, to each master"),
-            keepalives_received: counter("keepalives_received", "Keepalives that were taken"),
-            keepalives_refused: counter("keepalives_refused", "Keepalives that were not taken"),
-            locks: counter("leaderships", "How often this master has begun to lead"),
-            changes: counter("digest_changes", "How often another list was seen"),
-            callbacks: counter("callbacks", "How often the callback was run"),
-            faults: counter("callback_faults", "How often it failed, or printed no JSON"),
+            keepalives_sent: counter("keepalives_sent", "Keepalives sent, to each master"),
+            keepalives_received: counter("keepalives_received", "Keepalives accepted"),
+            keepalives_refused: counter("keepalives_refused", "Keepalives refused"),
+            locks: counter("leaderships", "Leaderships won by this master"),
+            changes: counter("digest_changes", "Changes of the list"),
+            callbacks: counter("callbacks", "Runs of the callback"),
+            faults: counter("callback_faults", "Runs of the callback that failed or printed no JSON"),
             statsd: socket,
         }
     }
 
     fn emit(&self, name: &str) {
         if let Some(socket) = &self.statsd {
-            // Nobody listens: nobody counts.
+            // Datagrams are lost if there is no statsd.
             let _ = socket.send(format!("{name},tier=kontrol:1|c").as_bytes());
         }
     }

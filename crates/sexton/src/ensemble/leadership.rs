@@ -1,4 +1,4 @@
-//! One master leads: the lock `leader` of the ensemble's store, held as any other lock is.
+//! The leadership: the lock `leader` in the store of the ensemble, held like any other lock.
 
 use std::time::Duration;
 
@@ -10,12 +10,11 @@ use tokio::time::Instant;
 use crate::locks::client::{Granted, InUse, Reply};
 use crate::locks::holder::LeaseServer;
 
-/// The lock, asked for at the store itself.
+/// The lock of the leader, acquired at the store directly.
 #[derive(Debug)]
 pub struct Leadership {
-    /// The locks below the ensemble's prefix.
+    /// Locks below the prefix of the ensemble.
     pub locks: Locks,
-    /// Who we are.
     pub holder: Holder,
 }
 
@@ -47,5 +46,5 @@ impl LeaseServer for Leadership {
 }
 
 fn lease(id: &str) -> Result<LeaseId, String> {
-    id.parse().map_err(|_| format!("'{id}' is no lease"))
+    id.parse().map_err(|_| format!("invalid lease '{id}'"))
 }

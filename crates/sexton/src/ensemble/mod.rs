@@ -1,29 +1,29 @@
-//! An ensemble of pods: members report, masters keep an ordered list of them, and the one that leads runs a callback.
+//! An ensemble of pods: members send keepalives, masters keep an ordered list of them, and the leader runs a callback.
 //!
 //! ```text
 //! payload file ─► reporter ──PUT /ping──► routes ──► Registry (ensemble crate) ──► store
 //!                                                      │ changed           ▲
 //!                          leadership ──Won, Lost──► Driver ──► callback ──┘ state, with the fence
 //!                                                      │
-//!                                                    hub, table ──► routes
+//!                                                    hub, api state ──► routes
 //! ```
 //!
-//! * [`identity`]: who this pod is, where nobody has said so
-//! * [`peers`]: how other pods are spoken to
-//! * [`proof`]: who may have us run commands
-//! * [`rpc`]: the same by ZeroRPC
-//! * [`plan`]: what an ensemble is asked to do
-//! * `payload`: what a member tells
-//! * `reporter`: a member's signs of life
-//! * [`leadership`]: one master leads
-//! * [`state`]: what callbacks leave behind in the store
+//! * [`identity`]: discovers the identity of this pod
+//! * [`peers`]: clients for other pods
+//! * [`proof`]: authorization of commands and keepalives
+//! * [`rpc`]: the API over ZeroRPC
+//! * [`plan`]: configuration of an ensemble
+//! * `payload`: the payload of keepalives
+//! * `reporter`: sends keepalives
+//! * [`leadership`]: the lock of the leader
+//! * [`state`]: saves the state of callbacks
 //! * [`callback`]: one run of the callback
-//! * [`tenants`]: processes that run by our leadership
-//! * [`commands`]: what others may have us run
-//! * [`counters`]: what is counted
-//! * `reading`: what commands print
-//! * [`routes`]: what is answered
-//! * [`driver`]: all together
+//! * [`tenants`]: leases that depend on the leadership
+//! * [`commands`]: commands requested by other pods
+//! * [`counters`]: metrics
+//! * `reading`: reads the output of commands
+//! * [`routes`]: the HTTP API
+//! * [`driver`]: the event loop
 
 pub mod callback;
 pub mod commands;

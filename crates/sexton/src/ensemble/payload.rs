@@ -1,5 +1,5 @@
-//! What a member tells: the content of a file, how the processes beside it are, or what its own list is; and when that
-//! is something else.
+//! The payload of a member: the content of a file, the status of supervised processes, or a summary of its own list; and
+//! notifications of changes.
 
 use net::http_client::HttpResponse;
 use std::os::fd::OwnedFd;
@@ -21,55 +21,57 @@ use crate::locks::client::{exchange, send};
 use spec::lock::HttpAddress;
 use spec::text::describe;
 
-/// How long whoever looks after processes may take to tell how they are.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// The pause before one that does not answer is asked again.
-const AGAIN: Duration = Duration::from_secs(1);
+/// Time limit for a response of the supervisor of the processes.
+const RESPONSE_LIMIT: Duration = Duration::from_secs(5);
+/// Pause before a failed connection is retried.
+const RETRY: Duration = Duration::from_secs(1);
 
-/// Where it comes from.
+/// Where the payload comes from.
 pub(super) enum Source {
-    /// There is none.
+    /// There is no payload.
     Nothing,
     /// A file.
-    File(PathBuf, Option<Watch>),
-    /// Another of us that looks after processes, at its control socket; and what it tells of its changes.
+    File(PathBuf, Option<FileWatch>),
+    /// Another sexton that supervises processes: its control socket, and its stream of events.
     Processes(PathBuf, Option<HttpResponse>),
-    /// The list of our own, and the changes of it.
+    /// The list of this master, and its changes.
     List(String, Arc<Registry>, watch::Receiver<u64>),
 }
 
 impl Source {
-    /// As the plan has it.
+    /// Creates the source that a plan names.
     pub(super) fn of(plan: spec::ensemble::Payload) -> Self {
         match plan {
             spec::ensemble::Payload::Nothing => Self::Nothing,
             spec::ensemble::Payload::File(path) => {
-                let watch = Watch::of(&path);
+                let watch = FileWatch::of(&path);
                 Self::File(path, watch)
             }
             spec::ensemble::Payload::Processes(socket) => Self::Processes(socket, None),
         }
     }
 
-    /// The digest and the size of this list.
+    /// Creates a source of the digest and size of a list.
     pub(super) fn list(app: &str, registry: Arc<Registry>) -> Self {
         let changes = registry.changes();
         Self::List(app.to_owned(), registry, changes)
     }
 
-    /// What there is to tell. If it cannot be read, what it was before is still true, as far as anybody knows.
+    /// Reads the payload. On failure it is unchanged.
     pub(super) async fn read(&self, before: &Value) -> Value {
         let read = match self {
             Self::Nothing => return Value::Null,
             Self::File(path, _) => {
-                read_file(path).map_err(|why| format!("the payload is not read: {}: {why}", path.display()))
+                read_file(path).map_err(|why| format!("cannot read the payload {}: {why}", path.display()))
             }
-            Self::Processes(socket, _) => timeout(ANSWER_WITHIN, processes(socket))
+            Self::Processes(socket, _) => timeout(RESPONSE_LIMIT, processes(socket))
                 .await
-                .unwrap_or_else(|_| Err("no answer".to_owned()))
-                .map_err(|why| format!("how the processes are is not known: {}: {why}", socket.display())),
+                .unwrap_or_else(|_| Err("timeout".to_owned()))
+                .map_err(|why| {
+                    format!("cannot get the status of processes from {}: {why}", socket.display())
+                }),
             Self::List(app, registry, _) => {
-                registry.is_listed().await;
+                registry.wait_listed().await;
                 let mut roster = registry.roster();
                 Ok(json!({"app": app, "digest": *roster.digest(), "pods": roster.len()}))
             }
@@ -80,7 +82,7 @@ impl Source {
         })
     }
 
-    /// Waits until it may be something else.
+    /// Waits until the payload may have changed.
     pub(super) async fn changed(&mut self) {
         match self {
             Self::Nothing => std::future::pending().await,
@@ -93,15 +95,15 @@ impl Source {
             Self::Processes(socket, events) => {
                 if events.is_none() {
                     match follow(socket).await {
-                        // What has happened before is told by what is read now.
+                        // Earlier changes are included in the next read.
                         Ok(following) => *events = Some(following),
-                        Err(_) => return sleep(AGAIN).await,
+                        Err(_) => return sleep(RETRY).await,
                     }
                 }
                 let Some(following) = events else { return };
                 if !matches!(following.chunk().await, Ok(Some(_))) {
                     *events = None;
-                    sleep(AGAIN).await;
+                    sleep(RETRY).await;
                 }
             }
         }
@@ -110,15 +112,15 @@ impl Source {
 
 fn read_file(path: &Path) -> Result<Value, String> {
     let metadata = std::fs::metadata(path).map_err(|error| describe(&error))?;
-    // The rest of a keepalive is small.
+    // The other fields of a keepalive are small.
     if metadata.len() > LONGEST as u64 / 2 {
-        return Err(format!("it is longer than {} bytes", LONGEST / 2));
+        return Err(format!("longer than {} bytes", LONGEST / 2));
     }
     let text = std::fs::read(path).map_err(|error| describe(&error))?;
-    serde_json::from_slice(&text).map_err(|error| format!("it is no JSON: {error}"))
+    serde_json::from_slice(&text).map_err(|error| format!("not JSON: {error}"))
 }
 
-fn ourselves() -> HttpAddress {
+fn local_server() -> HttpAddress {
     HttpAddress { host: "localhost".to_owned(), port: 80 }
 }
 
@@ -126,35 +128,36 @@ async fn connect(socket: &Path) -> Result<UnixStream, String> {
     UnixStream::connect(socket).await.map_err(|error| describe(&error))
 }
 
-/// How they are: what changes all the time is left out.
+/// Reads the status of processes, without values that change all the time.
 async fn processes(socket: &Path) -> Result<Value, String> {
     let stream = connect(socket).await?;
-    let (code, body) = exchange(stream, &ourselves(), Method::GET, "/v1/processes", &[], Vec::new()).await?;
+    let (code, body) =
+        exchange(stream, &local_server(), Method::GET, "/v1/processes", &[], Vec::new()).await?;
     if code != StatusCode::OK {
         return Err(format!("HTTP {}", code.as_u16()));
     }
-    let told: Value = serde_json::from_slice(&body).map_err(|error| format!("no JSON: {error}"))?;
-    let all = told["processes"].as_array().into_iter().flatten();
+    let status: Value = serde_json::from_slice(&body).map_err(|error| format!("not JSON: {error}"))?;
+    let all = status["processes"].as_array().into_iter().flatten();
     let each = all.filter_map(|it| {
         let kept = json!({"phase": it["phase"], "ready": it["ready"], "starts": it["starts"]});
         Some((it["name"].as_str()?.to_owned(), kept))
     });
-    Ok(json!({"ready": told["ready"], "processes": each.collect::<Map<_, _>>()}))
+    Ok(json!({"ready": status["ready"], "processes": each.collect::<Map<_, _>>()}))
 }
 
 async fn follow(socket: &Path) -> Result<HttpResponse, String> {
     let stream = connect(socket).await?;
-    let following = send(stream, &ourselves(), Method::GET, "/v1/events?follow", &[], Vec::new()).await?;
+    let following = send(stream, &local_server(), Method::GET, "/v1/events?follow", &[], Vec::new()).await?;
     if following.status == StatusCode::OK { Ok(following) } else { Err(format!("HTTP {}", following.status)) }
 }
 
-/// Sees when a file becomes another: written, or replaced.
+/// Watches a file for being written or replaced.
 #[derive(Debug)]
-pub(super) struct Watch(AsyncFd<OwnedFd>);
+pub(super) struct FileWatch(AsyncFd<OwnedFd>);
 
-impl Watch {
+impl FileWatch {
     fn of(path: &Path) -> Option<Self> {
-        // The directory, since a file that is replaced is another file.
+        // Watches the directory, since a replaced file is another inode.
         let directory =
             path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let made = || {
@@ -163,13 +166,15 @@ impl Watch {
             inotify::add_watch(&inotify, directory, what)?;
             Ok::<_, std::io::Error>(Self(linux::readable::readable(inotify)?))
         };
-        made().map_err(|error| log::warn!("changes of the payload are seen late: {error}")).ok()
+        made()
+            .map_err(|error| log::warn!("cannot watch the payload file, changes are noticed late: {error}"))
+            .ok()
     }
 }
 
-/// Something has changed in the directory. Whatever it is: the payload is read, and told if it is another.
-async fn changed(watch: Option<&Watch>) {
-    let Some(Watch(inotify)) = watch else { return std::future::pending().await };
+/// Waits for a change in the directory; the caller reads the file and compares.
+async fn changed(watch: Option<&FileWatch>) {
+    let Some(FileWatch(inotify)) = watch else { return std::future::pending().await };
     loop {
         let Ok(mut ready) = inotify.readable().await else { return std::future::pending().await };
         let mut buffer = [0; 4096];

@@ -1,4 +1,4 @@
-//! Other pods of the ensemble, and how they are spoken to: HTTP or ZeroRPC, plain or encrypted.
+//! Clients for other pods of the ensemble: HTTP or ZeroRPC, plain or over TLS.
 
 use spec::ensemble::Peer;
 use std::fmt;
@@ -16,22 +16,22 @@ use net::tls::{Connector, Stream};
 use spec::text::one_line;
 use spec::tls::Files;
 
-/// How long a pod may take to begin to answer.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// The longest answer by ZeroRPC: what a command prints may grow threefold when it is made text.
-const LONGEST_ANSWER: usize = 4 << 20;
+/// Time limit until a response starts.
+const RESPONSE_LIMIT: Duration = Duration::from_secs(30);
+/// Maximum size of a ZeroRPC response, in bytes: output of a command may triple when converted to text.
+const MAX_RESPONSE: usize = 4 << 20;
 
-/// What we trust, and what we show.
+/// Connects to peers, with the credentials of this pod.
 #[derive(Debug, Clone, Default)]
 pub struct Dialer {
-    /// For those who are spoken to by TLS.
+    /// Set if any peer uses TLS.
     pub tls: Option<Arc<Connector>>,
-    /// Shown to whoever is asked.
+    /// Sent with each request.
     pub token: Option<Arc<str>>,
 }
 
 impl Dialer {
-    /// With these files; and without them, if all that is spoken to is plain.
+    /// Creates a dialer; the TLS files are read only if a peer uses TLS.
     pub fn new<'a>(
         peers: impl IntoIterator<Item = &'a Peer>,
         files: Files,
@@ -47,19 +47,19 @@ impl Dialer {
         match &self.tls {
             _ if !peer.scheme.is_encrypted() => Ok(Box::new(stream)),
             Some(tls) => Ok(Box::new(tls.connect(&peer.at.host, stream).await?)),
-            None => Err("there is nothing by which to trust it".to_owned()),
+            None => Err("TLS is not configured".to_owned()),
         }
     }
 
-    /// Asks for something by HTTP.
-    pub async fn ask(
+    /// Sends an HTTP request.
+    pub async fn http_request(
         &self,
         peer: &Peer,
         method: Method,
         path: &str,
         body: Vec<u8>,
     ) -> Result<(StatusCode, String), String> {
-        let failed = |why: String| format!("{peer} does not answer: {why}");
+        let failed = |why: String| format!("request to {peer} failed: {why}");
         let token =
             self.token.iter().map(|token| ("authorization", format!("Bearer {token}"))).collect::<Vec<_>>();
         let stream = self.connect(peer).await.map_err(failed)?;
@@ -67,14 +67,14 @@ impl Dialer {
         Ok((code, String::from_utf8_lossy(&answer).into_owned()))
     }
 
-    /// Calls a method that takes JSON, by ZeroRPC.
+    /// Calls a ZeroRPC method with a JSON argument.
     pub async fn call(&self, peer: &Peer, method: &str, request: &[u8]) -> Result<String, String> {
-        let failed = |why: &dyn fmt::Display| format!("{peer} does not answer: {why}");
+        let failed = |why: &dyn fmt::Display| format!("request to {peer} failed: {why}");
         let stream = self.connect(peer).await.map_err(|why| failed(&why))?;
-        let mut client = Client::over(stream, LONGEST_ANSWER).await.map_err(|error| failed(&error))?;
+        let mut client = Client::connect(stream, MAX_RESPONSE).await.map_err(|error| failed(&error))?;
         let header = self.token.iter().map(|token| (rpc::TOKEN.into(), Value::from(&**token))).collect();
         let args = vec![String::from_utf8_lossy(request).into_owned().into()];
-        let mut replies = client.ask(method, args, header).await.map_err(|error| failed(&error))?;
+        let mut replies = client.request(method, args, header).await.map_err(|error| failed(&error))?;
         match replies.next().await {
             Ok(Some(Value::String(text))) => Ok(text.into_str().unwrap_or_default()),
             Ok(other) => Ok(other.map(|value| value.to_string()).unwrap_or_default()),
@@ -83,20 +83,20 @@ impl Dialer {
         }
     }
 
-    /// What has happened at a pod, line by line, and what happens if it is to be followed; until that is not wanted any
-    /// more.
+    /// Passes the recent events of a pod to `line`, and with `follow` also new ones, until `line` returns false.
     pub async fn events(
         &self,
         peer: &Peer,
         follow: bool,
         mut line: impl FnMut(&[u8]) -> bool,
     ) -> Result<(), String> {
-        let failed = |why: &dyn fmt::Display| format!("{peer} does not answer: {why}");
-        let stream = within(PATIENCE, self.connect(peer)).await.map_err(|why| failed(&why))?;
+        let failed = |why: &dyn fmt::Display| format!("request to {peer} failed: {why}");
+        let stream = within(RESPONSE_LIMIT, self.connect(peer)).await.map_err(|why| failed(&why))?;
         if peer.scheme.is_rpc() {
-            let mut client = Client::over(stream, LONGEST_ANSWER).await.map_err(|error| failed(&error))?;
+            let mut client = Client::connect(stream, MAX_RESPONSE).await.map_err(|error| failed(&error))?;
             let args = vec![follow.into()];
-            let mut replies = client.ask("events", args, Vec::new()).await.map_err(|error| failed(&error))?;
+            let mut replies =
+                client.request("events", args, Vec::new()).await.map_err(|error| failed(&error))?;
             while let Some(value) = replies.next().await.map_err(|error| failed(&error))? {
                 if !line(format!("{}\n", value.as_str().unwrap_or_default()).as_bytes()) {
                     break;
@@ -106,7 +106,7 @@ impl Dialer {
         }
         let path = if follow { "/v1/events?follow" } else { "/v1/events" };
         let sent = send(stream, &peer.at, Method::GET, path, &[], Vec::new());
-        let answer = within(PATIENCE, sent).await;
+        let answer = within(RESPONSE_LIMIT, sent).await;
         let mut answer = answer.map_err(|why| failed(&why))?;
         if answer.status != StatusCode::OK {
             return Err(format!("{peer}: HTTP {}", answer.status.as_u16()));
@@ -119,40 +119,40 @@ impl Dialer {
         Ok(())
     }
 
-    /// Tells a master that we are alive.
+    /// Sends a keepalive to a master.
     pub async fn ping(&self, peer: &Peer, keepalive: Vec<u8>) -> Result<(), String> {
         if peer.scheme.is_rpc() {
             return self.call(peer, "ping", &keepalive).await.map(drop);
         }
-        match self.ask(peer, Method::PUT, "/ping", keepalive).await? {
+        match self.http_request(peer, Method::PUT, "/ping", keepalive).await? {
             (StatusCode::OK, _) => Ok(()),
             (code, answer) => Err(format!("{peer}: HTTP {}: {}", code.as_u16(), one_line(answer.trim()))),
         }
     }
 
-    /// Has a pod run a command: what that prints.
+    /// Runs a command on a pod and returns its output.
     pub async fn invoke(&self, peer: &Peer, command: &str) -> Result<String, String> {
         let request = serde_json::json!({"cmd": command}).to_string().into_bytes();
         if peer.scheme.is_rpc() {
             return self.call(peer, "invoke", &request).await;
         }
-        answered(peer, self.ask(peer, Method::PUT, "/script", request).await?)
+        body_of(peer, self.http_request(peer, Method::PUT, "/script", request).await?)
     }
 
-    /// What a pod tells at a path, as text.
+    /// Returns the response of a pod to a GET request.
     pub async fn get(&self, peer: &Peer, path: &str) -> Result<String, String> {
         if peer.scheme.is_rpc() {
-            return Err(format!("{peer}: by ZeroRPC there are only invoke and events; ask by http"));
+            return Err(format!("{peer}: ZeroRPC has only invoke and events: use http"));
         }
-        answered(peer, self.ask(peer, Method::GET, path, Vec::new()).await?)
+        body_of(peer, self.http_request(peer, Method::GET, path, Vec::new()).await?)
     }
 }
 
-fn answered(peer: &Peer, (code, text): (StatusCode, String)) -> Result<String, String> {
+fn body_of(peer: &Peer, (code, text): (StatusCode, String)) -> Result<String, String> {
     if code == StatusCode::OK {
         return Ok(text);
     }
-    // What is said why, if it is JSON.
+    // The reason, if the body is JSON.
     let parsed: Option<Json> = serde_json::from_str(&text).ok();
     let why = parsed.as_ref().and_then(|json| json["error"].as_str()).unwrap_or(text.trim());
     Err(format!("{peer}: HTTP {}: {}", code.as_u16(), one_line(why)))

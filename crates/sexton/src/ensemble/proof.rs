@@ -1,4 +1,4 @@
-//! Who may have us run commands, and who may be on the list: whoever shows the token, or a certificate of the CA.
+//! Authorization of commands and keepalives: by a token, or by a client certificate signed by the CA.
 
 use std::sync::Arc;
 
@@ -7,84 +7,84 @@ use axum::http::header::AUTHORIZATION;
 
 use net::server::Caller;
 
-/// What somebody shows.
+/// The credentials of a client.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Credentials {
-    /// A token.
     pub token: Option<String>,
-    /// A certificate that the CA knows.
+    /// Whether it has a certificate signed by the CA.
     pub certified: bool,
 }
 
 impl Credentials {
-    /// With a request of HTTP.
+    /// Reads the credentials of an HTTP request.
     pub fn with(headers: &HeaderMap, caller: Caller) -> Self {
         let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         Self { token: token.map(str::to_owned), certified: caller.certified }
     }
 }
 
-/// Why somebody may not.
+/// Why a client is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// Nobody may.
+    /// Commands are disabled.
     Off,
-    /// What he shows is not enough.
-    Unproven,
+    /// The credentials are missing or wrong.
+    Unauthorized,
 }
 
 impl Refusal {
-    /// As it is told.
+    /// Returns the message for the client.
     #[must_use]
     pub const fn why(self) -> &'static str {
         match self {
             Self::Off => {
-                "commands are off: give this pod a --token-file, or --tls-ca with --tls-cert and --tls-key (or --allow-unauthenticated-invoke)"
+                "commands are disabled: start this pod with --token-file, or --tls-ca with --tls-cert and --tls-key (or --allow-unauthenticated-invoke)"
             }
-            Self::Unproven => "the token is missing or wrong, and there is no certificate that is known",
+            Self::Unauthorized => {
+                "the token is missing or wrong, and there is no client certificate signed by the CA"
+            }
         }
     }
 }
 
-/// What has to be shown.
+/// The credentials that are required.
 #[derive(Debug, Clone, Default)]
 pub struct AccessPolicy {
-    /// This, if there is one.
     pub token: Option<Arc<str>>,
-    /// Certificates are looked at.
+    /// Client certificates are accepted as credentials.
     pub certificates: bool,
-    /// Commands need nothing.
+    /// Commands need no credentials.
     pub open: bool,
-    /// Keepalives need it too.
+    /// Keepalives need credentials too.
     pub keepalives: bool,
 }
 
 impl AccessPolicy {
-    /// May he have us run commands?
-    pub fn may_invoke(&self, shown: &Credentials) -> Result<(), Refusal> {
+    /// Checks whether a client may run commands.
+    pub fn may_invoke(&self, credentials: &Credentials) -> Result<(), Refusal> {
         if self.open {
             return Ok(());
         }
         if self.token.is_none() && !self.certificates {
             return Err(Refusal::Off);
         }
-        self.proven(shown)
+        self.check(credentials)
     }
 
-    /// May he be on the list?
-    pub fn may_report(&self, shown: &Credentials) -> Result<(), Refusal> {
-        if self.keepalives { self.proven(shown) } else { Ok(()) }
+    /// Checks whether a client may send keepalives.
+    pub fn may_report(&self, credentials: &Credentials) -> Result<(), Refusal> {
+        if self.keepalives { self.check(credentials) } else { Ok(()) }
     }
 
-    fn proven(&self, shown: &Credentials) -> Result<(), Refusal> {
-        let known = self.token.as_deref().zip(shown.token.as_deref());
-        let known = known.is_some_and(|(a, b)| !a.is_empty() && same(a, b));
-        if known || shown.certified { Ok(()) } else { Err(Refusal::Unproven) }
+    fn check(&self, credentials: &Credentials) -> Result<(), Refusal> {
+        let known = self.token.as_deref().zip(credentials.token.as_deref());
+        let known = known.is_some_and(|(a, b)| !a.is_empty() && constant_time_eq(a, b));
+        if known || credentials.certified { Ok(()) } else { Err(Refusal::Unauthorized) }
     }
 }
 
-/// Compared in a time that does not tell where they differ.
-fn same(a: &str, b: &str) -> bool {
+/// Compares two strings in time that is independent of where they differ.
+fn constant_time_eq(a: &str, b: &str) -> bool {
     a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |all, (a, b)| all | (a ^ b)) == 0
 }
 
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_need_proof_and_keepalives_where_it_is_asked_for() {
+    fn commands_need_credentials_and_keepalives_if_configured() {
         let nothing = Credentials::default();
         let token = |text: &str| Credentials { token: Some(text.to_owned()), certified: false };
         let certified = Credentials { token: None, certified: true };
@@ -105,26 +105,26 @@ mod tests {
         );
         let by_token =
             AccessPolicy { token: Some("secret".into()), keepalives: true, ..AccessPolicy::default() };
-        for (shown, expected) in [
-            (&nothing, Err(Refusal::Unproven)),
-            (&token("secres"), Err(Refusal::Unproven)),
-            (&token("secretly"), Err(Refusal::Unproven)),
-            (&token(""), Err(Refusal::Unproven)),
+        for (credentials, expected) in [
+            (&nothing, Err(Refusal::Unauthorized)),
+            (&token("secres"), Err(Refusal::Unauthorized)),
+            (&token("secretly"), Err(Refusal::Unauthorized)),
+            (&token(""), Err(Refusal::Unauthorized)),
             (&token("secret"), Ok(())),
         ] {
             assert_eq!(
-                (by_token.may_invoke(shown), by_token.may_report(shown)),
+                (by_token.may_invoke(credentials), by_token.may_report(credentials)),
                 (expected, expected),
-                "{shown:?}"
+                "{credentials:?}"
             );
         }
         let empty = AccessPolicy { token: Some("".into()), keepalives: true, ..AccessPolicy::default() };
         assert_eq!(
             (empty.may_invoke(&token("")), empty.may_report(&token(""))),
-            (Err(Refusal::Unproven), Err(Refusal::Unproven))
+            (Err(Refusal::Unauthorized), Err(Refusal::Unauthorized))
         );
         let by_certificate = AccessPolicy { certificates: true, ..AccessPolicy::default() };
         assert_eq!(by_certificate.may_invoke(&certified), Ok(()));
-        assert_eq!(by_certificate.may_invoke(&token("secret")), Err(Refusal::Unproven));
+        assert_eq!(by_certificate.may_invoke(&token("secret")), Err(Refusal::Unauthorized));
     }
 }

@@ -1,4 +1,4 @@
-//! What a command writes into pipes: its beginning kept, or line by line; all of it read, so that nobody waits for us.
+//! Reads the output of commands: the first bytes, or line by line; always to the end, so that no writer blocks.
 
 use std::os::fd::OwnedFd;
 
@@ -7,11 +7,11 @@ use tokio::io::unix::AsyncFd;
 
 use crate::logs::lines::Lines;
 
-/// How much is read at once.
-const PIECE: usize = 16 << 10;
+/// Bytes per read.
+const CHUNK: usize = 16 << 10;
 
-/// The next piece; None: there is no more.
-async fn piece<'a>(pipe: &AsyncFd<OwnedFd>, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+/// Reads the next chunk; `None` at the end.
+async fn chunk<'a>(pipe: &AsyncFd<OwnedFd>, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
     loop {
         let mut ready = pipe.readable().await.ok()?;
         match rustix::io::read(pipe.get_ref(), &mut *buffer) {
@@ -24,21 +24,21 @@ async fn piece<'a>(pipe: &AsyncFd<OwnedFd>, buffer: &'a mut [u8]) -> Option<&'a 
     }
 }
 
-/// Reads to the end, and keeps so many bytes of it.
+/// Reads to the end and returns at most the first `most` bytes.
 pub(super) async fn up_to(pipe: &AsyncFd<OwnedFd>, most: usize) -> Vec<u8> {
-    let (mut kept, mut buffer) = (Vec::new(), [0; PIECE]);
-    while let Some(piece) = piece(pipe, &mut buffer).await {
+    let (mut kept, mut buffer) = (Vec::new(), [0; CHUNK]);
+    while let Some(chunk) = chunk(pipe, &mut buffer).await {
         let room = most - kept.len();
-        kept.extend_from_slice(&piece[..piece.len().min(room)]);
+        kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
     }
     kept
 }
 
-/// Hands on each line.
+/// Calls a function for each line.
 pub(super) async fn lines(pipe: &AsyncFd<OwnedFd>, mut line: impl FnMut(&[u8])) {
-    let (mut lines, mut buffer) = (Lines::default(), [0; PIECE]);
-    while let Some(piece) = piece(pipe, &mut buffer).await {
-        lines.take(piece, |text, _| line(text));
+    let (mut lines, mut buffer) = (Lines::default(), [0; CHUNK]);
+    while let Some(chunk) = chunk(pipe, &mut buffer).await {
+        lines.take(chunk, |text, _| line(text));
     }
     lines.rest(line);
 }

@@ -1,4 +1,4 @@
-//! A member's signs of life: to every master, in time, and at once when its payload changes.
+//! Sends the keepalives of a member to every master: at an interval, and at once when the payload changes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,51 +15,49 @@ use super::peers::Dialer;
 use crate::locks::client::within;
 use spec::ensemble::Peer;
 
-/// How long a master may take to answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// How soon one that has not is told again, at first; it doubles up to the usual pause.
-const AGAIN: Duration = Duration::from_secs(2);
-/// Between looks at a payload that changes all the time.
-const SETTLES: Duration = Duration::from_millis(100);
-/// How long the last word may take.
-const LAST_WORD: Duration = Duration::from_secs(2);
+/// Time limit for a response of a master.
+const RESPONSE_LIMIT: Duration = Duration::from_secs(5);
+/// First pause before a failed keepalive is repeated; doubles up to the interval.
+const FIRST_RETRY: Duration = Duration::from_secs(2);
+/// Minimum pause between reads of the payload.
+const MIN_READ_INTERVAL: Duration = Duration::from_millis(100);
+/// Time limit of the last keepalive.
+const LAST_KEEPALIVE_LIMIT: Duration = Duration::from_secs(2);
 
-/// To whom it reports.
+/// The masters that receive the keepalives.
 #[derive(Debug)]
 pub(super) struct Targets {
-    /// Others.
     pub(super) masters: Vec<Peer>,
-    /// How they are spoken to.
     pub(super) dialer: Dialer,
-    /// Ourselves.
+    /// The registry of this pod, if it is a master.
     pub(super) own: Option<Arc<Registry>>,
 }
 
-/// Reports until it is told to say goodbye. Each master is told in a rhythm of its own: one that does not answer is told
-/// again soon, and the others neither more often nor later for it.
+/// Sends keepalives until shutdown. Each master has its own schedule: one that does not respond is retried soon, without
+/// an effect on the others.
 pub(super) async fn report(
     mut keepalive: Keepalive,
     targets: Targets,
     mut payload: Source,
     every: Duration,
     counters: Arc<Counters>,
-    goodbye: oneshot::Receiver<()>,
+    shutdown: oneshot::Receiver<()>,
 ) {
     keepalive.payload = payload.read(&keepalive.payload).await;
-    let (says, heard) = watch::channel(keepalive);
+    let (publish, current) = watch::channel(keepalive);
     let Targets { masters, dialer, own } = targets;
     let each =
         masters.into_iter().map(|master| Target::Other(master, dialer.clone())).chain(own.map(Target::Own));
-    let told = each.map(|target| tell(target, heard.clone(), every, Arc::clone(&counters)));
-    tokio::join!(join_all(told), follow(&mut payload, says, every, goodbye));
+    let senders = each.map(|target| send_all(target, current.clone(), every, Arc::clone(&counters)));
+    tokio::join!(join_all(senders), follow(&mut payload, publish, every, shutdown));
 }
 
-/// Follows the payload, until it is time to say goodbye.
+/// Follows the payload until shutdown.
 async fn follow(
     payload: &mut Source,
-    says: watch::Sender<Keepalive>,
+    publish: watch::Sender<Keepalive>,
     every: Duration,
-    mut goodbye: oneshot::Receiver<()>,
+    mut shutdown: oneshot::Receiver<()>,
 ) {
     let follow = async {
         loop {
@@ -67,74 +65,74 @@ async fn follow(
                 () = sleep(every) => {}
                 () = payload.changed() => {}
             }
-            let before = says.borrow().payload.clone();
+            let before = publish.borrow().payload.clone();
             let now = payload.read(&before).await;
-            says.send_if_modified(|keepalive| {
+            publish.send_if_modified(|keepalive| {
                 let is_new = now != keepalive.payload;
                 keepalive.payload = now;
                 is_new
             });
-            sleep(SETTLES.min(every)).await;
+            sleep(MIN_READ_INTERVAL.min(every)).await;
         }
     };
     tokio::select! {
         () = follow => {}
-        _ = &mut goodbye => {}
+        _ = &mut shutdown => {}
     }
-    says.send_modify(|keepalive| keepalive.down = true);
+    publish.send_modify(|keepalive| keepalive.down = true);
 }
 
-/// One of those who are told.
+/// A master.
 enum Target {
     Other(Peer, Dialer),
     Own(Arc<Registry>),
 }
 
-/// Tells one master, until goodbye was said.
-async fn tell(
+/// Sends all keepalives to one master, until shutdown.
+async fn send_all(
     target: Target,
-    mut says: watch::Receiver<Keepalive>,
+    mut current: watch::Receiver<Keepalive>,
     every: Duration,
     counters: Arc<Counters>,
 ) {
-    let mut again = AGAIN.min(every);
-    // What it looks at is not taken for told.
-    let mut ends = says.clone();
+    let mut retry = FIRST_RETRY.min(every);
+    // A separate receiver, so that waiting for the shutdown marks no change as seen.
+    let mut ends = current.clone();
     loop {
-        let keepalive = says.borrow_and_update().clone();
+        let keepalive = current.borrow_and_update().clone();
         if keepalive.down {
-            say(&keepalive, &target, LAST_WORD).await;
+            send(&keepalive, &target, LAST_KEEPALIVE_LIMIT).await;
             return;
         }
-        let begun = Instant::now();
-        let well = tokio::select! {
-            well = say(&keepalive, &target, ANSWER_WITHIN) => well,
-            // Time to say goodbye: not behind what is not answered.
+        let started = Instant::now();
+        let success = tokio::select! {
+            success = send(&keepalive, &target, RESPONSE_LIMIT) => success,
+            // Shutdown: do not wait for a pending response.
             _ = ends.wait_for(|keepalive| keepalive.down) => continue,
         };
         counters.keepalive_emitted();
-        let pause = if well { every } else { again };
-        again = if well { AGAIN.min(every) } else { (again * 2).min(every) };
+        let pause = if success { every } else { retry };
+        retry = if success { FIRST_RETRY.min(every) } else { (retry * 2).min(every) };
         tokio::select! {
-            () = sleep_until(begun + pause) => {}
-            // Whoever follows the payload says goodbye first.
-            _ = says.changed() => {}
+            () = sleep_until(started + pause) => {}
+            // Never closed: `follow` sends the shutdown first.
+            _ = current.changed() => {}
         }
     }
 }
 
-/// Says it to one. False: that has not heard it.
-async fn say(keepalive: &Keepalive, target: &Target, limit: Duration) -> bool {
+/// Sends one keepalive to one master. Returns whether it succeeded.
+async fn send(keepalive: &Keepalive, target: &Target, limit: Duration) -> bool {
     match target {
         Target::Other(master, dialer) => {
             let body = serde_json::to_vec(keepalive).unwrap_or_default();
-            let said = within(limit, dialer.ping(master, body)).await;
-            said.inspect_err(|why| log::warn!(master:% = master; "no master heard us: {why}")).is_ok()
+            let sent = within(limit, dialer.ping(master, body)).await;
+            sent.inspect_err(|why| log::warn!(master:% = master; "keepalive failed: {why}")).is_ok()
         }
         Target::Own(registry) => match timeout(limit, registry.report(keepalive)).await {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {
-                log::warn!("we are not on our own list: {error}");
+                log::warn!("cannot register this pod in its own list: {error}");
                 false
             }
             Err(_) => false,

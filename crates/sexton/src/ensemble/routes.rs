@@ -1,4 +1,4 @@
-//! What an ensemble's pod answers, beside what every status socket answers.
+//! HTTP API of a pod of an ensemble, in addition to the routes of every status socket.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,84 +20,81 @@ use super::counters::Counters;
 use super::proof::{self, AccessPolicy, Refusal};
 use super::tenants::{self, Tenants};
 use crate::probes::SpawnSender;
-use net::json::{no_browsers, told};
+use net::json::{json_response, no_browsers};
 use net::query::Query;
 use net::server::Caller;
 
-/// What is shown of the leader and of callbacks.
+/// Status of the leadership and of callbacks.
 #[derive(Debug, Clone, Default)]
 pub struct LeaderStatus {
-    /// We lead, with this number.
+    /// Fencing token, if this pod is the leader.
     pub fence: Option<u64>,
-    /// Why we do not.
+    /// Reason why this pod is not the leader.
     pub why: String,
-    /// What the last callback printed.
+    /// Output of the last callback.
     pub state: Value,
-    /// What the last runs were, the newest last.
+    /// The last runs, oldest first.
     pub callbacks: Vec<Value>,
 }
 
-/// All that answers are made of.
+/// State shared by the handlers.
 #[derive(Clone)]
 pub struct ApiState {
-    /// Our name, and that of the ensemble.
+    /// Name of this pod.
     pub id: String,
-    /// The name of the ensemble.
+    /// Name of the ensemble.
     pub app: String,
-    /// The members, where we are a master.
+    /// The members, if this pod is a master.
     pub registry: Option<Arc<Registry>>,
-    /// What is shown beside.
-    pub shown: Arc<Mutex<LeaderStatus>>,
-    /// What is counted.
+    pub leader: Arc<Mutex<LeaderStatus>>,
     pub counters: Arc<Counters>,
-    /// The way to whoever starts processes.
+    /// Requests to start processes.
     pub runner: SpawnSender,
-    /// What has to be shown for what.
-    pub proof: Arc<AccessPolicy>,
-    /// The user and the group that commands run as, if they are not ours.
+    pub policy: Arc<AccessPolicy>,
+    /// User and group of commands, if set.
     pub invoke_user: Option<(u32, u32)>,
-    /// Those who run by our leadership.
+    /// Leases that depend on the leadership.
     pub tenants: Arc<Tenants>,
-    /// Where a wish to end goes.
+    /// Requests to shut down.
     pub down: mpsc::UnboundedSender<()>,
 }
 
 impl ApiState {
-    /// What is shown.
-    pub fn shown(&self) -> MutexGuard<'_, LeaderStatus> {
-        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Locks the status of the leadership.
+    pub fn leader_status(&self) -> MutexGuard<'_, LeaderStatus> {
+        self.leader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a keepalive of whoever shows this.
-    pub(super) async fn take(&self, text: &[u8], shown: &proof::Credentials) -> Result<(), Refused> {
-        let taken = self.taken(text, shown).await;
+    /// Handles a keepalive from a client with these credentials.
+    pub(super) async fn take(&self, text: &[u8], credentials: &proof::Credentials) -> Result<(), Refused> {
+        let taken = self.try_take(text, credentials).await;
         if taken.is_ok() { &self.counters.keepalives_received } else { &self.counters.keepalives_refused }
             .inc();
         taken
     }
 
-    async fn taken(&self, text: &[u8], shown: &proof::Credentials) -> Result<(), Refused> {
-        let Some(registry) = &self.registry else { return Err(Refused::Wrong(NO_MASTER.to_owned())) };
-        self.proof.may_report(shown).map_err(|refusal| Refused::Unproven(refusal.why()))?;
+    async fn try_take(&self, text: &[u8], credentials: &proof::Credentials) -> Result<(), Refused> {
+        let Some(registry) = &self.registry else { return Err(Refused::Invalid(NOT_A_MASTER.to_owned())) };
+        self.policy.may_report(credentials).map_err(|refusal| Refused::Unauthorized(refusal.why()))?;
         let keepalive =
-            Keepalive::read(text, &self.app).map_err(|error| Refused::Wrong(error.to_string()))?;
+            Keepalive::read(text, &self.app).map_err(|error| Refused::Invalid(error.to_string()))?;
         registry.report(&keepalive).await.map_err(|error| Refused::Store(error.to_string()))
     }
 }
 
-/// Why a keepalive is not taken.
+/// Why a keepalive is refused.
 #[derive(Debug)]
 pub(super) enum Refused {
-    /// Whoever sends it has shown nothing that is enough.
-    Unproven(&'static str),
-    /// It is none.
-    Wrong(String),
-    /// The store does not take it; it is to be sent again.
+    /// The credentials are missing or wrong.
+    Unauthorized(&'static str),
+    /// The keepalive is invalid.
+    Invalid(String),
+    /// The store failed; the member has to send it again.
     Store(String),
 }
 
-/// What is answered over TCP.
-pub fn router(table: ApiState) -> Router {
+/// Creates the routes of the TCP socket.
+pub fn router(api: ApiState) -> Router {
     Router::new()
         .route("/ping", put(ping))
         .route("/state", get(state))
@@ -111,45 +108,45 @@ pub fn router(table: ApiState) -> Router {
         .merge(tenants::router())
         .layer(DefaultBodyLimit::max(LONGEST))
         .layer(from_fn(no_browsers))
-        .with_state(table)
+        .with_state(api)
 }
 
-const NO_MASTER: &str = "this pod is no master: it keeps no list";
+const NOT_A_MASTER: &str = "this pod is not a master: it has no list";
 
-fn no_master() -> Response {
-    told(StatusCode::NOT_FOUND, &json!({"error": NO_MASTER}))
+fn not_a_master() -> Response {
+    json_response(StatusCode::NOT_FOUND, &json!({"error": NOT_A_MASTER}))
 }
 
 async fn ping(
-    State(table): State<ApiState>,
+    State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    if table.registry.is_none() {
-        return no_master();
+    if api.registry.is_none() {
+        return not_a_master();
     }
     let taken = match body {
-        Ok(body) => table.take(&body, &proof::Credentials::with(&headers, caller)).await,
+        Ok(body) => api.take(&body, &proof::Credentials::with(&headers, caller)).await,
         Err(error) => {
-            table.counters.keepalives_refused.inc();
-            Err(Refused::Wrong(error.body_text()))
+            api.counters.keepalives_refused.inc();
+            Err(Refused::Invalid(error.body_text()))
         }
     };
     match taken {
-        Ok(()) => told(StatusCode::OK, &json!("OK")),
-        Err(Refused::Unproven(why)) => told(StatusCode::UNAUTHORIZED, &json!({"error": why})),
-        Err(Refused::Wrong(why)) => told(StatusCode::BAD_REQUEST, &json!({"error": why})),
-        Err(Refused::Store(why)) => told(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": why})),
+        Ok(()) => json_response(StatusCode::OK, &json!("OK")),
+        Err(Refused::Unauthorized(why)) => json_response(StatusCode::UNAUTHORIZED, &json!({"error": why})),
+        Err(Refused::Invalid(why)) => json_response(StatusCode::BAD_REQUEST, &json!({"error": why})),
+        Err(Refused::Store(why)) => json_response(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": why})),
     }
 }
 
-async fn state(State(table): State<ApiState>) -> Response {
-    told(StatusCode::OK, &table.shown().state)
+async fn state(State(api): State<ApiState>) -> Response {
+    json_response(StatusCode::OK, &api.leader_status().state)
 }
 
-async fn pods(State(table): State<ApiState>, RawQuery(query): RawQuery) -> Response {
-    let Some(registry) = &table.registry else { return no_master() };
+async fn pods(State(api): State<ApiState>, RawQuery(query): RawQuery) -> Response {
+    let Some(registry) = &api.registry else { return not_a_master() };
     let query = Query(query.as_deref());
     let number = |key: &str| match query.all(key).pop() {
         None => Ok(None),
@@ -157,86 +154,88 @@ async fn pods(State(table): State<ApiState>, RawQuery(query): RawQuery) -> Respo
     };
     let (after, limit) = match (number("after"), number("limit")) {
         (Ok(after), Ok(limit)) => (after.unwrap_or(0), limit.unwrap_or(u64::MAX)),
-        (Err(why), _) | (_, Err(why)) => return told(StatusCode::BAD_REQUEST, &json!({"error": why})),
+        (Err(why), _) | (_, Err(why)) => {
+            return json_response(StatusCode::BAD_REQUEST, &json!({"error": why}));
+        }
     };
     let list = registry.roster().page(after, usize::try_from(limit).unwrap_or(usize::MAX));
     (StatusCode::OK, [(CONTENT_TYPE, "application/json")], format!("{list}\n")).into_response()
 }
 
-async fn digest(State(table): State<ApiState>) -> Response {
-    let Some(registry) = &table.registry else { return no_master() };
+async fn digest(State(api): State<ApiState>) -> Response {
+    let Some(registry) = &api.registry else { return not_a_master() };
     let (digest, pods) = {
         let mut roster = registry.roster();
         (roster.digest(), roster.len())
     };
-    told(StatusCode::OK, &json!({"digest": *digest, "pods": pods}))
+    json_response(StatusCode::OK, &json!({"digest": *digest, "pods": pods}))
 }
 
-async fn leader(State(table): State<ApiState>) -> Response {
-    if table.registry.is_none() {
-        return no_master();
+async fn leader(State(api): State<ApiState>) -> Response {
+    if api.registry.is_none() {
+        return not_a_master();
     }
-    let shown = table.shown();
-    told(
+    let status = api.leader_status();
+    json_response(
         StatusCode::OK,
-        &json!({"id": table.id, "leads": shown.fence.is_some(), "fence": shown.fence, "why": shown.why}),
+        &json!({"id": api.id, "leads": status.fence.is_some(), "fence": status.fence, "why": status.why}),
     )
 }
 
-async fn callbacks(State(table): State<ApiState>) -> Response {
-    if table.registry.is_none() {
-        return no_master();
+async fn callbacks(State(api): State<ApiState>) -> Response {
+    if api.registry.is_none() {
+        return not_a_master();
     }
-    told(StatusCode::OK, &Value::Array(table.shown().callbacks.clone()))
+    json_response(StatusCode::OK, &Value::Array(api.leader_status().callbacks.clone()))
 }
 
 async fn outcome(
-    table: &ApiState,
-    shown: &proof::Credentials,
+    api: &ApiState,
+    credentials: &proof::Credentials,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Outcome, (StatusCode, String)> {
-    table.proof.may_invoke(shown).map_err(|refusal| {
+    api.policy.may_invoke(credentials).map_err(|refusal| {
         let code = match refusal {
             Refusal::Off => StatusCode::FORBIDDEN,
-            Refusal::Unproven => StatusCode::UNAUTHORIZED,
+            Refusal::Unauthorized => StatusCode::UNAUTHORIZED,
         };
         (code, refusal.why().to_owned())
     })?;
     let wrong = |why: String| (StatusCode::BAD_REQUEST, why);
     let body = body.map_err(|error| wrong(error.body_text()))?;
-    commands::run(&body, table.invoke_user, &table.runner).await.map_err(wrong)
+    commands::run(&body, api.invoke_user, &api.runner).await.map_err(wrong)
 }
 
-/// Only from this machine.
-async fn down(State(table): State<ApiState>, Extension(caller): Extension<Caller>) -> Response {
-    if !caller.near {
-        return told(StatusCode::FORBIDDEN, &json!({"error": "only from this machine"}));
+/// Shuts down; only for local clients.
+async fn down(State(api): State<ApiState>, Extension(caller): Extension<Caller>) -> Response {
+    if !caller.local {
+        return json_response(StatusCode::FORBIDDEN, &json!({"error": "only from this machine"}));
     }
-    // It is ending already: so be it.
-    let _ = table.down.send(());
-    told(StatusCode::OK, &json!("OK"))
+    // Fails if it is shutting down already.
+    let _ = api.down.send(());
+    json_response(StatusCode::OK, &json!("OK"))
 }
 
 async fn script(
-    State(table): State<ApiState>,
+    State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    match outcome(&table, &proof::Credentials::with(&headers, caller), body).await {
+    match outcome(&api, &proof::Credentials::with(&headers, caller), body).await {
         Ok(outcome) => outcome.text().into_response(),
-        Err((code, why)) => told(code, &json!({"error": why})),
+        Err((code, why)) => json_response(code, &json!({"error": why})),
     }
 }
 
 async fn invoke(
-    State(table): State<ApiState>,
+    State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    match outcome(&table, &proof::Credentials::with(&headers, caller), body).await {
-        Ok(outcome) => told(StatusCode::OK, &outcome.json()),
-        Err((code, why)) => told(code, &json!({"error": why})),
+    match outcome(&api, &proof::Credentials::with(&headers, caller), body).await {
+        Ok(outcome) => json_response(StatusCode::OK, &outcome.json()),
+        Err((code, why)) => json_response(code, &json!({"error": why})),
     }
 }

@@ -1,13 +1,13 @@
-//! The same by ZeroRPC, on the same port: `ping(json)` and `invoke(json)`, as the older tool has them, and `events()`.
+//! The API over ZeroRPC, on the same port: `ping(json)` and `invoke(json)`, as in the older tool, and `events()`.
 //!
-//! The token stands in the header of a call (`token`), or as `token` in the JSON, for clients that know no headers.
+//! The token is in the header `token` of a call, or in the JSON key `token`, for clients without headers.
 
 use std::sync::Arc;
 
 use ensemble::member;
 use futures_util::stream;
 use tokio::sync::broadcast::error::RecvError;
-use zerorpc::{Answer, Answering, Call, FIRST_BYTE, Fault, Method, Service, Value};
+use zerorpc::{Call, FIRST_BYTE, Fault, Method, Response, ResponseFuture, Service, Value};
 
 use super::commands;
 use super::proof::{Credentials, Refusal};
@@ -16,16 +16,16 @@ use crate::status::hub::Hub;
 use net::server::{AltProtocol, Busy, Caller, ConnectionHandle, Serving};
 use net::tls::Stream;
 
-/// The longest message: a keepalive, and what is around it.
+/// Maximum size of a message, in bytes: a keepalive with its envelope.
 pub const LONGEST: usize = member::LONGEST + (64 << 10);
-/// Where the token is.
+/// Key of the token.
 pub use super::commands::TOKEN;
 
-/// Serves connections.
+/// The ZeroRPC server.
 pub struct Rpc {
-    /// What answers are made of.
-    pub table: ApiState,
-    /// What happens.
+    /// State shared with the HTTP handlers.
+    pub api: ApiState,
+    /// Source of events.
     pub hub: Arc<Hub>,
 }
 
@@ -35,19 +35,19 @@ impl AltProtocol for Rpc {
     }
 
     fn serve(&self, stream: Box<dyn Stream>, caller: Caller, place: ConnectionHandle) -> Serving {
-        let (table, hub) = (self.table.clone(), Arc::clone(&self.hub));
-        let service = Arc::new(Connection { table, hub, caller, place });
+        let (api, hub) = (self.api.clone(), Arc::clone(&self.hub));
+        let service = Arc::new(Connection { api, hub, caller, place });
         Box::pin(async move {
             if let Err(error) = zerorpc::serve(stream, service, LONGEST).await {
-                log::debug!("a connection of ZeroRPC has ended: {error}");
+                log::debug!("ZeroRPC connection closed: {error}");
             }
         })
     }
 }
 
-/// One connection.
+/// A connection.
 struct Connection {
-    table: ApiState,
+    api: ApiState,
     hub: Arc<Hub>,
     caller: Caller,
     place: ConnectionHandle,
@@ -60,28 +60,28 @@ impl Service for Connection {
 
     fn methods(&self) -> &'static [Method] {
         &[
-            Method { name: "ping", args: &["json"], doc: "Takes a keepalive of a member." },
+            Method { name: "ping", args: &["json"], doc: "Receives a keepalive of a member." },
             Method {
                 name: "invoke",
                 args: &["json"],
-                doc: "Runs the command cmd, and answers what it prints. Needs the token, or a certificate.",
+                doc: "Runs the command cmd and returns its output. Needs the token or a client certificate.",
             },
             Method {
                 name: "events",
                 args: &["follow"],
-                doc: "Tells what has happened lately, and what happens unless follow is false: JSON, one after the other.",
+                doc: "Returns the recent events, and new ones unless follow is false: JSON, one after the other.",
             },
         ]
     }
 
-    fn call(&self, mut call: Call) -> Answering {
+    fn call(&self, mut call: Call) -> ResponseFuture {
         let busy = self.place.busy();
         if call.name == "events" {
             let follow = call.args.first().and_then(Value::as_bool).unwrap_or(true);
-            return Box::pin(std::future::ready(Ok(Answer::Many(events(&self.hub, follow, busy)))));
+            return Box::pin(std::future::ready(Ok(Response::Many(events(&self.hub, follow, busy)))));
         }
         let is_ping = call.name == "ping";
-        let (table, certified) = (self.table.clone(), self.caller.certified);
+        let (api, certified) = (self.api.clone(), self.caller.certified);
         let token = call.header.iter().find(|(name, _)| name.as_str() == Some(TOKEN));
         let token = token.and_then(|(_, token)| token.as_str().map(str::to_owned));
         let argument = std::mem::take(&mut call.args).into_iter().next();
@@ -93,38 +93,37 @@ impl Service for Connection {
                 Some(Value::Binary(bytes)) => bytes,
                 _ => return Err(Fault::new("TypeError", "expected one argument, JSON as a string")),
             };
-            let shown = Credentials { token: token.or_else(|| token_of(&json)), certified };
+            let credentials = Credentials { token: token.or_else(|| token_of(&json)), certified };
             if is_ping {
-                let taken = table.take(&json, &shown).await;
-                return taken.map(|()| Answer::One("OK".into())).map_err(|refused| match refused {
-                    Refused::Unproven(why) => Fault::new("PermissionError", why),
-                    Refused::Wrong(why) => Fault::new("ValueError", why),
+                let taken = api.take(&json, &credentials).await;
+                return taken.map(|()| Response::One("OK".into())).map_err(|refused| match refused {
+                    Refused::Unauthorized(why) => Fault::new("PermissionError", why),
+                    Refused::Invalid(why) => Fault::new("ValueError", why),
                     Refused::Store(why) => Fault::new("StoreError", why),
                 });
             }
-            table
-                .proof
-                .may_invoke(&shown)
+            api.policy
+                .may_invoke(&credentials)
                 .map_err(|refusal: Refusal| Fault::new("PermissionError", refusal.why()))?;
-            let outcome = commands::run(&json, table.invoke_user, &table.runner).await;
+            let outcome = commands::run(&json, api.invoke_user, &api.runner).await;
             outcome
-                .map(|outcome| Answer::One(outcome.text().into()))
+                .map(|outcome| Response::One(outcome.text().into()))
                 .map_err(|why| Fault::new("CommandError", why))
         })
     }
 }
 
-/// The token in the JSON.
+/// Reads the token from the JSON.
 fn token_of(json: &[u8]) -> Option<String> {
     #[derive(serde::Deserialize)]
-    struct Shows {
+    struct WithToken {
         token: Option<String>,
     }
-    serde_json::from_slice::<Shows>(json).ok()?.token
+    serde_json::from_slice::<WithToken>(json).ok()?.token
 }
 
-/// What has happened lately, and then what happens, if that is to be followed.
-fn events(hub: &Hub, follow: bool, busy: Busy) -> zerorpc::Answers {
+/// Returns the recent events, followed by new ones if `follow` is set.
+fn events(hub: &Hub, follow: bool, busy: Busy) -> zerorpc::ValueStream {
     let (recent, following) = hub.changes();
     let text =
         |change: &crate::status::hub::Change| Ok(serde_json::to_string(change).unwrap_or_default().into());
@@ -139,7 +138,7 @@ fn events(hub: &Hub, follow: bool, busy: Busy) -> zerorpc::Answers {
         loop {
             match following.recv().await {
                 Ok(change) => return Some((text(&change), (recent, following, busy))),
-                // The numbers show that some are missing.
+                // The client sees from the numbers that some are missing.
                 Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return None,
             }

@@ -1,32 +1,36 @@
-//! What callbacks leave behind is written also to a store that does not answer for a time.
+//! Saves the state of callbacks, with retries while the store is unavailable.
 
 use std::time::Duration;
 
 use ensemble::state::{State, States};
 use tokio::time::sleep;
 
-/// The longest state: what a store takes as one value, with room for the rest.
+/// Maximum size of a state, in bytes: the limit of a stored value with a reserve.
 pub const LONGEST: usize = 1 << 20;
 
-/// The pause before the store is asked again.
+/// Pause between retries.
 pub const PAUSE: Duration = Duration::from_millis(500);
 
-/// Writes it, until it is `over`.
+/// Saves a state; retries until it succeeds or `shutting_down` returns true.
 ///
 /// # Errors
 ///
-/// Another leads, the store does not take it, or it is over.
-pub async fn save_patiently(states: &States, state: &State, over: impl Fn() -> bool) -> Result<(), String> {
+/// Another master leads, the store refuses the state, or the program is shutting down.
+pub async fn save_with_retries(
+    states: &States,
+    state: &State,
+    shutting_down: impl Fn() -> bool,
+) -> Result<(), String> {
     loop {
         match states.save(state).await {
             Ok(true) => return Ok(()),
-            Ok(false) => return Err("another leads".to_owned()),
+            Ok(false) => return Err("another master leads".to_owned()),
             Err(error) if !error.is_retryable() => return Err(error.to_string()),
-            Err(error) => log::warn!("the state is not saved yet: {error}"),
+            Err(error) => log::warn!("cannot save the state, retrying: {error}"),
         }
         sleep(PAUSE).await;
-        if over() {
-            return Err("we are ending".to_owned());
+        if shutting_down() {
+            return Err("shutting down".to_owned());
         }
     }
 }

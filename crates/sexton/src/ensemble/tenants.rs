@@ -30,7 +30,7 @@ use crate::locks::guard::Guard;
 use crate::locks::server::span;
 use engine::lease::{BootInstant, LeaseTiming};
 use linux::clock::boot_now;
-use net::json::told;
+use net::json::json_response;
 use net::server::Caller;
 
 /// The longest that somebody may have us wait.
@@ -189,12 +189,12 @@ pub(super) fn router() -> Router<ApiState> {
 }
 
 fn refused(code: StatusCode, why: impl Into<String>) -> Response {
-    told(code, &json!({"error": why.into()}))
+    json_response(code, &json!({"error": why.into()}))
 }
 
 /// The answer to whoever does not ask from this machine.
 fn from_afar(caller: Caller) -> Option<Response> {
-    (!caller.near).then(|| refused(StatusCode::FORBIDDEN, "only from this machine"))
+    (!caller.local).then(|| refused(StatusCode::FORBIDDEN, "only from this machine"))
 }
 
 async fn acquire(
@@ -221,7 +221,7 @@ async fn acquire(
     loop {
         match table.tenants.grant(ttl) {
             Granted::Yes(id, fence) => {
-                return told(StatusCode::CREATED, &json!({"id": id, "key": key, "fence": fence}));
+                return json_response(StatusCode::CREATED, &json!({"id": id, "key": key, "fence": fence}));
             }
             Granted::TooLong(longest) => {
                 let why = format!("{TTL_HEADER}: expected {longest:?} at most, a third of the leadership's");
@@ -231,7 +231,10 @@ async fn acquire(
             Granted::NotLeading => {}
         }
         if !matches!(timeout_at(until, changes.changed()).await, Ok(Ok(()))) {
-            return told(StatusCode::ACCEPTED, &json!({"key": key, "value": "another pod of the ensemble"}));
+            return json_response(
+                StatusCode::ACCEPTED,
+                &json!({"key": key, "value": "another pod of the ensemble"}),
+            );
         }
     }
 }
@@ -247,7 +250,7 @@ async fn keep_alive(
     let parsed: Option<Value> = serde_json::from_slice(&body).ok();
     let id = parsed.as_ref().and_then(|body| body["id"].as_str()).unwrap_or_default();
     match table.tenants.keep_alive(id) {
-        Kept::Yes => told(StatusCode::OK, &json!({"id": id})),
+        Kept::Yes => json_response(StatusCode::OK, &json!({"id": id})),
         Kept::NotNow => refused(StatusCode::SERVICE_UNAVAILABLE, "this pod does not lead any more"),
         Kept::Gone => StatusCode::NO_CONTENT.into_response(),
     }
@@ -262,7 +265,7 @@ async fn release(
         return refused;
     }
     table.tenants.release(&id);
-    told(StatusCode::OK, &json!({"id": id}))
+    json_response(StatusCode::OK, &json!({"id": id}))
 }
 
 #[cfg(test)]

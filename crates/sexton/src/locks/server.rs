@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use super::client::{Claim, TTL_HEADER, WAIT_HEADER};
-use net::json::{no_browsers, told};
+use net::json::{json_response, no_browsers};
 use spec::duration;
 use spec::lock::{DEFAULT_TTL, check_ttl};
 
@@ -50,7 +50,7 @@ pub fn router(locks: Locks) -> Router {
 }
 
 fn wrong(why: impl Into<String>) -> Response {
-    told(StatusCode::BAD_REQUEST, &json!({"error": why.into()}))
+    json_response(StatusCode::BAD_REQUEST, &json!({"error": why.into()}))
 }
 
 fn failed(error: &StoreError) -> Response {
@@ -60,7 +60,7 @@ fn failed(error: &StoreError) -> Response {
         StatusCode::INTERNAL_SERVER_ERROR
     };
     log::warn!("{error}");
-    told(code, &json!({"error": error.to_string()}))
+    json_response(code, &json!({"error": error.to_string()}))
 }
 
 /// A duration in a header: as Go has it, or a number of seconds.
@@ -102,11 +102,11 @@ async fn acquire(
         return wrong(why);
     }
     match locks.acquire(&claim.key, &claim.holder, ttl, Instant::now() + wait).await {
-        Ok(Acquired::Held { lease, ttl, fence }) => told(
+        Ok(Acquired::Held { lease, ttl, fence }) => json_response(
             StatusCode::CREATED,
             &json!({"id": lease.to_string(), "key": claim.key, "fence": fence.0, "ttl": format!("{ttl:?}")}),
         ),
-        Ok(Acquired::Taken(taken)) => told(StatusCode::ACCEPTED, &shown(&taken)),
+        Ok(Acquired::Taken(taken)) => json_response(StatusCode::ACCEPTED, &shown(&taken)),
         Err(error) => failed(&error),
     }
 }
@@ -133,7 +133,9 @@ async fn keep_alive(State(locks): State<Locks>, body: Result<Bytes, BytesRejecti
         return wrong("expected JSON with the id that POST /lease has given");
     };
     match locks.keep_alive(lease).await {
-        Ok(ttl) => told(StatusCode::OK, &json!({"id": lease.to_string(), "ttl": format!("{ttl:?}")})),
+        Ok(ttl) => {
+            json_response(StatusCode::OK, &json!({"id": lease.to_string(), "ttl": format!("{ttl:?}")}))
+        }
         Err(StoreError::LeaseGone(_)) => StatusCode::NO_CONTENT.into_response(),
         Err(error) => failed(&error),
     }
@@ -144,23 +146,25 @@ async fn release(State(locks): State<Locks>, Path(id): Path<String>) -> Response
         return wrong("expected the id that POST /lease has given");
     };
     match locks.release(lease).await {
-        Ok(()) => told(StatusCode::OK, &json!({"id": id})),
+        Ok(()) => json_response(StatusCode::OK, &json!({"id": id})),
         Err(error) => failed(&error),
     }
 }
 
 async fn list(State(locks): State<Locks>) -> Response {
     match locks.list().await {
-        Ok(all) => told(StatusCode::OK, &all.iter().map(shown).collect()),
+        Ok(all) => json_response(StatusCode::OK, &all.iter().map(shown).collect()),
         Err(error) => failed(&error),
     }
 }
 
 async fn health(State(locks): State<Locks>) -> Response {
     match timeout(WELL_WITHIN, locks.look()).await {
-        Ok(Ok(_)) => told(StatusCode::OK, &json!({"status": "ok"})),
-        Ok(Err(error)) => told(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": error.to_string()})),
-        Err(_) => told(
+        Ok(Ok(_)) => json_response(StatusCode::OK, &json!({"status": "ok"})),
+        Ok(Err(error)) => {
+            json_response(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": error.to_string()}))
+        }
+        Err(_) => json_response(
             StatusCode::SERVICE_UNAVAILABLE,
             &json!({"error": format!("the store did not answer within {WELL_WITHIN:?}")}),
         ),

@@ -12,10 +12,10 @@ use log::kv::{self, Key, Value, VisitSource};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::config::options::UsageError;
 use crate::logs::line_writer::Sink;
 use crate::logs::logfmt;
 use crate::logs::rotating::Rotating;
+use config::options::UsageError;
 use linux::clock::rfc3339_millis;
 use spec::environment::Environment;
 use spec::text::one_line;

@@ -22,7 +22,7 @@ pub fn words(event: &JobEvent, name: &str) -> (Level, String) {
             let left = if *leftovers { "; stopping the processes it left behind" } else { "" };
             (Level::Info, format!("exited with {exit}{cause}{left}"))
         }
-        JobEventKind::Waiting { need } => (Level::Info, format!("waits for {need}")),
+        JobEventKind::Waiting { need } => (Level::Info, format!("waiting for {need}")),
         JobEventKind::DependencyTimedOut { missing, timeout, started_anyway: true } => {
             (Level::Warn, format!("starting without {missing}: timed out after {}", rounded(*timeout)))
         }
@@ -93,7 +93,7 @@ pub fn cause(kind: &JobEventKind) -> Option<&'static str> {
 
 /// Returns the exit code and the signal as texts, one of which is empty.
 #[must_use]
-pub fn exit_words(exit: Exit) -> (String, String) {
+pub fn exit_labels(exit: Exit) -> (String, String) {
     match exit {
         Exit::Code(code) => (code.to_string(), String::new()),
         Exit::Signal(signal) => (String::new(), signal.to_string()),

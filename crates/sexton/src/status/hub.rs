@@ -1,7 +1,7 @@
-//! Where what is known is to be had: the newest [`View`], and a stream of [`Change`]s.
+//! The published status: the newest [`View`], and a stream of [`Change`]s.
 //!
-//! One writes (the driver, after each step of the engine); the others read, never wait for the writer, and
-//! never ask the engine.
+//! There is one writer (the supervisor, after each step of the engine). Readers never wait for it and never query the
+//! engine.
 
 use net::server::ConnectionMetrics;
 use std::collections::{BTreeMap, VecDeque};
@@ -19,63 +19,60 @@ use crate::status::metrics::Metrics;
 use linux::resource_usage::ResourceUsage;
 use spec::program::Pid;
 
-/// How many changes are kept for those who come later, and how far a follower may fall behind.
+/// Number of kept changes, and how far a subscriber may lag behind.
 const KEPT: usize = 256;
-/// How many changes of each process are kept, so that one that is often restarted does not displace the others.
+/// Number of kept changes of each process, so that one that restarts often does not displace the others.
 const KEPT_OF_EACH: usize = 12;
 
-/// How much the processes used, by number, and when that was. Asked for by one at a time.
+/// Cached resource usage by PID and its time. The lock makes requests measure one at a time.
 pub type Usage = tokio::sync::Mutex<Option<(Instant, Arc<BTreeMap<Pid, ResourceUsage>>)>>;
 
-/// Something that has happened, as people and programs are told.
+/// An event in the format of the API.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
-    /// Counts from 1; a gap tells a follower that it fell behind.
+    /// Counts from 1; a gap shows a subscriber that it has missed some.
     pub number: u64,
-    /// When, RFC 3339.
+    /// Time, in RFC 3339.
     pub at: String,
-    /// To which process.
+    /// Name of the process.
     pub process: String,
-    /// Its attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<u64>,
-    /// Its number in the system.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<i32>,
-    /// A stable word.
+    /// Stable label of the event.
     pub event: &'static str,
-    /// Why, as a stable word.
+    /// Stable label of the cause.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<&'static str>,
-    /// For people.
+    /// Text for people.
     pub message: String,
 }
 
-/// The one place where what is known is to be had.
+/// The published status and events.
 #[derive(Debug)]
 pub struct Hub {
     latest: watch::Sender<Arc<View>>,
     changes: broadcast::Sender<Arc<Change>>,
     recent: Mutex<Recent>,
-    /// What is counted.
     pub metrics: Metrics,
-    /// What the processes wrote last.
+    /// Recent output of the processes.
     pub logs: Arc<logs::Recent>,
-    /// How much the processes used when somebody asked last.
+    /// Cached resource usage.
     pub usage: Usage,
-    /// The way to the driver, where somebody may want something of it.
+    /// Requests to the supervisor, if it accepts any.
     pub controls: Option<Controls>,
 }
 
 #[derive(Debug, Default)]
 struct Recent {
-    told: u64,
+    newest: u64,
     kept: VecDeque<Arc<Change>>,
-    /// The last that concerned each process.
+    /// The last changes of each process.
     of: BTreeMap<String, VecDeque<Arc<Change>>>,
-    /// When each was last said to be alive.
-    heard: BTreeMap<String, Timestamp>,
+    /// Time of the last heartbeat of each process.
+    heartbeats: BTreeMap<String, Timestamp>,
 }
 
 impl ConnectionMetrics for Hub {
@@ -94,7 +91,7 @@ impl ConnectionMetrics for Hub {
 }
 
 impl Hub {
-    /// A hub that knows this much to begin with.
+    /// Creates a hub with an initial view.
     #[must_use]
     pub fn new(view: View) -> Self {
         Self {
@@ -108,28 +105,28 @@ impl Hub {
         }
     }
 
-    /// The newest.
+    /// Returns the newest view.
     #[must_use]
     pub fn view(&self) -> Arc<View> {
         Arc::clone(&self.latest.borrow())
     }
 
-    /// The newest, and each that follows.
+    /// Subscribes to views, starting with the newest.
     #[must_use]
     pub fn views(&self) -> watch::Receiver<Arc<View>> {
         self.latest.subscribe()
     }
 
-    /// From now on this is the newest.
+    /// Publishes a view.
     pub fn publish(&self, view: View) {
         self.latest.send_replace(Arc::new(view));
     }
 
-    /// Something has happened; the hub gives it its number and its time.
-    pub fn tell(&self, mut change: Change) {
+    /// Publishes an event, with the next number and the current time.
+    pub fn publish_event(&self, mut change: Change) {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.told += 1;
-        change.number = recent.told;
+        recent.newest += 1;
+        change.number = recent.newest;
         change.at = linux::clock::rfc3339(Timestamp::now());
         let change = Arc::new(change);
         if recent.kept.len() == KEPT {
@@ -141,30 +138,30 @@ impl Hub {
             own.pop_front();
         }
         own.push_back(Arc::clone(&change));
-        // Nobody follows: nobody hears.
+        // Fails if there are no subscribers.
         let _ = self.changes.send(change);
     }
 
-    /// Somebody has said that a process is alive.
-    pub fn heard(&self, process: &str) {
+    /// Records a heartbeat of a process.
+    pub fn record_heartbeat(&self, process: &str) {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.heard.insert(process.to_owned(), Timestamp::now());
+        recent.heartbeats.insert(process.to_owned(), Timestamp::now());
     }
 
-    /// When somebody last said so.
+    /// Returns the time of the last heartbeat of a process.
     #[must_use]
-    pub fn last_heard(&self, process: &str) -> Option<Timestamp> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner).heard.get(process).copied()
+    pub fn last_heartbeat(&self, process: &str) -> Option<Timestamp> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).heartbeats.get(process).copied()
     }
 
-    /// The last changes of one process, the oldest first.
+    /// Returns the last changes of one process, oldest first.
     #[must_use]
     pub fn changes_of(&self, process: &str) -> Vec<Arc<Change>> {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.of.get(process).into_iter().flatten().cloned().collect()
     }
 
-    /// The last changes, and each that follows: none is missing between the two.
+    /// Returns the last changes and a subscription to the following ones, without a gap.
     #[must_use]
     pub fn changes(&self) -> (Vec<Arc<Change>>, broadcast::Receiver<Arc<Change>>) {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! What is counted, in the `OpenMetrics` text format.
+//! Metrics in the `OpenMetrics` text format.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
@@ -20,7 +20,7 @@ use linux::procfs;
 use linux::resource_usage::ResourceUsage;
 use spec::program::Pid;
 
-/// The content type of the text.
+/// Content type of the text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -63,29 +63,34 @@ struct OfBuild {
     version: &'static str,
 }
 
-/// The usual figures about a process, here ourselves, under their usual names. Read when somebody asks.
+/// Standard process metrics of sexton itself, read on each request.
 #[derive(Debug, Default)]
-struct Ourselves {
+struct SelfMetrics {
     cpu: Counter<f64, AtomicU64>,
     resident: Gauge,
     virtual_size: Gauge,
     descriptors: Gauge,
 }
 
-impl Ourselves {
+impl SelfMetrics {
     fn register(&self, r: &mut Registry) {
         let began = Gauge::<f64, AtomicU64>::default();
         began.set(Timestamp::now().as_duration().as_secs_f64());
-        r.register_with_unit("process_start_time", "When we began, since 1970", Unit::Seconds, began);
-        r.register_with_unit("process_cpu", "Processor time we used", Unit::Seconds, self.cpu.clone());
-        r.register_with_unit("process_resident_memory", "Our memory", Unit::Bytes, self.resident.clone());
+        r.register_with_unit("process_start_time", "Start time since the Unix epoch", Unit::Seconds, began);
+        r.register_with_unit("process_cpu", "CPU time used by sexton", Unit::Seconds, self.cpu.clone());
+        r.register_with_unit(
+            "process_resident_memory",
+            "Resident memory of sexton",
+            Unit::Bytes,
+            self.resident.clone(),
+        );
         r.register_with_unit(
             "process_virtual_memory",
-            "Our addresses",
+            "Virtual memory of sexton",
             Unit::Bytes,
             self.virtual_size.clone(),
         );
-        r.register("process_open_fds", "Our open descriptors", self.descriptors.clone());
+        r.register("process_open_fds", "Open descriptors of sexton", self.descriptors.clone());
     }
 
     fn read(&self) {
@@ -104,7 +109,7 @@ impl Ourselves {
     }
 }
 
-/// What is counted.
+/// The metrics of a program.
 #[derive(Debug)]
 pub struct Metrics {
     starts: Family<OfProcess, Counter>,
@@ -120,19 +125,19 @@ pub struct Metrics {
     lines_lost: Family<OfStream, Counter>,
     transitions: Family<OfState, Counter>,
     state: Family<OfState, Gauge>,
-    /// What each automaton's state is.
+    /// Current state of each automaton.
     states: Mutex<BTreeMap<String, String>>,
-    /// Connections that were cut to make room for others.
+    /// Connections closed because of the limit.
     pub connections_cut: Counter,
     /// Open connections.
     pub connections: Gauge,
-    ourselves: Ourselves,
+    own: SelfMetrics,
     sinks: Vec<(&'static str, Sink)>,
     registry: Registry,
 }
 
 impl Metrics {
-    /// Nothing counted yet.
+    /// Registers all metrics.
     #[must_use]
     pub fn new() -> Self {
         let mut this = Self {
@@ -152,7 +157,7 @@ impl Metrics {
             states: Mutex::default(),
             connections_cut: Counter::default(),
             connections: Gauge::default(),
-            ourselves: Ourselves::default(),
+            own: SelfMetrics::default(),
             sinks: Vec::new(),
             registry: Registry::default(),
         };
@@ -161,10 +166,10 @@ impl Metrics {
         let r = &mut this.registry;
         r.register("sexton_build_info", "Always 1; its label is the version", build);
         r.register("sexton_process_starts", "Processes started", this.starts.clone());
-        r.register("sexton_process_exits", "Processes ended, by exit code or signal", this.exits.clone());
-        r.register("sexton_process_restarts", "Restarts decided, by reason", this.restarts.clone());
-        r.register("sexton_process_kills", "How often KILL was sent", this.kills.clone());
-        r.register("sexton_process_up", "1 while the process is there", this.up.clone());
+        r.register("sexton_process_exits", "Processes exited, by exit code or signal", this.exits.clone());
+        r.register("sexton_process_restarts", "Restarts, by reason", this.restarts.clone());
+        r.register("sexton_process_kills", "SIGKILLs sent", this.kills.clone());
+        r.register("sexton_process_up", "1 while the process is running", this.up.clone());
         r.register_with_unit(
             "sexton_process_uptime",
             "Age of the process",
@@ -174,7 +179,7 @@ impl Metrics {
         r.register("sexton_process_ready", "1 while the process is ready", this.ready.clone());
         r.register_with_unit(
             "sexton_process_cpu",
-            "Processor time of the process and its descendants",
+            "CPU time of the process and its descendants",
             Unit::Seconds,
             this.cpu.clone(),
         );
@@ -184,7 +189,7 @@ impl Metrics {
             Unit::Bytes,
             this.memory.clone(),
         );
-        r.register("sexton_probe_failures", "Probes that failed", this.probe_failures.clone());
+        r.register("sexton_probe_failures", "Failed probes", this.probe_failures.clone());
         r.register(
             "sexton_log_lines_lost",
             "Lines of output dropped or not written",
@@ -193,25 +198,25 @@ impl Metrics {
         r.register("sexton_automaton_transitions", "States entered", this.transitions.clone());
         r.register(
             "sexton_automaton_state",
-            "1 for the present state, 0 for those before",
+            "1 for the current state, 0 for previous ones",
             this.state.clone(),
         );
         r.register("sexton_http_connections", "Open connections", this.connections.clone());
         r.register(
             "sexton_http_connections_cut",
-            "Connections cut to make room",
+            "Connections closed because of the limit",
             this.connections_cut.clone(),
         );
-        this.ourselves.register(r);
+        this.own.register(r);
         this
     }
 
-    /// For those who count more.
+    /// Returns the registry, for additional metrics.
     pub fn registry(&mut self) -> &mut Registry {
         &mut self.registry
     }
 
-    /// Counts what the engine has told.
+    /// Counts an event of the engine.
     pub fn count(&self, name: &str, what: &JobEventKind) {
         let process = || OfProcess { process: name.to_owned() };
         match what {
@@ -219,7 +224,7 @@ impl Metrics {
                 self.starts.get_or_create(&process()).inc();
             }
             JobEventKind::Exited { exit, .. } => {
-                let (code, signal) = event_text::exit_words(*exit);
+                let (code, signal) = event_text::exit_labels(*exit);
                 self.exits.get_or_create(&OfExit { process: name.to_owned(), code, signal }).inc();
             }
             JobEventKind::Restarting { cause, .. } => {
@@ -237,7 +242,7 @@ impl Metrics {
         }
     }
 
-    /// An automaton has entered a state.
+    /// Counts the entry of an automaton into a state.
     pub fn entered(&self, process: &str, state: &str) {
         let labels = |state: &str| OfState { process: process.to_owned(), state: state.to_owned() };
         let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
@@ -248,12 +253,12 @@ impl Metrics {
         self.transitions.get_or_create(&labels(state)).inc();
     }
 
-    /// The lines that these sinks lose count.
+    /// Counts the lines lost by these line writers.
     pub fn watch_sinks(&mut self, sinks: Vec<(&'static str, Sink)>) {
         self.sinks = sinks;
     }
 
-    /// The text.
+    /// Returns the metrics as text.
     #[must_use]
     pub fn text(&self, view: &View, usage: &BTreeMap<Pid, ResourceUsage>) -> String {
         for process in &view.processes {
@@ -266,7 +271,7 @@ impl Metrics {
                 self.ready.get_or_create(&labels).set(i64::from(ready));
                 let figures = process.pid.and_then(|pid| usage.get(&pid)).copied().unwrap_or_default();
                 let cpu = self.cpu.get_or_create(&labels);
-                // Of those that are there: what has ended takes its share along, and a counter does not fall.
+                // Only running descendants are measured: the sum may fall, a counter must not.
                 cpu.inc_by((figures.cpu_seconds - cpu.get()).max(0.0));
                 self.memory
                     .get_or_create(&labels)
@@ -278,9 +283,9 @@ impl Metrics {
             let lost = self.lines_lost.get_or_create(&OfStream { stream });
             lost.inc_by(sink.lost().saturating_sub(lost.get()));
         }
-        self.ourselves.read();
+        self.own.read();
         let mut buffer = String::new();
-        // Writing into a string does not fail.
+        // Cannot fail: writes to a string.
         let _ = text::encode(&mut buffer, &self.registry);
         buffer
     }

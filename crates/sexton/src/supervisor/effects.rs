@@ -121,7 +121,7 @@ impl<S: System> Supervisor<S> {
             self.system.abandon(run);
         }
         self.hub.metrics.count(&name, &event.kind);
-        self.hub.tell(Change {
+        self.hub.publish_event(Change {
             number: 0,
             at: String::new(),
             process: name.to_string(),

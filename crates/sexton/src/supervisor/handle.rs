@@ -211,7 +211,7 @@ impl<S: System> Supervisor<S> {
     /// An automaton notifies the supervisor of each state that it enters.
     fn state_entered(&self, name: &str, run: RunId, tag: &str, from: Option<&str>) {
         self.hub.metrics.entered(name, tag);
-        self.hub.tell(Change {
+        self.hub.publish_event(Change {
             number: 0,
             at: String::new(),
             process: name.to_owned(),

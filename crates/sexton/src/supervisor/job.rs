@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use engine::{JobId, Time};
 
-use crate::config::up::ProcessPlan;
 use crate::probes::{Facts, ProbeConnections};
 use crate::status::ProcessInfo;
 use crate::tombstones::TombstoneTargets;
+use config::compile::ProcessPlan;
 use spec::lock::LockPlan;
 use spec::logs::LogFormat;
 use spec::logs::{OutputPlan, StreamPlan};

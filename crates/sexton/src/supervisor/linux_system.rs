@@ -18,12 +18,13 @@ use super::system::{
     Attempts, Host, JobControl, ProbeStart, ProcessStart, Processes, ServiceState, Tombstones,
 };
 use super::{MemoryUse, PeerChanges, UpState, output_plan};
-use crate::config::up::{self, ConfigError, ProcessPlan, UpPlan};
 use crate::journal::Journal;
 use crate::logs::capture::{Outputs, Pipes};
 use crate::probes::{self, SpawnRequest};
 use crate::status::termination;
 use crate::tombstones::{Graveyard, TombstoneTargets};
+use config::compile;
+use config::compile::{ConfigError, ProcessPlan, UpPlan};
 use linux::cgroup::Cgroups;
 use linux::clock::Clock;
 use linux::notify::Notify;
@@ -88,7 +89,7 @@ impl Host for LinuxSystem {
     }
 
     fn load_configuration(&self, up: &UpState) -> Result<UpPlan, ConfigError> {
-        up::load(&up.source, &up.overrides, &Real)
+        compile::load(&up.source, &up.overrides, &Real)
     }
 
     fn set_readiness_file(&mut self, file: &Path, present: bool) -> io::Result<()> {

@@ -45,13 +45,13 @@ pub use event_loop::run;
 pub use job::{SupervisedProcess, output_plan, process_info, tombstone_targets};
 pub use publish::first_view;
 
-use crate::config::up::{CliOverrides, Source, UpPlan};
 use crate::control::Command;
 use crate::journal::Journal;
 use crate::logs::capture::Outputs;
 use crate::probes::SpawnRequest;
 use crate::status::hub::Hub;
 use crate::tombstones::Graveyard;
+use config::compile::{CliOverrides, Source, UpPlan};
 use linux::clock::Clock;
 use linux::notify::Notify;
 use linux::notify_listener::NotifyDatagram;

@@ -7,9 +7,9 @@ use engine::{Event, JobId, Outcome, Plan, Refusal, Request, RequestId};
 use super::job::Job;
 use super::system::System;
 use super::{SupervisedProcess, Supervisor, has_memory_limits, tombstone_targets};
-use crate::config::up::diff::{Diff, diff};
-use crate::config::up::{Source, UpPlan};
 use crate::control::{Command, ControlError, ProcessAction, Reply};
+use config::compile::diff::{Diff, diff};
+use config::compile::{Source, UpPlan};
 use spec::reload::Reloaded;
 use spec::text::describe;
 

@@ -11,9 +11,9 @@ use std::time::Duration;
 use engine::{AttemptId, Event, Exit, JobId, LifecycleRecord, RunId, Signal, SignalScope, SpawnError, Time};
 
 use super::{PeerChanges, UpState};
-use crate::config::up::{ConfigError, ProcessPlan, UpPlan};
 use crate::probes::{Facts, ProbeConnections, SpawnRequest};
 use crate::tombstones::TombstoneTargets;
+use config::compile::{ConfigError, ProcessPlan, UpPlan};
 use linux::process_table::ReapedEvent;
 use linux::terminal::AfterSuspension;
 use spec::lock::LockPlan;

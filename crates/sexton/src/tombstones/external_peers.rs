@@ -5,13 +5,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use k8s::watch::{Update, watch_pod};
-use k8s::{Client, Config, ContainerState, PodState, State};
+use k8s::{Client, Config, ContainerState, PodState, RunState};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use super::GraveyardError;
-use crate::probes::http;
+use crate::probes;
 use spec::environment::{Environment as _, Real};
 use spec::pod::ApiPlan;
 use spec::probe::HttpCheck;
@@ -116,7 +116,7 @@ async fn watch_api(
             match update {
                 Update::Pod(Some(pod)) => drop(reports.send(reports_of(&pod))),
                 Update::Pod(None) => log::warn!(pod:% = pod, namespace:% = namespace; "pod not found"),
-                Update::Trouble(error) => log::warn!(pod:% = pod; "Kubernetes API error: {error}"),
+                Update::Failed(error) => log::warn!(pod:% = pod; "Kubernetes API error: {error}"),
             }
         }
     };
@@ -131,10 +131,10 @@ fn reports_of(pod: &PodState) -> Vec<(String, PeerReport)> {
 }
 
 fn report_of(container: &ContainerState) -> PeerReport {
-    let running = matches!(container.state, State::Running);
+    let running = matches!(container.state, RunState::Running);
     let ended = match &container.state {
-        State::Terminated { exit_code, .. } => Some(*exit_code),
-        State::Waiting { .. } | State::Running => None,
+        RunState::Terminated { exit_code, .. } => Some(*exit_code),
+        RunState::Waiting { .. } | RunState::Running => None,
     };
     PeerReport {
         // Older Kubernetes versions do not report 'started'.
@@ -151,7 +151,7 @@ async fn poll_server(url: String, reports: mpsc::UnboundedSender<Vec<(String, Pe
     let mut pause = RETRY_DELAY.0;
     let mut last = String::new();
     loop {
-        let reason = match timeout(REQUEST_TIMEOUT, http::passes(&check)).await {
+        let reason = match timeout(REQUEST_TIMEOUT, probes::http::passes(&check)).await {
             Ok(Ok(())) => break,
             Ok(Err(problem)) => problem.to_string(),
             Err(_) => format!("no response within {REQUEST_TIMEOUT:?}"),
@@ -176,7 +176,7 @@ pub async fn tell_to_quit(requests: &[super::Quit]) -> bool {
         let mut pause = RETRY_DELAY.0;
         let mut reason = String::new();
         let request = timeout(quit.timeout, async {
-            while let Err(problem) = http::post(&check).await {
+            while let Err(problem) = probes::http::post(&check).await {
                 reason = problem.to_string();
                 sleep(pause).await;
                 pause = (pause * 2).min(RETRY_DELAY.1);

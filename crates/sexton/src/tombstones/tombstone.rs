@@ -20,7 +20,8 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use thiserror::Error;
 
-use crate::config::tree::{self, Node, Value};
+use config::yaml::tree;
+use config::yaml::tree::{Node, Value};
 use linux::clock::rfc3339;
 
 /// The maximum size of a tombstone in bytes.

@@ -38,7 +38,7 @@ fn what_is_wrong_with_a_file_is_told_with_its_place_and_nothing_is_begun() {
     // What the kernel would not take is told before anything begins.
     let long = "x".repeat(128 << 10);
     let done = check(&format!("initial: A\nterminal: B\nstates: [{{tag: A, shell: {long}}}, {{tag: B}}]\n"));
-    assert!(done.code == 78 && done.stderr.contains("states[0].shell: it is too long"), "{}", done.stderr);
+    assert!(done.code == 78 && done.stderr.contains("states[0].shell: script too long"), "{}", done.stderr);
     let directory = testkit::private_directory();
     let file = directory.path().join("bot.yml");
     fs::write(&file, "initial: A").unwrap_or_default();

@@ -152,7 +152,7 @@ fn whoever_waits_leaves_room_for_others() {
         })
         .collect();
     // 100 open files are 36 places, three quarters of which may wait.
-    bot.sexton.wait_for_stderr("too many wait already");
+    bot.sexton.wait_for_stderr("too many clients");
     assert_eq!(bot.socat("STATE"), "A\n");
     drop(waiting);
     // They have hung up: there is room again.

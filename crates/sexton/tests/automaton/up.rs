@@ -98,7 +98,10 @@ fn what_is_wrong_with_a_section_is_told_with_its_place() {
     }
     // One that names itself, and two at one socket.
     let done = check("automaton: sexton.yaml\nprocesses: {web: {command: x}}\n");
-    assert!(done.code == 78 && done.stderr.contains("it names another file"), "{done:?}");
+    assert!(
+        done.code == 78 && done.stderr.contains("a reference to another file is not allowed here"),
+        "{done:?}"
+    );
     let states = "initial: A, terminal: C, states: [{tag: A}, {tag: C}]";
     let done = check(&format!(
         "processes: {{a: {{automaton: {{{states}}}}}, b: {{automaton: {{{states}}}}}, c: {{replicas: 2, automaton: {{socket: c, {states}}}}}}}\n"

@@ -31,7 +31,7 @@ fn a_callback_that_hangs_is_killed_and_run_again() {
         (master.json("/state")["well"] == true).then_some(())
     });
     assert!(
-        master.sexton.stderr().contains("took longer than 1s, and is killed"),
+        master.sexton.stderr().contains("killing the callback: it took longer than 1s"),
         "{}",
         master.sexton.stderr()
     );
@@ -45,7 +45,7 @@ fn what_is_no_json_leaves_the_state_and_what_is_too_much_too() {
     let script = r#"case "$CHANGES" in *'"b"'*) echo oh no ;; *'"c"'*) head -c 100000000 /dev/zero | tr '\0' 1 ;; *) echo '{"first": 1}' ;; esac"#;
     let master = with(&directory, script, &[]);
     wait_until("a state", || (master.json("/state")["first"] == 1).then_some(()));
-    for (id, part) in [("b", "it has printed no JSON"), ("c", "it has printed more than 1048576 bytes")] {
+    for (id, part) in [("b", "its output is not JSON"), ("c", "its output is longer than 1048576 bytes")] {
         assert_eq!(master.ping(&keepalive(id, &json!(1))).code, 200);
         master.sexton.wait_for_stderr(part);
         assert_eq!(master.json("/state"), json!({"first": 1}));
@@ -154,7 +154,7 @@ fn strangers_under_the_prefix_are_left_alone() {
     assert_eq!(master.ping(&keepalive("x", &json!(1))).code, 503);
     assert!(etcd.run(&["put", "/kontrol/default/demo/seq", "many"]).contains("OK"));
     let answer = master.ping(&keepalive("b", &json!(1)));
-    assert!(answer.code == 503 && answer.body.contains("expected the last number"), "{answer:?}");
+    assert!(answer.code == 503 && answer.body.contains("expected the last sequence number"), "{answer:?}");
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn others_files_beside_the_payload_are_no_news_and_neither_is_a_master_that_is_a
         std::fs::write(directory.path().join(format!("other{number}")), "x").unwrap_or_default();
     }
     wait_until(&format!("told again; {}", member.sexton.stderr()), || {
-        (member.sexton.stderr().matches("no master heard us").count() > 1).then_some(())
+        (member.sexton.stderr().matches("keepalive failed").count() > 1).then_some(())
     });
     std::fs::write(&facts, r#"{"zone": "b"}"#).unwrap_or_default();
     wait_until("the news", || (master.json("/v1/pods")[0]["payload"]["zone"] == "b").then_some(()));

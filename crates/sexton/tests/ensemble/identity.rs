@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use k8s::pretend::{Fault, Verb, pod_of};
+use k8s::fake::{Fault, Verb, pod_of};
 use serde_json::{Value, json};
 use testkit::net::inside_namespaces;
 use testkit::servers::free_ports;
@@ -48,7 +48,7 @@ fn a_member_is_who_the_kubernetes_api_says_once_it_has_an_address() {
     let words =
         ["ensemble", "--role", "member", "--from-kubernetes", "--id", "web-0", "--statsd", "none", "-p", "0"];
     let member = cluster.seen_by(Sexton::new(words)).start();
-    member.wait_for_stderr("who we are is not known yet");
+    member.wait_for_stderr("cannot determine the identity of this pod");
     member.wait_for_stderr("the pod has no address yet");
     has(&cluster, annotated);
     master.wait_for_names(&["web-0"]);
@@ -70,7 +70,7 @@ fn whoever_waits_for_his_identity_ends_when_he_is_told_to() {
     let cluster = Cluster::new();
     let words = ["ensemble", "--role", "member", "--from-kubernetes", "--statsd", "none", "-p", "0"];
     let member = cluster.seen_by(Sexton::new(words)).start();
-    member.wait_for_stderr("there is no pod");
+    member.wait_for_stderr("does not exist");
     assert_eq!(member.stop().code, 0);
     // What the API knows is not enough.
     has(&cluster, |pod| pod["metadata"]["labels"] = json!({}));
@@ -157,7 +157,7 @@ fn the_example_for_telegraf_is_filled_from_pod_node_and_annotation() {
     has(&cluster, |_| ());
     cluster.server.fail_next(
         Verb::Get,
-        Fault::Body(pod_of("shop", "web-0", &[]).to_string().into_bytes(), k8s::pretend::After::End),
+        Fault::Body(pod_of("shop", "web-0", &[]).to_string().into_bytes(), k8s::fake::After::End),
     );
     cluster.server.fail_next(Verb::Get, Fault::Forbidden);
     let done = render(cluster.seen_by(Sexton::new([
@@ -206,7 +206,7 @@ fn a_template_knows_the_members_and_one_that_is_wrong_writes_nothing() {
     for (words, code, part) in [
         (&["--output", &output, &bad][..], 65, "bad:1: undefined value"),
         (&["--output", &output, "/nowhere"], 66, "/nowhere: "),
-        (&["--output", &output, "--pod", "127.0.0.1:1", &template], 69, "does not answer"),
+        (&["--output", &output, "--pod", "127.0.0.1:1", &template], 69, "failed:"),
         (&["--labels", "[]", &template], 64, "expected a JSON object of strings"),
         (&["--cloud", "moon", &template], 64, "expected auto, aws, gcp or azure"),
     ] {

@@ -78,7 +78,7 @@ fn members_come_change_and_go_and_the_callback_hears_of_it() {
     assert_ne!(master.json("/v1/digest")["digest"], digest);
     // What is no JSON is skipped.
     std::fs::write(&facts, "{").unwrap_or_default();
-    member.sexton.wait_for_stderr("the payload is not read");
+    member.sexton.wait_for_stderr("cannot read the payload");
     assert_eq!(master.json("/v1/pods")[1]["payload"]["zone"], "b");
     // Whoever ends says so, and is gone at once.
     let done = member.sexton.stop();

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::slice::from_ref;
 
-use k8s::pretend::{Fault, Verb, container, pod_of, state_running, state_terminated, state_waiting};
+use k8s::fake::{Fault, Verb, container, pod_of, state_running, state_terminated, state_waiting};
 use serde_json::Value;
 
 use super::{BORN, DIED, Pod, called, nothing_runs};
@@ -26,7 +26,7 @@ fn a_container_that_carves_nothing_is_ready_when_the_api_says_so() {
     let main =
         pod.container("main", &["--pod-name", "web-0", "--birth-dep", "proxy"], ["sh", "-c", "exit 3"]);
     let main = cluster.seen_by(main).start();
-    main.wait_for_stderr("waits for proxy to be ready");
+    main.wait_for_stderr("waiting for proxy to be ready");
     has(&cluster, &[proxy(false, &state_running())]);
     nothing_runs(&main);
     has(&cluster, &[proxy(true, &state_running())]);
@@ -47,7 +47,7 @@ fn kubexit_asks_the_api_with_both_variables() {
         .env("KUBEXIT_POD_NAME", "web-0")
         .env("KUBEXIT_NAMESPACE", "shop");
     let main = cluster.seen_by(main).start();
-    main.wait_for_stderr("waits for proxy to be ready");
+    main.wait_for_stderr("waiting for proxy to be ready");
     has(&cluster, &[proxy(true, &state_running())]);
     let done = main.done();
     assert_eq!(done.code, 0, "{}", done.stderr);
@@ -60,7 +60,7 @@ fn conditions_of_containers_without_a_tombstone() {
         has(&cluster, first);
         let options = ["--pod-name", "web-0", "--namespace", "shop", "--birth-dep", deps];
         let main = cluster.seen_by(pod.container("main", &options, child(["inspect"]))).start();
-        main.wait_for_stderr("waits for");
+        main.wait_for_stderr("waiting for");
         has(&cluster, then);
         assert_eq!(main.done().code, 0, "{deps}");
     };
@@ -128,7 +128,7 @@ fn outside_of_a_cluster_it_is_said_what_is_missing() {
     let options = ["--pod-name", "web-0", "--birth-dep", "proxy"];
     let done = pod.container("main", &options, ["true"]).done();
     assert_eq!(done.code, 73);
-    assert!(done.stderr.contains("the variable KUBERNETES_SERVICE_HOST is not set"), "{}", done.stderr);
+    assert!(done.stderr.contains("variable KUBERNETES_SERVICE_HOST is not set"), "{}", done.stderr);
     let done = pod
         .container("main", &options, ["true"])
         .env("KUBERNETES_SERVICE_HOST", "127.0.0.1")

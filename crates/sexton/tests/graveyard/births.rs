@@ -11,10 +11,10 @@ use crate::harness::child;
 fn a_start_waits_until_the_other_says_that_it_is_ready() {
     let pod = Pod::new();
     let main = pod.container("main", &["--birth-dep", "proxy"], ["sh", "-c", "exit 3"]).start();
-    main.wait_for_stderr("waits for proxy to be ready");
+    main.wait_for_stderr("waiting for proxy to be ready");
     // Born is not ready: this is ours, which says so itself.
     pod.carve("proxy", &format!("{BORN}Incarnation: x\n"));
-    main.wait_for_stderr("waits for");
+    main.wait_for_stderr("waiting for");
     nothing_runs(&main);
     let stone = pod.stone("main");
     assert_eq!((value(&stone, "Born"), value(&stone, "Ready"), value(&stone, "Died")), (None, None, None));
@@ -78,7 +78,7 @@ fn a_stop_while_it_waits_ends_it_and_is_carved() {
     let pod = Pod::new();
     let main =
         pod.container("main", &["--birth-dep", "proxy", "--birth-timeout", "0"], ["touch", "ran"]).start();
-    main.wait_for_stderr("waits for proxy");
+    main.wait_for_stderr("waiting for proxy");
     let ran = main.path("ran");
     let done = main.stop();
     assert_eq!(done.code, 143, "{}", done.stderr);
@@ -95,7 +95,7 @@ fn conditions_and_expressions_of_births() {
             fs::remove_file(pod.graveyard().join(name)).unwrap_or_default();
         }
         let main = pod.container("main", &["--birth-dep", deps], ["true"]).start();
-        main.wait_for_stderr("waits for");
+        main.wait_for_stderr("waiting for");
         for (name, text) in before {
             pod.carve(name, text);
         }
@@ -125,7 +125,7 @@ fn whoever_announces_readiness_later_is_waited_for() {
     );
     let main = pod.container("main", &["--birth-dep", "proxy"], ["true"]).start();
     pod.wait_for_stone("proxy", "Born:");
-    main.wait_for_stderr("waits for proxy");
+    main.wait_for_stderr("waiting for proxy");
     nothing_runs(&main);
     fs::write(&file, "").unwrap_or_default();
     assert_eq!(main.done().code, 0);

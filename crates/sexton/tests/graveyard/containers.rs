@@ -37,7 +37,7 @@ fn a_job_its_proxy_and_its_logger_start_and_end_in_order() {
     fs::set_permissions(pod.path(""), fs::Permissions::from_mode(0o777)).unwrap_or_default();
     let polite = "trap \"exit 0\" TERM; while :; do sleep 0.01; done";
     let job = container(&pod, 1001, "job", "--birth-dep proxy,logger", "exit 3");
-    job.wait_for_stderr("waits for proxy to be ready; logger to be ready");
+    job.wait_for_stderr("waiting for proxy to be ready; logger to be ready");
     let logger = container(&pod, 1002, "logger", "--death-dep proxy", polite);
     pod.wait_for_stone("logger", "Ready:");
     assert!(!pod.stone("job").contains("Born"), "{}", pod.stone("job"));

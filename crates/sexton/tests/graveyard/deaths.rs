@@ -50,7 +50,7 @@ fn a_death_while_a_birth_is_waited_for_counts() {
     let pod = Pod::new();
     let options = ["--death-dep", "main", "--birth-dep", "db"];
     let sidecar = pod.container("proxy", &options, ["touch", "ran"]).start();
-    sidecar.wait_for_stderr("waits for db to be ready");
+    sidecar.wait_for_stderr("waiting for db to be ready");
     nothing_runs(&sidecar);
     pod.carve("main", DIED);
     let ran = sidecar.path("ran");
@@ -325,7 +325,7 @@ fn a_tombstone_that_would_become_huge_is_refused() {
     let bomb = format!("a: &a {}\n{}{}", "x".repeat(40_000), many("b", "*a", 400), many("c", "*b", 480));
     pod.carve("main", &bomb);
     let sidecar = pod.container("proxy", &["--death-dep", "main"], ["sleep", "1000"]).start();
-    sidecar.wait_for_stderr("too much text, copies by aliases included");
+    sidecar.wait_for_stderr("too much text including copies by aliases");
     pod.carve("main", DIED);
     assert_eq!(sidecar.done().code, 143);
 }

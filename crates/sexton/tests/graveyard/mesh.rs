@@ -49,7 +49,11 @@ fn a_wait_for_a_server_has_an_end_and_may_go_on() {
     let url = format!("http://127.0.0.1:{port}/ready");
     let done = run(&["--wait-for", &url, "--birth-timeout", "150ms"], &["true"]).done();
     assert_eq!(done.code, 1, "{}", done.stderr);
-    assert!(done.stderr.contains(&format!("it waited 150ms for {url} to be ready")), "{}", done.stderr);
+    assert!(
+        done.stderr.contains(&format!("timed out after 150ms waiting for {url} to be ready")),
+        "{}",
+        done.stderr
+    );
     let done = run(&["--wait-for", &format!("{url}@100ms?")], &["true"]).done();
     assert_eq!(done.code, 0, "{}", done.stderr);
 }

@@ -19,7 +19,7 @@ use testkit::{TempDir, private_directory, wait_until};
 
 use crate::harness::{Running, SEXTON, Sexton};
 
-/// A directory that the containers of a pretend pod share.
+/// A directory that the containers of a simulated pod share.
 pub(crate) struct Pod {
     directory: TempDir,
 }

@@ -81,7 +81,7 @@ fn the_stone_of_a_life_before_makes_nobody_start_early() {
     drop(proxy);
     // Started again it waits for another; its stone must not promise what is not there.
     let proxy = pod.container("proxy", &["--birth-dep", "never"], ["sleep", "1000"]).start();
-    proxy.wait_for_stderr("waits for never");
+    proxy.wait_for_stderr("waiting for never");
     let done = pod.container("main", &["--birth-dep", "proxy@100ms"], ["true"]).done();
     assert_eq!(done.code, 1, "{}", done.stderr);
 }

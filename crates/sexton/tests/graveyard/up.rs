@@ -28,8 +28,8 @@ fn a_process_needs_another_container_with_the_words_for_a_neighbour() {
         "graveyard: {directory: $GRAVEYARD}\nprocesses:\n  db: {command: sleep 1000}\n  web: {command: sleep 1000, dependsOn: {db: started, pod/proxy: ready}}\n",
     );
     let mut up = up_in(place(&text), &With::default());
-    up.wait_until("web", "waiting for the proxy", |web| web["state"] == "waits for proxy to be ready");
-    assert!(up.asked(&["why", "web"]).contains("waits for proxy to be ready"));
+    up.wait_until("web", "waiting for the proxy", |web| web["state"] == "waiting for proxy to be ready");
+    assert!(up.asked(&["why", "web"]).contains("waiting for proxy to be ready"));
     pod.carve("proxy", BORN);
     up.wait_ready("web");
     up.sexton.stop();
@@ -247,7 +247,7 @@ fn two_tombstones_of_one_name_are_refused_and_none_at_all_is_told() {
     let check = |directory: &testkit::TempDir| {
         Sexton::new(["check", &directory.path().join("sexton.yaml").to_string_lossy()]).done()
     };
-    assert!(check(&wrong).stderr.contains("there is a tombstone 'a' already"));
+    assert!(check(&wrong).stderr.contains("duplicate tombstone 'a'"));
     let nameless = place("graveyard: {deathDeps: a}\nprocesses: {web: {command: x}}\n");
     let done = check(&nameless);
     assert_eq!(done.code, 0, "{}", done.stderr);

@@ -41,7 +41,7 @@ fn a_server_that_dies_ends_the_process_before_the_lease_and_one_that_comes_back_
     let took = gone_after(command, begun);
     assert!(took < Duration::from_secs(6), "gone after {took:?}: {}", holder.stderr());
     assert_eq!(holder.wait(), 137);
-    assert!(holder.stderr().contains("the lock 'a' is about to lapse"), "{}", holder.stderr());
+    assert!(holder.stderr().contains("the lock 'a' is about to expire"), "{}", holder.stderr());
 }
 
 #[test]
@@ -81,7 +81,11 @@ fn a_server_that_has_forgotten_ends_the_process_at_once() {
     let took = gone_after(command, begun);
     assert!(took < Duration::from_secs(19), "{took:?}");
     assert_eq!(holder.wait(), 137);
-    assert!(holder.stderr().contains("the lock 'a' has lapsed, says the lock server"), "{}", holder.stderr());
+    assert!(
+        holder.stderr().contains("the lock server reports that the lock 'a' has expired"),
+        "{}",
+        holder.stderr()
+    );
 }
 
 /// Somebody else gets the lock, and the command of before was gone by then.
@@ -107,7 +111,7 @@ fn while_we_are_stopped_the_guard_ends_the_process_in_time() {
     assert!(begun.elapsed() > Duration::from_secs(1), "not before the lease has lapsed");
     holder.signal(libc::SIGCONT);
     assert_eq!(holder.wait(), 137);
-    assert!(holder.stderr().contains("outlives its lock, and was killed"), "{}", holder.stderr());
+    assert!(holder.stderr().contains("its lock lease is about to expire"), "{}", holder.stderr());
 }
 
 #[test]
@@ -122,7 +126,7 @@ fn a_lease_that_etcd_revokes_behind_our_back_is_nobody_elses_before_the_process_
     assert_eq!(locks.held(), [""; 0]);
     is_taken_over(&locks, command, "6s");
     assert_eq!(holder.wait(), 137);
-    assert!(holder.stderr().contains("has lapsed, says the lock server"), "{}", holder.stderr());
+    assert!(holder.stderr().contains("has expired"), "{}", holder.stderr());
 }
 
 #[test]

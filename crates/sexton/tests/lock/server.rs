@@ -75,7 +75,7 @@ fn what_makes_no_sense_is_refused() {
     for (path, headers, body, code, part) in [
         ("/lease", &[][..], "nonsense", 400, "expected JSON"),
         ("/lease", &[], r#"{"value": "b"}"#, 400, "key"),
-        ("/lease", &[], r#"{"key": ""}"#, 400, "the name of a lock is missing"),
+        ("/lease", &[], r#"{"key": ""}"#, 400, "the name of the lock is missing"),
         ("/lease", &[], r#"{"key": "a\u0007"}"#, 400, "control character"),
         ("/lease", &[("x-lease-ttl", "soon")], good, 400, "x-lease-ttl 'soon'"),
         ("/lease", &[("x-lease-ttl", "1ms")], good, 400, "from 500ms to 24h"),
@@ -106,9 +106,9 @@ fn a_store_that_cannot_be_is_told_before_anything_is_served() {
     };
     let notes = notes.display().to_string();
     for (words, code, part) in [
-        (&["--store", notes.as_str()][..], 69, "is damaged or something else, and left as it is"),
+        (&["--store", notes.as_str()][..], 69, "is damaged or not a store, and is not modified"),
         (&["--store", "/proc/nothing/here"], 69, "cannot read /proc/nothing"),
-        (&["--etcd", "no such host"], 69, "is no endpoint of etcd"),
+        (&["--etcd", "no such host"], 69, "invalid etcd endpoint"),
         (&["--etcd", "localhost", "--etcd-ca", "/nowhere"], 69, "cannot read /nowhere"),
         (&["--etcd", "localhost", "--etcd-cert", "x"], 64, "must be given together"),
         (&["--etcd", "localhost", "--store", "x"], 64, "cannot be used with"),

@@ -20,7 +20,7 @@ fn of_two_replicas_in_two_places_one_runs_at_a_time() {
     assert_eq!(it["starts"], 1);
     let waiting = second.insert(up(&text));
     let it = waiting.wait_until("job", "waiting", |it| {
-        it["state"].as_str().is_some_and(|state| state.contains("waits for the lock 'job', which "))
+        it["state"].as_str().is_some_and(|state| state.contains("waiting for the lock 'job', held by "))
     });
     assert_eq!((&it["starts"], &it["ready"]), (&0.into(), &false.into()));
     assert!(waiting.asked(&["why", "job"]).contains("the lock 'job'"), "{}", waiting.asked(&["why", "job"]));
@@ -86,7 +86,7 @@ fn a_process_that_needs_another_needs_it_when_the_lock_is_ours() {
         locks.url()
     ));
     up.wait_until("job", "waiting", |it| {
-        it["state"].as_str().is_some_and(|state| state.contains("waits for the lock 'job'"))
+        it["state"].as_str().is_some_and(|state| state.contains("waiting for the lock 'job'"))
     });
     up.asked(&["stop", "db"]);
     blocking.signal(libc::SIGTERM);
@@ -115,7 +115,7 @@ fn hold_passes_on_what_the_command_ends_with() {
     assert_eq!(hold(&["/nowhere"]).code, 127);
     assert_eq!(locks.held(), [""; 0], "it is given back");
     let done = Sexton::new(["lock", "hold", "--url", "ftp://x", "a", "--", "true"]).done();
-    assert!(done.code == 64 && done.stderr.contains("is no lock server"), "{done:?}");
+    assert!(done.code == 64 && done.stderr.contains("is not a lock server"), "{done:?}");
     let done = Sexton::new(["lock", "hold", "--lock-ttl", "1ms", "a", "--", "true"]).done();
     assert!(done.code == 64 && done.stderr.contains("expected a time to live"), "{done:?}");
 }
@@ -127,7 +127,7 @@ fn one_that_waits_ends_when_it_is_told_to_and_leaves_nothing() {
     let first = hold(&locks, "a", "5s", "echo there > there; exec sleep inf");
     first.wait_for_file("there");
     let mut second = hold(&locks, "a", "5s", "echo never > there");
-    second.wait_for_stderr("which ");
+    second.wait_for_stderr("held by ");
     let descendants = tree::descendants(second.pid());
     second.signal(libc::SIGTERM);
     assert_eq!(second.wait(), 143);

@@ -10,7 +10,7 @@ fn a_child_that_was_stopped_from_outside_is_unready_and_can_be_ended() {
     send(pid, libc::SIGSTOP);
     up.wait_until("web", "suspended", |it| it["suspendedBy"] == "STOP");
     let answer = up.sexton.get("/readiness");
-    assert!(answer.code == 503 && answer.body.contains("web: suspended by STOP"), "{answer:?}");
+    assert!(answer.code == 503 && answer.body.contains("web: suspended by SIGSTOP"), "{answer:?}");
     assert_eq!(up.asked(&["stop", "web", "--timeout", "20s"]), "web stopped\n");
 }
 

@@ -85,5 +85,5 @@ fn what_it_cannot_do_yet_is_refused() {
     assert!(done.code == 64 && done.stderr.contains("nothing to run"), "{}", done.stderr);
     let list = "[{\"name\": \"a\", \"entrypoint\": \"true\", \"promTarget\": \"http://x\"}]";
     let done = Sexton::program(&link, [""; 0]).env("CONFIG", list).env("HEALTH_SOCKET", "127.0.0.1:0").done();
-    assert!(done.code == 78 && done.stderr.contains("[0].promTarget: not yet"), "{}", done.stderr);
+    assert!(done.code == 78 && done.stderr.contains("[0].promTarget: not supported"), "{}", done.stderr);
 }

@@ -32,7 +32,7 @@ fn at_the_limit_it_may_be_held_or_ignored() {
     up.wait_for_phase("held", "restartLimitReached");
     up.wait_for_phase("ignored", "restartLimitReached");
     let answer = up.sexton.get("/readiness");
-    assert!(answer.code == 503 && answer.body.starts_with("held: given up"), "{answer:?}");
+    assert!(answer.code == 503 && answer.body.starts_with("held: restart limit reached"), "{answer:?}");
     assert_eq!(up.sexton.get("/liveness").code, 503);
     std::fs::write(up.path("good"), "").unwrap_or_default();
     up.asked(&["start", "held"]);

@@ -1,4 +1,4 @@
-//! To want to lead, to lead, and to give it up.
+//! Campaigns for the leadership, leads, and gives it up.
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Driver, LAST_WORDS, LOOK_AGAIN, News, Term};
+use super::{Driver, POLL_INTERVAL, SHUTDOWN_LIMIT, TaskResult, Term};
 use crate::ensemble::leadership::Leadership;
 use crate::ensemble::state::PAUSE;
 use crate::locks::guard_start::start_guard;
@@ -20,7 +20,7 @@ use linux::clock::boot_now;
 use linux::clock::rfc3339_millis;
 
 impl Driver {
-    /// Wants to lead, if there is something to run.
+    /// Campaigns for the leadership, if the plan needs it.
     pub(super) fn campaign(&mut self) {
         let Some(master) = &mut self.master else { return };
         if master.term.is_some() || !master.plan.wants_to_lead() {
@@ -28,7 +28,7 @@ impl Driver {
         }
         self.newest_term += 1;
         let run = RunId(self.newest_term);
-        let grantor = Leadership {
+        let server = Leadership {
             locks: master.locks.clone(),
             holder: Holder {
                 value: self.plan.id.clone(),
@@ -37,120 +37,120 @@ impl Driver {
             },
         };
         let ttl = spec::ensemble::leader_lease_ttl(master.plan.fail_over, master.locks.wait_after_lapse());
-        let wanted = LeaseRequest { name: "the leadership".to_owned(), ttl };
+        let request = LeaseRequest { name: "the leadership".to_owned(), ttl };
         let (resign, resigned) = oneshot::channel();
         let task =
-            tokio::spawn(hold(run, wanted, grantor, self.guard.clone(), master.tenure.0.clone(), resigned));
+            tokio::spawn(hold(run, request, server, self.guard.clone(), master.notices.0.clone(), resigned));
         master.term = Some(Term { run, resign, task });
-        self.stand_guard();
+        self.ensure_guard();
     }
 
-    pub(super) fn stand_guard(&mut self) {
+    pub(super) fn ensure_guard(&mut self) {
         if !self.guard.is_running() {
             self.guard_tried = Instant::now();
             match start_guard(&self.guard, &mut self.groups) {
                 Ok(ended) => self.guard_ended = Some(ended),
-                Err(why) => log::error!("callbacks have no guard: {why}"),
+                Err(why) => log::error!("cannot start the guard of callbacks: {why}"),
             }
         }
     }
 
-    pub(super) fn tenure(&mut self, run: RunId, told: LeaseNotice) {
+    pub(super) fn lease_notice(&mut self, run: RunId, notice: LeaseNotice) {
         let Some(master) = &mut self.master else { return };
         if master.term.as_ref().is_none_or(|term| term.run != run) {
             return;
         }
         let term = leader::Term(run.0);
-        let effect = match told {
+        let effect = match notice {
             LeaseNotice::Waiting(why) => {
-                self.table.shown().why = why;
+                self.api.leader_status().why = why;
                 None
             }
             LeaseNotice::Held(fence) => {
                 let ttl =
                     spec::ensemble::leader_lease_ttl(master.plan.fail_over, master.locks.wait_after_lapse());
-                self.table.tenants.leads(run, fence, ttl);
+                self.api.tenants.leads(run, fence, ttl);
                 let effect = master.leader.won(term, fence);
-                self.table.counters.lock_obtained();
+                self.api.counters.lock_obtained();
                 {
-                    let mut shown = self.table.shown();
-                    (shown.fence, shown.why) = (Some(fence), String::new());
+                    let mut status = self.api.leader_status();
+                    (status.fence, status.why) = (Some(fence), String::new());
                 }
-                self.tell("leads", &format!("we lead, with number {fence}"));
+                self.publish("leads", &format!("became leader (fencing token {fence})"));
                 Some(effect)
             }
             LeaseNotice::Lost { why, .. } => {
-                self.table.tenants.ends();
+                self.api.tenants.ends();
                 let effect = master.leader.lost(term);
                 {
-                    let mut shown = self.table.shown();
-                    (shown.fence, shown.why) = (None, why.clone());
+                    let mut status = self.api.leader_status();
+                    (status.fence, status.why) = (None, why.clone());
                 }
-                self.tell("deposed", &format!("we do not lead any more: {why}"));
+                self.publish("deposed", &format!("lost the leadership: {why}"));
                 effect
             }
         };
-        self.carry_out(effect);
+        self.perform(effect);
     }
 
-    /// What the last callback saw, by whoever ran it.
+    /// Loads the state of the last callback, on any master.
     pub(super) fn load(&self, term: leader::Term) {
         let Some(master) = &self.master else { return };
-        let (states, news) = (master.states.clone(), master.news.0.clone());
+        let (states, results) = (master.states.clone(), master.results.0.clone());
         let registry = Arc::clone(&master.registry);
         tokio::spawn(async move {
-            // No callback is told of half a list.
-            registry.is_listed().await;
+            // No callback gets a partial list.
+            registry.wait_listed().await;
             loop {
                 match states.load().await {
-                    Ok(state) => break drop(news.send(News::Loaded(term, state))),
-                    Err(error) => log::warn!("the state is not there yet: {error}"),
+                    Ok(state) => break drop(results.send(TaskResult::Loaded(term, state))),
+                    Err(error) => log::warn!("cannot load the state, retrying: {error}"),
                 }
                 sleep(PAUSE).await;
             }
         });
     }
 
-    /// Nothing of the callback is left: another may lead, when nothing else runs by our leadership.
-    pub(super) fn over(&mut self, over: leader::Term) {
+    /// Ends a term after the callback is gone: resigns once no lease depends on the leadership.
+    pub(super) fn end_term(&mut self, over: leader::Term) {
         let Some(master) = &mut self.master else { return };
-        master.clears = Some(over).filter(|_| self.table.tenants.until_clear().is_some());
-        if master.clears.is_some() {
+        master.ending_term = Some(over).filter(|_| self.api.tenants.until_clear().is_some());
+        if master.ending_term.is_some() {
             return;
         }
         if let Some(term) = master.term.take_if(|term| term.run.0 == over.0) {
-            // The task has ended: there is nothing to give back.
+            // Fails if the task has ended: then there is nothing to release.
             let _ = term.resign.send(());
         }
         self.campaign();
     }
 
-    /// At our end: the callback first, then the leadership.
-    pub(super) async fn give_up(&mut self) -> io::Result<()> {
+    /// Stops the callback, then releases the leadership.
+    pub(super) async fn shut_down(&mut self) -> io::Result<()> {
         self.kill();
-        let until = Instant::now() + LAST_WORDS;
+        let until = Instant::now() + SHUTDOWN_LIMIT;
         while self.master.as_ref().is_some_and(|master| master.running.is_some()) && Instant::now() < until {
             tokio::select! {
                 signals = self.signals.next() => drop(signals?),
-                () = sleep(LOOK_AGAIN) => {}
+                () = sleep(POLL_INTERVAL) => {}
             }
             self.reap();
         }
         self.groups.kill_helpers();
-        // Who runs by our leadership ends by his own pace; we lead as long as that takes.
-        self.table.tenants.ends();
-        let mut tenants = self.table.tenants.changes();
-        while let Some(lapses) = self.table.tenants.until_clear() {
+        // Keep the leadership until the processes that depend on it have stopped.
+        self.api.tenants.ends();
+        let mut tenants = self.api.tenants.changes();
+        while let Some(lapses) = self.api.tenants.until_clear() {
             let _ = timeout(boot_now().until(lapses), tenants.changed()).await;
         }
         let Some(master) = &mut self.master else { return Ok(()) };
         let Some(term) = master.term.take() else { return Ok(()) };
         if master.running.is_some() {
-            log::error!("the callback cannot be killed; the leadership is not given back, and lapses");
+            log::error!("cannot kill the callback: the leadership is not released and will expire");
             term.task.abort();
         } else {
             let _ = term.resign.send(());
-            let _ = timeout(LAST_WORDS, term.task).await;
+            let _ = timeout(SHUTDOWN_LIMIT, term.task).await;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! All together: what happens to the list, the leadership ([`leading`]) and the callback ([`runs`]), one after the other.
+//! The event loop of a pod of an ensemble: changes of the list, the leadership ([`leading`]) and the callback ([`runs`]).
 
 mod leading;
 mod runs;
@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::callback::{self, Files, Printed};
+use super::callback::{self, Files, PendingOutput};
 use super::counters::Counters;
 use super::payload::Source;
 use super::peers::Dialer;
@@ -42,38 +42,32 @@ use linux::signals::SignalStream;
 use spec::ensemble::MasterPlan;
 use spec::ensemble::{EnsemblePlan, MemberPlan};
 
-/// How many runs of the callback are remembered.
-const REMEMBERED: usize = 20;
-/// The first pause after a callback that has failed.
+/// Number of runs of the callback in the status.
+const STATUS_RUNS: usize = 20;
+/// First pause after a failed callback.
 const RETRY: Duration = Duration::from_secs(1);
-/// The damper begins anew with each change, up to so many times its length.
-const BOUND: u32 = 6;
-/// How long the last word to the masters and the giving up of leadership may take.
-const LAST_WORDS: Duration = Duration::from_secs(3);
-/// Between looks at what a callback left behind.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// Each change restarts the damper, up to this multiple of its length.
+const DAMPER_BOUND: u32 = 6;
+/// Time limit of the last keepalive, and of giving up the leadership.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(3);
+/// Interval of checks for processes that a callback left behind.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// All that a driver is made of.
+/// Dependencies of a driver.
 pub struct Parts {
-    /// What to do.
     pub plan: EnsemblePlan,
-    /// Where the list is, where we are a master.
+    /// Store of the list, if this pod is a master.
     pub store: Option<Arc<dyn Store>>,
-    /// What has to be shown for what.
     pub proof: AccessPolicy,
-    /// How others are spoken to.
     pub dialer: Dialer,
-    /// What is counted.
     pub counters: Counters,
-    /// What others send us.
     pub signals: SignalStream,
-    /// Who is above us.
+    /// The service manager (sd_notify).
     pub notify: Notify,
-    /// Who reads.
     pub hub: Arc<Hub>,
 }
 
-/// Looks after one pod of an ensemble until it is told to end.
+/// Runs one pod of an ensemble until it is shut down.
 pub struct Driver {
     plan: EnsemblePlan,
     dialer: Dialer,
@@ -84,15 +78,15 @@ pub struct Driver {
     guard: Guard,
     guard_ended: Option<oneshot::Receiver<engine::Exit>>,
     guard_tried: Instant,
-    asked: mpsc::UnboundedReceiver<SpawnRequest>,
+    spawns: mpsc::UnboundedReceiver<SpawnRequest>,
     down: mpsc::UnboundedReceiver<()>,
-    table: ApiState,
+    api: ApiState,
     master: Option<Master>,
     began: Instant,
     newest_term: u64,
 }
 
-/// What there is of a master.
+/// State of a master.
 struct Master {
     plan: MasterPlan,
     registry: Arc<Registry>,
@@ -100,88 +94,88 @@ struct Master {
     states: States,
     leader: Leader,
     changes: watch::Receiver<u64>,
-    news: (mpsc::UnboundedSender<News>, mpsc::UnboundedReceiver<News>),
-    tenure: (mpsc::UnboundedSender<OfTerm>, mpsc::UnboundedReceiver<OfTerm>),
+    results: (mpsc::UnboundedSender<TaskResult>, mpsc::UnboundedReceiver<TaskResult>),
+    notices: (mpsc::UnboundedSender<TermNotice>, mpsc::UnboundedReceiver<TermNotice>),
     term: Option<Term>,
-    /// This term is over when nothing runs by it any more.
-    clears: Option<leader::Term>,
+    /// A lost term that ends when no lease depends on it any more.
+    ending_term: Option<leader::Term>,
     running: Option<Running>,
 }
 
-/// A time of leadership, or of wanting it.
+/// A period of campaigning and leading.
 struct Term {
     run: RunId,
     resign: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
-/// A callback that was started.
+/// A running callback.
 struct Running {
     run: Run,
     term: RunId,
-    told: leader::Told,
-    began: Timestamp,
-    printed: Option<Printed>,
+    input: leader::CallbackInput,
+    started: Timestamp,
+    printed: Option<PendingOutput>,
     _files: Files,
     until: Instant,
     exit: Option<engine::Exit>,
     late: bool,
 }
 
-/// What there is to tell of a time of leadership.
-type OfTerm = (RunId, LeaseNotice);
+/// A notice about the lease of a term.
+type TermNotice = (RunId, LeaseNotice);
 
-/// What tasks of ours tell.
-enum News {
-    /// What the store has of before our leadership.
+/// The result of a background task.
+enum TaskResult {
+    /// The state that the store had before the leadership.
     Loaded(leader::Term, State),
-    /// Whether the store has forgotten what was seen before this run.
-    Forgotten(Run, bool),
-    /// What a run that has ended well has printed, and the store has taken; or not.
+    /// Whether the stored digest was cleared before this run.
+    DigestCleared(Run, bool),
+    /// The saved state after a successful run; `None` if saving failed.
     Saved(Run, Option<State>),
-    /// A run that has ended well has printed this.
+    /// The next state, from the output of a successful run.
     Printed(Run, Value),
 }
 
 impl Driver {
-    /// A driver that has not begun, and what its server answers with.
+    /// Creates a driver, and the state for its API server.
     #[must_use]
     pub fn new(parts: Parts) -> (Self, ApiState) {
         reap::adopt_orphans();
         let Parts { plan, store, proof, dialer, counters, signals, notify, hub } = parts;
-        let (runner, asked) = mpsc::unbounded_channel();
+        let (runner, spawns) = mpsc::unbounded_channel();
         let (down_to, down) = mpsc::unbounded_channel();
         let counters = Arc::new(counters);
         let guard = Guard::default();
         let prefix = plan.prefix();
         let master = plan.master.clone().zip(store).map(|(master, store)| {
             let registry = Arc::new(Registry::new(Arc::clone(&store), &prefix, master.ttl));
-            let times = Times { damper: master.damper, bound: master.damper * BOUND, retry: RETRY };
+            let times = Times { damper: master.damper, bound: master.damper * DAMPER_BOUND, retry: RETRY };
             Master {
                 changes: registry.changes(),
                 registry,
                 locks: Locks::new(Arc::clone(&store), &prefix).with_traces(&format!("{prefix}last/")),
                 states: States::new(store, &prefix),
                 leader: Leader::new(times),
-                news: mpsc::unbounded_channel(),
-                tenure: mpsc::unbounded_channel(),
+                results: mpsc::unbounded_channel(),
+                notices: mpsc::unbounded_channel(),
                 term: None,
-                clears: None,
+                ending_term: None,
                 running: None,
                 plan: master,
             }
         });
-        let table = ApiState {
+        let api = ApiState {
             id: plan.id.clone(),
             app: plan.app.clone(),
             registry: master.as_ref().map(|master| Arc::clone(&master.registry)),
-            shown: Arc::new(Mutex::new(LeaderStatus {
-                why: "it has not begun".to_owned(),
+            leader: Arc::new(Mutex::new(LeaderStatus {
+                why: "not started".to_owned(),
                 ..LeaderStatus::default()
             })),
             counters,
             runner,
-            proof: Arc::new(proof),
+            policy: Arc::new(proof),
             invoke_user: plan.access.invoke_user,
             tenants: Arc::new(Tenants::new(
                 plan.master.as_ref().and_then(|master| master.leads.clone()),
@@ -199,31 +193,31 @@ impl Driver {
             guard,
             guard_ended: None,
             guard_tried: Instant::now(),
-            asked,
+            spawns,
             down,
-            table: table.clone(),
+            api: api.clone(),
             master,
             began: Instant::now(),
             newest_term: 0,
         };
-        (driver, table)
+        (driver, api)
     }
 
-    /// Begins, and returns when it was told to end and has.
+    /// Runs until shutdown and returns the exit code.
     pub async fn run(mut self) -> io::Result<i32> {
-        let mut beside = Vec::new();
+        let mut background = Vec::new();
         if let Some(master) = &self.master {
             let (one, other) = (Arc::clone(&master.registry), Arc::clone(&master.registry));
-            beside.push(tokio::spawn(async move { one.follow().await }));
-            beside.push(tokio::spawn(async move { other.register().await }));
+            background.push(tokio::spawn(async move { one.follow().await }));
+            background.push(tokio::spawn(async move { other.register().await }));
         }
-        let reports = self.begin_to_report();
+        let reports = self.start_reporting();
         if self.master.as_ref().is_some_and(|master| master.plan.callback.is_some()) {
             callback::sweep();
         }
         self.campaign();
         self.notify.ready("in the ensemble");
-        let mut tenants = self.table.tenants.changes();
+        let mut tenants = self.api.tenants.changes();
         loop {
             let due = self.due();
             tokio::select! {
@@ -238,38 +232,38 @@ impl Driver {
                     }
                 }
                 Some(()) = self.down.recv() => break,
-                Some(asked) = self.asked.recv() => asked.start(&mut self.groups),
-                happened = happened(&mut self.master) => self.happened(happened),
+                Some(request) = self.spawns.recv() => request.start(&mut self.groups),
+                event = next_event(&mut self.master) => self.handle(event),
                 () = ended(&mut self.guard_ended) => {
                     self.guard.exited();
-                    // One that ends again and again is tried again in time.
+                    // If it exits again and again, it is restarted after a pause.
                     if self.guard_tried + RETRY <= Instant::now() {
-                        self.stand_guard();
+                        self.ensure_guard();
                     }
                 }
-                Ok(()) = tenants.changed() => self.woke(),
-                () = until(due) => self.woke(),
+                Ok(()) = tenants.changed() => self.on_timer(),
+                () = until(due) => self.on_timer(),
             }
         }
-        self.notify.stopping("told to end");
+        self.notify.stopping("shutting down");
         let end = async {
-            let (goodbyes, tasks): (Vec<_>, Vec<_>) = reports.into_iter().unzip();
-            for goodbye in goodbyes {
-                // It may have ended by itself.
-                let _ = goodbye.send(());
+            let (shutdowns, tasks): (Vec<_>, Vec<_>) = reports.into_iter().unzip();
+            for shutdown in shutdowns {
+                // Fails if the task has ended already.
+                let _ = shutdown.send(());
             }
             join_all(tasks).await;
         };
-        let _ = timeout(LAST_WORDS, end).await;
-        self.give_up().await?;
-        for task in beside {
+        let _ = timeout(SHUTDOWN_LIMIT, end).await;
+        self.shut_down().await?;
+        for task in background {
             task.abort();
         }
         Ok(0)
     }
 
-    /// To our masters, and of our own list to those of another ensemble.
-    fn begin_to_report(&self) -> Vec<(oneshot::Sender<()>, JoinHandle<()>)> {
+    /// Starts sending keepalives to the masters, and of the own list to the masters of another ensemble.
+    fn start_reporting(&self) -> Vec<(oneshot::Sender<()>, JoinHandle<()>)> {
         let own = self.master.as_ref().map(|master| Arc::clone(&master.registry));
         let mut reports = Vec::new();
         if let Some(member) = self.plan.member.clone() {
@@ -301,10 +295,11 @@ impl Driver {
             down: false,
         };
         let targets = Targets { masters: member.masters, dialer: self.dialer.clone(), own };
-        let (goodbye, said) = oneshot::channel();
-        let counters = Arc::clone(&self.table.counters);
-        let task = tokio::spawn(reporter::report(keepalive, targets, source, member.every, counters, said));
-        (goodbye, task)
+        let (shutdown, on_shutdown) = oneshot::channel();
+        let counters = Arc::clone(&self.api.counters);
+        let task =
+            tokio::spawn(reporter::report(keepalive, targets, source, member.every, counters, on_shutdown));
+        (shutdown, task)
     }
 
     fn now(&self) -> Duration {
@@ -319,38 +314,38 @@ impl Driver {
         let late =
             master.running.as_ref().filter(|running| running.exit.is_none()).map(|running| running.until);
         let now = boot_now();
-        let clears = master.clears.map(|_| self.table.tenants.until_clear().unwrap_or(now));
-        let clears = clears.map(|at| Instant::now() + now.until(at));
+        let ending_term = master.ending_term.map(|_| self.api.tenants.until_clear().unwrap_or(now));
+        let ending_term = ending_term.map(|at| Instant::now() + now.until(at));
         let guarded = self.is_unguarded().then(|| self.guard_tried + RETRY);
-        let leftovers = self.groups.any_leftovers().then(|| Instant::now() + LOOK_AGAIN);
-        callback.into_iter().chain(late).chain(leftovers).chain(clears).chain(guarded).min()
+        let leftovers = self.groups.any_leftovers().then(|| Instant::now() + POLL_INTERVAL);
+        callback.into_iter().chain(late).chain(leftovers).chain(ending_term).chain(guarded).min()
     }
 
-    /// It could not be started.
+    /// Returns whether the guard is needed and not running.
     fn is_unguarded(&self) -> bool {
         self.master.as_ref().is_some_and(|master| master.term.is_some()) && !self.guard.is_running()
     }
 
-    fn happened(&mut self, happened: Happened) {
-        match happened {
-            Happened::Changed => self.changed(),
-            Happened::Tenure(run, told) => self.tenure(run, told),
-            Happened::News(news) => self.heard(news),
+    fn handle(&mut self, event: DriverEvent) {
+        match event {
+            DriverEvent::ListChanged => self.list_changed(),
+            DriverEvent::Lease(run, notice) => self.lease_notice(run, notice),
+            DriverEvent::TaskResult(result) => self.handle_result(result),
         }
     }
 
-    fn changed(&mut self) {
+    fn list_changed(&mut self) {
         let now = self.now();
         let Some(master) = &mut self.master else { return };
-        self.table.counters.md5_changed();
+        self.api.counters.md5_changed();
         master.leader.changed(now);
         let pods = master.registry.roster().len();
-        self.tell("changed", &format!("the list has changed: {pods} pods"));
+        self.publish("changed", &format!("membership changed: {pods} pods"));
     }
 
-    fn tell(&self, event: &'static str, message: &str) {
+    fn publish(&self, event: &'static str, message: &str) {
         log::info!("{message}");
-        self.hub.tell(Change {
+        self.hub.publish_event(Change {
             number: 0,
             at: String::new(),
             process: self.plan.app.clone(),
@@ -363,21 +358,21 @@ impl Driver {
     }
 }
 
-/// What there is to be dealt with.
-enum Happened {
-    Changed,
-    Tenure(RunId, LeaseNotice),
-    News(News),
+/// An event of a master.
+enum DriverEvent {
+    ListChanged,
+    Lease(RunId, LeaseNotice),
+    TaskResult(TaskResult),
 }
 
-async fn happened(master: &mut Option<Master>) -> Happened {
+async fn next_event(master: &mut Option<Master>) -> DriverEvent {
     let Some(master) = master else { return std::future::pending().await };
     tokio::select! {
-        // That we lead no more is known before anything else is done.
+        // A lost leadership is handled before anything else.
         biased;
-        Some((run, told)) = master.tenure.1.recv() => Happened::Tenure(run, told),
-        Some(news) = master.news.1.recv() => Happened::News(news),
-        Ok(()) = master.changes.changed() => Happened::Changed,
+        Some((run, notice)) = master.notices.1.recv() => DriverEvent::Lease(run, notice),
+        Some(result) = master.results.1.recv() => DriverEvent::TaskResult(result),
+        Ok(()) = master.changes.changed() => DriverEvent::ListChanged,
         else => std::future::pending().await,
     }
 }
@@ -397,12 +392,12 @@ async fn until(at: Option<Instant>) {
     }
 }
 
-/// Eight bytes of chance in hexadecimal.
+/// Returns eight random bytes in hexadecimal.
 fn nonce() -> String {
     format!("{:016x}", linux::random::random_seed())
 }
 
-/// What is shown before anything has happened.
+/// Returns the status before the first event.
 #[must_use]
 pub fn first_view() -> crate::status::View {
     let health = crate::status::Health::watched(true, true, "in the ensemble");

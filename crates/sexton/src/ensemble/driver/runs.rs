@@ -1,27 +1,27 @@
-//! Runs of the callback: from the decision to run it to what is kept of it.
+//! Runs of the callback: from the decision to run it to its saved state.
 
 use std::sync::Arc;
 
 use engine::{Signal, SignalScope};
 use ensemble::callbacks::Run;
-use ensemble::leader::{self, Effect, Seen};
+use ensemble::leader::{self, Effect, ListSnapshot};
 use ensemble::state::State;
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
-use super::{Driver, LAST_WORDS, News, REMEMBERED, RETRY, Running};
+use super::{Driver, RETRY, Running, SHUTDOWN_LIMIT, STATUS_RUNS, TaskResult};
 use crate::ensemble::callback;
-use crate::ensemble::state::save_patiently;
+use crate::ensemble::state::save_with_retries;
 use linux::clock::rfc3339_millis;
 use linux::process_table::{MARK, ProcessTable, RunEvent};
 use linux::spawn::spawn;
 
 impl Driver {
-    pub(super) fn woke(&mut self) {
+    pub(super) fn on_timer(&mut self) {
         self.reap();
         if self.is_unguarded() && self.guard_tried + RETRY <= Instant::now() {
-            self.stand_guard();
+            self.ensure_guard();
         }
         let (now, instant) = (self.now(), Instant::now());
         let Some(master) = &mut self.master else { return };
@@ -30,107 +30,110 @@ impl Driver {
             && running.until <= instant
         {
             running.late = true;
-            // It is looked at again when it has ended.
-            running.until = instant + LAST_WORDS;
-            log::warn!("the callback took longer than {:?}, and is killed", master.plan.callback_deadline);
+            // Checked again in case it survives SIGKILL.
+            running.until = instant + SHUTDOWN_LIMIT;
+            log::warn!("killing the callback: it took longer than {:?}", master.plan.callback_deadline);
             self.groups.signal(running.term, Signal::KILL, SignalScope::Everything);
             self.groups.signal_strays();
             return;
         }
-        if let Some(over) = master.clears.take() {
-            return self.over(over);
+        if let Some(over) = master.ending_term.take() {
+            return self.end_term(over);
         }
         if master.plan.callback.is_none() {
             return;
         }
         let registry = Arc::clone(&master.registry);
-        let effect = master.leader.woke(
+        let effect = master.leader.tick(
             now,
             || registry.roster().digest(),
             |digest| {
                 let roster = registry.roster();
-                let list = roster.known().map(|known| (known.member.id.clone(), Arc::clone(&known.text)));
-                Seen { digest, list: list.collect(), pods: roster.json() }
+                let list =
+                    roster.registered().map(|known| (known.member.id.clone(), Arc::clone(&known.text)));
+                ListSnapshot { digest, list: list.collect(), pods: roster.json() }
             },
         );
-        self.carry_out(effect);
+        self.perform(effect);
     }
 
-    /// What the leader wants done.
-    pub(super) fn carry_out(&mut self, effect: Option<Effect>) {
+    /// Carries out an effect of the leader.
+    pub(super) fn perform(&mut self, effect: Option<Effect>) {
         match effect {
             Some(Effect::Load(term)) => self.load(term),
-            Some(Effect::Forget(run, state)) => self.save(run, state, false),
+            Some(Effect::ClearDigest(run, state)) => self.save(run, state, false),
             Some(Effect::Save(run, state)) => self.save(run, state, true),
-            Some(Effect::Start(run, told)) => self.start(run, told),
+            Some(Effect::Start(run, input)) => self.start(run, input),
             Some(Effect::Kill(_)) => self.kill(),
-            Some(Effect::Over(term)) => self.over(term),
+            Some(Effect::TermEnded(term)) => self.end_term(term),
             None => {}
         }
     }
 
-    pub(super) fn heard(&mut self, news: News) {
+    pub(super) fn handle_result(&mut self, result: TaskResult) {
         let now = self.now();
         let Some(master) = &mut self.master else { return };
-        let effect = match news {
-            News::Loaded(term, state) => {
+        let effect = match result {
+            TaskResult::Loaded(term, state) => {
                 master.leader.loaded(term, state, now);
-                self.table.shown().state = master.leader.state().state.clone();
+                self.api.leader_status().state = master.leader.state().state.clone();
                 None
             }
-            News::Forgotten(run, well) => master.leader.forgotten(run, well, now),
-            News::Printed(run, state) => master.leader.ended(run, Some(state), now),
-            News::Saved(run, written) => {
-                let well = written.is_some();
+            TaskResult::DigestCleared(run, success) => master.leader.digest_cleared(run, success, now),
+            TaskResult::Printed(run, state) => master.leader.ended(run, Some(state), now),
+            TaskResult::Saved(run, written) => {
+                let success = written.is_some();
                 let effect = master.leader.saved(run, written, now);
-                self.table.shown().state = master.leader.state().state.clone();
-                let message = if well { "the callback has ended well" } else { "the callback has failed" };
-                self.tell("callback", message);
+                self.api.leader_status().state = master.leader.state().state.clone();
+                let message = if success { "callback succeeded" } else { "callback failed" };
+                self.publish("callback", message);
                 effect
             }
         };
-        self.carry_out(effect);
+        self.perform(effect);
     }
 
-    /// Writes what is kept of callbacks, before a run or after it.
+    /// Saves the state, before or after a run.
     fn save(&self, run: Run, mut state: State, after: bool) {
         let Some(master) = &self.master else { return };
-        let (states, news, before) =
-            (master.states.clone(), master.news.0.clone(), master.leader.state().state.clone());
-        let counters = Arc::clone(&self.table.counters);
+        let (states, results, before) =
+            (master.states.clone(), master.results.0.clone(), master.leader.state().state.clone());
+        let counters = Arc::clone(&self.api.counters);
         tokio::spawn(async move {
-            let over = || news.is_closed();
-            let mut saved = save_patiently(&states, &state, over).await;
+            let shutting_down = || results.is_closed();
+            let mut saved = save_with_retries(&states, &state, shutting_down).await;
             if let Err(why) = &saved
                 && after
                 && state.state != before
             {
-                log::warn!("the callback's state stays as it was: {why}");
+                log::warn!("the state of the callback is unchanged: {why}");
                 counters.callback_failed();
                 state.state = before;
-                saved = save_patiently(&states, &state, over).await;
+                saved = save_with_retries(&states, &state, shutting_down).await;
             }
-            let well =
-                saved.inspect_err(|why| log::debug!("the callback's run does not count: {why}")).is_ok();
-            let told =
-                if after { News::Saved(run, well.then_some(state)) } else { News::Forgotten(run, well) };
-            // Nobody there any more: nobody wants to know.
-            let _ = news.send(told);
+            let success = saved.inspect_err(|why| log::debug!("the callback will run again: {why}")).is_ok();
+            let result = if after {
+                TaskResult::Saved(run, success.then_some(state))
+            } else {
+                TaskResult::DigestCleared(run, success)
+            };
+            // Fails at shutdown.
+            let _ = results.send(result);
         });
     }
 
-    fn start(&mut self, run: Run, told: leader::Told) {
+    fn start(&mut self, run: Run, input: leader::CallbackInput) {
         let Some(master) = &mut self.master else { return };
         let term_run = master.term.as_ref().map(|term| term.run);
-        // What would be executed when another may lead already is not.
+        // Do not start a run that could execute when another master may lead already.
         let until = term_run.and_then(|run| self.guard.until(run));
-        let (Some(term_run), Some(until), Some(words)) = (term_run, until, &master.plan.callback) else {
+        let (Some(term_run), Some(until), Some(command)) = (term_run, until, &master.plan.callback) else {
             let now = self.began.elapsed();
             let effect = master.leader.ended(run, None, now);
-            return self.carry_out(effect);
+            return self.perform(effect);
         };
-        let made = callback::program(words, &told).and_then(|made| Ok((made, callback::start()?)));
-        let started = match made {
+        let made = callback::program(command, &input).and_then(|made| Ok((made, callback::start()?)));
+        let outcome = match made {
             Ok(((program, files), (mut start, printed))) => {
                 start.variables.push((MARK, ProcessTable::mark(term_run).into()));
                 start.not_after = Some(until.0);
@@ -138,16 +141,16 @@ impl Driver {
             }
             Err(error) => Err(spec::text::describe(&error)),
         };
-        self.table.counters.callback_invoked();
-        match started {
+        self.api.counters.callback_invoked();
+        match outcome {
             Ok((pid, files, printed)) => {
                 self.groups.enter(term_run, pid, None);
                 self.guard.group(term_run, pid);
                 master.running = Some(Running {
                     run,
                     term: term_run,
-                    told,
-                    began: Timestamp::now(),
+                    input,
+                    started: Timestamp::now(),
                     printed: Some(printed),
                     _files: files,
                     until: Instant::now() + master.plan.callback_deadline,
@@ -156,11 +159,11 @@ impl Driver {
                 });
             }
             Err(why) => {
-                log::error!("the callback is not started: {why}");
-                self.table.counters.callback_failed();
+                log::error!("cannot start the callback: {why}");
+                self.api.counters.callback_failed();
                 let now = self.began.elapsed();
                 let effect = master.leader.ended(run, None, now);
-                self.carry_out(effect);
+                self.perform(effect);
             }
         }
     }
@@ -173,74 +176,74 @@ impl Driver {
     }
 
     pub(super) fn reap(&mut self) {
-        for happened in self.groups.reap() {
+        for event in self.groups.reap() {
             let Some(master) = &mut self.master else { continue };
-            let Some(running) = master.running.as_mut().filter(|running| running.term == happened.run) else {
+            let Some(running) = master.running.as_mut().filter(|running| running.term == event.run) else {
                 continue;
             };
-            match happened.what {
+            match event.what {
                 RunEvent::Exited { exit, leftovers, .. } => {
                     running.exit = Some(exit);
                     if leftovers {
-                        // What it has left behind goes with it.
-                        self.groups.signal(happened.run, Signal::KILL, SignalScope::Everything);
+                        // Kill the processes that it left behind.
+                        self.groups.signal(event.run, Signal::KILL, SignalScope::Everything);
                         self.groups.signal_strays();
                     } else {
-                        self.cleared();
+                        self.run_gone();
                     }
                 }
-                RunEvent::Cleared => self.cleared(),
+                RunEvent::Cleared => self.run_gone(),
                 RunEvent::Suspended(_) | RunEvent::Resumed => {}
             }
         }
     }
 
-    /// Nothing of the callback is there any more.
-    pub(super) fn cleared(&mut self) {
+    /// Handles the end of a run: no process of it is left.
+    pub(super) fn run_gone(&mut self) {
         let Some(master) = &mut self.master else { return };
         let Some(running) = master.running.take() else { return };
         let exit = running.exit.unwrap_or(engine::Exit::Code(0));
-        let well = exit.shell_code() == 0 && !running.late;
-        let Running { run, told, began, printed, .. } = running;
-        let shown = json!({
-            "at": rfc3339_millis(began),
-            "digest": *told.seen.digest,
-            "fence": told.fence,
-            "pods": told.seen.list.len(),
+        let success = exit.shell_code() == 0 && !running.late;
+        let Running { run, input, started, printed, .. } = running;
+        let entry = json!({
+            "at": rfc3339_millis(started),
+            "digest": *input.seen.digest,
+            "fence": input.fence,
+            "pods": input.seen.list.len(),
             "exit": exit.to_string(),
         });
         {
-            let mut all = self.table.shown();
-            all.callbacks.push(shown);
-            let over = all.callbacks.len().saturating_sub(REMEMBERED);
-            all.callbacks.drain(..over);
+            let mut all = self.api.leader_status();
+            all.callbacks.push(entry);
+            let excess = all.callbacks.len().saturating_sub(STATUS_RUNS);
+            all.callbacks.drain(..excess);
         }
         let leads = master.leader.fence().is_some();
-        if leads && well {
-            let (news, counters) = (master.news.0.clone(), Arc::clone(&self.table.counters));
+        if leads && success {
+            let (results, counters) = (master.results.0.clone(), Arc::clone(&self.api.counters));
             tokio::spawn(async move {
                 let printed = match printed {
-                    Some(printed) => timeout(LAST_WORDS, printed.finish()).await.unwrap_or_default(),
+                    Some(printed) => timeout(SHUTDOWN_LIMIT, printed.finish()).await.unwrap_or_default(),
                     None => Vec::new(),
                 };
-                let (state, fault) = callback::kept(&told.state, &printed);
+                let (state, fault) = callback::next_state(&input.state, &printed);
                 if let Some(fault) = fault {
-                    log::warn!("the callback's state stays as it was: {fault}");
+                    log::warn!("the state of the callback is unchanged: {fault}");
                     counters.callback_failed();
                 }
-                // Nobody there any more: nobody wants to know.
-                let _ = news.send(News::Printed(run, state));
+                // Fails at shutdown.
+                let _ = results.send(TaskResult::Printed(run, state));
             });
             return;
         }
         if leads {
-            log::warn!("the callback has ended with {exit}");
-            self.table.counters.callback_failed();
-            self.tell("callback", "the callback has failed");
+            log::warn!("callback failed: {exit}");
+            self.api.counters.callback_failed();
+            self.publish("callback", "callback failed");
         }
         let now = self.now();
         let Some(master) = &mut self.master else { return };
         let effect = master.leader.ended(run, None, now);
-        self.carry_out(effect);
+        self.perform(effect);
     }
 }

@@ -10,8 +10,8 @@ use k8s::Pairs;
 use spec::ensemble::Identity;
 use spec::text::describe;
 
-/// The longest file: annotations of a pod are 256 KiB at most.
-const LONGEST: u64 = 1 << 20;
+/// Maximum size of a file, in bytes: annotations of a pod have at most 256 KiB.
+const MAX_FILE: u64 = 1 << 20;
 
 /// Reads the files of a directory.
 pub(super) fn read(directory: &Path) -> Result<Identity, String> {
@@ -23,8 +23,8 @@ pub(super) fn read(directory: &Path) -> Result<Identity, String> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(named(describe(&error))),
         };
-        if length > LONGEST {
-            return Err(named(format!("it is longer than {LONGEST} bytes")));
+        if length > MAX_FILE {
+            return Err(named(format!("longer than {MAX_FILE} bytes")));
         }
         std::fs::read_to_string(&path).map(Some).map_err(|error| named(describe(&error)))
     };
@@ -38,12 +38,12 @@ pub(super) fn read(directory: &Path) -> Result<Identity, String> {
             directory.display()
         ));
     }
-    let word = |name: &str| {
+    let line = |name: &str| {
         Ok::<_, String>(text(name)?.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()))
     };
     Ok(Identity {
-        id: word("name")?,
-        namespace: word("namespace")?,
+        id: line("name")?,
+        namespace: line("namespace")?,
         labels: pairs("labels")?,
         annotations: pairs("annotations")?,
         ..Identity::default()
@@ -61,7 +61,7 @@ fn parse(text: &str) -> Result<Pairs, String> {
     Ok(pairs)
 }
 
-/// What stands between the quotes of a string of Go. Bytes that are no UTF-8 (`\xff`) become what stands for such.
+/// Decodes the content of a quoted Go string. Bytes that are not UTF-8 (`\xff`) become replacement characters.
 fn unquoted(text: &str) -> Option<String> {
     let mut bytes = Vec::new();
     let mut rest = text;
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_kubelet_writes_is_read() {
+    fn parses_what_the_kubelet_writes() {
         let text = "app=\"web\"\nkubernetes.io/config.source=\"api\"\nnote=\"a \\\"b\\\"\\n\\tc\\\\ \\u00e4\\x7f=\"\n";
         let pairs = parse(text).unwrap_or_else(|why| panic!("{why}"));
         assert_eq!(pairs.get("app").map(String::as_str), Some("web"));
@@ -121,7 +121,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_stands_there_is_read_or_refused(text in ".*") {
+        fn arbitrary_text_does_not_panic(text in ".*") {
             let _ = parse(&text);
         }
     }

@@ -1,8 +1,8 @@
-//! Who this pod is, where nobody has said so: labels, annotations, address and node, from the Kubernetes API, from
-//! files of the downward API, from the metadata service of a cloud.
+//! Discovers the identity of this pod, unless it is configured: labels, annotations, address and node, from the
+//! Kubernetes API, from files of the downward API, or from the metadata service of a cloud.
 //!
-//! A pod has no address at first, and the API may not answer yet: it is asked again, after 1 s at first and 30 s at
-//! most, until all is known that is needed.
+//! A pod has no address at first, and the API may not respond yet: requests are retried, after 1 s at first and 30 s at
+//! most, until the identity is complete.
 
 pub mod cloud;
 mod downward;
@@ -16,16 +16,16 @@ use tokio::time::sleep;
 
 use spec::environment::{Environment as _, Real};
 
-/// The pauses before somebody is asked again, at first and at most.
+/// First and maximum pause between retries.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// Asks until all is known.
+/// Queries the sources until the identity is complete.
 pub async fn ask(sources: &Sources) -> Identity {
     let mut pause = PAUSES.0;
     loop {
         match ask_once(sources).await {
             Ok(identity) => return identity,
-            Err(why) => log::warn!("who we are is not known yet, and asked again in {pause:?}: {why}"),
+            Err(why) => log::warn!("cannot determine the identity of this pod, retrying in {pause:?}: {why}"),
         }
         sleep(pause).await;
         pause = (pause * 2).min(PAUSES.1);
@@ -62,10 +62,10 @@ async fn ask_once(sources: &Sources) -> Result<Identity, String> {
                     name: None,
                 });
             }
-            Ok(None) => log::warn!("there is no node '{name}': its labels are not known"),
+            Ok(None) => log::warn!("no labels of node '{name}': it does not exist"),
             Err(error) if error.kind() != Kind::Status(403) => return Err(error.to_string()),
-            // Most service accounts may not.
-            Err(error) => log::info!("the labels of node '{name}' are not known: {error}"),
+            // Most service accounts have no permission.
+            Err(error) => log::info!("no labels of node '{name}': {error}"),
         }
     }
     Ok(known)
@@ -80,11 +80,11 @@ fn in_cluster() -> Result<(Client, String), String> {
 }
 
 async fn pod(client: &Client, known: &Identity) -> Result<Identity, String> {
-    // A container's host is called as its pod.
+    // The host name of a container is the name of its pod.
     let id = known.id.clone().unwrap_or_else(host_name);
     let namespace = known.namespace.clone().unwrap_or_default();
     let found = client.pod_identity(&namespace, &id).await.map_err(|error| error.to_string())?;
-    let pod = found.ok_or_else(|| format!("there is no pod '{id}' in namespace '{namespace}'"))?;
+    let pod = found.ok_or_else(|| format!("pod '{id}' does not exist in namespace '{namespace}'"))?;
     Ok(Identity {
         id: Some(id),
         namespace: None,
@@ -95,7 +95,7 @@ async fn pod(client: &Client, known: &Identity) -> Result<Identity, String> {
     })
 }
 
-/// What this host is called.
+/// Returns the host name.
 #[must_use]
 pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()

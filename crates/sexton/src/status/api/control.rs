@@ -1,4 +1,4 @@
-//! What may be asked over the control socket: all that may be read, and what changes something.
+//! Routes of the control socket: the read-only ones, and those that change something.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -28,10 +28,10 @@ use net::query::Query;
 use spec::listen::HttpCompat;
 use spec::logs::LogFormat;
 
-/// The most lines that are told of what was written before.
-const MOST_LINES: usize = 10_000;
+/// Maximum number of past log lines in a response.
+const MAX_LINES: usize = 10_000;
 
-/// The routes of the control socket.
+/// Creates the routes of the control socket.
 pub fn control_router(hub: Arc<Hub>, answers: HttpCompat, clock: Clock) -> Router {
     reading()
         .route("/v1/processes/{name}/why", get(why))
@@ -60,9 +60,9 @@ async fn asked<T>(
 ) -> Result<T, ControlError> {
     let ended = || ControlError::Refused(engine::Refusal::ShuttingDown);
     let controls = hub.controls.as_ref().ok_or_else(ended)?;
-    let (reply, told) = oneshot::channel();
+    let (reply, result) = oneshot::channel();
     controls.send(make(reply)).await.map_err(|_| ended())?;
-    told.await.map_err(|_| ended())?
+    result.await.map_err(|_| ended())?
 }
 
 fn refused(error: &ControlError) -> Response {
@@ -89,8 +89,8 @@ fn fulfilled(result: Result<Outcome, ControlError>) -> Response {
 }
 
 async fn signal(shared: State<Shared>, name: Path<String>, RawQuery(query): RawQuery) -> Response {
-    let word = Query(query.as_deref()).all("signal").into_iter().next().unwrap_or_default();
-    match word.parse::<Signal>() {
+    let text = Query(query.as_deref()).all("signal").into_iter().next().unwrap_or_default();
+    match text.parse::<Signal>() {
         Ok(signal) => wish(shared, name, ProcessAction::Signal(signal)).await,
         Err(error) => answer(StatusCode::BAD_REQUEST, TEXT, format!("{error}\n").into()),
     }
@@ -110,7 +110,7 @@ async fn end(State(shared): State<Shared>) -> Response {
     fulfilled(asked(&shared.hub, Command::End).await)
 }
 
-/// The state of a process, and what led to it: the newest last.
+/// Returns the state of a process and the events that led to it, oldest first.
 async fn why(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
     let view = shared.hub.view();
     let Some(process) = view.find(&name) else { return unknown(&view, &name) };
@@ -142,7 +142,7 @@ async fn logs(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Respon
     };
     let tail = match query.get("tail").map(str::parse::<usize>) {
         None => 100,
-        Some(Ok(lines)) => lines.min(MOST_LINES),
+        Some(Ok(lines)) => lines.min(MAX_LINES),
         Some(Err(_)) => {
             return answer(
                 StatusCode::BAD_REQUEST,
@@ -164,7 +164,7 @@ async fn logs(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Respon
     let follower = Follower {
         recent: recent.into(),
         following,
-        begun: Assembler::default(),
+        assembler: Assembler::default(),
         views: shared.hub.views(),
         writer,
     };
@@ -174,7 +174,7 @@ async fn logs(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Respon
     with_type(StatusCode::OK, TEXT, Body::new(StreamBody::new(frames)))
 }
 
-/// Lines as a reader wants them.
+/// Formats log lines.
 struct Writer {
     format: LogFormat,
     colours: bool,
@@ -185,28 +185,28 @@ struct Writer {
 impl Writer {
     fn append(&self, out: &mut Vec<u8>, line: &Line) {
         let colour = self.colours.then(|| line.process.bytes().fold(0_u8, u8::wrapping_add) % 6);
-        let person = ConsoleStyle { width: self.width, colour };
-        let form = RecordFormatter::new(
+        let style = ConsoleStyle { width: self.width, colour };
+        let formatter = RecordFormatter::new(
             self.format,
             &line.process,
             line.pid,
             line.stream,
             &std::collections::BTreeMap::new(),
-            person,
+            style,
         );
-        form.append(out, &FormattedTime::at(line.time), &line.text, false);
+        formatter.append(out, &FormattedTime::at(line.time), &line.text, false);
     }
 
-    fn wants(&self, piece: &OutputChunk) -> bool {
-        self.of.is_empty() || self.of.iter().any(|name| **name == *piece.process)
+    fn wants(&self, chunk: &OutputChunk) -> bool {
+        self.of.is_empty() || self.of.iter().any(|name| **name == *chunk.process)
     }
 }
 
-/// What was written, and then what is written. A reader that does not keep up misses some, and is told.
+/// A stream of recent and new log lines. A slow client misses some, and gets a note.
 struct Follower {
     recent: Bytes,
     following: broadcast::Receiver<OutputChunk>,
-    begun: Assembler,
+    assembler: Assembler,
     views: watch::Receiver<Arc<View>>,
     writer: Writer,
 }
@@ -218,19 +218,19 @@ impl Follower {
             return Some((recent, self));
         }
         loop {
-            let told = tokio::select! {
+            let received = tokio::select! {
                 biased;
-                told = self.following.recv() => told,
+                received = self.following.recv() => received,
                 _ = self.views.wait_for(|view| view.over) => return None,
             };
             let mut out = Vec::new();
-            match told {
-                Ok(piece) if self.writer.wants(&piece) => {
-                    self.begun.take(&piece, |line| self.writer.append(&mut out, &line));
+            match received {
+                Ok(chunk) if self.writer.wants(&chunk) => {
+                    self.assembler.take(&chunk, |line| self.writer.append(&mut out, &line));
                 }
                 Ok(_) => {}
-                Err(broadcast::error::RecvError::Lagged(pieces)) => {
-                    out = format!("… {pieces} pieces of output are missing here: this reader is too slow\n")
+                Err(broadcast::error::RecvError::Lagged(chunks)) => {
+                    out = format!("… {chunks} chunks of output are missing: the client is too slow\n")
                         .into_bytes();
                 }
                 Err(broadcast::error::RecvError::Closed) => return None,

@@ -1,4 +1,4 @@
-//! The three questions of an orchestrator, and waiting until the answer is yes.
+//! Liveness, readiness and startup, and waiting for them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::status::hub::Hub;
 use crate::status::{HealthState, View};
 
-/// What may be asked.
+/// A health question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Question {
     Live,
@@ -14,7 +14,7 @@ pub(super) enum Question {
     Started,
 }
 
-/// The answer, as soon as it is yes, or cannot become yes, or patience is at an end.
+/// Answers a question; waits up to `patience` until the answer is yes or the program has ended.
 pub(super) async fn ask(hub: &Hub, question: Question, patience: Duration) -> Result<(), String> {
     fn of(view: &View, question: Question) -> &HealthState {
         match question {
@@ -23,14 +23,14 @@ pub(super) async fn ask(hub: &Hub, question: Question, patience: Duration) -> Re
             Question::Started => &view.health.started,
         }
     }
-    let told = |view: &View| view.reason(of(view, question)).map_or(Ok(()), Err);
+    let answer = |view: &View| view.reason(of(view, question)).map_or(Ok(()), Err);
     let first = hub.view();
     if of(&first, question).is_yes() || patience.is_zero() {
-        return told(&first);
+        return answer(&first);
     }
     let mut views = hub.views();
     let yes = |view: &Arc<View>| view.over || of(view, question).is_yes();
-    // Whether it became so or not: the newest answer counts.
+    // The newest answer counts, also after a timeout.
     let _ = tokio::time::timeout(patience, views.wait_for(yes)).await;
-    told(&hub.view())
+    answer(&hub.view())
 }

@@ -1,5 +1,5 @@
-//! The HTTP server. What it answers comes from the [hub](crate::status::hub), so an answer never waits for anything that is
-//! going on. Over TCP it only reads; what changes anything is asked over the control socket ([`mod@control`]).
+//! The HTTP API. Responses are made from the [hub](crate::status::hub), so they never wait for the supervisor. TCP sockets
+//! are read-only; requests that change anything need the control socket ([`mod@control`]).
 
 mod control;
 mod health;

@@ -1,4 +1,4 @@
-//! Which path means what, for those who only read.
+//! The read-only routes.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -38,11 +38,10 @@ pub(super) const JSON_LINES: &str = "application/x-ndjson";
 const EVENT_STREAM: &str = "text/event-stream";
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 
-/// How long the answer to how much the processes use is good enough for others who ask: a look at all processes
-/// costs something.
+/// How long a measurement of resource usage is cached, since it reads all processes.
 const USAGE_VALID: Duration = Duration::from_millis(250);
 
-/// What every answer is made of.
+/// State shared by the handlers.
 #[derive(Debug, Clone)]
 pub(super) struct Shared {
     pub(super) hub: Arc<Hub>,
@@ -50,7 +49,7 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
 }
 
-/// The routes over what this hub knows. Of many processes there is more to be asked.
+/// Creates the routes of a hub, with additional ones for several processes.
 pub fn router(hub: Arc<Hub>, answers: HttpCompat, clock: Clock) -> Router {
     let router = reading();
     let router = if answers.many {
@@ -66,7 +65,7 @@ pub fn router(hub: Arc<Hub>, answers: HttpCompat, clock: Clock) -> Router {
     router.with_state(Shared { hub, answers, clock })
 }
 
-/// What may be read by anybody who reaches us.
+/// Creates the routes that all sockets have.
 pub(super) fn reading() -> Router<Shared> {
     Router::new()
         .route("/", get(state))
@@ -86,7 +85,7 @@ async fn state(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Respo
     answer(StatusCode::OK, JSON, body)
 }
 
-/// How much the processes use; looked up where it holds up nobody.
+/// Returns the resource usage of processes, measured on a blocking thread.
 async fn usage(hub: &Hub, view: &View) -> Arc<BTreeMap<Pid, ResourceUsage>> {
     let mut last = hub.usage.lock().await;
     if let Some((at, figures)) = &*last
@@ -115,7 +114,7 @@ async fn process(State(shared): State<Shared>, Path(name): Path<String>) -> Resp
     answer(StatusCode::OK, JSON, status::one(process, &usage))
 }
 
-/// 404, with the nearest name that there is.
+/// Returns 404, with the most similar name.
 pub(super) fn unknown(view: &View, name: &str) -> Response {
     let hint = spec::suggest::hint(name, view.processes.iter().map(|process| &*process.name));
     answer(StatusCode::NOT_FOUND, TEXT, format!("there is no process '{name}'{hint}\n").into())
@@ -138,7 +137,7 @@ async fn health(State(shared): State<Shared>, RawQuery(query): RawQuery, questio
         }
     };
     let patience = if query.has("wait") { limit.unwrap_or(Duration::MAX) } else { Duration::ZERO };
-    // Where one block of a configuration is both, liveness is readiness.
+    // Configurations with one check for both use readiness for liveness.
     let question = if shared.answers.liveness_is_readiness && question == Question::Live {
         Question::Ready
     } else {
@@ -150,7 +149,7 @@ async fn health(State(shared): State<Shared>, RawQuery(query): RawQuery, questio
     }
 }
 
-// === process-wrapper's ===
+// === routes of process-wrapper ===
 
 fn by_name<T: serde::Serialize>(
     view: &View,
@@ -197,11 +196,11 @@ async fn pid_of(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Resp
 async fn heart_beat(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
     let Some(name) = named(query.as_deref()) else { return no_name() };
     let Some(controls) = &shared.hub.controls else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
-    let (reply, told) = oneshot::channel();
+    let (reply, result) = oneshot::channel();
     let sent = controls.send(Command::HeartBeat { name: name.clone(), reply }).await;
-    match (sent, told.await) {
+    match (sent, result.await) {
         (Ok(()), Ok(Ok(()))) => {
-            shared.hub.heard(&name);
+            shared.hub.record_heartbeat(&name);
             last_heart_beat_of(&shared, &name, StatusCode::ACCEPTED)
         }
         (Ok(()), Ok(Err(ControlError::Unknown(_)))) => unknown(&shared.hub.view(), &name),
@@ -219,7 +218,7 @@ async fn last_heart_beat(State(shared): State<Shared>, RawQuery(query): RawQuery
 }
 
 fn last_heart_beat_of(shared: &Shared, name: &str, code: StatusCode) -> Response {
-    let last = shared.hub.last_heard(name).map(rfc3339);
+    let last = shared.hub.last_heartbeat(name).map(rfc3339);
     answer(code, JSON, format!("{}\n", json!({ "name": name, "lastHeartBeat": last })).into())
 }
 
@@ -232,10 +231,10 @@ async fn events(State(shared): State<Shared>, headers: HeaderMap, RawQuery(query
     let streams = accept.is_some_and(|accept| accept.contains(EVENT_STREAM));
     let (form, kind): (fn(&Change) -> Vec<u8>, _) =
         if streams { (event_of_stream, EVENT_STREAM) } else { (json_line, JSON_LINES) };
-    // A client that was cut off goes on behind what it saw last.
+    // A client that reconnects resumes after its last event.
     let seen = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let (recent, following) = shared.hub.changes();
-    // What is newer than all there is was seen of another life of ours.
+    // A number above all known ones is from a previous run of sexton.
     let seen = seen.filter(|seen| recent.last().is_some_and(|last| last.number >= *seen));
     let wanted = |it: &&Arc<Change>| is_about(it, &only) && seen.is_none_or(|seen| it.number > seen);
     let recent: Vec<u8> = recent.iter().filter(wanted).flat_map(|change| form(change)).collect();
@@ -253,13 +252,13 @@ fn is_about(change: &Change, only: &[String]) -> bool {
     only.is_empty() || only.contains(&change.process)
 }
 
-/// What was told, and then what is told. A follower that does not keep up misses some; the numbers show it.
+/// A stream of recent and new events. A slow client misses some, which the numbers show.
 struct Follower {
     recent: Bytes,
     following: broadcast::Receiver<Arc<Change>>,
     views: watch::Receiver<Arc<View>>,
     only: Vec<String>,
-    /// How each is written.
+    /// Formats an event.
     form: fn(&Change) -> Vec<u8>,
 }
 
@@ -270,13 +269,13 @@ impl Follower {
             return Some((recent, self));
         }
         loop {
-            let told = tokio::select! {
+            let received = tokio::select! {
                 biased;
-                told = self.following.recv() => told,
-                // All has been told that there was to tell.
+                received = self.following.recv() => received,
+                // All events have been sent.
                 _ = self.views.wait_for(|view| view.over) => return None,
             };
-            match told {
+            match received {
                 Ok(change) if is_about(&change, &self.only) => {
                     return Some(((self.form)(&change).into(), self));
                 }
@@ -293,7 +292,7 @@ fn json_line(change: &Change) -> Vec<u8> {
     line
 }
 
-/// As the HTML standard has it (server-sent events).
+/// Formats a server-sent event (HTML standard).
 fn event_of_stream(change: &Change) -> Vec<u8> {
     let data = serde_json::to_string(change).unwrap_or_default();
     format!("id: {}\nevent: {}\ndata: {data}\n\n", change.number, change.event).into_bytes()
@@ -309,7 +308,7 @@ pub(super) fn answer(code: StatusCode, kind: &'static str, body: Bytes) -> Respo
 }
 
 pub(super) fn with_type(code: StatusCode, kind: &'static str, body: Body) -> Response {
-    // A proxy that kept an old answer would make every check worthless.
+    // A cached response of a proxy would defeat the checks.
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),

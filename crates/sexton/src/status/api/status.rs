@@ -1,4 +1,4 @@
-//! The state as JSON: as the status socket has always had it, and in full.
+//! The status as JSON: in kapo's format, and in full.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,16 +9,16 @@ use engine::{Exit, JobPhase};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::status::event_text::exit_words;
+use crate::status::event_text::exit_labels;
 use crate::status::{ProcessView, View};
 use linux::clock::rfc3339;
 use linux::resource_usage::ResourceUsage;
 use spec::program::Pid;
 
-/// What newer kapo writes for a time that is not: Go's zero.
+/// Go's zero time, which newer versions of kapo write for a missing time.
 const GO_ZERO_TIME: &str = "0001-01-01T00:00:00Z";
 
-/// An entry of the status socket; the names and their spelling are kapo's.
+/// An entry in kapo's format, with kapo's names.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Entry<'a> {
@@ -35,7 +35,7 @@ struct Entry<'a> {
     sidebind_port: u16,
 }
 
-/// A whole number where it is one.
+/// A number, written as an integer if it is one.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Number {
@@ -43,8 +43,8 @@ enum Number {
     Fraction(f64),
 }
 
-/// `GET /`: one process as a bare object (times that are not are empty, durations in seconds); or a list
-/// (Go's zero time, durations in nanoseconds), always when there are several.
+/// `GET /`: a single process as an object (missing times are empty, durations in seconds), or a list (Go's zero time,
+/// durations in nanoseconds), always used for several processes.
 pub(super) fn state(view: &View, list: bool) -> Bytes {
     let bare = match view.processes.as_slice() {
         [process] if !list => Some(serde_json::to_vec(&entry(view.mode, process, false))),
@@ -86,10 +86,10 @@ fn entry<'a>(mode: &'static str, process: &'a ProcessView, go: bool) -> Entry<'a
     }
 }
 
-/// Everything that is known.
+/// The full status.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Everything<'a> {
+struct FullStatus<'a> {
     mode: &'static str,
     generation: u64,
     live: bool,
@@ -97,7 +97,7 @@ struct Everything<'a> {
     started: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-    /// Everything is being ended.
+    /// Set during shutdown.
     #[serde(skip_serializing_if = "Option::is_none")]
     ending: Option<Ending<'a>>,
     processes: Vec<Process<'a>>,
@@ -107,10 +107,10 @@ struct Everything<'a> {
 #[serde(rename_all = "camelCase")]
 struct Ending<'a> {
     cause: &'a str,
-    /// When it has to be over.
+    /// Deadline of the shutdown.
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<String>,
-    /// Who has not ended.
+    /// Processes that have not stopped.
     waiting_for: Vec<&'a str>,
 }
 
@@ -123,7 +123,7 @@ struct Process<'a> {
     status: &'static str,
     pid: Option<i32>,
     started_at: Option<String>,
-    /// In a few words.
+    /// The state as a short text.
     #[serde(skip_serializing_if = "str::is_empty")]
     state: &'a str,
     #[serde(flatten)]
@@ -145,24 +145,24 @@ struct Usage {
 struct Own {
     phase: &'static str,
     since: Option<String>,
-    /// Why it is in this phase.
+    /// Cause of this phase.
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     suspended_by: Option<String>,
-    /// The process itself has ended; what it left behind has not.
+    /// The main process has exited, but processes that it left behind are running.
     leftovers: bool,
     run: Option<u64>,
     started: bool,
     ready: bool,
     healthy: bool,
     starts: u64,
-    /// What it says about itself.
+    /// Its `STATUS=` text.
     #[serde(skip_serializing_if = "Option::is_none")]
     said: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     probes: Vec<Probe>,
-    /// What happens next by itself.
+    /// The next timer.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<Next>,
     last_exit: Option<LastExit>,
@@ -173,7 +173,7 @@ struct Own {
 struct Probe {
     kind: &'static str,
     passes: bool,
-    /// Failures in a row.
+    /// Consecutive failures.
     failures: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_failure: Option<String>,
@@ -190,7 +190,7 @@ struct Next {
 #[serde(rename_all = "camelCase")]
 struct LastExit {
     at: Option<String>,
-    /// As a shell has it.
+    /// Exit code like that of a shell.
     exit_code: i32,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<i32>,
@@ -213,7 +213,7 @@ pub(super) fn processes(
     let there = |process: &&std::sync::Arc<ProcessView>| {
         process.own.as_ref().is_some_and(|own| !matches!(own.job.phase, JobPhase::Done(_)))
     };
-    let everything = Everything {
+    let full = FullStatus {
         mode: view.mode,
         generation: view.generation,
         live: health.live.is_yes(),
@@ -227,7 +227,7 @@ pub(super) fn processes(
         }),
         processes: view.processes.iter().map(|it| process(it, usage)).collect(),
     };
-    line(serde_json::to_vec(&everything))
+    line(serde_json::to_vec(&full))
 }
 
 /// `GET /v1/processes/NAME`.
@@ -245,7 +245,9 @@ fn process<'a>(process: &'a ProcessView, usage: &BTreeMap<Pid, ResourceUsage>) -
             JobPhase::Draining { why, .. } => (Some(why.to_string()), None, false),
             JobPhase::Pausing { cause, .. } => (Some(cause.to_string()), None, false),
             JobPhase::Running { suspended, .. } => (None, suspended.map(|signal| signal.to_string()), false),
-            JobPhase::Waiting { need } => (need.as_ref().map(|need| format!("it needs {need}")), None, false),
+            JobPhase::Waiting { need } => {
+                (need.as_ref().map(|need| format!("waiting for {need}")), None, false)
+            }
             JobPhase::Starting | JobPhase::Done(_) => (None, None, false),
         };
         let probe = |probe: &engine::snapshot::ProbeSnapshot| Probe {
@@ -297,7 +299,7 @@ fn last_exit(last: &LastRun, at: Option<Timestamp>) -> LastExit {
             Some(Exit::Code(code)) => Some(code),
             Some(Exit::Signal(_)) | None => None,
         },
-        signal: last.exit.map(|exit| exit_words(exit).1).filter(|signal| !signal.is_empty()),
+        signal: last.exit.map(|exit| exit_labels(exit).1).filter(|signal| !signal.is_empty()),
         reason: last.by.as_ref().map(ToString::to_string),
         reason_label: if last.out_of_memory {
             Some("OOMKilled")
@@ -308,7 +310,7 @@ fn last_exit(last: &LastRun, at: Option<Timestamp>) -> LastExit {
     }
 }
 
-/// Serialising plain values does not fail; for curl's sake the text ends with a line end.
+/// Returns the text with a line end. Serializing plain values does not fail.
 fn line(json: serde_json::Result<Vec<u8>>) -> Bytes {
     let mut json = json.unwrap_or_default();
     json.push(b'\n');

@@ -17,11 +17,12 @@ use super::super::system::{
     Attempts, Host, JobControl, Locks, Outputs, ProbeStart, ProcessStart, Processes, ServiceState, Tombstones,
 };
 use super::super::{PeerChanges, SupervisedProcess, Supervisor, SupervisorEvent, UpState, first_view};
-use crate::config::up::{self, CliOverrides, ConfigError, ProcessPlan, Source, UpPlan};
 use crate::control::{Command, ControlError};
 use crate::probes::SpawnRequest;
 use crate::status::hub::Hub;
 use crate::tombstones::TombstoneTargets;
+use config::compile;
+use config::compile::{CliOverrides, ConfigError, ProcessPlan, Source, UpPlan};
 use linux::clock::Clock;
 use linux::process_table::{ReapedEvent, RunEvent};
 use linux::terminal::AfterSuspension;
@@ -261,7 +262,7 @@ impl Tombstones for Fake {
 
 fn plan_of(text: &str) -> Result<UpPlan, String> {
     let environment: BTreeMap<&str, &str> = BTreeMap::new();
-    up::from_text(text, None, &CliOverrides::default(), &environment)
+    compile::from_text(text, None, &CliOverrides::default(), &environment)
         .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
 }
 
