@@ -52,7 +52,7 @@ pub mod fuzz {
     pub fn entries(bytes: &[u8]) -> usize {
         let ranges = messages::TxnResponse::decode(bytes).into_iter().flat_map(|txn| txn.responses);
         let ranges = ranges.filter_map(|op| match op.response {
-            Some(messages::Answered::Range(range)) => Some(range),
+            Some(messages::ResponseKind::Range(range)) => Some(range),
             _ => None,
         });
         let single = messages::RangeResponse::decode(bytes).ok();
