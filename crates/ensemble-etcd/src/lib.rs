@@ -28,6 +28,38 @@ use calls::{Cluster, Retry, stream_verdict};
 use messages as m;
 pub use options::{Limits, Options, OptionsError};
 
+/// Entry points of the fuzz targets into the decoding of responses.
+#[doc(hidden)]
+pub mod fuzz {
+    use std::collections::VecDeque;
+
+    use ensemble::store::{Changes, Revision};
+    use prost::Message as _;
+
+    use crate::{messages, watch};
+
+    /// Decodes the response to a watch request and returns its changes.
+    #[must_use]
+    pub fn watch_response(bytes: &[u8]) -> Option<VecDeque<Changes>> {
+        let response = messages::WatchResponse::decode(bytes).ok()?;
+        let mut changes = VecDeque::new();
+        watch::add_changes(&mut changes, response.events, Revision(0));
+        Some(changes)
+    }
+
+    /// Decodes the response to a transaction or a range request; returns the number of entries.
+    #[must_use]
+    pub fn entries(bytes: &[u8]) -> usize {
+        let ranges = messages::TxnResponse::decode(bytes).into_iter().flat_map(|txn| txn.responses);
+        let ranges = ranges.filter_map(|op| match op.response {
+            Some(messages::ResponseKind::Range(range)) => Some(range),
+            _ => None,
+        });
+        let single = messages::RangeResponse::decode(bytes).ok();
+        ranges.chain(single).flat_map(|range| range.kvs).filter_map(crate::entry).count()
+    }
+}
+
 /// A store in etcd.
 #[derive(Debug, Clone)]
 pub struct Etcd {

@@ -30,6 +30,28 @@ struct WatchState {
     closed: bool,
 }
 
+/// Appends the changes after a revision, one item per revision. A response may hold several writes; all changes of a
+/// write are in one response.
+pub(crate) fn add_changes(ready: &mut VecDeque<Changes>, events: Vec<m::Event>, after: Revision) {
+    for event in events {
+        let Some(kv) = event.kv else { continue };
+        let at = revision(kv.mod_revision);
+        if at <= after {
+            continue;
+        }
+        let change = if event.kind == i32::from(m::EventType::Delete) {
+            String::from_utf8(kv.key).ok().map(Change::Deleted)
+        } else {
+            entry(kv).map(Change::Put)
+        };
+        let Some(change) = change else { continue };
+        match ready.back_mut() {
+            Some(changes) if changes.revision == at => changes.changes.push(change),
+            _ => ready.push_back(Changes { revision: at, changes: vec![change] }),
+        }
+    }
+}
+
 pub(crate) fn watch(cluster: Arc<Cluster>, prefix: &str, after: Revision) -> Watch {
     let state = WatchState {
         cluster,
@@ -116,24 +138,7 @@ impl WatchState {
             return Err(Ok(response.cancel_reason));
         }
         self.pause = PAUSES.0;
-        // One response may contain several writes; all changes of one write are in the same response.
-        for event in response.events {
-            let Some(kv) = event.kv else { continue };
-            let at = revision(kv.mod_revision);
-            if at <= self.last {
-                continue;
-            }
-            let change = if event.kind == i32::from(m::EventType::Delete) {
-                String::from_utf8(kv.key).ok().map(Change::Deleted)
-            } else {
-                entry(kv).map(Change::Put)
-            };
-            let Some(change) = change else { continue };
-            match self.ready.back_mut() {
-                Some(changes) if changes.revision == at => changes.changes.push(change),
-                _ => self.ready.push_back(Changes { revision: at, changes: vec![change] }),
-            }
-        }
+        add_changes(&mut self.ready, response.events, self.last);
         Ok(())
     }
 

@@ -24,6 +24,28 @@ pub enum Update {
     Failed(KubeError),
 }
 
+/// Entry points of the fuzz targets into the parser of a watch.
+#[doc(hidden)]
+pub mod fuzz {
+    /// Parses the lines of a stream that arrives in pieces of this length; returns the number of events.
+    #[must_use]
+    pub fn lines(stream: &[u8], piece: usize, longest: usize) -> usize {
+        let mut lines = super::lines::Lines::new(longest);
+        let mut events = 0;
+        for piece in stream.chunks(piece.max(1)) {
+            lines.push(piece);
+            loop {
+                match lines.next() {
+                    Ok(Some(line)) => events += usize::from(super::event::read(line, "web").is_ok()),
+                    Ok(None) => break,
+                    Err(_) => return events,
+                }
+            }
+        }
+        events
+    }
+}
+
 /// The receiver of updates was dropped.
 struct ReceiverDropped;
 

@@ -164,7 +164,8 @@ fn is_descendant(pid: Pid, leader: Pid) -> bool {
 }
 
 /// Parses the known assignments of a message; see sd_notify(3), "Well-known assignments".
-fn parse(run: RunId, message: &[u8]) -> NotifyDatagram {
+#[must_use]
+pub fn parse(run: RunId, message: &[u8]) -> NotifyDatagram {
     let text = String::from_utf8_lossy(message);
     let mut parsed = NotifyDatagram { run, words: Vec::new(), status: None };
     for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {

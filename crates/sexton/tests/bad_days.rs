@@ -47,7 +47,7 @@ fn when_no_process_can_be_made_run_says_so_and_supervise_tries_again() {
         Sexton::program("/bin/sh".as_ref(), ["-c", &script]).start()
     };
     if !is_root() {
-        return skipped("only root can do what this test does");
+        return skipped("root, to change the user");
     }
     let mut run = limited("run");
     assert_eq!(run.wait(), 71, "{}", run.stderr());
@@ -68,7 +68,7 @@ fn when_no_process_can_be_made_run_says_so_and_supervise_tries_again() {
 #[test]
 fn without_proc_it_runs_stops_and_reaps() {
     if !is_root() {
-        return skipped("only root can do what this test does");
+        return skipped("root, to create namespaces");
     }
     let script = |words: &str| format!("mount -t tmpfs none /proc && exec {SEXTON} -p none {words}");
     let unshare =
@@ -135,7 +135,7 @@ fn records_that_nobody_reads_do_not_hold_up_the_end() {
 #[test]
 fn a_number_that_is_free_again_is_nobody_of_ours() {
     if !is_root() {
-        return skipped("only root can choose the number of the next process");
+        return skipped("root, to choose the process id of the next process");
     }
     // The process ends at once and leaves a stray that is deaf; its number is given to somebody who is not
     // concerned; then the grace is over and the stray is killed.

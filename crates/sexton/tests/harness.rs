@@ -302,10 +302,7 @@ pub(crate) fn wrapping(front: &[&str], wrapped: Vec<OsString>) -> Vec<OsString> 
     front.iter().map(OsString::from).chain([OsString::from("--")]).chain(wrapped).collect()
 }
 
-/// Says, in the output of the test, that it did not run.
-pub(crate) fn skipped(why: &str) {
-    eprintln!("SKIPPED: {why}");
-}
+pub(crate) use testkit::skipped;
 
 /// The python that `./test` has installed packages for.
 pub(crate) fn python_of_tools() -> Option<PathBuf> {

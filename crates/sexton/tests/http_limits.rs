@@ -102,7 +102,7 @@ fn ten_thousand_connections_take_nothing_from_others() {
     assert!(begun > many * 9 / 10 && begun > 2000, "{begun} of {many}");
     let asked = Instant::now();
     assert_eq!(sexton.get("/readiness").code, 200);
-    assert!(asked.elapsed().as_secs() < 10);
+    assert!(asked.elapsed() < testkit::LIMIT / 4);
     let metrics = sexton.get("/metrics").body;
     let figure = |name: &str| {
         let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

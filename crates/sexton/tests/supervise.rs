@@ -1,7 +1,5 @@
 //! `sexton supervise`: restarts, pauses, giving up, ending.
 
-use std::time::Instant;
-
 use testkit::wait_until;
 
 use crate::harness::{Running, Sexton};
@@ -21,18 +19,17 @@ fn it_is_started_again_whenever_it_ends_however_it_ends() {
 
 #[test]
 fn the_pause_can_be_fixed() {
-    let mut sexton = Sexton::answering(["supervise", "--wait", "30", "--", "sh", "-c", "exit 3"]).start();
+    let mut sexton = Sexton::answering(["supervise", "--wait", "600", "--", "sh", "-c", "exit 3"]).start();
     let process = sexton.wait_for_phase("pausing");
     assert_eq!(process["next"]["what"], "retry");
     assert_eq!(process["cause"], "exited with code 3");
     let state = sexton.json("/");
     assert_eq!(
         (&state["Status"], &state["Wait"], &state["ExitCode"]),
-        (&"stopped".into(), &30.into(), &3.into())
+        (&"stopped".into(), &600.into(), &3.into())
     );
-    let begun = Instant::now();
+    // Without waiting for the end of the delay, which is longer than the limit of the test.
     assert_eq!(sexton.stop().code, 3, "a stop in the pause ends at once, with the last code");
-    assert!(begun.elapsed().as_secs() < 20);
 }
 
 #[test]

@@ -175,7 +175,7 @@ fn the_start_is_the_same_at_each_look() {
 #[test]
 fn a_number_used_again_is_somebody_else() {
     if !is_root() {
-        return skipped("only root can choose the number of the next process");
+        return skipped("root, to choose the process id of the next process");
     }
     let script = format!(
         "sleep 1000 & echo $! > number

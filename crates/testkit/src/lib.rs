@@ -1,12 +1,12 @@
-//! What sexton's tests need.
+//! Tools for tests.
 //!
-//! * [`wait_until`]: for a condition, never for a time
-//! * [`private_directory`]: each test has its own
-//! * [`child`]: the program `testkit-child`, which behaves as badly as it is told
-//! * [`http`]: a client that shows everything
-//! * [`net`]: networks that can be cut
-//! * [`servers`]: real ones: etcd, databases, brokers
-//! * [`tree`]: who descends from whom
+//! * [`wait_until`]: waits for a condition; [`skipped`]: a test that cannot run here
+//! * [`private_directory`]: a directory for each test
+//! * [`child`]: the program `testkit-child`, an ill-behaved process
+//! * [`http`]: a client that shows complete responses
+//! * [`net`]: networks that can be partitioned
+//! * [`servers`]: real servers: etcd, databases, brokers
+//! * [`tree`]: the descendants of a process
 #![forbid(unsafe_code)]
 
 pub mod http;
@@ -22,18 +22,35 @@ use std::time::{Duration, Instant};
 
 pub use tempfile::TempDir;
 
-/// Longer than anything that works takes, however busy the machine is.
-pub const LIMIT: Duration = Duration::from_secs(30);
+/// The limit of all waits: longer than anything takes that works, however busy the machine is.
+pub const LIMIT: Duration = Duration::from_secs(120);
 
-/// Looks again and again until there is something to see; panics when the limit has come.
+/// Ends a test that cannot run here, because this is missing (and this is how to get it): `return skipped("…")`. That
+/// is a failure, unless the person who runs the tests allows it.
 #[track_caller]
-pub fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
+pub fn skipped(missing: &str) {
+    let allowed = env::var_os("SEXTON_ALLOW_SKIP").is_some_and(|value| value == "1");
+    assert!(allowed, "this test needs {missing}; SEXTON_ALLOW_SKIP=1 skips it");
+    eprintln!("SKIPPED: it needs {missing}");
+}
+
+/// Polls a condition until it returns a value; panics after [`LIMIT`].
+#[track_caller]
+pub fn wait_until<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
     loop {
-        if let Some(seen) = look() {
-            return seen;
+        if let Some(value) = poll() {
+            return value;
         }
-        assert!(begun.elapsed() < LIMIT, "waited {LIMIT:?} in vain: {what}");
+        assert!(start.elapsed() < LIMIT, "timed out after {LIMIT:?} waiting for: {what}");
+        pause();
+    }
+}
+
+/// Waits for this long: for conditions that must not come true meanwhile, or that must still hold afterwards.
+pub fn pass(time: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < time {
         pause();
     }
 }
@@ -44,25 +61,28 @@ fn is_current(program: &Path) -> bool {
     changed(program).is_some_and(|built| Some(built) >= changed(&source))
 }
 
-/// Between two looks.
-#[expect(clippy::disallowed_methods, reason = "a look at the file system or a socket cannot be waited for")]
+/// The interval of polls.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the file system and sockets of other processes can only be polled"
+)]
 fn pause() {
     std::thread::sleep(Duration::from_millis(2));
 }
 
-/// A directory for one test, removed with it.
+/// Creates a directory for one test; it is removed when the value is dropped.
 #[must_use]
 pub fn private_directory() -> TempDir {
     match tempfile::Builder::new().prefix("sexton-test-").tempdir() {
         Ok(directory) => directory,
-        Err(error) => panic!("cannot make a private directory: {error}"),
+        Err(error) => panic!("cannot create a private directory: {error}"),
     }
 }
 
-/// Makes a file that will be executed. Not by a write of our own: a test that forks at that moment would
-/// hold the file open for writing, and whatever is open for writing cannot be executed (execve(2), ETXTBSY).
+/// Creates an executable file. Another process writes it: a file that is open for writing, for example in a child that
+/// another test forks at that moment, cannot be executed (execve(2), ETXTBSY).
 pub fn executable(path: &Path, content: &str) {
-    made(
+    create(
         path,
         Command::new("sh")
             .args(["-c", "printf %s \"$2\" > \"$1\" && chmod 755 \"$1\"", "sh"])
@@ -71,18 +91,18 @@ pub fn executable(path: &Path, content: &str) {
     );
 }
 
-/// Copies a file that will be executed; see [`executable`].
+/// Copies an executable file; see [`executable`].
 pub fn copy_executable(from: &Path, to: &Path) {
-    made(to, Command::new("cp").arg(from).arg(to));
+    create(to, Command::new("cp").arg(from).arg(to));
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests start programs as anybody does")]
-fn made(path: &Path, by: &mut Command) {
+#[expect(clippy::disallowed_methods, reason = "tests start programs in the ordinary way")]
+fn create(path: &Path, by: &mut Command) {
     let status = by.status();
-    assert!(status.is_ok_and(|status| status.success()), "cannot make {}", path.display());
+    assert!(status.is_ok_and(|status| status.success()), "cannot create {}", path.display());
 }
 
-/// Where `testkit-child` is: beside the program under test. Built if only another part of the workspace was.
+/// The path of `testkit-child`, next to the program under test. Builds it if necessary.
 #[must_use]
 pub fn child() -> PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
@@ -91,7 +111,7 @@ pub fn child() -> PathBuf {
         let path = test.ancestors().nth(2).map(|target| target.join("testkit-child")).unwrap_or_default();
         if !is_current(&path) {
             let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-            #[expect(clippy::disallowed_methods, reason = "tests start programs as anybody does")]
+            #[expect(clippy::disallowed_methods, reason = "tests start programs in the ordinary way")]
             let built = Command::new(cargo).args(["build", "--quiet", "-p", "testkit"]).status();
             assert!(built.is_ok_and(|status| status.success()) && path.exists(), "no {}", path.display());
         }

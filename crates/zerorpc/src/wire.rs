@@ -125,7 +125,7 @@ fn ready(socket: Socket) -> BytesMut {
 }
 
 /// Returns the socket type in a `READY` command.
-fn socket_type_of(command: &[u8]) -> Option<&[u8]> {
+pub(crate) fn socket_type_of(command: &[u8]) -> Option<&[u8]> {
     let mut rest = command.strip_prefix(b"\x05READY")?;
     while let Some((length, after)) = rest.split_first() {
         let (name, after) = after.split_at_checked(usize::from(*length))?;

@@ -38,6 +38,7 @@ impl Job {
         {
             // A stop by a client could be reverted; from now on it is permanent.
             *by = cause.clone();
+            cx.touched = true;
         }
         if let Some((state, _)) = self.running_mut() {
             state.cancel_for_stop(cx);

@@ -15,7 +15,11 @@ const LONGEST_LINE: u64 = 16 << 20;
 pub fn replay(path: &Path, out: &mut impl Write) -> Result<(), String> {
     let name = path.display();
     let file = File::open(path).map_err(|error| format!("cannot open {name}: {error}"))?;
-    let mut file = BufReader::new(file);
+    replay_from(&name.to_string(), BufReader::new(file), out)
+}
+
+/// Replays a journal from a reader; `name` is for messages.
+pub fn replay_from(name: &str, mut file: impl BufRead, out: &mut impl Write) -> Result<(), String> {
     let mut next = |number: u64| {
         let line = next_line(&mut file).map_err(|error| format!("{name}, line {number}: {error}"));
         line.transpose()

@@ -77,15 +77,7 @@ impl LockClient {
         let body = serde_json::to_vec(claim).map_err(|error| error.to_string())?;
         let headers = [(TTL_HEADER, format!("{ttl:?}")), (WAIT_HEADER, format!("{wait:?}"))];
         let (code, answer) = self.exchange(Method::POST, "/lease", &headers, body).await?;
-        match code {
-            StatusCode::CREATED => granted(&answer).map(Reply::Granted),
-            StatusCode::ACCEPTED => {
-                let mut by: InUse = serde_json::from_slice(&answer).unwrap_or_default();
-                by.value = shown(&by.value);
-                Ok(Reply::InUse(by))
-            }
-            code => Err(self.unexpected(code, &answer)),
-        }
+        parse_reply(code, &answer).unwrap_or_else(|| Err(self.unexpected(code, &answer)))
     }
 
     /// Renews a lease. False: there is no such lease any more.
@@ -187,6 +179,19 @@ async fn send_json(
 #[must_use]
 pub fn shown(text: &str) -> String {
     one_line(text).chars().take(MAX_SHOWN).collect()
+}
+
+/// Parses the response to a claim; None: the status code is not one of a lock server.
+pub fn parse_reply(code: StatusCode, body: &[u8]) -> Option<Result<Reply, String>> {
+    match code {
+        StatusCode::CREATED => Some(granted(body).map(Reply::Granted)),
+        StatusCode::ACCEPTED => {
+            let mut by: InUse = serde_json::from_slice(body).unwrap_or_default();
+            by.value = shown(&by.value);
+            Some(Ok(Reply::InUse(by)))
+        }
+        _ => None,
+    }
 }
 
 /// Parses a grant: JSON with an id, a JSON number or string, or plain text, as the older tool's server may send it.

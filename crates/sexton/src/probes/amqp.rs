@@ -151,18 +151,72 @@ fn close_text(arguments: &[u8]) -> Result<String, String> {
     Ok(format!("{code} {}", parts.short_string()?))
 }
 
+/// Takes a complete frame from the front of what was received: its kind and its payload.
+fn take_frame(unread: &mut Vec<u8>) -> Result<Option<(u8, Vec<u8>)>, String> {
+    if unread.starts_with(b"AMQP") {
+        return Err("the server requires another AMQP version".to_owned());
+    }
+    let [kind, _, _, a, b, c, d, ..] = unread[..] else { return Ok(None) };
+    let length = u32::from_be_bytes([a, b, c, d]);
+    if !matches!(kind, 1..=3 | HEARTBEAT_FRAME) || length > MAX_FRAME {
+        return Err("not an AMQP 0-9-1 response".to_owned());
+    }
+    let end = 7 + usize::try_from(length).unwrap_or(usize::MAX);
+    match unread.get(end) {
+        None => Ok(None),
+        Some(&FRAME_END) => {
+            let payload = unread[7..end].to_vec();
+            unread.drain(..=end);
+            Ok(Some((kind, payload)))
+        }
+        Some(_) => Err("not an AMQP 0-9-1 response: frame end missing".to_owned()),
+    }
+}
+
+/// Checks the arguments of connection.start: the server must offer PLAIN authentication.
+fn check_start(arguments: &[u8]) -> Result<(), String> {
+    let mut parts = Parts(arguments);
+    // Version and server properties are not needed.
+    let _ = (parts.short()?, parts.long_string()?);
+    let mechanisms = String::from_utf8_lossy(parts.long_string()?).into_owned();
+    if !mechanisms.split(' ').any(|mechanism| mechanism == "PLAIN") {
+        return Err(format!("the server does not offer PLAIN authentication, only {mechanisms}"));
+    }
+    Ok(())
+}
+
+/// The channels, frame size and heartbeat to agree on, from the arguments of connection.tune.
+fn tuning(arguments: &[u8]) -> Result<(u16, u32, u16), String> {
+    let mut parts = Parts(arguments);
+    let (channels, frame, heartbeat) = (parts.short()?, parts.long()?, parts.short()?);
+    // 0 means no limit, and no heartbeat.
+    let heartbeat = if heartbeat == 0 { HEARTBEAT } else { heartbeat.min(HEARTBEAT) };
+    let frame = if frame == 0 { MAX_FRAME } else { frame.min(MAX_FRAME) };
+    Ok((channels, frame, heartbeat))
+}
+
+/// Parses everything that a server has sent, as far as it is valid; returns the number of frames.
+pub(super) fn parse_all(received: &[u8]) -> Result<usize, String> {
+    let mut unread = received.to_vec();
+    let mut frames = 0;
+    while let Some((kind, payload)) = take_frame(&mut unread)? {
+        frames += 1;
+        let mut parts = Parts(&payload);
+        match (kind, parts.short()?, parts.short()?) {
+            (METHOD, CONNECTION, START) => check_start(parts.0)?,
+            (METHOD, CONNECTION, TUNE) => drop(tuning(parts.0)?),
+            (METHOD, CONNECTION, CLOSE) => drop(close_text(parts.0)?),
+            _ => {}
+        }
+    }
+    Ok(frames)
+}
+
 impl Connection {
     async fn open(stream: Box<dyn Stream>, login: &ConnectionInfo) -> Result<Self, String> {
         let mut this = Self { stream, unread: Vec::new(), heartbeat: HEARTBEAT };
         this.write(b"AMQP\0\0\x09\x01").await?;
-        let start = this.expect(START, "connection.start").await?;
-        let mut parts = Parts(&start);
-        // Version and server properties are not needed.
-        let _ = (parts.short()?, parts.long_string()?);
-        let mechanisms = String::from_utf8_lossy(parts.long_string()?).into_owned();
-        if !mechanisms.split(' ').any(|mechanism| mechanism == "PLAIN") {
-            return Err(format!("the server does not offer PLAIN authentication, only {mechanisms}"));
-        }
+        check_start(&this.expect(START, "connection.start").await?)?;
         let (user, password) = (login.user.as_deref(), login.password.as_ref().map(Secret::reveal));
         let plain = ["", user.unwrap_or_default(), password.unwrap_or_default()].join("\0");
         // Without this capability, the server closes the connection without a reason after a wrong password.
@@ -175,12 +229,8 @@ impl Connection {
             short_string("en_US")?,
         ];
         this.send_method(START_OK, &start_ok.concat()).await?;
-        let tune = this.expect(TUNE, "connection.tune").await?;
-        let mut parts = Parts(&tune);
-        let (channels, frame, heartbeat) = (parts.short()?, parts.long()?, parts.short()?);
-        // 0 means no limit, and no heartbeat.
-        this.heartbeat = if heartbeat == 0 { HEARTBEAT } else { heartbeat.min(HEARTBEAT) };
-        let frame = if frame == 0 { MAX_FRAME } else { frame.min(MAX_FRAME) };
+        let (channels, frame, heartbeat) = tuning(&this.expect(TUNE, "connection.tune").await?)?;
+        this.heartbeat = heartbeat;
         let tune_ok = [&channels.to_be_bytes()[..], &frame.to_be_bytes(), &this.heartbeat.to_be_bytes()];
         this.send_method(TUNE_OK, &tune_ok.concat()).await?;
         let host = short_string(login.database.as_deref().unwrap_or("/"))?;
@@ -207,7 +257,7 @@ impl Connection {
     /// Reads a complete frame. Cancel-safe.
     async fn frame(&mut self) -> Result<(u8, Vec<u8>), String> {
         loop {
-            if let Some(frame) = self.next_frame()? {
+            if let Some(frame) = take_frame(&mut self.unread)? {
                 return Ok(frame);
             }
             match self.stream.read_buf(&mut self.unread).await {
@@ -215,27 +265,6 @@ impl Connection {
                 Ok(_) => {}
                 Err(error) => return Err(describe(&error)),
             }
-        }
-    }
-
-    fn next_frame(&mut self) -> Result<Option<(u8, Vec<u8>)>, String> {
-        if self.unread.starts_with(b"AMQP") {
-            return Err("the server requires another AMQP version".to_owned());
-        }
-        let [kind, _, _, a, b, c, d, ..] = self.unread[..] else { return Ok(None) };
-        let length = u32::from_be_bytes([a, b, c, d]);
-        if !matches!(kind, 1..=3 | HEARTBEAT_FRAME) || length > MAX_FRAME {
-            return Err("not an AMQP 0-9-1 response".to_owned());
-        }
-        let end = 7 + usize::try_from(length).unwrap_or(usize::MAX);
-        match self.unread.get(end) {
-            None => Ok(None),
-            Some(&FRAME_END) => {
-                let payload = self.unread[7..end].to_vec();
-                self.unread.drain(..=end);
-                Ok(Some((kind, payload)))
-            }
-            Some(_) => Err("not an AMQP 0-9-1 response: frame end missing".to_owned()),
         }
     }
 

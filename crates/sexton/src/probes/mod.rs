@@ -30,6 +30,20 @@ use spec::text::describe;
 pub use exec::{Group, SpawnRequest, SpawnSender};
 pub use guarded::abort_on_panic;
 
+/// Entry points of the fuzz targets into the parsers of responses.
+#[doc(hidden)]
+pub mod fuzz {
+    /// Parses what an AMQP server sends.
+    pub fn amqp(received: &[u8]) -> Result<usize, String> {
+        super::amqp::parse_all(received)
+    }
+
+    /// Parses the response of a Redis server.
+    pub fn redis(answer: &[u8]) -> Result<Option<String>, String> {
+        super::redis::parse(answer)
+    }
+}
+
 /// The maximum number of bytes read of a response, as in the kubelet.
 const MAX_READ: usize = 10 << 10;
 /// The maximum number of bytes of a response that appear in a message.

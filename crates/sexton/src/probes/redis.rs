@@ -47,16 +47,8 @@ async fn send_command(stream: &mut Box<dyn Stream>, arguments: &[&str]) -> Resul
     stream.flush().await.map_err(|error| describe(&error))?;
     let mut answer = Vec::new();
     loop {
-        if let Some(line) = answer.strip_suffix(b"\r\n") {
-            let line = String::from_utf8_lossy(line).into_owned();
-            return match line.chars().next() {
-                Some('+') => Ok(line),
-                Some('-') => Err(line[1..].to_owned()),
-                _ => Err(format!("not a Redis response{}", excerpt(line.as_bytes()))),
-            };
-        }
-        if answer.len() >= MAX_RESPONSE {
-            return Err("not a Redis response: too long".to_owned());
+        if let Some(line) = parse(&answer)? {
+            return Ok(line);
         }
         match stream.read_buf(&mut answer).await {
             Ok(0) => return Err("the server closed the connection".to_owned()),
@@ -64,4 +56,20 @@ async fn send_command(stream: &mut Box<dyn Stream>, arguments: &[&str]) -> Resul
             Err(error) => return Err(describe(&error)),
         }
     }
+}
+
+/// Parses a response of one line; None: it is incomplete.
+pub(super) fn parse(answer: &[u8]) -> Result<Option<String>, String> {
+    if let Some(line) = answer.strip_suffix(b"\r\n") {
+        let line = String::from_utf8_lossy(line).into_owned();
+        return match line.chars().next() {
+            Some('+') => Ok(Some(line)),
+            Some('-') => Err(line[1..].to_owned()),
+            _ => Err(format!("not a Redis response{}", excerpt(line.as_bytes()))),
+        };
+    }
+    if answer.len() >= MAX_RESPONSE {
+        return Err("not a Redis response: too long".to_owned());
+    }
+    Ok(None)
 }

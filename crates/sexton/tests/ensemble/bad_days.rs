@@ -101,21 +101,30 @@ fn the_damper_waits_for_quiet_and_is_called_off_when_all_is_as_before() {
     let directory = place();
     let master = with(&directory, "", &["--damper", "1s"]);
     wait_until("a first run", || calls(directory.path()).contains("end").then_some(()));
-    let begun = Instant::now();
     let mut number = 0;
-    while begun.elapsed() < Duration::from_millis(2500) {
-        number += 1;
-        assert_eq!(master.ping(&keepalive("b", &json!(number))).code, 200);
-    }
+    // A busy machine may leave a pause between two changes that is as long as the damper: such a round says nothing.
+    wait_until("a round without a pause", || {
+        let before = calls(directory.path()).matches("begin").count();
+        let (begun, mut last, mut longest) = (Instant::now(), Instant::now(), Duration::ZERO);
+        while begun.elapsed() < Duration::from_millis(2500) {
+            number += 1;
+            assert_eq!(master.ping(&keepalive("b", &json!(number))).code, 200);
+            longest = longest.max(last.elapsed());
+            last = Instant::now();
+        }
+        let after = calls(directory.path()).matches("begin").count();
+        (longest < Duration::from_millis(700)).then(|| {
+            assert_eq!(after, before, "{}", calls(directory.path()));
+        })
+    });
     let runs = calls(directory.path()).matches("begin").count();
-    assert_eq!(runs, 1, "{}", calls(directory.path()));
     let mut down = keepalive("b", &json!(0));
     down["down"] = json!(true);
     assert_eq!(master.ping(&down).code, 200);
     // It was called off: the next is that of a real change.
     let quiet = Instant::now();
     wait_until("quiet", || (quiet.elapsed() > Duration::from_millis(1500)).then_some(()));
-    assert_eq!(calls(directory.path()).matches("begin").count(), 1);
+    assert_eq!(calls(directory.path()).matches("begin").count(), runs);
     assert_eq!(master.ping(&keepalive("c", &json!(1))).code, 200);
     wait_until("a second run", || calls(directory.path()).contains(r#""added":["c"]"#).then_some(()));
 }

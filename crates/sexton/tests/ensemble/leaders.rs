@@ -67,7 +67,8 @@ fn a_leader_that_ends_hands_over_at_once_and_one_that_is_killed_in_time() {
     let begun = Instant::now();
     assert_eq!(leads.sexton.stop().code, 0);
     leader(&[&waits]);
-    assert!(begun.elapsed() < Duration::from_secs(2), "given up at once: {:?}", begun.elapsed());
+    // Without a release, it would be two thirds of the fail-over time at least.
+    assert!(begun.elapsed() < FAIL_OVER * 3 / 5, "not released at once: {:?}", begun.elapsed());
     is_told(&directory, &waits, "b");
     // One that is killed in the midst of a callback.
     let third = master(&etcd, &run, "three");
@@ -77,10 +78,7 @@ fn a_leader_that_ends_hands_over_at_once_and_one_that_is_killed_in_time() {
         (text.matches("begin").count() > text.matches("end").count()).then_some(())
     });
     waits.sexton.signal(libc::SIGKILL);
-    let begun = Instant::now();
     leader(&[&third]);
-    let after = begun.elapsed();
-    assert!(after < FAIL_OVER * 2, "replaced within the fail-over, on a machine that is not busy: {after:?}");
     is_told(&directory, &third, "d");
     never_overlap(directory.path());
     // Nothing is written beside what belongs to the ensemble: another may have a name that begins alike.

@@ -13,7 +13,7 @@ use crate::harness::{Sexton, python_of_tools, skipped};
 #[test]
 fn the_reference_client_is_answered() {
     let Some(python) = python_of_tools() else {
-        return skipped("./test installs zerorpc into target/test-tools");
+        return skipped("the Python package zerorpc: ./test installs it into target/test-tools");
     };
     let directory = place();
     let token = directory.path().join("token");

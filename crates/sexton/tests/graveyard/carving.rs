@@ -113,7 +113,7 @@ fn a_directory_that_is_taken_away_is_made_again() {
 #[test]
 fn on_a_full_disk_a_death_is_still_told() {
     if !is_root() {
-        return skipped("mounting needs root");
+        return skipped("root, to mount a file system");
     }
     let pod = Pod::new();
     let graveyard = pod.graveyard();
@@ -242,7 +242,7 @@ fn only_the_last_directory_of_a_way_is_for_all() {
 #[test]
 fn what_others_put_in_our_way_is_passed_by() {
     if !is_root() {
-        return skipped("another user needs root");
+        return skipped("root, to change the user");
     }
     let pod = Pod::new();
     pod.carve(".app.1", "");

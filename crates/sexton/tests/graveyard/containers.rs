@@ -24,7 +24,7 @@ fn container(pod: &Pod, user: u32, name: &str, options: &str, command: &str) -> 
 #[test]
 fn a_job_its_proxy_and_its_logger_start_and_end_in_order() {
     if !is_root() {
-        return skipped("namespaces of other users need root");
+        return skipped("root, to create namespaces");
     }
     let pod = Pod::new();
     // The whole way has to be open to the others, and they to have the directory made by the first of them.
@@ -63,7 +63,7 @@ fn a_job_its_proxy_and_its_logger_start_and_end_in_order() {
 #[test]
 fn a_container_that_is_killed_whole_ends_the_others() {
     if !is_root() {
-        return skipped("namespaces of other users need root");
+        return skipped("root, to create namespaces");
     }
     let pod = Pod::new();
     fs::set_permissions(pod.path(""), fs::Permissions::from_mode(0o777)).unwrap_or_default();

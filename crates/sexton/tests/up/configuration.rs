@@ -138,7 +138,7 @@ fn what_would_hold_us_up_or_go_on_for_ever_is_no_file_of_variables() {
 #[test]
 fn who_must_not_be_root_is_refused_as_root() {
     if !crate::harness::is_root() {
-        return crate::harness::skipped("only as root it would be root");
+        return crate::harness::skipped("root, which a process must not inherit");
     }
     let manifest = |user: &str| {
         format!(

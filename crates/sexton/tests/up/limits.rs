@@ -64,7 +64,7 @@ impl Drop for Cgroup {
 #[test]
 fn in_a_control_group_nobody_escapes_and_nothing_is_left() {
     let Some(cgroup) = Cgroup::new("sexton-test") else {
-        return skipped("no cgroup v2 that we may write to");
+        return skipped("a writable cgroup v2 hierarchy (/sys/fs/cgroup), and root");
     };
     // It leaves its group and its session, and clears its environment: only the control group still knows it.
     let directory = super::place(

@@ -144,7 +144,7 @@ fn https_is_spoken_and_no_certificate_is_checked() {
 #[test]
 fn grpc_health_is_asked_of_a_real_server() {
     let Some(python) = python_of_tools() else {
-        return skipped("./test installs grpcio into target/test-tools");
+        return skipped("the Python package grpcio: ./test installs it into target/test-tools");
     };
     let port = free_port();
     let script = "import grpc, sys, time, os; from concurrent import futures; from grpc_health.v1 import health, health_pb2, health_pb2_grpc\n        server = grpc.server(futures.ThreadPoolExecutor()); h = health.HealthServicer(); health_pb2_grpc.add_HealthServicer_to_server(h, server); server.add_insecure_port('127.0.0.1:' + sys.argv[1]); server.start()\n        while True: h.set('shop', health_pb2.HealthCheckResponse.SERVING if os.path.exists('good') else health_pb2.HealthCheckResponse.NOT_SERVING); time.sleep(0.05)";
@@ -312,7 +312,7 @@ fn a_process_that_says_very_much_about_itself_costs_no_memory() {
 #[test]
 fn two_of_us_beside_each_other_do_not_get_into_each_others_way() {
     if !crate::harness::is_root() {
-        return skipped("only root can make namespaces");
+        return skipped("root, to create namespaces");
     }
     // Both are PID 1 and share the network, as two containers of a pod.
     let text = "processes: {own: {command: [python3, -c, \"import os,socket,time; s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM); s.connect(chr(0)+os.environ['NOTIFY_SOCKET'][1:]); s.send(b'READY=1'); time.sleep(1000)\"], notify: systemd}}\nreadinessFile: $DIR/ready\n";

@@ -1,0 +1,8 @@
+//! An event journal that somebody sends with a report: it is replayed or refused.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let _ = sexton::cli::replay::replay_from("journal", bytes, &mut std::io::sink());
+});
