@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use engine::pod::Seed;
 use engine::{Effect, Event, Pod, Signal, Time};
-use sexton::config::up::{CliOverrides, from_text};
+use config::compile::{CliOverrides, from_text};
 
 /// Compiles a configuration; if it is valid, the engine starts its plan and shuts it down.
 pub fn compile(text: &str) {
