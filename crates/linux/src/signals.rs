@@ -93,7 +93,7 @@ impl SignalStream {
             let mut ready = self.descriptor.readable().await?;
             match ready.try_io(|fd| read_all(fd.as_raw_fd())) {
                 Ok(Ok(infos)) => {
-                    let signals: Vec<_> = infos.iter().filter_map(|info| self.from_outside(info)).collect();
+                    let signals: Vec<_> = infos.iter().filter_map(|info| self.received(info)).collect();
                     if !signals.is_empty() {
                         return Ok(signals);
                     }
@@ -107,13 +107,13 @@ impl SignalStream {
     /// The pending signals, without waiting.
     pub fn at_once(&self) -> io::Result<Option<Vec<Signal>>> {
         match read_all(self.descriptor.as_raw_fd()) {
-            Ok(infos) => Ok(Some(infos.iter().filter_map(|info| self.from_outside(info)).collect())),
+            Ok(infos) => Ok(Some(infos.iter().filter_map(|info| self.received(info)).collect())),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    fn from_outside(&self, info: &libc::signalfd_siginfo) -> Option<Signal> {
+    fn received(&self, info: &libc::signalfd_siginfo) -> Option<Signal> {
         let signal = Signal(i32::try_from(info.ssi_signo).ok()?);
         // Not from sexton itself: SIGPIPE for a write to a closed pipe, which also returns an error, and
         // signals sent to the own process group.

@@ -386,7 +386,7 @@ async fn serve(stream: impl Connected, entry: Entry) {
     match (tls.as_ref().filter(|_| stream.is_remote()), other) {
         (None, None) => serve_http(stream, caller, entry, closing).await,
         (None, Some(other)) => {
-            detect_protocol(Arc::clone(other), Box::new(stream), caller, entry, closing).await
+            detect_protocol(Arc::clone(other), Box::new(stream), caller, entry, closing).await;
         }
         (Some(tls), other) => {
             let accepted = timeout(HEAD_TIMEOUT, tls.accept(stream)).await;

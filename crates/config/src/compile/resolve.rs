@@ -604,7 +604,7 @@ fn own_variables(
         match value {
             Some(value) if !value.contains('\0') => all.push((name.clone(), value.clone())),
             Some(_) => {
-                problems.at(&below(&below(at, "env"), name.as_str()), "a value cannot contain a NUL byte")
+                problems.at(&below(&below(at, "env"), name.as_str()), "a value cannot contain a NUL byte");
             }
             None => problems.at(&below(at, "env"), format!("{name} has valueFrom, which needs a cluster")),
         }

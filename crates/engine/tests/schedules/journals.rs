@@ -2,6 +2,10 @@
 //!
 //! To record journals anew, after a change of their format:
 //! `cargo test -p engine --test schedules -- --ignored records_journals`
+#![expect(
+    clippy::disallowed_methods,
+    reason = "journals are files; the engine itself does no input or output"
+)]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -167,12 +167,12 @@ impl World {
             (JobEventKind::DependencyTimedOut { started_anyway: false, .. }, _) => {
                 self.codes.insert(job, 1);
             }
-            (JobEventKind::Restarting { cause, .. }, _) => {
-                // A planned exit does not count.
-                if !matches!(cause, Cause::Ttl(_) | Cause::LeaseLost(_) | Cause::Request) {
-                    self.restarts.push((job, at));
-                    self.restarts_stay_within_limit(job)?;
-                }
+            // A planned exit does not count.
+            (JobEventKind::Restarting { cause, .. }, _)
+                if !matches!(cause, Cause::Ttl(_) | Cause::LeaseLost(_) | Cause::Request) =>
+            {
+                self.restarts.push((job, at));
+                self.restarts_stay_within_limit(job)?;
             }
             (JobEventKind::RestartLimitReached { .. }, _) => {
                 self.marks.insert("restart-limit");
@@ -214,7 +214,7 @@ impl World {
         let code = self.mapped_code(snapshot, snapshot.ending.as_ref().filter(|_| !wanted));
         match &snapshot.phase {
             JobPhase::Done(TerminalReason::RestartLimit(StartLimitAction::Exit)) if !retired => {
-                self.failed = Some((job, code))
+                self.failed = Some((job, code));
             }
             JobPhase::Done(TerminalReason::RestartLimit(StartLimitAction::Ignore)) => {}
             _ if wanted && code != 0 && self.failed.is_none() => {

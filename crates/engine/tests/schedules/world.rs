@@ -166,6 +166,7 @@ impl World {
     }
 
     /// Sends an event to the engine, carries out the effects and checks the invariants.
+    #[expect(clippy::needless_pass_by_value, reason = "every caller makes the event")]
     pub(crate) fn event(&mut self, event: Event) -> Checked {
         self.journal.push((self.now, event.clone()));
         let was_ended = self.ended.is_some();

@@ -413,10 +413,9 @@ impl LeaderLease {
                     match effect {
                         LeaseEffect::CheckGuard => events.push_back(LeaseEvent::Guard(true)),
                         LeaseEffect::Cancel => in_flight = None,
-                        LeaseEffect::Warn(_) => {}
                         LeaseEffect::ArmGuard(until) => self.guarded().arm(RunId(self.term.0), until),
                         LeaseEffect::DisarmGuard => self.guarded().disarm(RunId(self.term.0)),
-                        LeaseEffect::Report(LeaseNotice::Waiting(_)) => {}
+                        LeaseEffect::Warn(_) | LeaseEffect::Report(LeaseNotice::Waiting(_)) => {}
                         LeaseEffect::Report(LeaseNotice::Held(fence)) => {
                             let _ = self.news.send(News::Won(self.term, fence));
                         }

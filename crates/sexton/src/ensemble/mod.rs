@@ -20,7 +20,7 @@
 //! * [`callback`]: one run of the callback
 //! * [`tenants`]: leases that depend on the leadership
 //! * [`commands`]: commands requested by other pods
-//! * [`counters`]: metrics
+//! * [`counters`] and statsd: metrics
 //! * `reading`: reads the output of commands
 //! * [`routes`]: the HTTP API
 //! * [`driver`]: the event loop

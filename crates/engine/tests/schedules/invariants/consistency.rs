@@ -61,22 +61,24 @@ impl World {
                 Request::End => true,
             },
             // A timer, a probe or a hook: the effects say which job.
-            Event::Probed { .. } | Event::HookFinished { .. } => true,
             Event::Started | Event::TimerFired | Event::PeerChanged { .. } => false,
-            Event::Signalled(_) | Event::Reloaded { .. } => true,
+            Event::Probed { .. }
+            | Event::HookFinished { .. }
+            | Event::Signalled(_)
+            | Event::Reloaded { .. } => true,
         };
         let run_of = |attempt: &AttemptId| self.tasks.get(attempt).map(|(run, _)| *run);
         let by_effect = step.effects.iter().any(|effect| match effect {
             Effect::Spawn { job, .. }
             | Effect::Campaign { job, .. }
             | Effect::Probe { job, .. }
-            | Effect::Hook { job, .. } => *job == id,
+            | Effect::Hook { job, .. }
+            | Effect::JobRemoved(job) => *job == id,
             Effect::Resign(run) | Effect::Signal { run, .. } => of_run(run),
             Effect::Abort(attempt) => run_of(attempt).is_none_or(|run| of_run(&run)),
             Effect::Publish(event) => event.job == id,
             Effect::WriteTombstone { job, .. } => *job == Some(id),
             Effect::Respond { .. } | Effect::End { .. } => true,
-            Effect::JobRemoved(job) => *job == id,
         });
         // A shutdown that begins concerns every job.
         by_event || by_effect || step.before.phase != step.after.phase

@@ -127,11 +127,11 @@ impl World {
                         JobPhase::Draining { .. } | JobPhase::Stopping { .. } | JobPhase::Killing { .. }
                     )
             });
-            let why = match &job.phase {
-                JobPhase::Draining { why, .. }
-                | JobPhase::Stopping { why, .. }
-                | JobPhase::Killing { why, .. } => why,
-                _ => continue,
+            let (JobPhase::Draining { why, .. }
+            | JobPhase::Stopping { why, .. }
+            | JobPhase::Killing { why, .. }) = &job.phase
+            else {
+                continue;
             };
             let Some(process) = self.process_of(job).filter(|_| !was_stopping) else { continue };
             let plan = &self.plans[&id];

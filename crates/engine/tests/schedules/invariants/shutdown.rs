@@ -95,7 +95,7 @@ impl World {
                     "the pod stays up although all jobs have completed".to_owned()
                 })?;
                 let ExitRule::From(decides) = self.settings.exit else { return Ok(()) };
-                let over = after.get(decides).is_some_and(|job| is_over(job));
+                let over = after.get(decides).is_some_and(is_over);
                 check(!over, || format!("the pod stays up although {decides:?} has completed"))
             }
             PodPhase::Stopping { .. } => {
