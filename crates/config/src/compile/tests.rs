@@ -105,7 +105,7 @@ fn rejects_invalid_files() {
             "processes: {a: {command: x, lock: {ttlDuration: 1ms}}}",
             "expected a time to live from 500ms to 24h",
         ),
-        ("processes: {a: {command: x, lock: {url: 'ftp://x'}}}", "is no lock server"),
+        ("processes: {a: {command: x, lock: {url: 'ftp://x'}}}", "is not a lock server"),
         ("processes: {a: {command: x, when: leader}}", "requires an 'ensemble' section"),
         ("processes: {a: {command: x, when: never}}", "leader"),
         (

@@ -192,3 +192,18 @@ fn a_seed_can_be_repeated() {
     assert_eq!(simulate(7), simulate(7));
     assert_ne!(simulate(7), simulate(8));
 }
+
+#[test]
+fn the_simulated_store_passes_the_suite_for_stores() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.unwrap_or_else(|error| panic!("no runtime: {error}")).block_on(async {
+        let world = Arc::new(World::new(1, false));
+        // Without faults it has to behave like every other store.
+        world.settle(true);
+        let shared = store::Shared::new(chance::Chance::new(1), world, false);
+        let ticking = tokio::spawn(Arc::clone(&shared).tick());
+        let store: Arc<dyn crate::Store> = store::Link::new(shared);
+        crate::conformance::all(&store, "/test/").await;
+        ticking.abort();
+    });
+}

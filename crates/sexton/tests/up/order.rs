@@ -134,7 +134,7 @@ fn what_needs_something_that_has_gone_waits_for_it_at_its_next_start() {
     assert_eq!(up.pid("web"), web, "what runs goes on");
     crate::harness::send(web, libc::SIGKILL);
     let waiting = up.wait_for_phase("web", "waiting");
-    assert_eq!(waiting["cause"], "it needs db to be ready");
+    assert_eq!(waiting["cause"], "waiting for db to be ready");
     up.asked(&["start", "db"]);
     up.wait_ready("web");
 }
