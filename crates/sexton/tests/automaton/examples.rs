@@ -1,4 +1,4 @@
-//! The examples, as a new user runs them.
+//! The examples of the documentation, run as a new user runs them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name)
 }
 
-/// Started in a directory of its own, with sexton in the PATH.
+/// Starts an example in its own directory, with sexton in the PATH.
 fn run(name: &str, variables: &[(&str, &str)]) -> (Running, PathBuf, TempDir) {
     let directory = private_directory();
     let bin = directory.path().join("bin");
@@ -30,16 +30,16 @@ fn run(name: &str, variables: &[(&str, &str)]) -> (Running, PathBuf, TempDir) {
     (sexton.start(), socket, directory)
 }
 
-fn in_state(socket: &Path, tag: &str) {
+fn wait_for_state(socket: &Path, tag: &str) {
     wait_until(tag, || (socket.exists() && socat(socket, b"STATE\n").trim() == tag).then_some(()));
 }
 
 #[test]
-fn the_example_of_the_contract() {
+fn bot_example_follows_requests_and_exits() {
     let (sexton, socket, _directory) = run("bot.yml", &[]);
-    in_state(&socket, "A");
+    wait_for_state(&socket, "A");
     assert_eq!(socat(&socket, b"GOTO B {\"counter\": 123}\n"), "OK\n");
-    in_state(&socket, "B");
+    wait_for_state(&socket, "B");
     assert_eq!(socat(&socket, b"WAIT B hello\n"), "OK\n");
     assert_eq!(sexton.text("foo"), "hello\n");
     assert_eq!(socat(&socket, b"DIE\n"), "OK\n");
@@ -47,39 +47,39 @@ fn the_example_of_the_contract() {
 }
 
 #[test]
-fn a_loop_that_looks_for_work() {
+fn polling_example_processes_all_jobs() {
     let (sexton, socket, _directory) = run("polling.yml", &[("EVERY", "0.02")]);
     fs::create_dir(sexton.path("jobs")).unwrap_or_default();
-    in_state(&socket, "LOOK");
+    wait_for_state(&socket, "LOOK");
     for (name, content) in [("one", "hello"), ("two", "nothing of the sort"), ("three", "hello again")] {
-        // Whole or not at all.
+        // The rename publishes each job atomically.
         fs::write(sexton.path(name), content)
             .and_then(|()| fs::rename(sexton.path(name), sexton.path("jobs").join(name)))
             .unwrap_or_default();
     }
-    wait_until(&format!("all jobs: {}", sexton.stderr()), || {
-        let there = |place: &str, name: &str| sexton.path(place).join(name).exists();
-        (there("done", "one") && there("failed", "two") && there("done", "three")).then_some(())
+    wait_until(&format!("all jobs processed: {}", sexton.stderr()), || {
+        let exists = |directory: &str, name: &str| sexton.path(directory).join(name).exists();
+        (exists("done", "one") && exists("failed", "two") && exists("done", "three")).then_some(())
     });
     assert_eq!(socat(&socket, b"DIE\n"), "OK\n");
     assert_eq!(sexton.done().code, 0);
 }
 
 #[test]
-fn a_server_is_started_and_drained() {
+fn server_example_starts_and_drains_the_server() {
     let port = free_port().to_string();
-    let here = example("client-server").to_string_lossy().into_owned();
-    let (sexton, socket, _directory) = run("server.yml", &[("PORT", &port), ("HERE", &here)]);
-    in_state(&socket, "SERVING");
+    let client_server = example("client-server").to_string_lossy().into_owned();
+    let (sexton, socket, _directory) = run("server.yml", &[("PORT", &port), ("HERE", &client_server)]);
+    wait_for_state(&socket, "SERVING");
     let address = format!("127.0.0.1:{port}").parse().unwrap_or_else(|error| panic!("{error}"));
-    let answer =
+    let response =
         testkit::http::connect(address).and_then(|stream| testkit::http::request(stream, "GET", "/"));
-    assert!(answer.is_ok_and(|answer| answer.body == "1\n"));
+    assert!(response.is_ok_and(|response| response.body == "1\n"));
     sexton.signal(libc::SIGTERM);
     let log = sexton.path("server.log");
     let pid = sexton.path("server.pid");
-    let kept =
+    let log_text =
         wait_until("drained", || (!pid.exists()).then(|| fs::read_to_string(&log).unwrap_or_default()));
-    assert_eq!(kept, "server: exiting after 1 requests\n");
+    assert_eq!(log_text, "server: exiting after 1 requests\n");
     assert_eq!(sexton.done().code, 0);
 }

@@ -1,4 +1,4 @@
-//! Files, checks, drawings, the log.
+//! Configuration files, `--check`, `--dot` and the log file.
 
 use std::fs;
 
@@ -13,14 +13,14 @@ fn check(text: &str) -> Done {
 }
 
 #[test]
-fn a_file_is_checked_without_being_run() {
+fn check_validates_a_file_without_running_it() {
     let done = check(SIMPLE);
     assert_eq!(done.code, 0, "{}", done.stderr);
     assert!(done.stdout.ends_with("bot.yml: valid (4 states)\n"), "{}", done.stdout);
 }
 
 #[test]
-fn what_is_wrong_with_a_file_is_told_with_its_place_and_nothing_is_begun() {
+fn invalid_files_are_reported_with_position_and_nothing_starts() {
     for (text, part) in [
         ("", "empty file"),
         ("\t- no", "1:"),
@@ -35,9 +35,10 @@ fn what_is_wrong_with_a_file_is_told_with_its_place_and_nothing_is_begun() {
         assert_eq!(done.code, 78, "{text}");
         assert!(done.stderr.contains(part), "{text}: {}", done.stderr);
     }
-    // What the kernel would not take is told before anything begins.
-    let long = "x".repeat(128 << 10);
-    let done = check(&format!("initial: A\nterminal: B\nstates: [{{tag: A, shell: {long}}}, {{tag: B}}]\n"));
+    // A script that exceeds the kernel's argument limit is rejected before anything starts.
+    let script = "x".repeat(128 << 10);
+    let done =
+        check(&format!("initial: A\nterminal: B\nstates: [{{tag: A, shell: {script}}}, {{tag: B}}]\n"));
     assert!(done.code == 78 && done.stderr.contains("states[0].shell: script too long"), "{}", done.stderr);
     let directory = testkit::private_directory();
     let file = directory.path().join("bot.yml");
@@ -51,7 +52,7 @@ fn what_is_wrong_with_a_file_is_told_with_its_place_and_nothing_is_begun() {
 }
 
 #[test]
-fn the_machine_is_drawn() {
+fn dot_prints_the_state_graph() {
     let directory = testkit::private_directory();
     let file = directory.path().join("bot.yml");
     fs::write(&file, SIMPLE.replace("tag: S1,", "tag: S1, on-failure: B,")).unwrap_or_default();
@@ -71,7 +72,7 @@ fn the_machine_is_drawn() {
 }
 
 #[test]
-fn a_log_file_is_put_aside_when_it_is_full() {
+fn log_file_is_rotated_when_full() {
     let directory = testkit::private_directory();
     let log = directory.path().join("log");
     let text = "{initial: A, terminal: C, states: [{tag: A, shell: 'i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; echo done > $DIR/ran'}, {tag: C}]}";
@@ -79,21 +80,21 @@ fn a_log_file_is_put_aside_when_it_is_full() {
     bot.wait_for("ran", "done");
     bot.socat("DIE");
     assert_eq!(bot.sexton.wait(), 0);
-    let size = |end: &str| fs::metadata(format!("{}{end}", log.display())).map_or(0, |it| it.len());
+    let size = |suffix: &str| fs::metadata(format!("{}{suffix}", log.display())).map_or(0, |it| it.len());
     assert!(size("") > 0 && size(".1") > 60_000 && size(".1") <= 64 << 10, "{} {}", size(""), size(".1"));
     assert_eq!(size(".4"), 0);
     assert!(fs::read_to_string(&log).unwrap_or_default().contains("entered C from A"));
 }
 
 #[test]
-fn a_log_that_cannot_be_written_is_told_and_holds_up_nothing() {
+fn unwritable_log_is_reported_and_does_not_block() {
     let mut bot = bot_with(SIMPLE, &["-l", "/dev/full"]);
     bot.wait_for("ran", "A\n");
     assert_eq!(bot.socat("WAIT B"), "OK\n");
     bot.socat("DIE");
     assert_eq!(bot.sexton.wait(), 0);
-    let told = bot.sexton.stderr().matches("cannot write the log").count();
-    assert_eq!(told, 1, "{}", bot.sexton.stderr());
+    let warnings = bot.sexton.stderr().matches("cannot write the log").count();
+    assert_eq!(warnings, 1, "{}", bot.sexton.stderr());
     let file = bot.path("bot.yml").to_string_lossy().into_owned();
     let done = Sexton::new(["-p", "none", "automaton", &file, "-l", "/none/log"]).done();
     assert!(done.code == 73 && done.stderr.contains("cannot write the log"), "{}", done.stderr);

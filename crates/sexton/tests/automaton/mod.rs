@@ -1,4 +1,4 @@
-//! `sexton automaton` with real scripts, and with socat as a foreign client.
+//! `sexton automaton` with real scripts, and with socat as an independent client.
 
 mod examples;
 mod files;
@@ -21,7 +21,7 @@ pub(crate) struct Bot {
     directory: TempDir,
 }
 
-/// Three states that lead to each other, and a fourth that is the last; `$DIR` is the directory of the test.
+/// Three states that lead to each other and a terminal state; `$DIR` is the directory of the test.
 pub(crate) const SIMPLE: &str = "
 initial: A
 terminal: C
@@ -37,8 +37,8 @@ pub(crate) fn bot(text: &str) -> Bot {
 }
 
 pub(crate) fn bot_with(text: &str, options: &[&str]) -> Bot {
-    let bot = starting(text, options);
-    // It is there a moment before it can be connected to: flag `__SO_ACCEPTCON` in the kernel.
+    let bot = spawn_bot(text, options);
+    // The socket file exists before the socket accepts connections: wait for the kernel's flag `__SO_ACCEPTCON`.
     let path = bot.socket().to_string_lossy().into_owned();
     wait_until(&format!("the socket: {}", bot.sexton.stderr()), || {
         let sockets = fs::read_to_string("/proc/net/unix").unwrap_or_default();
@@ -47,23 +47,23 @@ pub(crate) fn bot_with(text: &str, options: &[&str]) -> Bot {
     bot
 }
 
-/// The same, without waiting until it is there.
-pub(crate) fn starting(text: &str, options: &[&str]) -> Bot {
-    starting_below(&[], text, options)
+/// Starts an automaton without waiting for its socket.
+pub(crate) fn spawn_bot(text: &str, options: &[&str]) -> Bot {
+    spawn_bot_with_launcher(&[], text, options)
 }
 
-/// The same, by a command that sets something and becomes what it is told to run.
-pub(crate) fn starting_below(front: &[&str], text: &str, options: &[&str]) -> Bot {
+/// Starts an automaton through a launcher command that sets something and executes its arguments.
+pub(crate) fn spawn_bot_with_launcher(launcher: &[&str], text: &str, options: &[&str]) -> Bot {
     let directory = private_directory();
     let file = directory.path().join("bot.yml");
     let text = text.replace("$DIR", &directory.path().to_string_lossy());
     fs::write(&file, text).unwrap_or_else(|error| panic!("{error}"));
     let socket = directory.path().join("sock");
     let (file, socket) = (file.to_string_lossy(), socket.to_string_lossy());
-    let mut words = front.to_vec();
-    words.extend([SEXTON, "-i", "127.0.0.1", "-p", "0", "automaton", &file, "-s", &socket]);
-    words.extend(options);
-    Bot { sexton: Sexton::program(Path::new(words[0]), &words[1..]).start(), directory }
+    let mut arguments = launcher.to_vec();
+    arguments.extend([SEXTON, "-i", "127.0.0.1", "-p", "0", "automaton", &file, "-s", &socket]);
+    arguments.extend(options);
+    Bot { sexton: Sexton::program(Path::new(arguments[0]), &arguments[1..]).start(), directory }
 }
 
 impl Bot {
@@ -75,7 +75,7 @@ impl Bot {
         self.path("sock")
     }
 
-    /// What a file in the directory holds.
+    /// The content of a file in the directory.
     pub(crate) fn text(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap_or_default()
     }
@@ -88,18 +88,18 @@ impl Bot {
         );
     }
 
-    /// What socat gets for a line, as somebody types it.
+    /// Sends a line with socat and returns the response.
     #[track_caller]
     pub(crate) fn socat(&self, line: &str) -> String {
         socat(&self.socket(), format!("{line}\n").as_bytes())
     }
 
-    /// Our own client.
-    pub(crate) fn ctl(&self, words: &[&str]) -> Done {
+    /// Runs `sexton automaton ctl`.
+    pub(crate) fn ctl(&self, arguments: &[&str]) -> Done {
         let socket = self.socket();
         let output = Command::new(SEXTON)
             .args(["automaton", "ctl", "-s", &socket.to_string_lossy()])
-            .args(words)
+            .args(arguments)
             .stdin(Stdio::null())
             .output()
             .unwrap_or_else(|error| panic!("{error}"));
@@ -116,11 +116,11 @@ impl Bot {
     }
 }
 
-/// What socat, a foreign client, gets.
+/// Sends bytes with socat, an independent client, and returns the response.
 #[track_caller]
-pub(crate) fn socat(socket: &Path, said: &[u8]) -> String {
+pub(crate) fn socat(socket: &Path, request: &[u8]) -> String {
     use std::io::Write as _;
-    // Without -t it would leave half a second after its input has ended.
+    // Without -t socat exits half a second after the end of its input.
     let mut child = Command::new("socat")
         .args(["-t", "30", "-", &format!("UNIX-CONNECT:{}", socket.display())])
         .stdin(Stdio::piped())
@@ -129,8 +129,8 @@ pub(crate) fn socat(socket: &Path, said: &[u8]) -> String {
         .spawn()
         .unwrap_or_else(|error| panic!("socat: {error}"));
     if let Some(mut stdin) = child.stdin.take() {
-        // Who is refused early does not read all.
-        let _ = stdin.write_all(said);
+        // The write fails if the request is rejected before it is read completely.
+        let _ = stdin.write_all(request);
     }
     let output = child.wait_with_output().unwrap_or_else(|error| panic!("socat: {error}"));
     String::from_utf8_lossy(&output.stdout).into_owned()

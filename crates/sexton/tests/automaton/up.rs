@@ -1,4 +1,4 @@
-//! As a section of a file for `up`.
+//! An automaton as a section of a configuration file for `up`.
 
 use std::fs;
 
@@ -20,7 +20,7 @@ processes:
 ";
 
 #[test]
-fn its_state_is_part_of_status_metrics_events_and_why() {
+fn state_is_shown_by_status_metrics_events_and_why() {
     let mut up = up_in(place(FILE), &With::default());
     up.wait_ready("web");
     let socket = up.path("sock");
@@ -38,15 +38,16 @@ fn its_state_is_part_of_status_metrics_events_and_why() {
 }
 
 #[test]
-fn a_file_of_its_own_and_a_process_will_do_too_and_a_change_is_reloaded() {
-    let own = "initial: A\nterminal: C\nsocket: $DIR/sock\nstates: [{tag: A, next: B}, {tag: B}, {tag: C}]\n";
+fn process_with_a_separate_automaton_file_is_restarted_when_the_file_changes() {
+    let automaton =
+        "initial: A\nterminal: C\nsocket: $DIR/sock\nstates: [{tag: A, next: B}, {tag: B}, {tag: C}]\n";
     let text = "processes: {bot: {automaton: bot.yml}, web: {command: sleep 1000}}\n";
     let directory = place(text);
     let path = directory.path().to_string_lossy().into_owned();
-    let write = |own: &str| {
-        fs::write(directory.path().join("bot.yml"), own.replace("$DIR", &path)).unwrap_or_default();
+    let write = |automaton: &str| {
+        fs::write(directory.path().join("bot.yml"), automaton.replace("$DIR", &path)).unwrap_or_default();
     };
-    write(own);
+    write(automaton);
     let file = directory.path().join("sexton.yaml").to_string_lossy().into_owned();
     let control = directory.path().join("control").to_string_lossy().into_owned();
     let up = Sexton::new(["-p", "none", "up", &file, "--control", &control]).start();
@@ -56,11 +57,11 @@ fn a_file_of_its_own_and_a_process_will_do_too_and_a_change_is_reloaded() {
     assert_eq!(socat(&socket, b"WAIT B\n"), "OK\n");
     let reload = || Sexton::new(["reload", "--control", &control]).done();
     assert!(reload().stdout.contains("2 unchanged"));
-    assert_eq!(state(), "B\n", "nothing has changed");
-    write(&own.replace("tag: B}", "tag: B, shell: echo}"));
+    assert_eq!(state(), "B\n", "an unchanged automaton keeps its state");
+    write(&automaton.replace("tag: B}", "tag: B, shell: echo}"));
     assert!(reload().stdout.contains("bot: restarted"));
     testkit::wait_until("state A again", || (state() == "A\n").then_some(()));
-    // What is wrong with it is told with its place, and changes nothing.
+    // An invalid file is rejected with the position of the error, and nothing changes.
     write("initial: A\n");
     let refused = reload();
     assert!(refused.code != 0 && refused.stderr.contains("terminal is missing"), "{refused:?}");
@@ -68,13 +69,15 @@ fn a_file_of_its_own_and_a_process_will_do_too_and_a_change_is_reloaded() {
 }
 
 #[test]
-fn an_element_of_a_list_is_found_by_its_name_and_what_its_scripts_print_is_logged() {
+fn list_element_is_found_by_name_and_its_script_output_is_logged() {
     let bot = "{name: bot, automaton: {socket: $DIR/sock, initial: A, terminal: C, states: [{tag: A, shell: 'echo loud'}, {tag: C}]}}";
     let mut up =
         up_in(place(&format!("processes: [{bot}, {{name: web, command: sleep 1000}}]\n")), &With::default());
     up.wait_ready("bot");
-    testkit::wait_until("its log", || up.asked(&["logs", "bot"]).contains("loud").then_some(()));
-    // Somebody puts something before it, and it is started anew before the file is read again.
+    testkit::wait_until("the script output in the log", || {
+        up.asked(&["logs", "bot"]).contains("loud").then_some(())
+    });
+    // A process is inserted before it, and it is restarted before the file is reloaded.
     let text =
         format!("processes: [{{name: first, command: x}}, {bot}, {{name: web, command: sleep 1000}}]\n");
     up.rewrite(&text);
@@ -86,7 +89,7 @@ fn an_element_of_a_list_is_found_by_its_name_and_what_its_scripts_print_is_logge
 }
 
 #[test]
-fn what_is_wrong_with_a_section_is_told_with_its_place() {
+fn invalid_sections_are_reported_with_their_position() {
     let check = |text: &str| {
         let directory = place(text);
         Sexton::new(["check", &directory.path().join("sexton.yaml").to_string_lossy()]).done()
@@ -96,7 +99,7 @@ fn what_is_wrong_with_a_section_is_told_with_its_place() {
     for part in ["automaton.initial: unknown state 'Z'", "automaton.states[0].next: 'D' matches no state"] {
         assert!(done.stderr.contains(part), "{part}: {}", done.stderr);
     }
-    // One that names itself, and two at one socket.
+    // A file that refers to itself, and two automata with the same socket.
     let done = check("automaton: sexton.yaml\nprocesses: {web: {command: x}}\n");
     assert!(
         done.code == 78 && done.stderr.contains("a reference to another file is not allowed here"),
@@ -107,13 +110,13 @@ fn what_is_wrong_with_a_section_is_told_with_its_place() {
         "processes: {{a: {{automaton: {{{states}}}}}, b: {{automaton: {{{states}}}}}, c: {{replicas: 2, automaton: {{socket: c, {states}}}}}}}\n"
     ));
     for part in [
-        "processes.b.automaton: another automaton is asked at /var/run/automaton.sock",
-        "processes.c.automaton: it has one socket",
+        "processes.b.automaton: control socket /var/run/automaton.sock is used by another automaton",
+        "processes.c.automaton: replicas are not supported",
     ] {
         assert!(done.stderr.contains(part), "{part}: {}", done.stderr);
     }
     assert!(!done.stderr.contains("command is missing"), "{}", done.stderr);
-    // Without a file there is nothing that it could read.
+    // Without a configuration file the automaton has no file to read.
     let text = format!("automaton: {{socket: c, {states}}}\nprocesses: {{web: {{command: x}}}}\n");
     let directory = testkit::private_directory();
     let program = directory.path().join("process-wrapper");

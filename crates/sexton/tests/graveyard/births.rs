@@ -1,23 +1,26 @@
-//! Before it starts.
+//! Birth dependencies: conditions that must hold before the command starts.
 
 use std::fs;
 
 use testkit::wait_until;
 
-use super::{BORN, DIED, Pod, nothing_runs, value};
+use super::{BORN, DIED, Pod, assert_no_descendants, value};
 use crate::harness::child;
 
 #[test]
-fn a_start_waits_until_the_other_says_that_it_is_ready() {
+fn start_waits_until_the_dependency_is_ready() {
     let pod = Pod::new();
     let main = pod.container("main", &["--birth-dep", "proxy"], ["sh", "-c", "exit 3"]).start();
     main.wait_for_stderr("waiting for proxy to be ready");
-    // Born is not ready: this is ours, which says so itself.
-    pod.carve("proxy", &format!("{BORN}Incarnation: x\n"));
+    // Born is not ready: a tombstone with an incarnation is written by sexton, which records readiness itself.
+    pod.write_tombstone("proxy", &format!("{BORN}Incarnation: x\n"));
     main.wait_for_stderr("waiting for");
-    nothing_runs(&main);
-    let stone = pod.stone("main");
-    assert_eq!((value(&stone, "Born"), value(&stone, "Ready"), value(&stone, "Died")), (None, None, None));
+    assert_no_descendants(&main);
+    let tombstone = pod.tombstone("main");
+    assert_eq!(
+        (value(&tombstone, "Born"), value(&tombstone, "Ready"), value(&tombstone, "Died")),
+        (None, None, None)
+    );
     let proxy = pod.container("proxy", &[], ["sleep", "1000"]).start();
     let done = main.done();
     assert_eq!(done.code, 3, "{}", done.stderr);
@@ -25,18 +28,18 @@ fn a_start_waits_until_the_other_says_that_it_is_ready() {
 }
 
 #[test]
-fn of_kubexit_its_birth_has_to_do() {
+fn birth_in_a_kubexit_tombstone_counts_as_ready() {
     let pod = Pod::new();
-    pod.carve("proxy", BORN);
+    pod.write_tombstone("proxy", BORN);
     assert_eq!(pod.container("main", &["--birth-dep", "proxy"], ["true"]).done().code, 0);
 }
 
 #[test]
-fn the_dead_are_not_ready_and_the_gone_are_not() {
+fn dead_and_gone_dependencies_are_not_ready() {
     let pod = Pod::new();
-    pod.carve("dead", DIED);
+    pod.write_tombstone("dead", DIED);
     let gone = pod.container("gone", &[], ["sleep", "1000"]).start();
-    pod.wait_for_stone("gone", "Ready:");
+    pod.wait_for_tombstone("gone", "Ready:");
     drop(gone);
     for dep in ["dead", "gone", "dead:started", "gone:started"] {
         let done = pod.container("main", &["--birth-dep", dep, "--birth-timeout", "50ms"], ["true"]).done();
@@ -45,9 +48,9 @@ fn the_dead_are_not_ready_and_the_gone_are_not() {
 }
 
 #[test]
-fn a_wait_in_vain_names_what_was_missing() {
+fn timeout_error_names_the_unsatisfied_dependencies() {
     let pod = Pod::new();
-    pod.carve("there", BORN);
+    pod.write_tombstone("there", BORN);
     let options = ["--birth-dep", "there,proxy,db:succeeded", "--birth-timeout", "80ms"];
     let main = pod.container("main", &options, ["touch", "ran"]).start();
     let ran = main.path("ran");
@@ -56,13 +59,16 @@ fn a_wait_in_vain_names_what_was_missing() {
     let error = "not started: timed out after 80ms waiting for proxy to be ready; db to be succeeded";
     assert!(done.stderr.contains(error), "{}", done.stderr);
     assert!(!ran.exists());
-    let stone = pod.stone("main");
-    assert_eq!(value(&stone, "ExitCode"), Some("1"), "{stone}");
-    assert!(value(&stone, "Reason").is_some_and(|reason| reason.contains("proxy to be ready")), "{stone}");
+    let tombstone = pod.tombstone("main");
+    assert_eq!(value(&tombstone, "ExitCode"), Some("1"), "{tombstone}");
+    assert!(
+        value(&tombstone, "Reason").is_some_and(|reason| reason.contains("proxy to be ready")),
+        "{tombstone}"
+    );
 }
 
 #[test]
-fn a_wait_in_vain_may_go_on() {
+fn optional_dependency_does_not_prevent_the_start() {
     let pod = Pod::new();
     let done = pod.container("main", &["--birth-dep", "proxy@50ms?"], ["true"]).done();
     assert_eq!(done.code, 0, "{}", done.stderr);
@@ -74,7 +80,7 @@ fn a_wait_in_vain_may_go_on() {
 }
 
 #[test]
-fn a_stop_while_it_waits_ends_it_and_is_carved() {
+fn stop_request_during_the_wait_is_recorded_in_the_tombstone() {
     let pod = Pod::new();
     let main =
         pod.container("main", &["--birth-dep", "proxy", "--birth-timeout", "0"], ["touch", "ran"]).start();
@@ -83,7 +89,7 @@ fn a_stop_while_it_waits_ends_it_and_is_carved() {
     let done = main.stop();
     assert_eq!(done.code, 143, "{}", done.stderr);
     assert!(!ran.exists());
-    assert_eq!(value(&pod.stone("main"), "ExitCode"), Some("143"));
+    assert_eq!(value(&pod.tombstone("main"), "ExitCode"), Some("143"));
 }
 
 #[test]
@@ -97,11 +103,11 @@ fn conditions_and_expressions_of_births() {
         let main = pod.container("main", &["--birth-dep", deps], ["true"]).start();
         main.wait_for_stderr("waiting for");
         for (name, text) in before {
-            pod.carve(name, text);
+            pod.write_tombstone(name, text);
         }
-        nothing_runs(&main);
-        assert!(!pod.stone("main").contains("Born"), "{deps}");
-        pod.carve(last.0, last.1);
+        assert_no_descendants(&main);
+        assert!(!pod.tombstone("main").contains("Born"), "{deps}");
+        pod.write_tombstone(last.0, last.1);
         assert_eq!(main.done().code, 0, "{deps}");
     };
     starts("a:started,b:exited", &[("a", BORN)], ("b", failed));
@@ -111,8 +117,8 @@ fn conditions_and_expressions_of_births() {
 }
 
 #[test]
-fn whoever_announces_readiness_later_is_waited_for() {
-    // By its own probe, in the other container.
+fn start_waits_for_the_readiness_probe_of_the_dependency() {
+    // The probe runs in the other container.
     let pod = Pod::new();
     let file = pod.path("healthy");
     let proxy = super::up::container(
@@ -124,21 +130,22 @@ fn whoever_announces_readiness_later_is_waited_for() {
         ),
     );
     let main = pod.container("main", &["--birth-dep", "proxy"], ["true"]).start();
-    pod.wait_for_stone("proxy", "Born:");
+    pod.wait_for_tombstone("proxy", "Born:");
     main.wait_for_stderr("waiting for proxy");
-    nothing_runs(&main);
+    assert_no_descendants(&main);
     fs::write(&file, "").unwrap_or_default();
     assert_eq!(main.done().code, 0);
-    let ready = pod.wait_for_stone("proxy", "Ready:");
-    // Its health goes, and so does its readiness.
+    let ready = pod.wait_for_tombstone("proxy", "Ready:");
+    // The probe fails, so readiness is withdrawn.
     fs::remove_file(&file).unwrap_or_default();
-    let sick = wait_until("not ready", || Some(pod.stone("proxy")).filter(|text| !text.contains("Ready")));
-    assert_eq!(value(&ready, "Born"), value(&sick, "Born"));
+    let not_ready =
+        wait_until("not ready", || Some(pod.tombstone("proxy")).filter(|text| !text.contains("Ready")));
+    assert_eq!(value(&ready, "Born"), value(&not_ready, "Born"));
     drop(proxy);
 }
 
 #[test]
-fn births_in_a_ring_wait_and_time_out() {
+fn cyclic_birth_dependencies_time_out() {
     let pod = Pod::new();
     let a = pod.container("a", &["--birth-dep", "b", "--birth-timeout", "200ms"], child(["inspect"])).start();
     let b = pod.container("b", &["--birth-dep", "a", "--birth-timeout", "200ms"], child(["inspect"])).start();

@@ -1,4 +1,4 @@
-//! What a tombstone says, and when; `sexton graves`.
+//! Contents of tombstones and when they are written; `sexton graves`.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -10,82 +10,92 @@ use super::{BORN, Pod, value};
 use crate::harness::{Sexton, child, is_root, skipped};
 
 #[test]
-fn a_life_is_born_ready_and_dead() {
+fn tombstone_records_birth_readiness_and_death() {
     let pod = Pod::new();
     let sexton =
         pod.container("app", &[], ["sh", "-c", "until [ -e go ]; do sleep 0.01; done; exit 3"]).start();
-    let stone = pod.wait_for_stone("app", "Ready:");
-    let time = |key| value(&stone, key).and_then(|text| text.parse::<jiff::Timestamp>().ok());
-    assert!(time("Born").is_some_and(|born| Some(born) <= time("Ready")), "{stone}");
-    assert_eq!((value(&stone, "Died"), value(&stone, "ExitCode")), (None, None), "{stone}");
+    let tombstone = pod.wait_for_tombstone("app", "Ready:");
+    let time = |key| value(&tombstone, key).and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    assert!(time("Born").is_some_and(|born| Some(born) <= time("Ready")), "{tombstone}");
+    assert_eq!((value(&tombstone, "Died"), value(&tombstone, "ExitCode")), (None, None), "{tombstone}");
     let mode = fs::metadata(pod.graveyard()).map(|it| it.permissions().mode() & 0o7777);
-    assert_eq!(mode.unwrap_or(0), 0o1777, "the directory was made for all");
+    assert_eq!(mode.unwrap_or(0), 0o1777, "the directory must be writable for all users");
     fs::write(sexton.path("go"), "").unwrap_or_default();
     assert_eq!(sexton.done().code, 3);
-    let stone = pod.stone("app");
-    let keys: Vec<_> = stone.lines().filter_map(|line| line.split(':').next()).collect();
-    assert_eq!(keys, ["Born", "Died", "ExitCode", "Reason", "Incarnation"], "{stone}");
-    assert_eq!(value(&stone, "ExitCode"), Some("3"));
-    assert_eq!(pod.names(), ["app"], "nothing lies about");
+    let tombstone = pod.tombstone("app");
+    let keys: Vec<_> = tombstone.lines().filter_map(|line| line.split(':').next()).collect();
+    assert_eq!(keys, ["Born", "Died", "ExitCode", "Reason", "Incarnation"], "{tombstone}");
+    assert_eq!(value(&tombstone, "ExitCode"), Some("3"));
+    assert_eq!(pod.names(), ["app"], "no temporary files must remain");
 }
 
 #[test]
-fn an_end_by_signal_and_a_start_that_fails_are_told() {
+fn exit_by_signal_and_failed_start_are_recorded() {
     let pod = Pod::new();
     assert_eq!(pod.container("app", &[], child(["end-by", "9"])).done().code, 137);
-    let stone = pod.stone("app");
-    assert_eq!((value(&stone, "ExitCode"), value(&stone, "Signal")), (Some("137"), Some("KILL")), "{stone}");
+    let tombstone = pod.tombstone("app");
+    assert_eq!(
+        (value(&tombstone, "ExitCode"), value(&tombstone, "Signal")),
+        (Some("137"), Some("KILL")),
+        "{tombstone}"
+    );
     assert_eq!(pod.container("app", &[], ["./none"]).done().code, 127);
-    let stone = pod.stone("app");
-    assert_eq!((value(&stone, "ExitCode"), value(&stone, "Born")), (Some("127"), None), "{stone}");
-    assert!(value(&stone, "Reason").is_some_and(|reason| reason.contains("no such file")), "{stone}");
+    let tombstone = pod.tombstone("app");
+    assert_eq!(
+        (value(&tombstone, "ExitCode"), value(&tombstone, "Born")),
+        (Some("127"), None),
+        "{tombstone}"
+    );
+    assert!(value(&tombstone, "Reason").is_some_and(|reason| reason.contains("no such file")), "{tombstone}");
 }
 
 #[test]
-fn a_death_is_told_at_once_and_not_after_we_have_lingered() {
+fn death_is_recorded_before_the_wait_at_exit() {
     let pod = Pod::new();
     let sexton = pod.container("app", &["--wait", "1000"], ["true"]).start();
-    pod.wait_for_stone("app", "ExitCode: 0");
+    pod.wait_for_tombstone("app", "ExitCode: 0");
     drop(sexton);
 }
 
 #[test]
-fn a_supervised_process_lives_on_over_restarts_and_is_not_ready_in_between() {
+fn restart_of_a_supervised_process_keeps_the_birth_and_withdraws_readiness() {
     let pod = Pod::new();
     let command = "echo x >> starts; [ $(wc -l < starts) = 1 ] || exec sleep 1000; \
                    until [ -e go ]; do sleep 0.01; done; exit 1";
     let sexton = pod.wrapped("supervise", "app", &["--wait", "300ms"], ["sh", "-c", command]).start();
-    let first = pod.wait_for_stone("app", "Ready:");
+    let first = pod.wait_for_tombstone("app", "Ready:");
     fs::write(sexton.path("go"), "").unwrap_or_default();
-    let between = wait_until("the pause", || Some(pod.stone("app")).filter(|text| !text.contains("Ready")));
+    let between = wait_until("the back-off delay", || {
+        Some(pod.tombstone("app")).filter(|text| !text.contains("Ready"))
+    });
     assert_eq!(value(&between, "Died"), None, "{between}");
-    let second = pod.wait_for_stone("app", "Ready:");
+    let second = pod.wait_for_tombstone("app", "Ready:");
     assert_eq!(value(&first, "Born"), value(&second, "Born"));
     assert_eq!(value(&first, "Incarnation"), value(&second, "Incarnation"));
     assert!(value(&first, "Ready") < value(&second, "Ready"), "{first}{second}");
     sexton.stop();
-    assert_eq!(value(&pod.stone("app"), "ExitCode"), Some("143"));
+    assert_eq!(value(&pod.tombstone("app"), "ExitCode"), Some("143"));
 }
 
 #[test]
-fn codes_that_stand_for_others_are_told_as_such() {
+fn mapped_exit_codes_are_recorded() {
     let pod = Pod::new();
-    let ended = |options: &[&str], command: &str| {
+    let exit_code = |options: &[&str], command: &str| {
         let code = pod.container("app", options, ["sh", "-c", command]).done().code;
-        assert_eq!(value(&pod.stone("app"), "ExitCode"), Some(code.to_string().as_str()), "{options:?}");
+        assert_eq!(value(&pod.tombstone("app"), "ExitCode"), Some(code.to_string().as_str()), "{options:?}");
         code
     };
-    assert_eq!(ended(&["--exit-codes", "3=0,4=5"], "exit 3"), 0);
-    assert_eq!(ended(&["--exit-codes", "3=0,4=5"], "exit 4"), 5);
-    assert_eq!(ended(&["--exit-codes", "caused=0"], "exit 4"), 4);
+    assert_eq!(exit_code(&["--exit-codes", "3=0,4=5"], "exit 3"), 0);
+    assert_eq!(exit_code(&["--exit-codes", "3=0,4=5"], "exit 4"), 5);
+    assert_eq!(exit_code(&["--exit-codes", "caused=0"], "exit 4"), 4);
     let sexton = pod.container("app", &["--exit-codes", "caused=0"], ["sleep", "1000"]).start();
-    pod.wait_for_stone("app", "Ready:");
+    pod.wait_for_tombstone("app", "Ready:");
     assert_eq!(sexton.stop().code, 0);
-    assert_eq!(value(&pod.stone("app"), "Signal"), Some("TERM"));
+    assert_eq!(value(&pod.tombstone("app"), "Signal"), Some("TERM"));
 }
 
 #[test]
-fn a_tombstone_is_seen_whole_or_not_at_all() {
+fn tombstone_is_replaced_atomically() {
     let pod = Pod::new();
     let sexton = pod.wrapped("supervise", "app", &["--wait", "1ms"], ["true"]).start();
     let mut inodes = std::collections::BTreeSet::new();
@@ -101,28 +111,28 @@ fn a_tombstone_is_seen_whole_or_not_at_all() {
 }
 
 #[test]
-fn a_directory_that_is_taken_away_is_made_again() {
+fn removed_graveyard_is_created_again() {
     let pod = Pod::new();
     let sexton = pod.container("app", &[], ["sleep", "1000"]).start();
-    pod.wait_for_stone("app", "Ready:");
+    pod.wait_for_tombstone("app", "Ready:");
     fs::remove_dir_all(pod.graveyard()).unwrap_or_else(|error| panic!("{error}"));
     sexton.stop();
-    assert_eq!(value(&pod.stone("app"), "ExitCode"), Some("143"));
+    assert_eq!(value(&pod.tombstone("app"), "ExitCode"), Some("143"));
 }
 
 #[test]
-fn on_a_full_disk_a_death_is_still_told() {
+fn death_is_recorded_on_a_full_disk() {
     if !is_root() {
         return skipped("root, to mount a file system");
     }
     let pod = Pod::new();
     let graveyard = pod.graveyard();
-    let place = graveyard.display();
-    // A page each for the directory's files, so that a second one does not fit beside the first.
+    let directory = graveyard.display();
+    // Each file takes a page of the file system, so a second file does not fit.
     let script = format!(
-        "mkdir -p {place} && mount -t tmpfs -o size=8k tmpfs {place} && \
-         {} -v -p none run --name app --graveyard {place} -- sh -c 'echo there > there; head -c 100000 /dev/zero > {place}/.fill; exit 4' ; \
-         echo code $?; cat {place}/app",
+        "mkdir -p {directory} && mount -t tmpfs -o size=8k tmpfs {directory} && \
+         {} -v -p none run --name app --graveyard {directory} -- sh -c 'echo there > there; head -c 100000 /dev/zero > {directory}/.fill; exit 4' ; \
+         echo code $?; cat {directory}/app",
         crate::harness::SEXTON
     );
     let done = Sexton::program("/usr/bin/unshare".as_ref(), ["--mount", "sh", "-c", &script]).done();
@@ -136,7 +146,7 @@ fn on_a_full_disk_a_death_is_still_told() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_before_anything_starts() {
+fn invalid_options_are_rejected_before_anything_starts() {
     let pod = Pod::new();
     fs::write(pod.path("file"), "").unwrap_or_default();
     for (options, code, part) in [
@@ -168,28 +178,28 @@ fn what_cannot_be_is_refused_before_anything_starts() {
 }
 
 #[test]
-fn graves_are_listed_with_their_states() {
+fn graves_command_lists_tombstones_with_their_states() {
     let pod = Pod::new();
     let ready = pod.container("ready", &[], ["sleep", "1000"]).start();
     let waiting = pod.container("waiting", &["--birth-dep", "nobody"], ["sleep", "1000"]).start();
     assert_eq!(pod.container("dead", &[], ["false"]).done().code, 1);
-    pod.wait_for_stone("ready", "Ready:");
-    pod.wait_for_stone("waiting", "Incarnation:");
-    pod.carve("born", BORN);
-    pod.carve("broken", "Born: {");
-    pod.carve(".hidden", "");
+    pod.wait_for_tombstone("ready", "Ready:");
+    pod.wait_for_tombstone("waiting", "Incarnation:");
+    pod.write_tombstone("born", BORN);
+    pod.write_tombstone("broken", "Born: {");
+    pod.write_tombstone(".hidden", "");
     let gone = pod.container("gone", &[], ["sleep", "1000"]).start();
-    pod.wait_for_stone("gone", "Ready:");
+    pod.wait_for_tombstone("gone", "Ready:");
     drop(gone);
-    let place = pod.graveyard();
-    let list = |more: &[&str]| {
-        let place = place.to_string_lossy();
-        let words = [&["graves", &place][..], more].concat();
-        Sexton::new(words).done()
+    let graveyard = pod.graveyard();
+    let list = |options: &[&str]| {
+        let directory = graveyard.to_string_lossy();
+        let arguments = [&["graves", &directory][..], options].concat();
+        Sexton::new(arguments).done()
     };
     let done = list(&["-o", "json"]);
-    let told: Value = serde_json::from_str(&done.stdout).unwrap_or_else(|e| panic!("{e}: {}", done.stdout));
-    let states: Vec<_> = told
+    let graves: Value = serde_json::from_str(&done.stdout).unwrap_or_else(|e| panic!("{e}: {}", done.stdout));
+    let states: Vec<_> = graves
         .as_array()
         .into_iter()
         .flatten()
@@ -206,7 +216,7 @@ fn graves_are_listed_with_their_states() {
             ("waiting", "announced")
         ]
     );
-    assert_eq!(told[2]["exitCode"], 1);
+    assert_eq!(graves[2]["exitCode"], 1);
     let table = list(&[]).stdout;
     assert!(table.starts_with("NAME     STATE       AGE"), "{table}");
     assert!(table.contains("exited with code 1"), "{table}");
@@ -217,10 +227,10 @@ fn graves_are_listed_with_their_states() {
 }
 
 #[test]
-fn a_tombstone_that_cannot_be_carved_is_told() {
+fn unwritable_tombstone_is_reported() {
     let pod = Pod::new();
     let sexton = pod.container("app", &[], ["sleep", "1000"]).start();
-    pod.wait_for_stone("app", "Ready:");
+    pod.wait_for_tombstone("app", "Ready:");
     fs::remove_dir_all(pod.graveyard()).and_then(|()| fs::write(pod.graveyard(), "")).unwrap_or_default();
     let done = sexton.stop();
     assert_eq!(done.code, 143);
@@ -228,11 +238,12 @@ fn a_tombstone_that_cannot_be_carved_is_told() {
 }
 
 #[test]
-fn only_the_last_directory_of_a_way_is_for_all() {
+fn only_the_last_created_directory_is_world_writable() {
     let pod = Pod::new();
-    let place = pod.path("deep/down/graveyard");
+    let graveyard = pod.path("deep/down/graveyard");
     let done =
-        Sexton::mute(["run", "--name", "app", "--graveyard", &place.to_string_lossy(), "--", "true"]).done();
+        Sexton::mute(["run", "--name", "app", "--graveyard", &graveyard.to_string_lossy(), "--", "true"])
+            .done();
     assert_eq!(done.code, 0, "{}", done.stderr);
     let mode = |name: &str| fs::metadata(pod.path(name)).map_or(0, |it| it.permissions().mode() & 0o7777);
     assert_eq!(mode("deep/down/graveyard"), 0o1777);
@@ -240,23 +251,23 @@ fn only_the_last_directory_of_a_way_is_for_all() {
 }
 
 #[test]
-fn what_others_put_in_our_way_is_passed_by() {
+fn temporary_file_of_another_user_does_not_prevent_writing() {
     if !is_root() {
         return skipped("root, to change the user");
     }
     let pod = Pod::new();
-    pod.carve(".app.1", "");
+    pod.write_tombstone(".app.1", "");
     fs::set_permissions(pod.graveyard(), fs::Permissions::from_mode(0o1777)).unwrap_or_default();
     fs::set_permissions(pod.path(""), fs::Permissions::from_mode(0o777)).unwrap_or_default();
-    // PID 1, as in a container, and not the owner of what is there.
+    // PID 1, as in a container, and not the owner of the existing file.
     let script = format!(
         "exec setpriv --reuid 1001 --regid 1001 --clear-groups {} -p none run --name app --graveyard {} -- true",
         crate::harness::SEXTON,
         pod.graveyard().display()
     );
-    let words = ["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &script];
-    let done = Sexton::program("/usr/bin/unshare".as_ref(), words).done();
+    let arguments = ["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &script];
+    let done = Sexton::program("/usr/bin/unshare".as_ref(), arguments).done();
     assert_eq!(done.code, 0, "{}", done.stderr);
-    assert_eq!(value(&pod.stone("app"), "ExitCode"), Some("0"), "{}", done.stderr);
-    assert_eq!(pod.names(), [".app.1", "app"], "nothing of ours lies about");
+    assert_eq!(value(&pod.tombstone("app"), "ExitCode"), Some("0"), "{}", done.stderr);
+    assert_eq!(pod.names(), [".app.1", "app"], "sexton must leave no temporary files");
 }

@@ -1,4 +1,4 @@
-//! Three "containers": each in PID and mount namespaces of its own, as another user, with one directory in common.
+//! Simulated containers: each has its own PID and mount namespaces and user, and all share one directory.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,7 +9,7 @@ use testkit::wait_until;
 use super::{Pod, value};
 use crate::harness::{Running, SEXTON, Sexton, is_root, skipped};
 
-/// Runs us as PID 1 of a container as the user of this number.
+/// Runs sexton as PID 1 of a container with this user ID.
 fn container(pod: &Pod, user: u32, name: &str, options: &str, command: &str) -> Running {
     let graveyard = pod.graveyard();
     let script = format!(
@@ -17,31 +17,31 @@ fn container(pod: &Pod, user: u32, name: &str, options: &str, command: &str) -> 
          {SEXTON} -v -p none run --name {name} --graveyard {} {options} -- sh -c '{command}'",
         graveyard.display()
     );
-    let words = ["--pid", "--mount", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &script];
-    Sexton::program(Path::new("/usr/bin/unshare"), words).start()
+    let arguments = ["--pid", "--mount", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &script];
+    Sexton::program(Path::new("/usr/bin/unshare"), arguments).start()
 }
 
 #[test]
-fn a_job_its_proxy_and_its_logger_start_and_end_in_order() {
+fn job_proxy_and_logger_start_and_exit_in_dependency_order() {
     if !is_root() {
         return skipped("root, to create namespaces");
     }
     let pod = Pod::new();
-    // The whole way has to be open to the others, and they to have the directory made by the first of them.
-    for place in [pod.path(""), pod.path("").parent().unwrap_or(Path::new("/")).to_path_buf()] {
-        let mode = fs::metadata(&place).map(|it| it.permissions().mode()).unwrap_or(0o755);
+    // The other users need access to the whole path, and the first of them creates the directory.
+    for directory in [pod.path(""), pod.path("").parent().unwrap_or(Path::new("/")).to_path_buf()] {
+        let mode = fs::metadata(&directory).map(|it| it.permissions().mode()).unwrap_or(0o755);
         if mode & 0o001 == 0 {
-            fs::set_permissions(&place, fs::Permissions::from_mode(0o777)).unwrap_or_default();
+            fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap_or_default();
         }
     }
     fs::set_permissions(pod.path(""), fs::Permissions::from_mode(0o777)).unwrap_or_default();
-    let polite = "trap \"exit 0\" TERM; while :; do sleep 0.01; done";
+    let command = "trap \"exit 0\" TERM; while :; do sleep 0.01; done";
     let job = container(&pod, 1001, "job", "--birth-dep proxy,logger", "exit 3");
     job.wait_for_stderr("waiting for proxy to be ready; logger to be ready");
-    let logger = container(&pod, 1002, "logger", "--death-dep proxy", polite);
-    pod.wait_for_stone("logger", "Ready:");
-    assert!(!pod.stone("job").contains("Born"), "{}", pod.stone("job"));
-    let proxy = container(&pod, 1003, "proxy", "--death-dep job", polite);
+    let logger = container(&pod, 1002, "logger", "--death-dep proxy", command);
+    pod.wait_for_tombstone("logger", "Ready:");
+    assert!(!pod.tombstone("job").contains("Born"), "{}", pod.tombstone("job"));
+    let proxy = container(&pod, 1003, "proxy", "--death-dep job", command);
     let (job, proxy, logger) = (job.done(), proxy.done(), logger.done());
     assert_eq!(
         (job.code, proxy.code, logger.code),
@@ -51,7 +51,7 @@ fn a_job_its_proxy_and_its_logger_start_and_end_in_order() {
         proxy.stderr,
         logger.stderr
     );
-    let died = |name: &str| value(&pod.stone(name), "Died").map(str::to_owned);
+    let died = |name: &str| value(&pod.tombstone(name), "Died").map(str::to_owned);
     assert!(died("job").is_some() && died("job") < died("proxy") && died("proxy") < died("logger"));
     let owner = |name: &str| {
         use std::os::unix::fs::MetadataExt as _;
@@ -61,7 +61,7 @@ fn a_job_its_proxy_and_its_logger_start_and_end_in_order() {
 }
 
 #[test]
-fn a_container_that_is_killed_whole_ends_the_others() {
+fn exit_of_a_killed_container_stops_its_dependents() {
     if !is_root() {
         return skipped("root, to create namespaces");
     }
@@ -69,12 +69,12 @@ fn a_container_that_is_killed_whole_ends_the_others() {
     fs::set_permissions(pod.path(""), fs::Permissions::from_mode(0o777)).unwrap_or_default();
     let job = container(&pod, 1001, "job", "", "exec sleep 1000");
     let proxy = container(&pod, 1003, "proxy", "--death-dep job", "exec sleep 1000");
-    pod.wait_for_stone("job", "Ready:");
-    pod.wait_for_stone("proxy", "Ready:");
+    pod.wait_for_tombstone("job", "Ready:");
+    pod.wait_for_tombstone("proxy", "Ready:");
     let init = wait_until("PID 1", || {
         job.descendants().iter().find(|(_, name)| name.as_str() == "sexton").map(|(pid, _)| *pid)
     });
-    // As the kernel does when memory is short: nobody says a word.
+    // As the kernel's OOM killer does: no exit is recorded.
     crate::harness::send(init, libc::SIGKILL);
     let done = proxy.done();
     assert_eq!(done.code, 143, "{}", done.stderr);

@@ -1,20 +1,20 @@
-//! Under the name `kubexit`: its variables, its tombstones, and both tools in one pod.
+//! Invoked under the name `kubexit`: its variables, its tombstones, and both tools in one pod.
 
 use std::path::Path;
 
 use testkit::wait_until;
 
-use super::{BORN, DIED, Pod, called, value};
+use super::{BORN, DIED, Pod, link_to_sexton, value};
 use crate::harness::Sexton;
 
-fn kubexit(pod: &Pod, name: &str, words: &[&str]) -> Sexton {
-    Sexton::program(&called("kubexit", pod.path("").as_path()), words)
+fn kubexit(pod: &Pod, name: &str, arguments: &[&str]) -> Sexton {
+    Sexton::program(&link_to_sexton("kubexit", pod.path("").as_path()), arguments)
         .env("KUBEXIT_NAME", name)
         .env("KUBEXIT_GRAVEYARD", pod.graveyard())
 }
 
 #[test]
-fn its_variables_are_read_and_ours_are_not() {
+fn reads_kubexit_variables_and_ignores_sexton_variables() {
     let pod = Pod::new();
     let sidecar = kubexit(&pod, "app2", &["sleep", "1000"])
         .env("KUBEXIT_DEATH_DEPS", "app0, app1")
@@ -22,16 +22,16 @@ fn its_variables_are_read_and_ours_are_not() {
         .env("SEXTON_NAME", "other")
         .env("SEXTON_DEATH_DEPS", "app2")
         .start();
-    let stone = pod.wait_for_stone("app2", "Ready:");
-    assert!(stone.starts_with("Born: "), "{stone}");
+    let tombstone = pod.wait_for_tombstone("app2", "Ready:");
+    assert!(tombstone.starts_with("Born: "), "{tombstone}");
     let main = kubexit(&pod, "app1", &["sh", "-c", "exit 3"]).env("KUBEXIT_BIRTH_DEPS", "app2").done();
     assert_eq!(main.code, 3, "{}", main.stderr);
     assert_eq!(sidecar.done().code, 143);
-    assert_eq!(value(&pod.stone("app1"), "ExitCode"), Some("3"));
+    assert_eq!(value(&pod.tombstone("app1"), "ExitCode"), Some("3"));
 }
 
 #[test]
-fn it_waits_for_births_no_longer_than_it_is_told_to() {
+fn birth_timeout_limits_the_wait() {
     let pod = Pod::new();
     let done = kubexit(&pod, "app", &["true"])
         .env("KUBEXIT_BIRTH_DEPS", "proxy")
@@ -39,24 +39,24 @@ fn it_waits_for_births_no_longer_than_it_is_told_to() {
         .done();
     assert_eq!(done.code, 1);
     assert!(done.stderr.contains("timed out after 60ms waiting for proxy to be ready"), "{}", done.stderr);
-    assert_eq!(value(&pod.stone("app"), "ExitCode"), Some("1"));
+    assert_eq!(value(&pod.tombstone("app"), "ExitCode"), Some("1"));
 }
 
 #[test]
-fn names_are_names_and_no_expressions() {
+fn dependency_names_are_not_parsed_as_expressions() {
     let pod = Pod::new();
     let sidecar =
         kubexit(&pod, "b:failed", &["sleep", "1000"]).env("KUBEXIT_DEATH_DEPS", "a+b:failed").start();
-    pod.wait_for_stone("b:failed", "Ready:");
-    pod.carve("a+b:failed", DIED);
+    pod.wait_for_tombstone("b:failed", "Ready:");
+    pod.write_tombstone("a+b:failed", DIED);
     assert_eq!(sidecar.done().code, 143);
 }
 
 #[test]
-fn what_is_missing_or_wrong_is_named() {
+fn missing_and_invalid_settings_are_reported() {
     let pod = Pod::new();
-    let program = called("kubexit", pod.path("").as_path());
-    for (variables, words, part) in [
+    let program = link_to_sexton("kubexit", pod.path("").as_path());
+    for (variables, arguments, part) in [
         (&[][..], &["true"][..], "KUBEXIT_NAME is not set"),
         (
             &[("KUBEXIT_NAME", "x")][..],
@@ -75,7 +75,7 @@ fn what_is_missing_or_wrong_is_named() {
             "KUBEXIT_DEATH_DEPS 'a,../b': '../b' is not a valid tombstone name",
         ),
     ] {
-        let mut sexton = Sexton::program(&program, words);
+        let mut sexton = Sexton::program(&program, arguments);
         for (name, value) in variables {
             sexton = sexton.env(name, value);
         }
@@ -87,33 +87,34 @@ fn what_is_missing_or_wrong_is_named() {
     assert!(help.code == 0 && help.stdout.contains("KUBEXIT_DEATH_DEPS"), "{help:?}");
 }
 
-/// What kubexit itself does, as a script: creates the file and writes it in place, and reads at each change.
+/// Imitates kubexit, which writes its tombstone in place and reads the others at each change.
 #[test]
-fn both_tools_in_one_pod_understand_each_other() {
+fn sexton_and_kubexit_read_each_others_tombstones() {
     let pod = Pod::new();
     let old = pod.graveyard().join("old");
     let sidecar = pod.container("proxy", &["--death-dep", "old"], ["sleep", "1000"]).start();
-    pod.wait_for_stone("proxy", "Ready:");
-    pod.carve("old", BORN);
+    pod.wait_for_tombstone("proxy", "Ready:");
+    pod.write_tombstone("old", BORN);
     assert!(!sidecar.stderr().contains("sent SIGTERM"), "{}", sidecar.stderr());
-    pod.carve("old", DIED);
+    pod.write_tombstone("old", DIED);
     assert_eq!(sidecar.done().code, 143);
     assert!(Path::new(&old).exists());
-    // And ours has the keys that it reads, first and in its form.
-    let stone = pod.stone("proxy");
-    let keys: Vec<_> = stone.lines().take(3).filter_map(|line| line.split(": ").next()).collect();
+    // The tombstone of sexton starts with the keys that kubexit reads, in its format.
+    let tombstone = pod.tombstone("proxy");
+    let keys: Vec<_> = tombstone.lines().take(3).filter_map(|line| line.split(": ").next()).collect();
     assert_eq!(keys, ["Born", "Died", "ExitCode"]);
-    let nanoseconds = |key| value(&stone, key).is_some_and(|time| time.len() == 30 && time.ends_with('Z'));
-    assert!(nanoseconds("Born") && nanoseconds("Died"), "{stone}");
-    wait_until("a reader of YAML reads it", || {
-        Some(()).filter(|()| stone.lines().all(|it| it.contains(": ")))
+    let nanoseconds =
+        |key| value(&tombstone, key).is_some_and(|time| time.len() == 30 && time.ends_with('Z'));
+    assert!(nanoseconds("Born") && nanoseconds("Died"), "{tombstone}");
+    wait_until("every line to be a YAML key and value", || {
+        Some(()).filter(|()| tombstone.lines().all(|it| it.contains(": ")))
     });
 }
 
 #[test]
-fn it_has_eight_variables_and_asks_the_api_only_with_both() {
+fn ignores_other_variables_and_queries_the_api_only_when_needed() {
     let pod = Pod::new();
-    pod.carve("proxy", BORN);
+    pod.write_tombstone("proxy", BORN);
     let done = kubexit(&pod, "app", &["true"])
         .env("KUBEXIT_POD_NAME", "web-0")
         .env("KUBEXIT_BIRTH_DEPS", "proxy")
@@ -122,13 +123,13 @@ fn it_has_eight_variables_and_asks_the_api_only_with_both() {
         .env("KUBEXIT_TTL", "nonsense")
         .done();
     assert_eq!(done.code, 0, "{}", done.stderr);
-    // With nobody to ask about it is not asked either.
+    // Without dependencies the API is not queried either.
     let done = kubexit(&pod, "app", &["true"])
         .env("KUBEXIT_POD_NAME", "web-0")
         .env("KUBEXIT_NAMESPACE", "shop")
         .done();
     assert_eq!(done.code, 0, "{}", done.stderr);
-    // For deaths tombstones will do.
+    // Death dependencies use tombstones only.
     let done = kubexit(&pod, "app", &["true"])
         .env("KUBEXIT_POD_NAME", "web-0")
         .env("KUBEXIT_NAMESPACE", "shop")

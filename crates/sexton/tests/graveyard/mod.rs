@@ -1,4 +1,4 @@
-//! Births and deaths across containers: one file for each section of the guide's page.
+//! Birth and death dependencies between containers: one file per section of the guide's page.
 
 mod api;
 mod births;
@@ -55,30 +55,30 @@ impl Pod {
         command: impl IntoIterator<Item = W>,
     ) -> Sexton {
         let graveyard = self.graveyard();
-        let mut words: Vec<OsString> =
+        let mut arguments: Vec<OsString> =
             ["-v", "-p", "none", mode, "--name", name, "--graveyard"].map(OsString::from).into();
-        words.push(graveyard.into_os_string());
-        words.extend(options.iter().map(OsString::from));
-        words.push("--".into());
-        words.extend(command.into_iter().map(Into::into));
-        Sexton::new(words)
+        arguments.push(graveyard.into_os_string());
+        arguments.extend(options.iter().map(OsString::from));
+        arguments.push("--".into());
+        arguments.extend(command.into_iter().map(Into::into));
+        Sexton::new(arguments)
     }
 
-    /// What stands on a tombstone; empty while there is none.
-    pub(crate) fn stone(&self, name: &str) -> String {
+    /// The content of a tombstone; empty if it does not exist.
+    pub(crate) fn tombstone(&self, name: &str) -> String {
         fs::read_to_string(self.graveyard().join(name)).unwrap_or_default()
     }
 
     #[track_caller]
-    pub(crate) fn wait_for_stone(&self, name: &str, part: &str) -> String {
-        wait_until(&format!("{part:?} on {name}: {:?}", self.stone(name)), || {
-            Some(self.stone(name)).filter(|text| text.contains(part))
+    pub(crate) fn wait_for_tombstone(&self, name: &str, part: &str) -> String {
+        wait_until(&format!("{part:?} on {name}: {:?}", self.tombstone(name)), || {
+            Some(self.tombstone(name)).filter(|text| text.contains(part))
         })
     }
 
-    /// Carves as kubexit does: in place, and by hand.
-    pub(crate) fn carve(&self, name: &str, text: &str) {
-        carve(&self.graveyard().join(name), text);
+    /// Writes a tombstone in place, as kubexit does.
+    pub(crate) fn write_tombstone(&self, name: &str, text: &str) {
+        write_tombstone(&self.graveyard().join(name), text);
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
@@ -90,24 +90,24 @@ impl Pod {
     }
 }
 
-pub(crate) fn carve(path: &Path, text: &str) {
+pub(crate) fn write_tombstone(path: &Path, text: &str) {
     let directory = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(directory).and_then(|()| fs::write(path, text)).unwrap_or_else(|e| panic!("{e}"));
 }
 
 /// The value of a key of a tombstone.
-pub(crate) fn value<'a>(stone: &'a str, key: &str) -> Option<&'a str> {
-    stone.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "))
+pub(crate) fn value<'a>(tombstone: &'a str, key: &str) -> Option<&'a str> {
+    tombstone.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "))
 }
 
-/// Nothing is running in it (yet).
+/// Asserts that sexton has no descendants.
 #[track_caller]
-pub(crate) fn nothing_runs(sexton: &Running) {
+pub(crate) fn assert_no_descendants(sexton: &Running) {
     assert!(sexton.descendants().is_empty(), "{:?}; {}", sexton.descendants(), sexton.stderr());
 }
 
-/// sexton by another name.
-pub(crate) fn called(name: &str, directory: &Path) -> PathBuf {
+/// Creates a symbolic link to sexton under another name and returns its path.
+pub(crate) fn link_to_sexton(name: &str, directory: &Path) -> PathBuf {
     let path = directory.join(name);
     if !path.exists() {
         std::os::unix::fs::symlink(SEXTON, &path).unwrap_or_else(|error| panic!("{error}"));

@@ -1,4 +1,4 @@
-//! `sexton up` beside other containers.
+//! `sexton up` in a pod with other containers.
 
 use std::fs;
 
@@ -12,8 +12,8 @@ use crate::up::{With, place, up_in};
 pub(super) fn container(pod: &Pod, text: &str) -> Running {
     let file = pod.path("container.yaml");
     fs::write(&file, text).unwrap_or_else(|error| panic!("{error}"));
-    let words = ["-v", "-p", "none", "up", &file.to_string_lossy(), "--control", "none"];
-    Sexton::new(words).start()
+    let arguments = ["-v", "-p", "none", "up", &file.to_string_lossy(), "--control", "none"];
+    Sexton::new(arguments).start()
 }
 
 fn with_graveyard(pod: &Pod, text: &str) -> String {
@@ -21,7 +21,7 @@ fn with_graveyard(pod: &Pod, text: &str) -> String {
 }
 
 #[test]
-fn a_process_needs_another_container_with_the_words_for_a_neighbour() {
+fn process_depends_on_another_container_through_depends_on() {
     let pod = Pod::new();
     let text = with_graveyard(
         &pod,
@@ -30,33 +30,33 @@ fn a_process_needs_another_container_with_the_words_for_a_neighbour() {
     let mut up = up_in(place(&text), &With::default());
     up.wait_until("web", "waiting for the proxy", |web| web["state"] == "waiting for proxy to be ready");
     assert!(up.asked(&["why", "web"]).contains("waiting for proxy to be ready"));
-    pod.carve("proxy", BORN);
+    pod.write_tombstone("proxy", BORN);
     up.wait_ready("web");
     up.sexton.stop();
 }
 
 #[test]
-fn the_whole_carves_and_so_does_a_process() {
+fn sexton_and_a_process_each_write_a_tombstone() {
     let pod = Pod::new();
     let text = with_graveyard(
         &pod,
         "graveyard: {directory: $GRAVEYARD, name: app}\nexitFrom: job\nprocesses:\n  web: {command: sleep 1000, tombstone: app-web}\n  job: {command: \"sh -c 'until [ -e $DIR/go ]; do sleep 0.01; done; exit 3'\", restartPolicy: Never}\n",
     );
     let up = up_in(place(&text), &With::default());
-    pod.wait_for_stone("app", "Ready:");
-    pod.wait_for_stone("app-web", "Ready:");
+    pod.wait_for_tombstone("app", "Ready:");
+    pod.wait_for_tombstone("app-web", "Ready:");
     fs::write(up.path("go"), "").unwrap_or_default();
     let done = up.sexton.done();
     assert_eq!(done.code, 3);
-    let (whole, web) = (pod.stone("app"), pod.stone("app-web"));
-    assert_eq!(value(&whole, "ExitCode"), Some("3"), "{whole}");
-    assert_eq!(value(&whole, "Reason"), Some("\"job: exited with code 3\""), "{whole}");
+    let (app, web) = (pod.tombstone("app"), pod.tombstone("app-web"));
+    assert_eq!(value(&app, "ExitCode"), Some("3"), "{app}");
+    assert_eq!(value(&app, "Reason"), Some("\"job: exited with code 3\""), "{app}");
     assert_eq!(value(&web, "ExitCode"), Some("143"), "{web}");
-    assert!(value(&web, "Died") <= value(&whole, "Died"), "{web}{whole}");
+    assert!(value(&web, "Died") <= value(&app, "Died"), "{web}{app}");
 }
 
 #[test]
-fn a_death_ends_one_process_or_everything() {
+fn death_stops_one_process_or_all_processes() {
     let pod = Pod::new();
     let text = with_graveyard(
         &pod,
@@ -64,30 +64,30 @@ fn a_death_ends_one_process_or_everything() {
     );
     let mut up = up_in(place(&text), &With::default());
     up.wait_ready("agent");
-    pod.carve("batch", DIED);
+    pod.write_tombstone("batch", DIED);
     up.wait_for_phase("agent", "done");
     assert!(up.asked(&["why", "agent"]).contains("batch exited with code 0"));
     assert_eq!(up.process("web")["phase"], "running");
-    // Whoever starts it by hand means it.
+    // A start request overrides the earlier death.
     up.asked(&["start", "agent"]);
     up.wait_ready("agent");
-    pod.carve("main", DIED);
+    pod.write_tombstone("main", DIED);
     assert_eq!(up.sexton.wait(), 0);
 }
 
 #[test]
-fn a_process_that_is_stopped_and_started_has_a_new_life() {
+fn stopped_and_started_process_has_a_new_incarnation() {
     let pod = Pod::new();
     let text = with_graveyard(
         &pod,
         "graveyard: {directory: $GRAVEYARD}\nprocesses: {web: {command: sleep 1000, tombstone: web}}\n",
     );
     let up = up_in(place(&text), &With::default());
-    let first = pod.wait_for_stone("web", "Ready:");
+    let first = pod.wait_for_tombstone("web", "Ready:");
     up.asked(&["stop", "web"]);
-    assert!(pod.stone("web").contains("Died: "), "{}", pod.stone("web"));
+    assert!(pod.tombstone("web").contains("Died: "), "{}", pod.tombstone("web"));
     up.asked(&["start", "web"]);
-    let second = pod.wait_for_stone("web", "Ready:");
+    let second = pod.wait_for_tombstone("web", "Ready:");
     assert_eq!(value(&second, "Died"), None);
     assert_ne!(value(&first, "Incarnation"), value(&second, "Incarnation"));
     assert_ne!(value(&first, "Born"), value(&second, "Born"));
@@ -95,7 +95,7 @@ fn a_process_that_is_stopped_and_started_has_a_new_life() {
 }
 
 #[test]
-fn a_wait_in_vain_is_a_failure_and_its_request_is_answered() {
+fn birth_timeout_is_a_failure_and_the_start_request_gets_a_response() {
     let pod = Pod::new();
     let text = with_graveyard(
         &pod,
@@ -110,13 +110,13 @@ fn a_wait_in_vain_is_a_failure_and_its_request_is_answered() {
         "{}",
         started.stderr
     );
-    pod.carve("proxy", BORN);
+    pod.write_tombstone("proxy", BORN);
     up.asked(&["start", "web"]);
     up.sexton.stop();
 }
 
 #[test]
-fn a_reload_looks_at_others_and_keeps_who_we_are() {
+fn reload_changes_dependencies_and_rejects_a_new_graveyard_name() {
     let pod = Pod::new();
     let text = "graveyard: {directory: $GRAVEYARD, name: app}\nprocesses:\n  web: {command: sleep 1000}\n";
     let mut up = up_in(place(&with_graveyard(&pod, text)), &With::default());
@@ -128,8 +128,8 @@ fn a_reload_looks_at_others_and_keeps_who_we_are() {
     up.rewrite(&with_graveyard(&pod, &more));
     up.asked(&["reload"]);
     up.wait_for_phase("agent", "waiting");
-    pod.wait_for_stone("agent", "Incarnation");
-    pod.carve("proxy", BORN);
+    pod.wait_for_tombstone("agent", "Incarnation");
+    pod.write_tombstone("proxy", BORN);
     up.wait_ready("agent");
     assert_eq!(up.pid("web"), before);
     up.rewrite(&with_graveyard(&pod, &more.replace("name: app", "name: other")));
@@ -137,12 +137,12 @@ fn a_reload_looks_at_others_and_keeps_who_we_are() {
     assert!(refused.code != 0 && refused.stderr.contains("needs a restart of sexton"), "{refused:?}");
     up.rewrite(&with_graveyard(&pod, text));
     up.asked(&["reload"]);
-    wait_until("the agent is dead", || pod.stone("agent").contains("Died").then_some(()));
+    wait_until("the agent is dead", || pod.tombstone("agent").contains("Died").then_some(()));
     up.sexton.stop();
 }
 
 #[test]
-fn what_is_wrong_is_told_with_its_place() {
+fn invalid_settings_are_reported_with_their_position() {
     let text = "graveyard:\n  name: a/b\n  deathDeps: [x:gone]\n  birthTimeout: soon\nquit: istoi\nprocesses:\n  web: {command: x, dependsOn: {pod/..: ready}, tombstone: '', birthDeps: ['a|']}\n";
     let directory = place(text);
     let file = directory.path().join("sexton.yaml").to_string_lossy().into_owned();
@@ -162,7 +162,7 @@ fn what_is_wrong_is_told_with_its_place() {
 }
 
 #[test]
-fn a_reload_that_dooms_is_heeded_and_one_that_is_refused_changes_nothing() {
+fn reload_applies_deaths_that_already_happened_and_a_rejected_reload_changes_nothing() {
     let pod = Pod::new();
     let text = |deaths: &str| {
         with_graveyard(
@@ -177,9 +177,9 @@ fn a_reload_that_dooms_is_heeded_and_one_that_is_refused_changes_nothing() {
     up.rewrite(&text("/proc/none/second"));
     let refused = up.ask(&["reload"]);
     assert!(refused.code != 0 && refused.stderr.contains("cannot use graveyard /proc/none"), "{refused:?}");
-    // What was watched is watched.
-    pod.carve("batch", DIED);
-    pod.carve("first", BORN);
+    // The watch is still in effect.
+    pod.write_tombstone("batch", DIED);
+    pod.write_tombstone("first", BORN);
     up.rewrite(&text("batch"));
     up.asked(&["reload"]);
     up.wait_for_phase("agent", "done");
@@ -190,13 +190,13 @@ fn a_reload_that_dooms_is_heeded_and_one_that_is_refused_changes_nothing() {
     up.wait_ready("agent");
     up.rewrite(&text("/proc/none/second"));
     assert_ne!(up.ask(&["reload"]).code, 0);
-    pod.carve("first", DIED);
+    pod.write_tombstone("first", DIED);
     up.wait_for_phase("agent", "done");
     up.sexton.stop();
 }
 
 #[test]
-fn a_process_that_a_reload_replaces_has_not_died() {
+fn process_replaced_by_a_reload_is_not_recorded_as_dead() {
     let pod = Pod::new();
     let text = |seconds: &str| {
         with_graveyard(
@@ -207,14 +207,14 @@ fn a_process_that_a_reload_replaces_has_not_died() {
         )
     };
     let mut up = up_in(place(&text("1000")), &With::default());
-    let first = pod.wait_for_stone("web", "Ready:");
+    let first = pod.wait_for_tombstone("web", "Ready:");
     let mut other = pod.container("other", &["--death-dep", "web"], ["sleep", "1000"]).start();
-    pod.wait_for_stone("other", "Ready:");
+    pod.wait_for_tombstone("other", "Ready:");
     let before = up.pid("web");
     up.rewrite(&text("2000"));
     up.asked(&["reload"]);
     up.wait_until("web", "replaced", |web| web["pid"].as_i64().is_some_and(|pid| pid != i64::from(before)));
-    let second = pod.wait_for_stone("web", "Ready:");
+    let second = pod.wait_for_tombstone("web", "Ready:");
     assert_eq!(value(&first, "Incarnation"), value(&second, "Incarnation"));
     assert_eq!(other.ended(), None, "{}", other.stderr());
     assert!(!up.sexton.stderr().contains("duplicate name"), "{}", up.sexton.stderr());
@@ -223,7 +223,7 @@ fn a_process_that_a_reload_replaces_has_not_died() {
 }
 
 #[test]
-fn a_section_that_nobody_needs_may_go_and_come_back() {
+fn graveyard_section_can_be_removed_and_added_by_reloads() {
     let pod = Pod::new();
     let plain = "processes: {web: {command: sleep 1000}}\n";
     let section = with_graveyard(&pod, "graveyard: {directory: $GRAVEYARD}\n");
@@ -236,13 +236,13 @@ fn a_section_that_nobody_needs_may_go_and_come_back() {
         up.rewrite(text);
         up.asked(&["reload"]);
     }
-    pod.carve("proxy", BORN);
+    pod.write_tombstone("proxy", BORN);
     up.wait_ready("x");
     up.sexton.stop();
 }
 
 #[test]
-fn two_tombstones_of_one_name_are_refused_and_none_at_all_is_told() {
+fn duplicate_tombstone_is_rejected_and_missing_name_is_reported() {
     let wrong = place("graveyard: {name: a}\nprocesses: {web: {command: x, tombstone: a}}\n");
     let check = |directory: &testkit::TempDir| {
         Sexton::new(["check", &directory.path().join("sexton.yaml").to_string_lossy()]).done()
