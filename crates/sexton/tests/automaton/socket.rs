@@ -245,8 +245,12 @@ fn client_prints_the_response_and_exits_with_an_error_on_ko() {
 fn socket_is_private_to_its_owner_by_default() {
     let mode = |bot: &super::Bot| fs::metadata(bot.socket()).map_or(0, |it| it.permissions().mode() & 0o777);
     assert_eq!(mode(&bot(SIMPLE)), 0o600);
-    assert_eq!(mode(&bot(&format!("socketMode: 666\n{SIMPLE}"))), 0o666);
-    assert_eq!(mode(&bot_with(&format!("socketMode: 666\n{SIMPLE}"), &["--socket-mode", "660"])), 0o660);
+    // The mode is set after the socket was bound with 0600.
+    let becomes = |bot: &super::Bot, expected: u32| {
+        testkit::wait_until("the mode of the socket", || (mode(bot) == expected).then_some(()));
+    };
+    becomes(&bot(&format!("socketMode: 666\n{SIMPLE}")), 0o666);
+    becomes(&bot_with(&format!("socketMode: 666\n{SIMPLE}"), &["--socket-mode", "660"]), 0o660);
 }
 
 #[test]

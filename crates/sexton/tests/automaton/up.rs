@@ -122,7 +122,7 @@ fn invalid_sections_are_reported_with_their_position() {
     let program = directory.path().join("process-wrapper");
     std::os::unix::fs::symlink(SEXTON, &program).unwrap_or_else(|error| panic!("{error}"));
     let done = Sexton::program(&program, [""; 0]).env("CONFIG", text).done();
-    assert!(done.stderr.contains("an automaton needs a file to be in"), "{}", done.stderr);
+    assert!(done.stderr.contains("an automaton requires a configuration file"), "{}", done.stderr);
     let done = check(
         "automaton: none.yml\nprocesses: {automaton: {command: x}, web: {command: x, automaton: {}}}\n",
     );
