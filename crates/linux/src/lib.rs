@@ -13,7 +13,6 @@
 //! * [`clock`], [`pipe`], [`readable`]: time, pipes and descriptors for the event loop
 //! * [`notify`], [`notify_listener`]: sd_notify(3), sent and received
 //! * [`resource_usage`]: CPU and memory of process trees
-//! * [`random`]: random numbers of the kernel
 //! * [`sys`]: other unsafe calls
 //!
 //! The only crate with unsafe code: the modules `ids`, `pidfd`, `readable`, `signals`, `spawn` and `sys`.

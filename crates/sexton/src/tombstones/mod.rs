@@ -6,9 +6,9 @@
 //!
 //! * [`tombstone`]: the contents of the file
 //! * [`directory`]: the directory of the tombstones
-//! * [`carver`]: writes the file atomically, and holds a lock on it while sexton is alive
+//! * [`writer`]: writes the file atomically, and holds a lock on it while sexton is alive
 //! * [`watch`]: detects changes of other tombstones, and that their writers were killed
-//! * [`outside`]: status of peers without tombstones, from the Kubernetes API and HTTP servers
+//! * [`external_peers`]: status of peers without tombstones, from the Kubernetes API and HTTP servers
 //! * [`Graveyard`]: all of that, for the driver
 //!
 //! **Old deaths.** A shared directory outlives a restart of containers. A death is old, and does not immediately stop the
