@@ -200,7 +200,7 @@ fn the_simulated_store_passes_the_suite_for_stores() {
         let world = Arc::new(World::new(1, false));
         // Without faults it has to behave like every other store.
         world.settle(true);
-        let shared = store::Shared::new(chance::Chance::new(1), world, false);
+        let shared = Shared::new(Chance::new(1), world, false);
         let ticking = tokio::spawn(Arc::clone(&shared).tick());
         let store: Arc<dyn crate::Store> = store::Link::new(shared);
         crate::conformance::all(&store, "/test/").await;

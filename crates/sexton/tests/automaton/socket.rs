@@ -247,7 +247,7 @@ fn socket_is_private_to_its_owner_by_default() {
     assert_eq!(mode(&bot(SIMPLE)), 0o600);
     // The mode is set after the socket was bound with 0600.
     let becomes = |bot: &super::Bot, expected: u32| {
-        testkit::wait_until("the mode of the socket", || (mode(bot) == expected).then_some(()));
+        wait_until("the mode of the socket", || (mode(bot) == expected).then_some(()));
     };
     becomes(&bot(&format!("socketMode: 666\n{SIMPLE}")), 0o666);
     becomes(&bot_with(&format!("socketMode: 666\n{SIMPLE}"), &["--socket-mode", "660"]), 0o660);
