@@ -1,6 +1,6 @@
 //! Event journals, in the format of `sexton --debug-journal`: written for a failed schedule, and replayed as tests.
 //!
-//! To record journals anew, after a change of their format:
+//! To record the journals again after a change of their format:
 //! `cargo test -p engine --test schedules -- --ignored records_journals`
 #![expect(
     clippy::disallowed_methods,
@@ -64,7 +64,7 @@ fn replay(journal: &str) -> Result<World, String> {
     let mut lines = journal.lines();
     let head: Head = serde_json::from_str(lines.next().ok_or("empty")?).map_err(|error| error.to_string())?;
     if head.version != VERSION {
-        return Err(format!("version {}, not {VERSION}: record it anew", head.version));
+        return Err(format!("version {}, expected {VERSION}: record it again", head.version));
     }
     let Seed { plan, seed } = head.seed;
     let mut world = World::new(plan, seed, Habits::default());
