@@ -4,11 +4,12 @@ use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
-use std::os::fd::AsFd as _;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, Mode, flock};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, SocketType, sockopt};
@@ -25,6 +26,14 @@ const BACKLOG: i32 = 4096;
 
 /// The maximum path length in `sockaddr_un`, without the final NUL; unix(7).
 const MAX_SOCKET_PATH: usize = 107;
+
+/// Returns whether a connection waits to be accepted.
+///
+/// accept(2) takes a descriptor before it looks at the queue: without a free one it fails even if no connection waits.
+#[must_use]
+pub fn has_pending_connection(listener: &impl AsFd) -> bool {
+    poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+}
 
 /// A bound socket that is not registered with a runtime yet.
 #[derive(Debug)]

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,7 +27,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::listen::Bound;
+use crate::listen::{Bound, has_pending_connection};
 use crate::tls::{Acceptor, Stream};
 
 /// Time limit for the head of a request, and for being idle between two requests.
@@ -168,7 +169,7 @@ fn connection_limit() -> usize {
 }
 
 /// A listener.
-trait Accept {
+trait Accept: AsFd {
     type Stream: Connected;
     async fn accept_one(&self) -> io::Result<Self::Stream>;
 }
@@ -203,6 +204,12 @@ impl Accept for UnixListener {
 
 /// Accepts only connections of the own user and root, whatever the mode of the socket.
 struct OwnUserOnly(UnixListener);
+
+impl AsFd for OwnUserOnly {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 impl Accept for OwnUserOnly {
     type Stream = UnixStream;
@@ -262,11 +269,13 @@ impl Shared {
                 // The client disconnected before it was accepted.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    if !refused {
-                        log::warn!("cannot accept a connection: {error}");
+                    if has_pending_connection(&listener) {
+                        if !refused {
+                            log::warn!("cannot accept a connection: {error}");
+                        }
+                        refused = true;
+                        self.close_idlest(&mut self.lock());
                     }
-                    refused = true;
-                    self.close_idlest(&mut self.lock());
                     sleep(ACCEPT_RETRY).await;
                 }
             }

@@ -1,8 +1,10 @@
 //! Descriptors run out, `/proc` is not there, we are killed.
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::fd::{FromRawFd as _, OwnedFd};
 
-use testkit::{tree, wait_until};
+use testkit::{http, tree, wait_until};
 
 use crate::harness::{SEXTON, Sexton, child, is_root, skipped, wrapping};
 
@@ -13,11 +15,53 @@ fn with_few_descriptors_it_still_answers() {
     let address = sexton.address();
     let mut open = Vec::new();
     for _ in 0..60 {
-        open.extend(std::net::TcpStream::connect(address));
+        open.extend(TcpStream::connect(address));
     }
     assert_eq!(sexton.get("/startup?wait").code, 200);
     assert_eq!(sexton.get("/metrics").code, 200);
     assert_eq!(sexton.stop().code, 143);
+}
+
+#[test]
+fn taking_the_last_descriptor_closes_no_other_connection() {
+    let mut sexton = Sexton::answering(["run", "--", "sleep", "inf"]).start();
+    let address = sexton.address();
+    let connect = || http::connect(address).unwrap_or_else(|error| panic!("{error}"));
+    let mut first = connect();
+    assert_eq!(ask_and_keep(&mut first, "/startup?wait"), "HTTP/1.1 200 OK");
+    let open = || tree::descriptors(sexton.pid());
+    let before = open();
+    let free = (0..).find(|number| !before.contains(number)).unwrap_or_default();
+    tree::limit_descriptors(sexton.pid(), free + 1);
+    // accept(2) fails without a descriptor, even if no connection waits.
+    let second = connect();
+    wait_until("the second connection", || (open().len() > before.len()).then_some(()));
+    for _ in 0..3 {
+        assert_eq!(ask_and_keep(&mut first, "/"), "HTTP/1.1 200 OK");
+    }
+    assert_eq!(http::request(second, "GET", "/").map(|answer| answer.code).ok(), Some(200));
+    assert!(!sexton.stderr().contains("cannot accept"), "{}", sexton.stderr());
+}
+
+/// The status line of the response to a request on a connection that stays open.
+fn ask_and_keep(stream: &mut TcpStream, target: &str) -> String {
+    let request = format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
+    let mut reader = BufReader::new(stream);
+    let (mut status, mut length) = (String::new(), 0);
+    reader.read_line(&mut status).unwrap_or_else(|error| panic!("{error}"));
+    for line in reader.by_ref().lines() {
+        let line = line.unwrap_or_else(|error| panic!("{error}")).to_ascii_lowercase();
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap_or(0);
+        }
+        if line.is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap_or_else(|error| panic!("{error}"));
+    status.trim().to_owned()
 }
 
 #[test]

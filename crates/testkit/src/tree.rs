@@ -1,7 +1,9 @@
 //! Who descends from whom, of the processes that are there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 /// Number, parent, state and name of each process.
 fn processes() -> Vec<(i32, i32, char, String)> {
@@ -50,4 +52,20 @@ pub fn descendants(root: i32) -> BTreeMap<i32, String> {
 #[must_use]
 pub fn zombies(root: i32) -> usize {
     descendants(root).keys().filter(|pid| state(**pid) == Some('Z')).count()
+}
+
+/// Returns the numbers of a process's open descriptors.
+#[must_use]
+pub fn descriptors(pid: i32) -> BTreeSet<u64> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Allows a process to open descriptors below `limit` only; prlimit(2).
+#[track_caller]
+pub fn limit_descriptors(pid: i32, limit: u64) {
+    let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
+    if let Err(error) = prlimit(Pid::from_raw(pid), Resource::Nofile, limit) {
+        panic!("prlimit {pid}: {error}");
+    }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::automaton::{Request, Response};
+use net::listen::has_pending_connection;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
@@ -98,10 +99,12 @@ pub fn serve(
     let waiting = Arc::new(Semaphore::new((max_clients / 4 * 3).max(1)));
     let service = Service { requests, transitions, busy: busy.0.downgrade(), waiting };
     let task = tokio::spawn(async move {
+        let mut refused = false;
         loop {
             let Ok(permit) = Arc::clone(&clients).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, _)) => {
+                    refused = false;
                     let service = service.clone();
                     tokio::spawn(async move {
                         // Err: the client has disconnected.
@@ -110,7 +113,10 @@ pub fn serve(
                     });
                 }
                 Err(error) => {
-                    log::warn!("cannot accept a client of the automaton: {error}");
+                    if !refused && has_pending_connection(&listener) {
+                        log::warn!("cannot accept a client of the automaton: {error}");
+                        refused = true;
+                    }
                     sleep(ACCEPT_RETRY_DELAY).await;
                 }
             }

@@ -30,8 +30,12 @@ fn of_two_replicas_in_two_places_one_runs_at_a_time() {
     first.ask(&["start", "--timeout", "1ms", "job"]);
     waiting.asked(&["end"]);
     first.wait_until("job", "running again", |it| it["phase"] == "running" && it["starts"] == 2);
-    let fences = std::fs::read_to_string(directory.path().join("fences")).unwrap_or_default();
-    let fences: Vec<u64> = fences.lines().filter_map(|line| line.parse().ok()).collect();
+    // "Running" is earlier than the command's first write.
+    let fences = testkit::wait_until("three fence numbers", || {
+        let fences = std::fs::read_to_string(directory.path().join("fences")).unwrap_or_default();
+        let fences: Vec<u64> = fences.lines().filter_map(|line| line.parse().ok()).collect();
+        (fences.len() >= 3).then_some(fences)
+    });
     assert!(fences.len() == 3 && fences.is_sorted_by(|a, b| a < b), "{fences:?}");
 }
 
