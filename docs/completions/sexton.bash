@@ -152,7 +152,7 @@ _sexton() {
 
     case "${cmd}" in
         sexton)
-            opts="-i -p -b -s -S -E -L -v -h -V --interface --port --sidebind --socket-activation --stdout --stderr --stdlog --status-format --verbose --log-format --debug-journal --help --version run r supervise s watch w up check schema lock status logs events why start stop restart signal reload end wait names automaton ensemble graves install debug"
+            opts="-i -p -b -s -S -E -L -v -h -V --interface --port --sidebind --socket-activation --stdout --stderr --stdlog --on-full --status-format --verbose --log-format --debug-journal --help --version run r supervise s watch w up check schema lock status logs events why start stop restart signal reload end wait names automaton ensemble graves install debug"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -211,6 +211,10 @@ _sexton() {
                     return 0
                     ;;
                 -L)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-full)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -974,7 +978,7 @@ _sexton() {
             return 0
             ;;
         sexton__subcmd__lock__subcmd__hold)
-            opts="-t -i -p -b -s -S -E -L -v -h --lock-ttl --url --name --ttl --grace-period --stop-signal --interface --port --sidebind --socket-activation --stdout --stderr --stdlog --status-format --verbose --log-format --debug-journal --help"
+            opts="-t -i -p -b -s -S -E -L -v -h --lock-ttl --url --name --ttl --grace-period --stop-signal --interface --port --sidebind --socket-activation --stdout --stderr --stdlog --on-full --status-format --verbose --log-format --debug-journal --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1064,6 +1068,10 @@ _sexton() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --on-full)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --status-format)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1110,7 +1118,7 @@ _sexton() {
             return 0
             ;;
         sexton__subcmd__lock__subcmd__serve)
-            opts="-i -p -b -s -S -E -L -v -h --store --etcd --etcd-ca --etcd-cert --etcd-key --etcd-user --etcd-password-file --interface --port --sidebind --socket-activation --stdout --stderr --stdlog --status-format --verbose --log-format --debug-journal --help"
+            opts="-i -p -b -s -S -E -L -v -h --store --etcd --etcd-ca --etcd-cert --etcd-key --etcd-user --etcd-password-file --interface --port --sidebind --socket-activation --stdout --stderr --stdlog --on-full --status-format --verbose --log-format --debug-journal --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1197,6 +1205,10 @@ _sexton() {
                     return 0
                     ;;
                 -L)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-full)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1340,7 +1352,7 @@ _sexton() {
             return 0
             ;;
         sexton__subcmd__run)
-            opts="-w -t -i -p -b -s -S -E -L -v -h --wait --name --ttl --grace-period --stop-signal --graveyard --graveyard-mode --graveyard-poll --death-deps --death-dep --birth-deps --birth-dep --birth-timeout --rebirth-timeout --exit-codes --pod-name --namespace --wait-for --quit --quit-when --interface --port --sidebind --socket-activation --stdout --stderr --stdlog --status-format --verbose --log-format --debug-journal --help"
+            opts="-w -t -i -p -b -s -S -E -L -v -h --wait --name --ttl --grace-period --stop-signal --graveyard --graveyard-mode --graveyard-poll --death-deps --death-dep --birth-deps --birth-dep --birth-timeout --rebirth-timeout --exit-codes --pod-name --namespace --wait-for --quit --quit-when --interface --port --sidebind --socket-activation --stdout --stderr --stdlog --on-full --status-format --verbose --log-format --debug-journal --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1487,6 +1499,10 @@ _sexton() {
                     return 0
                     ;;
                 -L)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-full)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1644,7 +1660,7 @@ _sexton() {
             return 0
             ;;
         sexton__subcmd__supervise)
-            opts="-w -t -i -p -b -s -S -E -L -v -h --wait --backoff --backoff-reset --max-restarts --restart-window --name --ttl --grace-period --stop-signal --graveyard --graveyard-mode --graveyard-poll --death-deps --death-dep --birth-deps --birth-dep --birth-timeout --rebirth-timeout --exit-codes --pod-name --namespace --wait-for --quit --quit-when --interface --port --sidebind --socket-activation --stdout --stderr --stdlog --status-format --verbose --log-format --debug-journal --help"
+            opts="-w -t -i -p -b -s -S -E -L -v -h --wait --backoff --backoff-reset --max-restarts --restart-window --name --ttl --grace-period --stop-signal --graveyard --graveyard-mode --graveyard-poll --death-deps --death-dep --birth-deps --birth-dep --birth-timeout --rebirth-timeout --exit-codes --pod-name --namespace --wait-for --quit --quit-when --interface --port --sidebind --socket-activation --stdout --stderr --stdlog --on-full --status-format --verbose --log-format --debug-journal --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1810,6 +1826,10 @@ _sexton() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --on-full)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --status-format)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1830,7 +1850,7 @@ _sexton() {
             return 0
             ;;
         sexton__subcmd__up)
-            opts="-i -p -b -s -S -E -L -v -h --control --readiness-file --readiness-file-sticky --exit-from --shutdown-deadline --interface --port --sidebind --socket-activation --stdout --stderr --stdlog --status-format --verbose --log-format --debug-journal --help"
+            opts="-i -p -b -s -S -E -L -v -h --control --readiness-file --readiness-file-sticky --exit-from --shutdown-deadline --interface --port --sidebind --socket-activation --stdout --stderr --stdlog --on-full --status-format --verbose --log-format --debug-journal --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1912,6 +1932,10 @@ _sexton() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --on-full)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --status-format)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1970,7 +1994,7 @@ _sexton() {
             return 0
             ;;
         sexton__subcmd__watch)
-            opts="-p -w -i -b -s -S -E -L -v -h --pid --wait --interface --sidebind --socket-activation --stdout --stderr --stdlog --status-format --verbose --log-format --debug-journal --port --help"
+            opts="-p -w -i -b -s -S -E -L -v -h --pid --wait --interface --sidebind --socket-activation --stdout --stderr --stdlog --on-full --status-format --verbose --log-format --debug-journal --port --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2037,6 +2061,10 @@ _sexton() {
                     return 0
                     ;;
                 -L)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-full)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

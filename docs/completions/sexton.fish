@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_sexton_global_optspecs
-    string join \n i/interface= p/port= b/sidebind= s/socket-activation= S/stdout= E/stderr= L/stdlog= status-format= v/verbose log-format= debug-journal= h/help V/version
+    string join \n i/interface= p/port= b/sidebind= s/socket-activation= S/stdout= E/stderr= L/stdlog= on-full= status-format= v/verbose log-format= debug-journal= h/help V/version
 end
 
 function __fish_sexton_needs_command
@@ -31,6 +31,7 @@ complete -c sexton -n "__fish_sexton_needs_command" -s s -l socket-activation -d
 complete -c sexton -n "__fish_sexton_needs_command" -s S -l stdout -d 'Forward the standard output of the process [default: true]' -r
 complete -c sexton -n "__fish_sexton_needs_command" -s E -l stderr -d 'Forward the standard error of the process [default: true]' -r
 complete -c sexton -n "__fish_sexton_needs_command" -s L -l stdlog -d 'Forward the output of the process as log records with timestamps' -r
+complete -c sexton -n "__fish_sexton_needs_command" -l on-full -d 'What happens to output that is written faster than it is read, if it is forwarded as log records; block: the process waits in its writes, and nothing is lost; drop: lines are dropped and counted [default: block]' -r
 complete -c sexton -n "__fish_sexton_needs_command" -l status-format -d 'Format of the response of /: one object, or a list with one object [default: object]' -r
 complete -c sexton -n "__fish_sexton_needs_command" -l log-format -d 'Format of sexton\'s log; auto: text on a terminal, otherwise logfmt [default: auto]' -r
 complete -c sexton -n "__fish_sexton_needs_command" -l debug-journal -d 'Append every event to this file as one line of JSON, for `sexton debug replay`' -r
@@ -89,6 +90,7 @@ complete -c sexton -n "__fish_sexton_using_subcommand run" -s s -l socket-activa
 complete -c sexton -n "__fish_sexton_using_subcommand run" -s S -l stdout -d 'Forward the standard output of the process [default: true]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand run" -s E -l stderr -d 'Forward the standard error of the process [default: true]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand run" -s L -l stdlog -d 'Forward the output of the process as log records with timestamps' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -l on-full -d 'What happens to output that is written faster than it is read, if it is forwarded as log records; block: the process waits in its writes, and nothing is lost; drop: lines are dropped and counted [default: block]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand run" -l status-format -d 'Format of the response of /: one object, or a list with one object [default: object]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand run" -l log-format -d 'Format of sexton\'s log; auto: text on a terminal, otherwise logfmt [default: auto]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand run" -l debug-journal -d 'Append every event to this file as one line of JSON, for `sexton debug replay`' -r
@@ -119,6 +121,7 @@ complete -c sexton -n "__fish_sexton_using_subcommand r" -s s -l socket-activati
 complete -c sexton -n "__fish_sexton_using_subcommand r" -s S -l stdout -d 'Forward the standard output of the process [default: true]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand r" -s E -l stderr -d 'Forward the standard error of the process [default: true]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand r" -s L -l stdlog -d 'Forward the output of the process as log records with timestamps' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -l on-full -d 'What happens to output that is written faster than it is read, if it is forwarded as log records; block: the process waits in its writes, and nothing is lost; drop: lines are dropped and counted [default: block]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand r" -l status-format -d 'Format of the response of /: one object, or a list with one object [default: object]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand r" -l log-format -d 'Format of sexton\'s log; auto: text on a terminal, otherwise logfmt [default: auto]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand r" -l debug-journal -d 'Append every event to this file as one line of JSON, for `sexton debug replay`' -r
@@ -153,6 +156,7 @@ complete -c sexton -n "__fish_sexton_using_subcommand supervise" -s s -l socket-
 complete -c sexton -n "__fish_sexton_using_subcommand supervise" -s S -l stdout -d 'Forward the standard output of the process [default: true]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand supervise" -s E -l stderr -d 'Forward the standard error of the process [default: true]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand supervise" -s L -l stdlog -d 'Forward the output of the process as log records with timestamps' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l on-full -d 'What happens to output that is written faster than it is read, if it is forwarded as log records; block: the process waits in its writes, and nothing is lost; drop: lines are dropped and counted [default: block]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l status-format -d 'Format of the response of /: one object, or a list with one object [default: object]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l log-format -d 'Format of sexton\'s log; auto: text on a terminal, otherwise logfmt [default: auto]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l debug-journal -d 'Append every event to this file as one line of JSON, for `sexton debug replay`' -r
@@ -187,6 +191,7 @@ complete -c sexton -n "__fish_sexton_using_subcommand s" -s s -l socket-activati
 complete -c sexton -n "__fish_sexton_using_subcommand s" -s S -l stdout -d 'Forward the standard output of the process [default: true]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand s" -s E -l stderr -d 'Forward the standard error of the process [default: true]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand s" -s L -l stdlog -d 'Forward the output of the process as log records with timestamps' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -l on-full -d 'What happens to output that is written faster than it is read, if it is forwarded as log records; block: the process waits in its writes, and nothing is lost; drop: lines are dropped and counted [default: block]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand s" -l status-format -d 'Format of the response of /: one object, or a list with one object [default: object]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand s" -l log-format -d 'Format of sexton\'s log; auto: text on a terminal, otherwise logfmt [default: auto]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand s" -l debug-journal -d 'Append every event to this file as one line of JSON, for `sexton debug replay`' -r
@@ -200,6 +205,7 @@ complete -c sexton -n "__fish_sexton_using_subcommand watch" -s s -l socket-acti
 complete -c sexton -n "__fish_sexton_using_subcommand watch" -s S -l stdout -d 'Forward the standard output of the process [default: true]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand watch" -s E -l stderr -d 'Forward the standard error of the process [default: true]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand watch" -s L -l stdlog -d 'Forward the output of the process as log records with timestamps' -r
+complete -c sexton -n "__fish_sexton_using_subcommand watch" -l on-full -d 'What happens to output that is written faster than it is read, if it is forwarded as log records; block: the process waits in its writes, and nothing is lost; drop: lines are dropped and counted [default: block]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand watch" -l status-format -d 'Format of the response of /: one object, or a list with one object [default: object]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand watch" -l log-format -d 'Format of sexton\'s log; auto: text on a terminal, otherwise logfmt [default: auto]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand watch" -l debug-journal -d 'Append every event to this file as one line of JSON, for `sexton debug replay`' -r
@@ -214,6 +220,7 @@ complete -c sexton -n "__fish_sexton_using_subcommand w" -s s -l socket-activati
 complete -c sexton -n "__fish_sexton_using_subcommand w" -s S -l stdout -d 'Forward the standard output of the process [default: true]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand w" -s E -l stderr -d 'Forward the standard error of the process [default: true]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand w" -s L -l stdlog -d 'Forward the output of the process as log records with timestamps' -r
+complete -c sexton -n "__fish_sexton_using_subcommand w" -l on-full -d 'What happens to output that is written faster than it is read, if it is forwarded as log records; block: the process waits in its writes, and nothing is lost; drop: lines are dropped and counted [default: block]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand w" -l status-format -d 'Format of the response of /: one object, or a list with one object [default: object]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand w" -l log-format -d 'Format of sexton\'s log; auto: text on a terminal, otherwise logfmt [default: auto]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand w" -l debug-journal -d 'Append every event to this file as one line of JSON, for `sexton debug replay`' -r
@@ -224,7 +231,7 @@ complete -c sexton -n "__fish_sexton_using_subcommand up" -l control -d 'Path of
 complete -c sexton -n "__fish_sexton_using_subcommand up" -l readiness-file -d 'File that exists while all processes are healthy' -r
 complete -c sexton -n "__fish_sexton_using_subcommand up" -l readiness-file-sticky -d 'Keep the readiness file when a process becomes unhealthy; it is still removed at shutdown [default: false]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand up" -l exit-from -d 'Process whose exit shuts everything down, and whose exit code becomes that of sexton' -r
-complete -c sexton -n "__fish_sexton_using_subcommand up" -l shutdown-deadline -d 'Time limit of the shutdown of all processes [default: terminationGracePeriodSeconds of the file, minus 10% of it or 1s, whichever is less]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand up" -l shutdown-deadline -d 'Time limit of the shutdown of all processes [default: terminationGracePeriodSeconds of the file, minus 5s for the reader of the output, or minus half of it if it is shorter than 10s]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand up" -s i -l interface -d 'IP address of the HTTP server [default: 0.0.0.0]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand up" -s p -l port -d 'Port of the HTTP server; 0 for any free port, \'none\' for no server [default: 6666; ensemble: 8000; lock serve: 8191; lock hold: none]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand up" -s b -l sidebind -d 'Also listen on the next free port above --port, and log it' -r
@@ -232,6 +239,7 @@ complete -c sexton -n "__fish_sexton_using_subcommand up" -s s -l socket-activat
 complete -c sexton -n "__fish_sexton_using_subcommand up" -s S -l stdout -d 'Forward the standard output of the process [default: true]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand up" -s E -l stderr -d 'Forward the standard error of the process [default: true]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand up" -s L -l stdlog -d 'Forward the output of the process as log records with timestamps' -r
+complete -c sexton -n "__fish_sexton_using_subcommand up" -l on-full -d 'What happens to output that is written faster than it is read, if it is forwarded as log records; block: the process waits in its writes, and nothing is lost; drop: lines are dropped and counted [default: block]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand up" -l status-format -d 'Format of the response of /: one object, or a list with one object [default: object]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand up" -l log-format -d 'Format of sexton\'s log; auto: text on a terminal, otherwise logfmt [default: auto]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand up" -l debug-journal -d 'Append every event to this file as one line of JSON, for `sexton debug replay`' -r
@@ -259,6 +267,7 @@ complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subc
 complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -s S -l stdout -d 'Forward the standard output of the process [default: true]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -s E -l stderr -d 'Forward the standard error of the process [default: true]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -s L -l stdlog -d 'Forward the output of the process as log records with timestamps' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -l on-full -d 'What happens to output that is written faster than it is read, if it is forwarded as log records; block: the process waits in its writes, and nothing is lost; drop: lines are dropped and counted [default: block]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -l status-format -d 'Format of the response of /: one object, or a list with one object [default: object]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -l log-format -d 'Format of sexton\'s log; auto: text on a terminal, otherwise logfmt [default: auto]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from serve" -l debug-journal -d 'Append every event to this file as one line of JSON, for `sexton debug replay`' -r
@@ -277,6 +286,7 @@ complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subc
 complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -s S -l stdout -d 'Forward the standard output of the process [default: true]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -s E -l stderr -d 'Forward the standard error of the process [default: true]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -s L -l stdlog -d 'Forward the output of the process as log records with timestamps' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -l on-full -d 'What happens to output that is written faster than it is read, if it is forwarded as log records; block: the process waits in its writes, and nothing is lost; drop: lines are dropped and counted [default: block]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -l status-format -d 'Format of the response of /: one object, or a list with one object [default: object]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -l log-format -d 'Format of sexton\'s log; auto: text on a terminal, otherwise logfmt [default: auto]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -l debug-journal -d 'Append every event to this file as one line of JSON, for `sexton debug replay`' -r
@@ -293,7 +303,7 @@ json\t''"
 complete -c sexton -n "__fish_sexton_using_subcommand status" -s w -l watch -d 'Refresh every second'
 complete -c sexton -n "__fish_sexton_using_subcommand status" -s h -l help -d 'Print help'
 complete -c sexton -n "__fish_sexton_using_subcommand logs" -s n -l tail -d 'Number of earlier lines to show' -r
-complete -c sexton -n "__fish_sexton_using_subcommand logs" -s o -l output -d 'Output format [default: pretty on a terminal, else logfmt]' -r -f -a "logfmt\t''
+complete -c sexton -n "__fish_sexton_using_subcommand logs" -s o -l output -d 'Output format [default: pretty on a terminal, else the records as they are in the output of sexton]' -r -f -a "logfmt\t''
 json\t''
 raw\t''
 pretty\t''"

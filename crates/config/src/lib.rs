@@ -13,7 +13,7 @@ pub mod pod;
 pub mod yaml;
 
 use spec::listen::{HttpCompat, Listen};
-use spec::logs::OutputPlan;
+use spec::logs::{OnFull, OutputPlan};
 use spec::store::StorePlan;
 use spec::watch::Watch;
 use std::path::PathBuf;
@@ -95,6 +95,8 @@ pub struct SingleProcessSettings {
     pub name: String,
     pub program: Program,
     pub output: OutputPlan,
+    /// What happens to output that is not read.
+    pub on_full: OnFull,
     pub plan: Plan,
     /// The lifetime as configured, for the status.
     pub ttl: Option<DurationRange>,

@@ -61,6 +61,8 @@ pub struct Pod {
     phase: PodPhase,
     /// The time limit of the shutdown.
     end_by: Option<Time>,
+    /// The shutdown was requested: not all processes ended on their own.
+    stop_requested: bool,
     /// Fast shutdown: stop order and preStop hooks are skipped.
     fast_shutdown: bool,
     began: bool,
@@ -115,6 +117,7 @@ impl Pod {
             planned: BTreeMap::new(),
             phase: PodPhase::Up,
             end_by: None,
+            stop_requested: false,
             fast_shutdown: false,
             began: false,
             next_id: 1,
@@ -263,6 +266,18 @@ impl Pod {
     #[must_use]
     pub const fn end_by(&self) -> Option<Time> {
         self.end_by
+    }
+
+    /// The settings of the pod as a whole.
+    #[must_use]
+    pub const fn settings(&self) -> &PodSettings {
+        &self.settings
+    }
+
+    /// Whether a shutdown was requested before all processes ended on their own.
+    #[must_use]
+    pub const fn stop_requested(&self) -> bool {
+        self.stop_requested
     }
 
     /// The jobs in plan order.

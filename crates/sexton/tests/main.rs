@@ -19,6 +19,7 @@ mod job_control;
 mod journal;
 mod listening;
 mod lock;
+mod log_delivery;
 mod orphans;
 mod output;
 mod personality_kapo;

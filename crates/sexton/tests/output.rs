@@ -131,29 +131,6 @@ fn a_full_disk_costs_lines_and_nothing_else() {
 }
 
 #[test]
-fn a_reader_that_is_slow_costs_lines_and_not_time() {
-    let (mut reader, writer) = std::io::pipe().unwrap_or_else(|error| panic!("{error}"));
-    let lines = "200000";
-    let mut sexton = Sexton::answering(wrapping(&["run", "-L", "--wait", "1m"], child(["burst", lines])))
-        .stdout(writer)
-        .start();
-    // Nobody has read anything, and it has ended.
-    sexton.wait_for_phase("done");
-    sexton.signal(libc::SIGTERM);
-    let mut text = String::new();
-    reader.read_to_string(&mut text).unwrap_or_default();
-    assert_eq!(sexton.wait(), 0);
-    let told: usize = text
-        .lines()
-        .filter(|line| line.contains("lines were dropped"))
-        .filter_map(|line| line.split(" lines=").nth(1)?.parse::<usize>().ok())
-        .sum();
-    let records = text.lines().filter(|line| line.contains("stream=stdout")).count();
-    assert!(told > 0);
-    assert_eq!(records + told, 200_000);
-}
-
-#[test]
 fn with_a_closed_standard_error_all_goes_on() {
     let script = format!("exec {} -v -p none run -- sh -c 'echo out; exit 3' 2>&-", crate::harness::SEXTON);
     let done = Sexton::program("/bin/sh".as_ref(), ["-c", &script]).done();

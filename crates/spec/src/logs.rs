@@ -1,9 +1,14 @@
 //! The plan of a process's output.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+/// The end of the time for a shutdown that is reserved for the reader of the output: half of the time, if it is shorter
+/// than twice this.
+pub const OUTPUT_RESERVE: Duration = Duration::from_secs(5);
 
 /// The format of log records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -23,10 +28,34 @@ pub enum LogFormat {
     None,
 }
 
+/// What happens to output that is written faster than it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFull {
+    /// The process waits in its writes, as with a plain pipe; nothing is lost
+    #[default]
+    Block,
+    /// Lines are dropped, and their number is reported
+    Drop,
+}
+
+impl OnFull {
+    /// The value with this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "block" => Some(Self::Block),
+            "drop" => Some(Self::Drop),
+            _ => None,
+        }
+    }
+}
+
 /// How the output of a process is passed on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogPlan {
     pub format: LogFormat,
+    pub on_full: OnFull,
     /// Added to each record.
     pub labels: BTreeMap<String, String>,
 }

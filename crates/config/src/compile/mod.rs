@@ -21,7 +21,7 @@ mod shared_lock;
 #[cfg(test)]
 mod tests;
 
-use spec::logs::LogPlan;
+use spec::logs::{LogPlan, OnFull};
 use spec::notify::NotifyKind;
 use spec::probe::{Action, Check};
 use std::ffi::OsString;
@@ -139,6 +139,8 @@ impl fmt::Display for Source {
 pub struct CliOverrides {
     /// The log format if the file sets none.
     pub log_format: Option<LogFormat>,
+    /// What happens to output that is not read, if the file does not say.
+    pub on_full: Option<OnFull>,
     /// Whether standard output is a terminal.
     pub terminal: bool,
     /// Names of process-wrapper's list to skip.

@@ -24,16 +24,13 @@ use crate::yaml::tree::Step;
 use spec::duration::parse_span;
 use spec::environment::Environment;
 use spec::lock::LockPlan;
-use spec::logs::LogFormat;
-use spec::logs::LogPlan;
+use spec::logs::{LogFormat, LogPlan, OUTPUT_RESERVE};
 use spec::notify::NotifyKind;
 use spec::program::{Attributes, MOST_GROUPS, Program};
 use spec::suggest::hint;
 
 /// The default time for the complete shutdown, as of a Kubernetes pod.
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
-/// The part reserved for sexton, so that the last process stops before the kubelet sends SIGKILL.
-const MARGIN: Duration = Duration::from_secs(1);
 /// The default time limit of a postStart hook.
 const DEFAULT_HOOK_DEADLINE: Duration = Duration::from_secs(60);
 /// The default time window in which restarts are counted.
@@ -122,7 +119,7 @@ pub(super) fn resolve(
         fast_shutdown: Some((vec![Signal::INT], FAST_GRACE)),
         forward: false,
         linger: Duration::ZERO,
-        deadline: Some(beside.deadline.unwrap_or_else(|| grace.saturating_sub(MARGIN.min(grace / 10)))),
+        deadline: Some(beside.deadline.unwrap_or_else(|| grace - OUTPUT_RESERVE.min(grace / 2))),
         exit,
         codes: pod.codes,
         death_dependencies: pod.death_dependencies,
@@ -569,6 +566,7 @@ impl<'a> Resolver<'a> {
     fn logs(&self, own: Option<&Logs>, at: &[Step], problems: &mut Problems<'_>) -> LogPlan {
         let shared = self.file.logs.as_ref();
         let format = own.and_then(|logs| logs.format).or_else(|| shared.and_then(|logs| logs.format));
+        let on_full = own.and_then(|logs| logs.on_full).or_else(|| shared.and_then(|logs| logs.on_full));
         let by_terminal = if self.beside.terminal { LogFormat::Pretty } else { LogFormat::Logfmt };
         let format = format.or(self.beside.log_format).unwrap_or(by_terminal);
         let mut labels = BTreeMap::new();
@@ -583,7 +581,7 @@ impl<'a> Resolver<'a> {
                 labels.insert(name.clone(), value.0.clone());
             }
         }
-        LogPlan { format, labels }
+        LogPlan { format, on_full: on_full.or(self.beside.on_full).unwrap_or_default(), labels }
     }
 }
 

@@ -31,7 +31,27 @@ fn accepts_a_minimal_file() {
     let plan = valid("processes: {web: {command: [./web, --port, 80]}}");
     assert_eq!(plan.processes[0].program.arguments, ["--port", "80"]);
     assert_eq!(plan.plan.jobs[0].restart.policy, Policy::Always);
-    assert_eq!(plan.plan.pod.deadline, Some(Duration::from_secs(29)));
+    assert_eq!(plan.plan.pod.deadline, Some(Duration::from_secs(25)));
+}
+
+#[test]
+fn reserves_a_part_of_the_shutdown_for_the_output() {
+    for (grace, deadline) in [(60_000, 55_000), (10_000, 5_000), (9_000, 4_500), (1_000, 500), (0, 0)] {
+        let seconds = grace / 1000;
+        let plan =
+            valid(&format!("terminationGracePeriodSeconds: {seconds}\nprocesses: {{web: {{command: [x]}}}}"));
+        assert_eq!(plan.plan.pod.deadline, Some(Duration::from_millis(deadline)), "{grace}");
+    }
+}
+
+#[test]
+fn on_full_of_a_process_comes_before_that_of_the_file() {
+    let text =
+        "logs: {onFull: drop}\nprocesses: {a: {command: [x]}, b: {command: [x], logs: {onFull: block}}}";
+    let on_full: Vec<_> = valid(text).processes.iter().map(|process| process.logs.on_full).collect();
+    assert_eq!(on_full, [OnFull::Drop, OnFull::Block]);
+    let message = plan("processes: {a: {command: [x], logs: {onFull: lose}}}").err().unwrap_or_default();
+    assert!(message.iter().any(|line| line.contains("block") && line.contains("drop")), "{message:?}");
 }
 
 #[test]
@@ -212,7 +232,7 @@ fn reads_a_manifest_and_warns_about_ignored_keys() {
         jobs[2].needs.iter().map(|need| need.condition.label()).collect::<Vec<_>>(),
         ["succeeded", "started"]
     );
-    assert_eq!(plan.plan.pod.deadline, Some(Duration::from_secs(19)));
+    assert_eq!(plan.plan.pod.deadline, Some(Duration::from_secs(15)));
     assert_eq!(
         plan.warnings,
         [

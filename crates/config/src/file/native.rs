@@ -4,7 +4,7 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use spec::logs::LogFormat;
+use spec::logs::{LogFormat, OnFull};
 
 use crate::file::automaton::Section;
 use crate::file::scalars::{
@@ -716,6 +716,10 @@ pub struct Logs {
     /// logfmt or json: records; pretty: human-readable; raw: unchanged; none: discarded; auto: logfmt, with the level
     /// detected in the text [default: $LOG_FORMAT, else pretty on a terminal and logfmt elsewhere]
     pub format: Option<LogFormat>,
+    /// What happens to output that is written faster than it is read; block: the process waits in its writes, as with a
+    /// plain pipe, and nothing is lost; drop: lines are dropped, and their number is reported [default: $ON_FULL or
+    /// --on-full, else block]
+    pub on_full: Option<OnFull>,
     /// Labels added to each record
     pub labels: Option<Map<Text>>,
 }

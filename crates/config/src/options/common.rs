@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use super::{Personality, Resolver, UsageError};
 use crate::file::scalars::Text;
 use spec::listen::{HttpCompat, Listen};
-use spec::logs::{OutputPlan, StreamPlan};
+use spec::logs::{OnFull, OutputPlan, StreamPlan};
 
 /// The default port of the HTTP server.
 pub const DEFAULT_PORT: u16 = 6666;
@@ -59,6 +59,10 @@ pub struct CommonOptions {
     /// Forward the output of the process as log records with timestamps
     #[arg(short = 'L', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub stdlog: Option<String>,
+    /// What happens to output that is written faster than it is read, if it is forwarded as log records; block: the
+    /// process waits in its writes, and nothing is lost; drop: lines are dropped and counted [default: block]
+    #[arg(long, value_name = "block|drop", allow_hyphen_values = true)]
+    pub on_full: Option<String>,
     /// Format of the response of /: one object, or a list with one object [default: object]
     #[arg(long, value_name = "object|list")]
     pub status_format: Option<String>,
@@ -89,6 +93,7 @@ impl CommonOptions {
             stdout: self.stdout.or(before.stdout),
             stderr: self.stderr.or(before.stderr),
             stdlog: self.stdlog.or(before.stdlog),
+            on_full: self.on_full.or(before.on_full),
             status_format: self.status_format.or(before.status_format),
             log: LogOptions {
                 verbose: self.log.verbose + before.log.verbose,
@@ -139,6 +144,11 @@ impl Resolver<'_> {
         let Some(port) = port else { return Ok(Listen::Nowhere) };
         let address = SocketAddr::new(interface.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port);
         Ok(Listen::At { address, side })
+    }
+
+    pub(super) fn on_full(&self, options: &CommonOptions) -> Result<Option<OnFull>, UsageError> {
+        let given = self.given(options.on_full.clone(), "--on-full", "ON_FULL")?;
+        given.map(|given| given.parse(|text| OnFull::named(text).ok_or("expected block or drop"))).transpose()
     }
 
     pub(super) fn output(&self, options: &CommonOptions) -> Result<OutputPlan, UsageError> {

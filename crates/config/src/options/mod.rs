@@ -159,7 +159,7 @@ pub fn resolve(
         ModeOptions::Hold(hold) => Mode::Own(Box::new(resolver.hold(common, *hold)?)),
         ModeOptions::Supervise(supervise) => Mode::Own(Box::new(resolver.supervise(common, *supervise)?)),
         ModeOptions::Watch(watch) => Mode::Watch(resolver.watch(watch)?),
-        ModeOptions::Up(up) => Mode::Up(Box::new(resolver.up(up)?)),
+        ModeOptions::Up(up) => Mode::Up(Box::new(resolver.up(common, up)?)),
         ModeOptions::Automaton(automaton) => Mode::Automaton(resolver.automaton(automaton)?),
         ModeOptions::LockServer(store) => Mode::LockServer(resolver.lock_server(store)?),
         ModeOptions::Ensemble(ensemble) => Mode::Ensemble(Box::new(resolver.ensemble(*ensemble)?)),

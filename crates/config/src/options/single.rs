@@ -232,6 +232,7 @@ impl Resolver<'_> {
             )));
         };
         let output = self.output(common)?;
+        let on_full = self.on_full(common)?.unwrap_or_default();
         let ttl =
             self.given(process.ttl, "--ttl", "TTL")?.map(|given| given.parse(parse_span)).transpose()?;
         let ttl = ttl.filter(|span| !span.to.is_zero());
@@ -288,6 +289,6 @@ impl Resolver<'_> {
             without_variables: spec::notify::SERVICE_MANAGER_VARIABLES.to_vec(),
             ..Program::default()
         };
-        Ok(SingleProcessSettings { word, name, program, output, plan, ttl, wait, pod, lock })
+        Ok(SingleProcessSettings { word, name, program, output, on_full, plan, ttl, wait, pod, lock })
     }
 }

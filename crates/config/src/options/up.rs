@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::common::CommonOptions;
 use super::values::parse_log_format;
 use super::{Personality, Resolver, UsageError, default_control};
 use crate::compile::{CliOverrides, Source};
@@ -32,7 +33,7 @@ pub struct UpOptions {
     /// Process whose exit shuts everything down, and whose exit code becomes that of sexton
     #[arg(long, value_name = "NAME")]
     pub exit_from: Option<String>,
-    /// Time limit of the shutdown of all processes [default: terminationGracePeriodSeconds of the file, minus 10% of it or 1s, whichever is less]
+    /// Time limit of the shutdown of all processes [default: terminationGracePeriodSeconds of the file, minus 5s for the reader of the output, or minus half of it if it is shorter than 10s]
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub shutdown_deadline: Option<String>,
     /// process-wrapper's `-skip-commands`.
@@ -47,7 +48,7 @@ pub struct UpOptions {
 }
 
 impl Resolver<'_> {
-    pub(super) fn up(&self, options: UpOptions) -> Result<Up, UsageError> {
+    pub(super) fn up(&self, common: &CommonOptions, options: UpOptions) -> Result<Up, UsageError> {
         let file = self.given(options.file, "FILE", "CONFIG")?;
         let inline =
             self.environment.get("CONFIG").filter(|_| self.personality == Personality::ProcessWrapper);
@@ -68,6 +69,7 @@ impl Resolver<'_> {
         };
         let beside = CliOverrides {
             log_format: log_format.map_err(UsageError)?,
+            on_full: self.on_full(common)?,
             terminal: std::io::stdout().is_terminal(),
             skip: options.skip,
             readiness_file: self

@@ -74,6 +74,7 @@ impl Pod {
             return;
         }
         self.phase = PodPhase::Stopping { cause: cause.clone() };
+        self.stop_requested = *cause != Cause::AllExited;
         self.end_by = self.settings.deadline.map(|limit| now + limit);
         let forward = self.settings.forward;
         self.each(now, out, |job, cx| {

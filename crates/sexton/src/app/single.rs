@@ -58,7 +58,7 @@ impl App for SingleApp {
         };
         let mut hub = Hub::new(supervisor::first_view(own.word, &[&info], &seed, false, clock));
         let mut outputs = Outputs::new(Arc::clone(&hub.logs));
-        let logs = LogPlan { format: log_format(), labels: BTreeMap::new() };
+        let logs = LogPlan { format: log_format(), on_full: own.on_full, labels: BTreeMap::new() };
         outputs
             .plan(JobId(0), &own.name, own.output, logs, true)
             .map_err(cannot("start a thread for the output"))?;

@@ -111,7 +111,7 @@ pub enum Command {
         /// Number of earlier lines to show
         #[arg(short = 'n', long, value_name = "LINES", default_value_t = 100)]
         tail: usize,
-        /// Output format [default: pretty on a terminal, else logfmt]
+        /// Output format [default: pretty on a terminal, else the records as they are in the output of sexton]
         #[arg(short, long, value_name = "FORMAT", value_parser = ["logfmt", "json", "raw", "pretty"])]
         output: Option<String>,
         #[command(flatten)]

@@ -42,7 +42,7 @@ pub enum ClientRequest {
         follow: bool,
         /// Number of earlier lines.
         tail: usize,
-        /// logfmt, json, raw or pretty; None: pretty on a terminal, else logfmt.
+        /// logfmt, json, raw or pretty; None: pretty on a terminal, else that of each process.
         format: Option<String>,
     },
     /// Show events.
@@ -119,10 +119,11 @@ async fn send(ClientCommand { socket, request, json }: ClientCommand) -> Result<
         ClientRequest::Status { names, watch } => status(&connection, &names, watch, json).await,
         ClientRequest::Logs { names, follow, tail, format } => {
             let terminal = io::stdout().is_terminal();
-            let format = format.unwrap_or_else(|| if terminal { "pretty" } else { "logfmt" }.to_owned());
+            let format = format.or_else(|| terminal.then(|| "pretty".to_owned()));
+            let format = format.map(|format| format!("&format={format}")).unwrap_or_default();
             let colours = if terminal && std::env::var_os("NO_COLOR").is_none() { "&colours" } else { "" };
             let follow = if follow { "&follow" } else { "" };
-            let path = format!("/v1/logs?tail={tail}&format={format}{follow}{colours}{}", listed(&names));
+            let path = format!("/v1/logs?tail={tail}{format}{follow}{colours}{}", listed(&names));
             connection.copy("GET", &path, &mut io::stdout().lock()).await
         }
         ClientRequest::Events { names, follow } => {

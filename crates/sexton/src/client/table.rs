@@ -158,6 +158,15 @@ pub fn why(response: &Value) -> String {
         response["name"].as_str().unwrap_or_default(),
         response["state"].as_str().unwrap_or_default()
     );
+    if response["outputBlocked"] == true {
+        text.push_str("  blocked in its writes now: the reader of sexton's output takes nothing\n");
+    }
+    if let Some(seconds) = response["outputBlockedSeconds"].as_f64().filter(|seconds| *seconds >= 0.1) {
+        let _ = writeln!(
+            text,
+            "  blocked in its writes for {seconds:.1} s in all, since its output was not read"
+        );
+    }
     for change in response["chain"].as_array().into_iter().flatten().rev() {
         let at = change["at"].as_str().and_then(|at| at.get(11..23)).unwrap_or_default();
         let run = change["run"].as_u64().map(|run| format!("run {run}: ")).unwrap_or_default();

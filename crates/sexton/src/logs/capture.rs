@@ -4,32 +4,44 @@
 //!   Output from before the exit is read before the exit is reported; later output is read until no process of the
 //!   run is left.
 //! * A line longer than [`MAX_LINE`] is split; each part but the last is marked `partial=true`.
-//! * A slow reader of sexton's output delays reading only for a limited time: see [`crate::logs::line_writer`].
+//! * Nothing is dropped: while the reader of sexton's output takes nothing, the pipes fill up and the processes wait in
+//!   their writes, as they would without sexton. [`OnFull::Drop`] drops lines instead, and counts them.
+//! * Output that an ended run has left in its pipe is read when there is room, before that of the next run.
 
 use linux::pipe::pipe;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use engine::{JobId, RunId};
+use jiff::Timestamp;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::logs::Stream;
 use crate::logs::buffer::{LogRing, Recent};
 use crate::logs::line_writer::Sink;
 use crate::logs::lines::{Lines, MAX_LINE};
-use crate::logs::record::{ConsoleStyle, FormattedTime, RecordFormatter};
+use crate::logs::record::{ConsoleStyle, FormattedTime, RecordFormatter, RecordSource};
 use linux::spawn::Output;
 use spec::logs::LogFormat;
-use spec::logs::LogPlan;
-use spec::logs::{OutputPlan, StreamPlan};
+use spec::logs::{LogPlan, OnFull, OutputPlan, StreamPlan};
 use spec::program::Pid;
 
 /// The size of one read.
 const READ_SIZE: usize = 64 << 10;
+/// The number of ended runs of a process whose output may wait in pipes. A process that is restarted again and again while
+/// nothing is read would else use up all descriptors; the oldest output is dropped and counted.
+const MAX_TAILS: usize = 64;
+/// How often a pipe is looked at while there is no room.
+const BLOCKED_CHECK: Duration = Duration::from_millis(250);
+/// After this time a blocked process is reported.
+const BLOCKED_WARNING: Duration = Duration::from_secs(5);
 
 /// The output settings of all processes, and their running readers.
 #[derive(Debug)]
@@ -39,6 +51,8 @@ pub struct Outputs {
     stderr: Option<Sink>,
     recent: Arc<Recent>,
     readers: BTreeMap<RunId, Vec<(Arc<Reader>, AbortHandle)>>,
+    /// Readers of ended runs whose output is not passed on yet, in the order of their ends.
+    tails: Vec<(Arc<Reader>, AbortHandle)>,
     /// The width of the name column: the longest name, at most 24.
     width: usize,
     colours: bool,
@@ -49,7 +63,9 @@ pub struct Outputs {
 struct Plan {
     streams: OutputPlan,
     name: Arc<str>,
-    logs: LogPlan,
+    format: LogFormat,
+    on_full: OnFull,
+    labels: Arc<BTreeMap<String, String>>,
     kept: Arc<LogRing>,
     /// The colour of the name on a terminal.
     colour: Option<u8>,
@@ -83,6 +99,7 @@ impl Outputs {
             stderr: None,
             recent,
             readers: BTreeMap::new(),
+            tails: Vec::new(),
             width: 0,
             colours,
         }
@@ -113,7 +130,9 @@ impl Outputs {
         let kept = self.recent.keep(&name);
         let colour = u8::try_from(job.0 % 6).ok().filter(|_| self.colours && !single);
         let width = if single { 0 } else { self.width };
-        self.plans.insert(job, Plan { streams, name, logs, kept, colour, width });
+        let LogPlan { format, on_full, labels } = logs;
+        let labels = Arc::new(labels);
+        self.plans.insert(job, Plan { streams, name, format, on_full, labels, kept, colour, width });
         Ok(())
     }
 
@@ -170,6 +189,7 @@ impl Outputs {
 
     /// Starts reading the output of a process.
     pub fn follow(&mut self, job: JobId, run: RunId, pid: Pid, ends: ReadEnds) {
+        self.tails.retain(|(tail, _)| !tail.has_ended());
         let Some(plan) = self.plans.get(&job) else { return };
         let mut readers = Vec::new();
         for (pipe, stream) in ends.0 {
@@ -179,19 +199,29 @@ impl Outputs {
             };
             let Some(sink) = sink.clone() else { continue };
             let console = ConsoleStyle { width: plan.width, colour: plan.colour };
-            let formatter =
-                RecordFormatter::new(plan.logs.format, &plan.name, pid, stream, &plan.logs.labels, console);
+            let source = RecordSource {
+                format: plan.format,
+                process: Arc::clone(&plan.name),
+                pid,
+                stream,
+                labels: Arc::clone(&plan.labels),
+            };
+            let formatter = RecordFormatter::new(plan.format, &source, console);
+            let earlier = self.tails.iter().rev().map(|(tail, _)| tail);
+            let previous =
+                earlier.clone().find(|tail| tail.job == job && tail.source.stream == stream).cloned();
             let reader = Arc::new(Reader {
                 pipe,
-                stream,
-                pid,
-                name: Arc::clone(&plan.name),
-                raw: plan.logs.format == LogFormat::Raw,
+                job,
+                source: Arc::new(source),
+                raw: plan.format == LogFormat::Raw,
+                on_full: plan.on_full,
                 formatter,
                 sink,
                 kept: Arc::clone(&plan.kept),
                 recent: Arc::clone(&self.recent),
-                state: Mutex::default(),
+                over: Semaphore::new(0),
+                state: Mutex::new(ReaderState { previous, ..ReaderState::default() }),
             });
             let task = tokio::spawn(Arc::clone(&reader).read_until_end());
             readers.push((reader, task.abort_handle()));
@@ -199,56 +229,111 @@ impl Outputs {
         self.readers.insert(run, readers);
     }
 
-    /// Reads the output that the process of this run wrote before it exited.
+    /// Reads the output that the process of this run wrote before it exited, as far as there is room.
     pub fn drain(&self, run: RunId) {
         for (reader, _) in self.readers.get(&run).into_iter().flatten() {
             reader.read_available();
         }
     }
 
-    /// Reads the remaining output and stops reading; called when no process of the run is left.
+    /// Reads the remaining output and stops reading; called when no process of the run is left. Without room, the output
+    /// stays in the pipe until there is some.
     pub fn close(&mut self, run: RunId) {
-        self.drain(run);
         for (reader, task) in self.readers.remove(&run).into_iter().flatten() {
-            reader.end();
+            reader.close();
+            if reader.has_ended() {
+                task.abort();
+            } else {
+                self.tails.push((reader, task));
+            }
+        }
+        self.tails.retain(|(tail, _)| !tail.has_ended());
+        let Some(job) = self.tails.last().map(|(tail, _)| tail.job) else { return };
+        let of_job = |(tail, _): &&(Arc<Reader>, AbortHandle)| tail.job == job;
+        let excess = self.tails.iter().filter(of_job).count().saturating_sub(MAX_TAILS);
+        for (tail, task) in self.tails.iter().filter(of_job).take(excess) {
+            tail.sink.add_lost(tail.discard());
             task.abort();
         }
     }
 
-    /// Closes all runs and writes all records, with a time limit.
-    pub async fn finish(mut self) {
+    /// Closes all runs, and passes on their output until everything is written, the reader of sexton's output has taken
+    /// nothing for the time of `patience.stalled`, or `patience.until` has passed.
+    pub async fn finish(&mut self, patience: Patience) {
         let runs: Vec<_> = self.readers.keys().copied().collect();
         for run in runs {
             self.close(run);
         }
-        let finish = async |sink: &Option<Sink>| {
-            if let Some(sink) = sink {
-                sink.flush().await;
+        let all_written = async {
+            for (tail, _) in &self.tails {
+                tail.wait_until_over().await;
+            }
+            for (_, sink) in self.sinks() {
+                sink.flushed().await;
             }
         };
-        tokio::join!(finish(&self.stdout), finish(&self.stderr));
+        let mut all_written = std::pin::pin!(all_written);
+        loop {
+            let before = self.written();
+            let stalled = Instant::now() + patience.stalled;
+            let limit = patience.until.map_or(stalled, |until| until.min(stalled));
+            let over = patience.until.is_some_and(|until| until <= Instant::now());
+            if over || timeout_at(limit, &mut all_written).await.is_ok() || self.written() == before {
+                return;
+            }
+        }
     }
+
+    /// Discards everything that is not written, and returns the number of lines.
+    pub fn discard(&mut self) -> u64 {
+        let tails: u64 = self.tails.drain(..).map(|(tail, _)| tail.discard()).sum();
+        tails + self.sinks().iter().map(|(_, sink)| sink.unwritten_lines()).sum::<u64>()
+    }
+
+    fn written(&self) -> u64 {
+        self.sinks().iter().map(|(_, sink)| sink.written()).sum()
+    }
+}
+
+/// How long to wait for the reader of sexton's output at shutdown.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// How long a reader that takes nothing is waited for.
+    pub stalled: Duration,
+    /// The end of the wait, even if the reader makes progress.
+    pub until: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Reader {
     pipe: AsyncFd<OwnedFd>,
-    stream: Stream,
-    pid: Pid,
-    name: Arc<str>,
+    job: JobId,
+    source: Arc<RecordSource>,
     /// Complete lines are passed through unchanged.
     raw: bool,
+    on_full: OnFull,
     formatter: RecordFormatter,
     sink: Sink,
     kept: Arc<LogRing>,
     recent: Arc<Recent>,
+    /// Closed when the last line has been passed on.
+    over: Semaphore,
     state: Mutex<ReaderState>,
 }
 
 #[derive(Debug, Default)]
 struct ReaderState {
     lines: Lines,
+    /// The last byte that was read is not the end of a line.
+    in_line: bool,
+    /// The time of the last read, which is that of an incomplete line at the end.
+    read_at: Timestamp,
     ended: bool,
+    /// The reader of an earlier run of the process, whose output comes first.
+    previous: Option<Arc<Reader>>,
+    /// The bytes left to read, once all processes of the run have ended. What others write to the pipe later is not waited
+    /// for.
+    remaining: Option<usize>,
 }
 
 enum ReadStatus {
@@ -269,9 +354,21 @@ thread_local! {
 
 impl Reader {
     async fn read_until_end(self: Arc<Self>) {
+        let previous = self.lock().previous.clone();
+        if let Some(previous) = previous {
+            previous.wait_until_over().await;
+            self.lock().previous = None;
+        }
         loop {
-            self.sink.room().await;
+            self.wait_for_room().await;
+            if self.end_if_all_is_read() {
+                return;
+            }
             let Ok(mut ready) = self.pipe.readable().await else { return };
+            if !self.may_read() {
+                // Another reader has filled the room.
+                continue;
+            }
             match self.read_some() {
                 ReadStatus::Data => {}
                 ReadStatus::Empty => ready.clear_ready(),
@@ -282,25 +379,81 @@ impl Reader {
         }
     }
 
+    fn lock(&self) -> MutexGuard<'_, ReaderState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_ended(&self) -> bool {
+        self.lock().ended
+    }
+
+    async fn wait_until_over(&self) {
+        // Err: the semaphore is closed, which is what is waited for; it has no permits.
+        let _ = self.over.acquire().await;
+    }
+
+    fn may_read(&self) -> bool {
+        self.on_full == OnFull::Drop || self.sink.has_room()
+    }
+
+    /// Waits for room. Meanwhile the process fills its pipe, and is then blocked in its write.
+    async fn wait_for_room(&self) {
+        if self.on_full == OnFull::Drop {
+            return self.sink.room_of_reading_reader().await;
+        }
+        if self.sink.has_room() {
+            return;
+        }
+        let mut blockage = self.kept.blockage();
+        loop {
+            let before = self.unread();
+            let room = timeout(BLOCKED_CHECK, self.sink.room()).await;
+            // A write returns when all is in the pipe. The pages of a pipe may be half full.
+            blockage.check(before >= self.capacity() / 2 && before == self.unread());
+            if room.is_ok() {
+                return;
+            }
+            if blockage.is_due(BLOCKED_WARNING) {
+                let RecordSource { process, pid, stream, .. } = &*self.source;
+                log::warn!(process = &**process, pid = pid, stream = stream.label();
+                    "the process is blocked in its writes: the reader of sexton's output takes nothing");
+            }
+        }
+    }
+
+    /// The number of bytes in the pipe.
+    fn unread(&self) -> usize {
+        let unread = rustix::io::ioctl_fionread(self.pipe.get_ref());
+        unread.map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
+    }
+
+    fn capacity(&self) -> usize {
+        rustix::pipe::fcntl_getpipe_size(self.pipe.get_ref()).unwrap_or(1 << 20)
+    }
+
     fn read_some(&self) -> ReadStatus {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         if state.ended {
             return ReadStatus::Closed;
         }
+        let size = state.remaining.map_or(READ_SIZE, |remaining| remaining.min(READ_SIZE));
         SCRATCH.with_borrow_mut(|Scratch { read, records }| {
             read.resize(READ_SIZE, 0);
-            match rustix::io::read(self.pipe.get_ref(), read.as_mut_slice()) {
-                Ok(0) => {
-                    self.finish_line(&mut state, records);
-                    ReadStatus::Closed
-                }
-                Ok(length) => {
+            match rustix::io::read(self.pipe.get_ref(), &mut read[..size]) {
+                Ok(length) if length > 0 => {
                     self.process(&mut state, &read[..length], records);
+                    if let Some(remaining) = &mut state.remaining {
+                        *remaining -= length;
+                        if *remaining == 0 {
+                            self.finish_line(&mut state, records);
+                            return ReadStatus::Closed;
+                        }
+                    }
                     ReadStatus::Data
                 }
-                Err(rustix::io::Errno::AGAIN) => ReadStatus::Empty,
+                Err(rustix::io::Errno::AGAIN) if state.remaining.is_none() => ReadStatus::Empty,
                 Err(rustix::io::Errno::INTR) => ReadStatus::Data,
-                Err(_) => {
+                Ok(_) | Err(_) => {
                     self.finish_line(&mut state, records);
                     ReadStatus::Closed
                 }
@@ -309,7 +462,10 @@ impl Reader {
     }
 
     fn process(&self, state: &mut ReaderState, bytes: &[u8], records: &mut Vec<u8>) {
-        self.recent.note(&self.kept, &self.name, self.pid, self.stream, bytes);
+        let now = Timestamp::now();
+        state.read_at = now;
+        self.recent.note(&self.kept, &self.source, now, bytes, state.in_line);
+        state.in_line = bytes.last() != Some(&b'\n');
         records.clear();
         let mut lines = 0;
         if self.raw
@@ -326,7 +482,7 @@ impl Reader {
                 lines += 1;
             });
         } else {
-            let stamp = FormattedTime::now();
+            let stamp = FormattedTime::at(now);
             state.lines.take(bytes, |line, partial| {
                 self.formatter.append(records, &stamp, line, partial);
                 lines += 1;
@@ -336,27 +492,64 @@ impl Reader {
             // Counted only if the records are dropped: counting takes time.
             let lines =
                 || if lines == u64::MAX { memchr::memchr_iter(b'\n', records).count() as u64 } else { lines };
-            self.sink.push_counted(records, lines);
+            match self.on_full {
+                OnFull::Block => self.sink.append(records),
+                OnFull::Drop => self.sink.append_or_drop(records, lines),
+            }
         }
         if records.capacity() > 4 * READ_SIZE {
             *records = Vec::new();
         }
     }
 
-    /// Reads at most the capacity of the pipe, so that a process which keeps writing cannot delay the exit.
+    /// Reads at most the capacity of the pipe, so that a process which keeps writing cannot delay the exit, and no more
+    /// than there is room for.
     fn read_available(&self) {
-        let capacity = rustix::pipe::fcntl_getpipe_size(self.pipe.get_ref()).unwrap_or(1 << 20);
+        if self.lock().previous.as_ref().is_some_and(|previous| !previous.has_ended()) {
+            return;
+        }
         // A read may return less than READ_SIZE.
-        for _ in 0..capacity.div_ceil(READ_SIZE) + 16 {
-            if !matches!(self.read_some(), ReadStatus::Data) {
+        for _ in 0..self.capacity().div_ceil(READ_SIZE) + 16 {
+            if !self.may_read() || !matches!(self.read_some(), ReadStatus::Data) {
                 return;
             }
         }
     }
 
-    fn end(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        SCRATCH.with_borrow_mut(|scratch| self.finish_line(&mut state, &mut scratch.records));
+    /// Ends when everything is read that is in the pipe now; at once, if there is room for it.
+    fn close(&self) {
+        self.lock().remaining = Some(self.unread());
+        if !self.end_if_all_is_read() {
+            self.read_available();
+        }
+    }
+
+    /// Ends, unless there is something to read or an earlier run comes first.
+    fn end_if_all_is_read(&self) -> bool {
+        let mut state = self.lock();
+        let is_first = state.previous.as_ref().is_none_or(|previous| previous.has_ended());
+        if state.remaining == Some(0) && is_first {
+            SCRATCH.with_borrow_mut(|scratch| self.finish_line(&mut state, &mut scratch.records));
+        }
+        state.ended
+    }
+
+    /// Ends at once, and returns the number of lines that were not read.
+    fn discard(&self) -> u64 {
+        let mut state = self.lock();
+        let mut lines = 0;
+        let mut left = state.remaining.unwrap_or_else(|| self.unread());
+        let mut buffer = [0; 4096];
+        while left > 0 && !state.ended {
+            let size = left.min(buffer.len());
+            let Ok(length @ 1..) = rustix::io::read(self.pipe.get_ref(), &mut buffer[..size]) else { break };
+            lines += memchr::memchr_iter(b'\n', &buffer[..length]).count() as u64;
+            left -= length;
+        }
+        state.lines.rest(|_| lines += 1);
+        state.ended = true;
+        self.over.close();
+        lines
     }
 
     fn finish_line(&self, state: &mut ReaderState, records: &mut Vec<u8>) {
@@ -370,12 +563,13 @@ impl Reader {
                 records.extend_from_slice(line);
                 records.push(b'\n');
             } else {
-                self.formatter.append(records, &FormattedTime::now(), line, false);
+                self.formatter.append(records, &FormattedTime::at(state.read_at), line, false);
             }
         });
         if !records.is_empty() {
-            self.sink.push_lines(records, 1);
+            self.sink.append(records);
         }
+        self.over.close();
     }
 }
 

@@ -125,13 +125,13 @@ impl Log for Logger {
         if let Some(file) = &self.file {
             let written = file.lock().unwrap_or_else(PoisonError::into_inner).write(&line);
             if let (Err(error), Some(sink)) = (written, Sink::stderr()) {
-                sink.push(format!("sexton: cannot write the log: {error}\n").as_bytes());
+                sink.append_or_drop(format!("sexton: cannot write the log: {error}\n").as_bytes(), || 1);
             }
             return;
         }
         // The log never delays the supervision of processes, even if it is not read.
         match Sink::stderr() {
-            Some(sink) => sink.push(&line),
+            Some(sink) => sink.append_or_drop(&line, || 1),
             None => write_if_ready(&line),
         }
     }

@@ -1,16 +1,30 @@
 //! Formats lines as records.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::Stream;
 use super::severity::Severity;
-use super::structured::{self, Structured};
+use super::structured::{self, Structured, Value};
 use crate::logs::logfmt;
 use linux::clock::rfc3339_millis;
 use spec::logs::LogFormat;
 use spec::program::Pid;
+
+/// Where lines come from: what is the same in each of their records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordSource {
+    /// The format of the records in sexton's output.
+    pub format: LogFormat,
+    /// Process name.
+    pub process: Arc<str>,
+    pub pid: Pid,
+    pub stream: Stream,
+    pub labels: Arc<BTreeMap<String, String>>,
+}
 
 /// The record format of one stream of a process.
 #[derive(Debug)]
@@ -38,12 +52,6 @@ pub struct ConsoleStyle {
 pub struct FormattedTime(String);
 
 impl FormattedTime {
-    /// The current time.
-    #[must_use]
-    pub fn now() -> Self {
-        Self::at(Timestamp::now())
-    }
-
     /// The given time.
     #[must_use]
     pub fn at(time: Timestamp) -> Self {
@@ -57,30 +65,24 @@ impl FormattedTime {
 }
 
 impl RecordFormatter {
-    /// The format of a stream of a process.
+    /// Records of this source in this format.
     #[must_use]
-    pub fn new(
-        format: LogFormat,
-        name: &str,
-        pid: Pid,
-        stream: Stream,
-        labels: &BTreeMap<String, String>,
-        console: ConsoleStyle,
-    ) -> Self {
+    pub fn new(format: LogFormat, from: &RecordSource, console: ConsoleStyle) -> Self {
+        let RecordSource { process: name, pid, stream, labels, .. } = from;
         let (mut source, mut encoded) = (Vec::new(), Vec::new());
         let pid = pid.to_string();
         if format == LogFormat::Json {
             append_json(&mut source, "process", name.as_bytes());
             source.extend_from_slice(format!(",\"pid\":{pid}").as_bytes());
             append_json(&mut source, "stream", stream.label().as_bytes());
-            for (key, value) in labels {
+            for (key, value) in &**labels {
                 append_json(&mut encoded, key, value.as_bytes());
             }
         } else {
             logfmt::append(&mut source, "process", name.as_bytes());
             logfmt::append(&mut source, "pid", pid.as_bytes());
             logfmt::append(&mut source, "stream", stream.label().as_bytes());
-            for (key, value) in labels {
+            for (key, value) in &**labels {
                 logfmt::append(&mut encoded, key, value.as_bytes());
             }
         }
@@ -119,7 +121,7 @@ impl RecordFormatter {
             return found;
         }
         let severity = if self.format == LogFormat::Auto { Severity::of_text(line) } else { None };
-        Structured { severity, message: Some(line.into()), fields: Vec::new() }
+        Structured::plain(severity, line)
     }
 
     fn logfmt(&self, out: &mut Vec<u8>, stamp: &FormattedTime, line: &[u8], partial: bool) {
@@ -133,9 +135,9 @@ impl RecordFormatter {
         if partial {
             out.extend_from_slice(b" partial=true");
         }
-        logfmt::append(out, "msg", found.message.as_deref().unwrap_or_default());
+        logfmt::append(out, "msg", found.message.as_ref().map_or(b"", Value::bytes));
         for (key, value) in &found.fields {
-            logfmt::append(out, key, value);
+            logfmt::append(out, key, value.bytes());
         }
         if !self.labels.is_empty() {
             out.push(b' ');
@@ -155,9 +157,9 @@ impl RecordFormatter {
         if partial {
             out.extend_from_slice(b",\"partial\":true");
         }
-        append_json(out, "msg", found.message.as_deref().unwrap_or_default());
+        append_json_value(out, "msg", found.message.as_ref().unwrap_or(&Value::Text(Cow::Borrowed(b""))));
         for (key, value) in &found.fields {
-            append_json(out, key, value);
+            append_json_value(out, key, value);
         }
         out.extend_from_slice(&self.labels);
         out.extend_from_slice(b"}\n");
@@ -183,11 +185,26 @@ impl RecordFormatter {
     }
 }
 
-/// Appends `,"key":"value"`. Invalid UTF-8 cannot be represented in JSON and becomes U+FFFD.
-fn append_json(out: &mut Vec<u8>, key: &str, value: &[u8]) {
+/// Appends `,"key":value`, with the type and the nesting of the value.
+fn append_json_value(out: &mut Vec<u8>, key: &str, value: &Value<'_>) {
+    match value {
+        Value::Text(text) => append_json(out, key, text),
+        Value::Json(json) => {
+            append_json_key(out, key);
+            out.extend_from_slice(json.as_bytes());
+        }
+    }
+}
+
+fn append_json_key(out: &mut Vec<u8>, key: &str) {
     out.extend_from_slice(b",\"");
     out.extend_from_slice(key.replace(['"', '\\'], "_").as_bytes());
     out.extend_from_slice(b"\":");
+}
+
+/// Appends `,"key":"value"`. Invalid UTF-8 cannot be represented in JSON and becomes U+FFFD.
+fn append_json(out: &mut Vec<u8>, key: &str, value: &[u8]) {
+    append_json_key(out, key);
     let text = String::from_utf8_lossy(value);
     // Writing to memory does not fail.
     let _ = serde_json::to_writer(out, &text);
@@ -199,7 +216,14 @@ mod tests {
 
     fn record(format: LogFormat, line: &[u8], partial: bool) -> String {
         let labels = BTreeMap::from([("app".to_owned(), "a b".to_owned())]);
-        let form = RecordFormatter::new(format, "web", 7, Stream::Stderr, &labels, ConsoleStyle::default());
+        let source = RecordSource {
+            format,
+            process: "web".into(),
+            pid: 7,
+            stream: Stream::Stderr,
+            labels: Arc::new(labels),
+        };
+        let form = RecordFormatter::new(format, &source, ConsoleStyle::default());
         let mut out = Vec::new();
         let time = "2026-11-24T10:00:00.5Z".parse().unwrap_or(Timestamp::UNIX_EPOCH);
         form.append(&mut out, &FormattedTime::at(time), line, partial);
@@ -230,9 +254,16 @@ mod tests {
             record(LogFormat::Logfmt, b"level=warn msg=\"two words\" n=1", false),
             "time=2026-11-24T10:00:00.500Z level=warn process=web pid=7 stream=stderr msg=\"two words\" n=1 app=\"a b\"\n"
         );
+        let line = br#"{"level":"error","msg":"no","n":1,"big":12345678901234567890123,"ok":true,"no":null,"o":{"a":[1,"x"]},"s":"1"}"#;
+        let expected = r#""msg":"no","n":1,"big":12345678901234567890123,"ok":true,"no":null,"o":{"a":[1,"x"]},"s":"1","app":"#;
+        let json = record(LogFormat::Json, line, false);
+        assert!(json.contains(r#""level":"error""#) && json.contains(expected), "{json}");
+        let logfmt = record(LogFormat::Logfmt, line, false);
         assert!(
-            record(LogFormat::Json, b"{\"level\":\"error\",\"msg\":\"no\",\"n\":1}", false)
-                .contains("\"level\":\"error\"")
+            logfmt.contains(
+                r#"msg=no n=1 big=12345678901234567890123 ok=true no=null o="{\"a\":[1,\"x\"]}" s=1"#
+            ),
+            "{logfmt}"
         );
     }
 }

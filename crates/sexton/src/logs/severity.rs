@@ -80,6 +80,26 @@ impl Severity {
         }
     }
 
+    /// The severity in a log of MongoDB: a letter, with a digit for debug levels.
+    #[must_use]
+    pub fn of_mongodb(word: &[u8]) -> Option<Self> {
+        match word {
+            [letter @ (b'F' | b'E' | b'W' | b'I')] => Self::named(&[*letter]),
+            [b'D', b'1'..=b'5'] | [b'D'] => Some(Self::Debug),
+            _ => None,
+        }
+    }
+
+    /// The severity in a log of PostgreSQL, whose normal operation is LOG.
+    #[must_use]
+    pub fn of_postgresql(word: &[u8]) -> Option<Self> {
+        match word {
+            b"LOG" => Some(Self::Info),
+            [b'D', b'E', b'B', b'U', b'G', b'1'..=b'5'] => Some(Self::Debug),
+            _ => Self::named(word),
+        }
+    }
+
     /// The severity of a line in any format: the first word near its start that names one and is in brackets, in
     /// capitals or followed by a colon. A word within a sentence ("no error occurred") does not count.
     #[must_use]

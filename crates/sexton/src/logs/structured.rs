@@ -5,7 +5,7 @@ use std::fmt;
 
 use memchr::memchr2;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::severity::Severity;
 
@@ -14,14 +14,45 @@ use super::severity::Severity;
 pub struct Structured<'a> {
     /// The severity, if it has one with a known name.
     pub severity: Option<Severity>,
-    pub message: Option<Cow<'a, [u8]>>,
+    pub message: Option<Value<'a>>,
     /// The other fields, in their order.
-    pub fields: Vec<(Cow<'a, str>, Cow<'a, [u8]>)>,
+    pub fields: Vec<(Cow<'a, str>, Value<'a>)>,
+    /// The place of the message's key in `MESSAGES`.
+    rank: usize,
 }
 
-const LEVELS: [&str; 4] = ["level", "lvl", "severity", "loglevel"];
+/// A value of a parsed line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value<'a> {
+    Text(Cow<'a, [u8]>),
+    /// A number, boolean, null, array or object, as JSON.
+    Json(&'a str),
+}
+
+impl Value<'_> {
+    /// The text, or the JSON text.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text,
+            Self::Json(json) => json.as_bytes(),
+        }
+    }
+}
+
+/// The usual keys of a severity, among them those of Elastic Common Schema, OpenTelemetry, Python and Monolog.
+const LEVELS: [&str; 8] =
+    ["level", "lvl", "severity", "loglevel", "log.level", "severity_text", "levelname", "level_name"];
+/// The key of a severity in the log of MongoDB: one letter, and a digit for debug levels.
+const MONGODB_LEVEL: &str = "s";
+/// The key of a severity in the log of PostgreSQL.
+const POSTGRESQL_LEVEL: &str = "error_severity";
 const RESERVED: [&str; 6] = ["level", "process", "pid", "stream", "partial", "msg"];
-const MESSAGES: [&str; 3] = ["msg", "message", "@message"];
+/// The usual keys of a message; the first one that is there counts. The later ones have other meanings too: they count only
+/// as text.
+const MESSAGES: [&str; 7] = ["msg", "message", "@message", "short_message", "event", "body", "text"];
+/// The number of `MESSAGES` that count whatever their type.
+const SURE_MESSAGES: usize = 3;
 const TIMES: [&str; 5] = ["time", "ts", "timestamp", "@timestamp", "t"];
 
 /// Parses a line. Returns None, at low cost, if it is neither logfmt nor JSON.
@@ -38,16 +69,38 @@ pub fn parse(line: &[u8]) -> Option<Structured<'_>> {
 }
 
 impl<'a> Structured<'a> {
-    fn add(&mut self, key: Cow<'a, str>, value: Cow<'a, [u8]>) {
-        if self.severity.is_none() && LEVELS.contains(&&*key) {
-            self.severity = Severity::named(&value);
+    /// A line that is only a message.
+    #[must_use]
+    pub fn plain(severity: Option<Severity>, line: &'a [u8]) -> Self {
+        Self { severity, message: Some(Value::Text(line.into())), ..Self::default() }
+    }
+
+    fn add(&mut self, key: Cow<'a, str>, value: Value<'a>) {
+        if self.severity.is_none() {
+            self.severity = match &*key {
+                key if LEVELS.contains(&key) => Severity::named(value.bytes()),
+                MONGODB_LEVEL => Severity::of_mongodb(value.bytes()),
+                POSTGRESQL_LEVEL => Severity::of_postgresql(value.bytes()),
+                _ => None,
+            };
             if self.severity.is_some() {
                 return;
             }
         }
-        if self.message.is_none() && MESSAGES.contains(&&*key) {
-            self.message = Some(value);
-        } else if TIMES.contains(&&*key) {
+        let rank = MESSAGES.iter().position(|known| *known == key);
+        let rank = rank.filter(|rank| *rank < SURE_MESSAGES || matches!(value, Value::Text(_)));
+        if let Some(rank) = rank.filter(|rank| self.message.is_none() || *rank < self.rank) {
+            let before = std::mem::replace(&mut self.rank, rank);
+            if let Some(earlier) = self.message.replace(value) {
+                self.add_field(Cow::Borrowed(MESSAGES[before]), earlier);
+            }
+        } else {
+            self.add_field(key, value);
+        }
+    }
+
+    fn add_field(&mut self, key: Cow<'a, str>, value: Value<'a>) {
+        if TIMES.contains(&&*key) {
             // The record's own time is the time of the read.
             self.fields.push((Cow::Borrowed("source_time"), value));
         } else if RESERVED.contains(&&*key) {
@@ -79,7 +132,7 @@ fn logfmt(line: &[u8]) -> Option<Structured<'_>> {
         rest = &rest[end + 1..];
         if let Some(quoted) = rest.strip_prefix(b"\"") {
             let (value, length) = unquote(quoted)?;
-            found.add(Cow::Borrowed(key), value);
+            found.add(Cow::Borrowed(key), Value::Text(value));
             rest = &quoted[length..];
             if !rest.is_empty() && rest[0] != b' ' {
                 return None;
@@ -89,7 +142,7 @@ fn logfmt(line: &[u8]) -> Option<Structured<'_>> {
             if rest[..end].contains(&b'"') {
                 return None;
             }
-            found.add(Cow::Borrowed(key), Cow::Borrowed(&rest[..end]));
+            found.add(Cow::Borrowed(key), Value::Text(Cow::Borrowed(&rest[..end])));
             rest = &rest[end..];
         }
         rest = rest.trim_ascii_start();
@@ -126,22 +179,26 @@ fn unquote(text: &[u8]) -> Option<(Cow<'_, [u8]>, usize)> {
 }
 
 /// The entries of an object in their order.
-struct Entries(Vec<(String, Value)>);
+struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
-impl<'de> Deserialize<'de> for Entries {
+/// A key of an object: borrowed, unless it has escapes.
+#[derive(serde::Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct This;
         impl<'de> Visitor<'de> for This {
-            type Value = Entries;
+            type Value = Entries<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<'de>, A::Error> {
                 let mut all = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    all.push(entry);
+                while let Some((Key(key), value)) = map.next_entry()? {
+                    all.push((key, value));
                 }
                 Ok(Entries(all))
             }
@@ -150,23 +207,49 @@ impl<'de> Deserialize<'de> for Entries {
     }
 }
 
-fn json(line: &[u8]) -> Option<Structured<'static>> {
+fn json(line: &[u8]) -> Option<Structured<'_>> {
     let Entries(entries) = serde_json::from_slice(line).ok()?;
     let mut found = Structured::default();
-    for (key, value) in entries {
-        let value = match value {
-            Value::String(text) => text.into_bytes(),
-            other => other.to_string().into_bytes(),
+    for (key, raw) in entries {
+        let value = match raw.get().strip_prefix('"') {
+            Some(_) => {
+                let Key(text) = serde_json::from_str(raw.get()).ok()?;
+                Value::Text(match text {
+                    Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+                    Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+                })
+            }
+            None => Value::Json(raw.get()),
         };
-        // A logfmt key must not contain blanks or control characters.
-        let invalid = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '=' | '"' | '\\');
-        let mut key: String = key.chars().map(|c| if invalid(c) { '_' } else { c }).collect();
-        if key.is_empty() {
-            key.push('_');
+        if key == "log"
+            && let Value::Json(nested) = value
+            && let Some(severity) = nested_level(nested).filter(|_| found.severity.is_none())
+        {
+            found.severity = Some(severity);
         }
-        found.add(Cow::Owned(key), Cow::Owned(value));
+        found.add(logfmt_key(key), value);
     }
     found.if_record()
+}
+
+/// The severity in `"log":{"level":…}`, the nested form of Elastic Common Schema.
+fn nested_level(log: &str) -> Option<Severity> {
+    let Entries(entries) = serde_json::from_str(log).ok()?;
+    let (_, level) = entries.into_iter().find(|(key, _)| key == "level")?;
+    let Key(level) = serde_json::from_str(level.get()).ok()?;
+    Severity::named(level.as_bytes())
+}
+
+/// A logfmt key must not contain blanks or control characters.
+fn logfmt_key(key: Cow<'_, str>) -> Cow<'_, str> {
+    let invalid = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '=' | '"' | '\\');
+    if key.is_empty() {
+        Cow::Borrowed("_")
+    } else if key.contains(invalid) {
+        Cow::Owned(key.chars().map(|c| if invalid(c) { '_' } else { c }).collect())
+    } else {
+        key
+    }
 }
 
 #[cfg(test)]
@@ -175,9 +258,9 @@ mod tests {
 
     fn parsed(line: &str) -> Option<String> {
         let found = parse(line.as_bytes())?;
-        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+        let text = |value: &Value<'_>| String::from_utf8_lossy(value.bytes()).into_owned();
         let level = found.severity.map_or("-", Severity::label);
-        let message = found.message.as_deref().map_or_else(|| "-".to_owned(), text);
+        let message = found.message.as_ref().map_or_else(|| "-".to_owned(), text);
         let fields: Vec<_> =
             found.fields.iter().map(|(key, value)| format!(" {key}:{}", text(value))).collect();
         Some(format!("{level} {message}{}", fields.concat()))
@@ -199,6 +282,33 @@ mod tests {
             Some("- x source_level:loud"),
             "an unknown level is kept as a field"
         );
+    }
+
+    #[test]
+    fn recognises_the_usual_keys_of_severity_and_message() {
+        for (line, expected) in [
+            (r#"{"log.level":"error","message":"x"}"#, "error x"),
+            (
+                r#"{"log":{"level":"warn","logger":"a"},"message":"x"}"#,
+                "warn x log:{\"level\":\"warn\",\"logger\":\"a\"}",
+            ),
+            (r#"{"severity_text":"ERROR","body":"x"}"#, "error x"),
+            (r#"{"error_severity":"LOG","message":"x"}"#, "info x"),
+            (r#"{"levelname":"WARNING","message":"x"}"#, "warn x"),
+            (r#"{"level_name":"CRITICAL","message":"x","level":500}"#, "fatal x source_level:500"),
+            (
+                r#"{"t":{"$date":"2026"},"s":"E","c":"NETWORK","msg":"x"}"#,
+                "error x source_time:{\"$date\":\"2026\"} c:NETWORK",
+            ),
+            (r#"{"s":"D2","msg":"x"}"#, "debug x"),
+            (r#"{"s":"3","msg":"x"}"#, "- x s:3"),
+            (r#"{"event":"started","level":"info"}"#, "info started"),
+            (r#"{"event":"started","msg":"x","level":"info"}"#, "info x event:started"),
+            (r#"{"event":{"id":1},"level":"info","msg":"x"}"#, "info x event:{\"id\":1}"),
+            ("level=info event=started", "info started"),
+        ] {
+            assert_eq!(parsed(line).as_deref(), Some(expected), "{line}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::logs::buffer::Recent;
 use crate::logs::line_writer::Sink;
 use crate::status::event_text;
 use crate::status::{Status, View};
@@ -123,6 +124,7 @@ pub struct Metrics {
     memory: Family<OfProcess, Gauge>,
     probe_failures: Family<OfProbe, Counter>,
     lines_lost: Family<OfStream, Counter>,
+    blocked: Family<OfProcess, Counter<f64, AtomicU64>>,
     transitions: Family<OfState, Counter>,
     state: Family<OfState, Gauge>,
     /// Current state of each automaton.
@@ -152,6 +154,7 @@ impl Metrics {
             memory: Family::default(),
             probe_failures: Family::default(),
             lines_lost: Family::default(),
+            blocked: Family::default(),
             transitions: Family::default(),
             state: Family::default(),
             states: Mutex::default(),
@@ -194,6 +197,12 @@ impl Metrics {
             "sexton_log_lines_lost",
             "Lines of output dropped or not written",
             this.lines_lost.clone(),
+        );
+        r.register_with_unit(
+            "sexton_process_output_blocked",
+            "Time that the process was blocked in its writes because its output was not read",
+            Unit::Seconds,
+            this.blocked.clone(),
         );
         r.register("sexton_automaton_transitions", "States entered", this.transitions.clone());
         r.register(
@@ -260,7 +269,7 @@ impl Metrics {
 
     /// Returns the metrics as text.
     #[must_use]
-    pub fn text(&self, view: &View, usage: &BTreeMap<Pid, ResourceUsage>) -> String {
+    pub fn text(&self, view: &View, usage: &BTreeMap<Pid, ResourceUsage>, logs: &Recent) -> String {
         for process in &view.processes {
             let labels = OfProcess { process: process.name.to_string() };
             let up = process.status == Status::Running;
@@ -278,6 +287,10 @@ impl Metrics {
                     .set(i64::try_from(figures.resident_bytes).unwrap_or(i64::MAX));
             }
             self.uptime.get_or_create(&labels).set(age.map_or(0.0, |age| age.as_secs_f64().max(0.0)));
+        }
+        for (process, (seconds, _)) in logs.blocked() {
+            let blocked = self.blocked.get_or_create(&OfProcess { process: process.to_string() });
+            blocked.inc_by((seconds.as_secs_f64() - blocked.get()).max(0.0));
         }
         for (stream, sink) in &self.sinks {
             let lost = self.lines_lost.get_or_create(&OfStream { stream });

@@ -13,6 +13,7 @@ use super::linux_system::{LinuxSystem, Senders};
 use super::locks::RunLocks;
 use super::{MemoryUse, PeerChanges, Supervisor, SupervisorDeps, SupervisorEvent};
 use crate::control::Command;
+use crate::logs::capture::{Outputs, Patience};
 use crate::probes::SpawnRequest;
 use crate::tombstones::Graveyard;
 use crate::tombstones::external_peers::tell_to_quit;
@@ -22,9 +23,14 @@ use linux::process_table::ProcessTable;
 use linux::reap;
 use linux::signals::SignalStream;
 use spec::environment::Real;
+use spec::logs::OUTPUT_RESERVE;
 
 /// The length of the queue of notifications from processes; senders wait while it is full.
 const NOTIFICATIONS: usize = 64;
+/// How long a reader that takes nothing of the output is waited for if all processes ended on their own.
+const STALLED_READER: Duration = Duration::from_secs(30);
+/// The part of the time for the output that is left for sexton's own log.
+const OWN_LOG_RESERVE: Duration = Duration::from_secs(1);
 /// The exit code when a mandatory quit request failed and everything else succeeded.
 const QUIT_FAILED: i32 = 1;
 
@@ -163,6 +169,7 @@ async fn shut_down(mut supervisor: Supervisor<LinuxSystem>, mut inbox: Inbox) ->
             supervisor.handle(SupervisorEvent::Command(command));
         }
     }
+    let patience = output_patience(&supervisor);
     let Supervisor { mut system, exit, .. } = supervisor;
     let signals = inbox.signals;
     let code = exit.map_or(0, |(code, _)| code);
@@ -172,19 +179,53 @@ async fn shut_down(mut supervisor: Supervisor<LinuxSystem>, mut inbox: Inbox) ->
     for task in attempts.values() {
         task.abort();
     }
-    let finished = outputs.finish();
-    tokio::pin!(finished);
+    pass_on_output(outputs, &signals, patience).await?;
+    Ok(code)
+}
+
+/// How long to wait until the reader of the output has taken it. After a stop request, no longer than the time for the
+/// shutdown. If all processes ended on their own, a reader that takes something is waited for until it has taken all.
+fn output_patience(supervisor: &Supervisor<LinuxSystem>) -> Patience {
+    let pod = &supervisor.pod;
+    if !pod.stop_requested() {
+        return Patience { stalled: STALLED_READER, until: None };
+    }
+    let reserve = pod.settings().deadline.map_or(OUTPUT_RESERVE, |deadline| deadline.min(OUTPUT_RESERVE));
+    let end_by = pod.end_by().map_or_else(Instant::now, |at| supervisor.clock.instant(at));
+    Patience {
+        stalled: reserve,
+        until: Some(end_by.max(Instant::now()) + reserve.saturating_sub(OWN_LOG_RESERVE)),
+    }
+}
+
+/// Passes on the remaining output. The first stop signal limits the time for that, the next one ends it.
+async fn pass_on_output(
+    mut outputs: Outputs,
+    signals: &SignalStream,
+    mut patience: Patience,
+) -> io::Result<()> {
+    let stop_signal = async || loop {
+        if signals.next().await?.iter().any(|signal| signal.ends_a_program()) {
+            return Ok::<_, io::Error>(());
+        }
+    };
     loop {
         tokio::select! {
-            () = &mut finished => break,
-            // A slow reader of the output does not delay the exit after another stop signal.
-            signals = signals.next() => if signals?.iter().any(|signal| signal.ends_a_program()) {
-                log::warn!("received a stop signal: not waiting until the last lines of output are written");
-                break;
-            }
+            () = outputs.finish(patience) => break,
+            stopped = stop_signal() => stopped?,
         }
+        if patience.until.is_some() {
+            log::warn!("received a stop signal: not waiting until the remaining output is read");
+            break;
+        }
+        let until = Instant::now() + OUTPUT_RESERVE.saturating_sub(OWN_LOG_RESERVE);
+        patience = Patience { until: Some(until), ..patience };
     }
-    Ok(code)
+    let lines = outputs.discard();
+    if lines > 0 {
+        log::warn!(lines = lines; "the last lines of output are lost: their reader did not take them in time");
+    }
+    Ok(())
 }
 
 /// Sends the quit requests to peers, and returns the exit code with their failures taken into account.

@@ -88,22 +88,6 @@ fn a_full_disk_under_the_output_costs_lines_and_nothing_else() {
 }
 
 #[test]
-fn a_reader_that_does_not_read_stops_no_process() {
-    let (_unread, stdout) = std::io::pipe().unwrap_or_else(|error| panic!("{error}"));
-    let directory = place(
-        "processes: {a: {command: [sh, -c, 'yes | head -c 20000000; echo > $DIR/done'], restartPolicy: Never}}",
-    );
-    let words =
-        ["-p", "none", "up", "--control", "none", &directory.path().join("sexton.yaml").to_string_lossy()]
-            .map(str::to_owned);
-    let mut sexton = Sexton::new(words).stdout(stdout).start();
-    testkit::wait_until("it has written all", || directory.path().join("done").exists().then_some(()));
-    sexton.signal(libc::SIGTERM);
-    sexton.signal(libc::SIGINT);
-    testkit::wait_until("the end", || sexton.ended());
-}
-
-#[test]
 fn a_control_socket_that_cannot_be_had_is_refused_if_it_was_asked_for() {
     let long = format!("/tmp/{}", "x".repeat(120));
     for (path, part) in [

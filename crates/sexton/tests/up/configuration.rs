@@ -57,7 +57,7 @@ fn check_prints_the_plan() {
         "starts after   init succeeded",
         "GET http://127.0.0.1:80/",
         "warning        not found in PATH on this machine",
-        "shutdown deadline: 29s",
+        "shutdown deadline: 25s",
     ] {
         assert!(done.stdout.contains(part), "{part}: {}", done.stdout);
     }

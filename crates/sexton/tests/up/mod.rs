@@ -17,7 +17,7 @@ mod soak;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use testkit::{TempDir, private_directory, wait_until};
@@ -61,6 +61,10 @@ pub(crate) fn up_with(text: &str, with: &With<'_>) -> Up {
 }
 
 pub(crate) fn up_in(directory: TempDir, with: &With<'_>) -> Up {
+    start(directory, with, |sexton| sexton)
+}
+
+fn start(directory: TempDir, with: &With<'_>, prepare: impl FnOnce(Sexton) -> Sexton) -> Up {
     let file = directory.path().join("sexton.yaml").to_string_lossy().into_owned();
     let control = directory.path().join("control").to_string_lossy().into_owned();
     let mut words = vec!["-p", "0", "-i", "127.0.0.1", "up", &file, "--control", &control];
@@ -69,7 +73,12 @@ pub(crate) fn up_in(directory: TempDir, with: &With<'_>) -> Up {
     for (name, value) in with.variables {
         sexton = sexton.env(name, value);
     }
-    Up { sexton: sexton.start(), directory }
+    Up { sexton: prepare(sexton).start(), directory }
+}
+
+/// Starts it with this standard output.
+pub(crate) fn up_with_stdout(text: &str, stdout: impl Into<Stdio>) -> Up {
+    start(place(text), &With::default(), |sexton| sexton.stdout(stdout))
 }
 
 /// Runs it to its end.
@@ -116,6 +125,13 @@ impl Up {
             stdout: text(&output.stdout),
             stderr: text(&output.stderr),
         }
+    }
+
+    /// A client's command that goes on, with its output in a pipe.
+    pub(crate) fn client(&self, words: &[&str]) -> Child {
+        let mut command = Command::new(SEXTON);
+        command.args(words).env("SEXTON_CONTROL", self.path("control")).stdout(Stdio::piped());
+        command.spawn().unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// A client's command that has to succeed.

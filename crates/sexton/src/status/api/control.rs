@@ -117,7 +117,16 @@ async fn why(State(shared): State<Shared>, Path(name): Path<String>) -> Response
     let changes = shared.hub.changes_of(&name);
     let chain: Vec<_> = changes.iter().map(|change| &**change).collect();
     let since = process.own.as_ref().and_then(|own| own.since).map(linux::clock::rfc3339_millis);
-    let body = json!({ "name": name, "state": process.state, "since": since, "ready": process.own.as_ref().map(|own| own.job.ready), "chain": chain });
+    let (blocked, is_blocked) = shared.hub.logs.blocked().get(&*name).copied().unwrap_or_default();
+    let body = json!({
+        "name": name,
+        "state": process.state,
+        "since": since,
+        "ready": process.own.as_ref().map(|own| own.job.ready),
+        "outputBlocked": is_blocked,
+        "outputBlockedSeconds": blocked.as_secs_f64(),
+        "chain": chain,
+    });
     answer(StatusCode::OK, JSON, format!("{body}\n").into())
 }
 
@@ -130,12 +139,13 @@ async fn logs(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Respon
     if let Some(wrong) = of.iter().find(|name| view.find(name).is_none()) {
         return unknown(&view, wrong);
     }
-    let format = match query.get("format").unwrap_or("logfmt") {
-        "logfmt" => LogFormat::Logfmt,
-        "json" => LogFormat::Json,
-        "raw" => LogFormat::Raw,
-        "pretty" => LogFormat::Pretty,
-        other => {
+    let format = match query.get("format") {
+        None => None,
+        Some("logfmt") => Some(LogFormat::Logfmt),
+        Some("json") => Some(LogFormat::Json),
+        Some("raw") => Some(LogFormat::Raw),
+        Some("pretty") => Some(LogFormat::Pretty),
+        Some(other) => {
             let message = format!("format '{other}': expected logfmt, json, raw or pretty\n");
             return answer(StatusCode::BAD_REQUEST, TEXT, message.into());
         }
@@ -176,7 +186,8 @@ async fn logs(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Respon
 
 /// Formats log lines.
 struct Writer {
-    format: LogFormat,
+    /// None: that of each process, so that the records are those of sexton's output.
+    format: Option<LogFormat>,
     colours: bool,
     width: usize,
     of: Vec<String>,
@@ -184,21 +195,15 @@ struct Writer {
 
 impl Writer {
     fn append(&self, out: &mut Vec<u8>, line: &Line) {
-        let colour = self.colours.then(|| line.process.bytes().fold(0_u8, u8::wrapping_add) % 6);
+        let source = &line.source;
+        let colour = self.colours.then(|| source.process.bytes().fold(0_u8, u8::wrapping_add) % 6);
         let style = ConsoleStyle { width: self.width, colour };
-        let formatter = RecordFormatter::new(
-            self.format,
-            &line.process,
-            line.pid,
-            line.stream,
-            &std::collections::BTreeMap::new(),
-            style,
-        );
-        formatter.append(out, &FormattedTime::at(line.time), &line.text, false);
+        let formatter = RecordFormatter::new(self.format.unwrap_or(source.format), source, style);
+        formatter.append(out, &FormattedTime::at(line.time), &line.text, line.partial);
     }
 
     fn wants(&self, chunk: &OutputChunk) -> bool {
-        self.of.is_empty() || self.of.iter().any(|name| **name == *chunk.process)
+        self.of.is_empty() || self.of.iter().any(|name| **name == *chunk.source.process)
     }
 }
 

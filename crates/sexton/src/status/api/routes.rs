@@ -123,7 +123,7 @@ pub(super) fn unknown(view: &View, name: &str) -> Response {
 async fn metrics_text(State(shared): State<Shared>) -> Response {
     let view = shared.hub.view();
     let usage = if shared.answers.many { usage(&shared.hub, &view).await } else { Arc::default() };
-    let text = shared.hub.metrics.text(&view, &usage);
+    let text = shared.hub.metrics.text(&view, &usage, &shared.hub.logs);
     answer(StatusCode::OK, metrics::CONTENT_TYPE, text.into())
 }
 
