@@ -1,4 +1,4 @@
-//! Descriptors run out, `/proc` is not there, we are killed.
+//! Exhausted descriptors, a missing `/proc`, a killed supervisor.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use testkit::{http, tree, wait_until};
 use crate::harness::{SEXTON, Sexton, child, is_root, skipped, wrapping};
 
 #[test]
-fn with_few_descriptors_it_still_answers() {
+fn requests_are_answered_with_few_descriptors() {
     let script = format!("ulimit -n 24; exec {SEXTON} -v -i 127.0.0.1 -p 0 run -- sleep 1000");
     let mut sexton = Sexton::program("/bin/sh".as_ref(), ["-c", &script]).start();
     let address = sexton.address();
@@ -24,7 +24,7 @@ fn with_few_descriptors_it_still_answers() {
 
 #[test]
 fn taking_the_last_descriptor_closes_no_other_connection() {
-    let mut sexton = Sexton::answering(["run", "--", "sleep", "inf"]).start();
+    let mut sexton = Sexton::with_server(["run", "--", "sleep", "inf"]).start();
     let address = sexton.address();
     let connect = || http::connect(address).unwrap_or_else(|error| panic!("{error}"));
     let mut first = connect();
@@ -65,7 +65,7 @@ fn ask_and_keep(stream: &mut TcpStream, target: &str) -> String {
 }
 
 #[test]
-fn with_too_few_descriptors_to_begin_nothing_is_started() {
+fn nothing_is_started_without_enough_descriptors() {
     for limit in 3..12 {
         let script = format!(
             "ulimit -n {limit}; exec {SEXTON} -i 127.0.0.1 -p 0 run -- sh -c 'echo > started; exit 3'"
@@ -82,11 +82,11 @@ fn with_too_few_descriptors_to_begin_nothing_is_started() {
 }
 
 #[test]
-fn when_no_process_can_be_made_run_says_so_and_supervise_tries_again() {
-    // The limit counts processes of a user: one that nobody else is.
-    let limited = |words: &str| {
+fn at_the_process_limit_run_fails_and_supervise_retries() {
+    // The limit counts the processes of a user: one without other processes.
+    let limited = |arguments: &str| {
         let script = format!(
-            "exec setpriv --reuid 54321 --regid 54321 --clear-groups prlimit --nproc=1 {SEXTON} -v -i 127.0.0.1 -p 0 {words} -- true"
+            "exec setpriv --reuid 54321 --regid 54321 --clear-groups prlimit --nproc=1 {SEXTON} -v -i 127.0.0.1 -p 0 {arguments} -- true"
         );
         Sexton::program("/bin/sh".as_ref(), ["-c", &script]).start()
     };
@@ -110,13 +110,14 @@ fn when_no_process_can_be_made_run_says_so_and_supervise_tries_again() {
 }
 
 #[test]
-fn without_proc_it_runs_stops_and_reaps() {
+fn processes_run_stop_and_are_reaped_without_proc() {
     if !is_root() {
         return skipped("root, to create namespaces");
     }
-    let script = |words: &str| format!("mount -t tmpfs none /proc && exec {SEXTON} -p none {words}");
-    let unshare =
-        |words: &str| Sexton::program("/usr/bin/unshare".as_ref(), ["-m", "sh", "-c", &script(words)]);
+    let script = |arguments: &str| format!("mount -t tmpfs none /proc && exec {SEXTON} -p none {arguments}");
+    let unshare = |arguments: &str| {
+        Sexton::program("/usr/bin/unshare".as_ref(), ["-m", "sh", "-c", &script(arguments)])
+    };
     let done = unshare("run -- sh -c 'sleep 1000 & (true &) ; exit 3'").done();
     assert_eq!(done.code, 3, "{}", done.stderr);
     let done = unshare("watch something").done();
@@ -125,31 +126,38 @@ fn without_proc_it_runs_stops_and_reaps() {
 }
 
 #[test]
-fn a_process_that_exits_before_we_have_looked_is_seen() {
+fn a_process_that_exits_at_once_is_noticed() {
     for _ in 0..100 {
-        assert_eq!(Sexton::mute(wrapping(&["run"], child(["end-by", "9"]))).done().code, 137);
+        assert_eq!(Sexton::without_server(wrapping(&["run"], child(["end-by", "9"]))).done().code, 137);
     }
 }
 
 #[test]
-fn when_we_are_stopped_for_a_while_nothing_is_lost() {
-    let mut sexton =
-        Sexton::answering(["supervise", "--wait", "0", "--", "sh", "-c", "echo x >> runs; exec sleep 1000"])
-            .start();
+fn nothing_is_lost_while_the_supervisor_is_suspended() {
+    let mut sexton = Sexton::with_server([
+        "supervise",
+        "--wait",
+        "0",
+        "--",
+        "sh",
+        "-c",
+        "echo x >> runs; exec sleep 1000",
+    ])
+    .start();
     let first = sexton.wrapped();
     sexton.signal(libc::SIGSTOP);
-    wait_until("we are stopped", || (tree::state(sexton.pid()) == Some('T')).then_some(()));
+    wait_until("the supervisor is suspended", || (tree::state(sexton.pid()) == Some('T')).then_some(()));
     crate::harness::send(first, libc::SIGKILL);
     sexton.signal(libc::SIGCONT);
     wait_until("the second run", || (sexton.text("runs").lines().count() == 2).then_some(()));
 }
 
 #[test]
-fn a_standard_error_that_nobody_reads_holds_up_nothing() {
+fn an_unread_standard_error_blocks_nothing() {
     let (_unread, writer) = std::io::pipe().unwrap_or_else(|error| panic!("{error}"));
     let script = "trap '' TERM; yes >&2 & echo ready > ready; while :; do sleep 0.01; done";
-    let words = ["-vv", "-p", "none", "run", "--grace-period", "300ms", "--", "sh", "-c", script];
-    let mut sexton = Sexton::new(words).stderr(writer).start();
+    let arguments = ["-vv", "-p", "none", "run", "--grace-period", "300ms", "--", "sh", "-c", script];
+    let mut sexton = Sexton::new(arguments).stderr(writer).start();
     sexton.wait_for_file("ready");
     // The pipe is full when `yes` has to wait.
     wait_until("the pipe is full", || {
@@ -162,26 +170,26 @@ fn a_standard_error_that_nobody_reads_holds_up_nothing() {
 }
 
 #[test]
-fn records_that_nobody_reads_do_not_hold_up_the_end() {
+fn unread_records_delay_the_exit_until_a_second_signal() {
     let (_unread, stdout) = std::io::pipe().unwrap_or_else(|error| panic!("{error}"));
     let (_unread_too, stderr) = std::io::pipe().unwrap_or_else(|error| panic!("{error}"));
     let script = "yes & yes >&2 & echo ready > ready; wait";
-    let words = ["-p", "none", "run", "-L", "--grace-period", "300ms", "--", "sh", "-c", script];
-    let mut sexton = Sexton::new(words).stdout(stdout).stderr(stderr).start();
+    let arguments = ["-p", "none", "run", "-L", "--grace-period", "300ms", "--", "sh", "-c", script];
+    let mut sexton = Sexton::new(arguments).stdout(stdout).stderr(stderr).start();
     sexton.wait_for_file("ready");
     sexton.signal(libc::SIGTERM);
-    // The reader has its time; whoever asks again does not want to give it.
+    // The reader has some time; a second request ends it.
     wait_until("the process is gone", || sexton.descendants().is_empty().then_some(()));
     sexton.signal(libc::SIGTERM);
     assert_eq!(sexton.wait(), 143);
 }
 
 #[test]
-fn a_number_that_is_free_again_is_nobody_of_ours() {
+fn a_reused_pid_is_not_mistaken_for_a_child() {
     if !is_root() {
         return skipped("root, to choose the process id of the next process");
     }
-    // The process ends at once and leaves a stray that is deaf; its number is given to somebody who is not
+    // The process exits and leaves a stray that ignores signals; its PID is reused by a process that is not
     // concerned; then the grace is over and the stray is killed.
     let script = format!(
         "{SEXTON} -p none run --grace-period 1s -- sh -c 'echo $$ > leader; setsid {child} deaf deaf & while [ ! -e deaf ]; do sleep 0.01; done' &
@@ -197,16 +205,16 @@ fn a_number_that_is_free_again_is_nobody_of_ours() {
         exit 0",
         child = testkit::child().display()
     );
-    let words = ["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &script];
-    let done = Sexton::program("/usr/bin/unshare".as_ref(), words).done();
+    let arguments = ["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &script];
+    let done = Sexton::program("/usr/bin/unshare".as_ref(), arguments).done();
     assert_eq!(done.code, 0, "{}", done.stderr);
 }
 
 #[test]
-fn a_hang_up_while_it_is_ending_takes_nothing_back() {
+fn a_hangup_during_the_shutdown_does_not_restart() {
     let wrapped = child(["deaf", "ready"]);
     let mut sexton =
-        Sexton::answering(wrapping(&["supervise", "--wait", "0", "--grace-period", "200ms"], wrapped))
+        Sexton::with_server(wrapping(&["supervise", "--wait", "0", "--grace-period", "200ms"], wrapped))
             .start();
     sexton.wait_for_file("ready");
     sexton.signal(libc::SIGTERM);
@@ -217,7 +225,7 @@ fn a_hang_up_while_it_is_ending_takes_nothing_back() {
 }
 
 #[test]
-fn a_terminal_that_nobody_reads_holds_up_nothing() {
+fn an_unread_terminal_blocks_nothing() {
     let (mut unread, mut terminal) = (0, 0);
     let null = std::ptr::null_mut();
     // SAFETY: openpty fills the two numbers; the other arguments may be null.
@@ -225,8 +233,8 @@ fn a_terminal_that_nobody_reads_holds_up_nothing() {
     assert_eq!(opened, 0);
     // SAFETY: openpty has just made them.
     let (_unread, terminal) = unsafe { (OwnedFd::from_raw_fd(unread), OwnedFd::from_raw_fd(terminal)) };
-    let words = ["-v", "-p", "none", "supervise", "--wait", "0", "--", "sh", "-c", "echo x >> runs"];
-    let mut sexton = Sexton::new(words).stderr(terminal).start();
+    let arguments = ["-v", "-p", "none", "supervise", "--wait", "0", "--", "sh", "-c", "echo x >> runs"];
+    let mut sexton = Sexton::new(arguments).stderr(terminal).start();
     // A terminal holds some 4 KiB; each run says more than 200 bytes.
     wait_until("more is said than it holds", || (sexton.text("runs").lines().count() > 100).then_some(()));
     sexton.signal(libc::SIGTERM);

@@ -1,4 +1,4 @@
-//! As PID 1, in an empty root that cannot be written, as somebody who is not root.
+//! As PID 1, in an empty read-only root, as another user than root.
 
 use std::fs;
 use std::path::Path;
@@ -7,14 +7,14 @@ use testkit::{private_directory, tree, wait_until};
 
 use crate::harness::{SEXTON, Sexton, is_root};
 
-/// As PID 1 of namespaces of its own; `script` is a shell's and has to `exec` us.
+/// Runs sexton as PID 1 of its own namespaces; `script` is a shell script that has to `exec` it.
 fn as_pid_1(script: &str) -> Sexton {
-    let words = ["-r", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script];
-    Sexton::program(Path::new("/usr/bin/unshare"), words)
+    let arguments = ["-r", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script];
+    Sexton::program(Path::new("/usr/bin/unshare"), arguments)
 }
 
 #[test]
-fn as_pid_1_it_returns_the_programs_code() {
+fn as_pid_1_the_exit_code_is_that_of_the_program() {
     for (end, code) in [("exit 7", 7), ("kill -9 $$", 137), ("kill -TERM $$", 143)] {
         let done =
             as_pid_1(&format!("exec {SEXTON} -p none run -- sh -c '[ $PPID = 1 ] || exit 99; {end}'")).done();
@@ -23,7 +23,7 @@ fn as_pid_1_it_returns_the_programs_code() {
 }
 
 #[test]
-fn as_pid_1_it_hands_on_term_and_ends() {
+fn as_pid_1_sigterm_is_forwarded() {
     let script = format!(
         "exec {SEXTON} -p none run -- sh -c 'trap \"exit 5\" TERM; echo ready > ready; while :; do sleep 0.01; done'"
     );
@@ -38,7 +38,7 @@ fn as_pid_1_it_hands_on_term_and_ends() {
 }
 
 #[test]
-fn as_pid_1_it_reaps_orphans_and_ends_those_that_have_left_their_group() {
+fn as_pid_1_orphans_are_reaped_and_escaped_processes_stopped() {
     let child = testkit::child();
     let script = format!(
         "exec {SEXTON} -p none run -- sh -c '{0} daemon daemon; {0} orphans 200 let-go & while [ ! -e let-go ]; do sleep 0.01; done; exec sleep 1000'",
@@ -58,8 +58,8 @@ fn as_pid_1_it_reaps_orphans_and_ends_those_that_have_left_their_group() {
 }
 
 #[test]
-fn as_pid_1_a_signal_that_was_ignored_still_counts() {
-    // A container runtime may start us with anything ignored.
+fn as_pid_1_signals_ignored_at_start_are_handled() {
+    // A container runtime may start it with any signal ignored.
     let script = format!("trap '' INT QUIT HUP; exec {SEXTON} -p none supervise -- sleep 1000");
     let mut sexton = as_pid_1(&script).start();
     let inside =
@@ -71,7 +71,7 @@ fn as_pid_1_a_signal_that_was_ignored_still_counts() {
 }
 
 #[test]
-fn in_an_empty_root_that_cannot_be_written_as_somebody_else() {
+fn a_process_runs_in_an_empty_read_only_root_as_another_user() {
     let root = private_directory();
     for directory in ["proc", "bin"] {
         fs::create_dir(root.path().join(directory)).unwrap_or_default();
@@ -86,7 +86,7 @@ fn in_an_empty_root_that_cannot_be_written_as_somebody_else() {
          && exec {user} {path} /bin/sexton -v -i 127.0.0.1 -p 6666 run -- /bin/child inspect"
     );
     let flags: &[&str] = if is_root() { &[] } else { &["-r"] };
-    let words = flags.iter().copied().chain([
+    let arguments = flags.iter().copied().chain([
         "--pid",
         "--mount",
         "--net",
@@ -96,7 +96,7 @@ fn in_an_empty_root_that_cannot_be_written_as_somebody_else() {
         "-c",
         &script,
     ]);
-    let done = Sexton::program(Path::new("/usr/bin/unshare"), words).done();
+    let done = Sexton::program(Path::new("/usr/bin/unshare"), arguments).done();
     assert_eq!(done.code, 0, "{}", done.stderr);
     assert!(done.stdout.contains("leads: true"), "{}", done.stdout);
     assert!(done.stderr.contains("listening"), "{}", done.stderr);
@@ -104,7 +104,7 @@ fn in_an_empty_root_that_cannot_be_written_as_somebody_else() {
 }
 
 #[test]
-fn the_binary_needs_no_library() {
+fn the_binary_is_static() {
     // elf(5), 64 bits: no program header asks for an interpreter, which is what would load libraries.
     let raw = fs::read(SEXTON).unwrap_or_default();
     let half = |at: usize| usize::from(u16::from_le_bytes([raw[at], raw[at + 1]]));

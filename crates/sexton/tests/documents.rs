@@ -80,7 +80,7 @@ complete -c sexton -n "__fish_seen_subcommand_from status logs events why start 
 _sexton_names() {
     _sexton "$@"
     local word
-    for word in ${words[2,CURRENT-1]}; do
+    for word in ${arguments[2,CURRENT-1]}; do
         case $word in
             status|logs|events|why|start|stop|restart|signal)
                 [[ $PREFIX == -* ]] || compadd -- ${(f)"$(sexton names 2>/dev/null)"}
@@ -145,7 +145,7 @@ fn reference(schema: &serde_json::Value) -> String {
     }
     text += "\n## Values\n\n";
     for (name, of) in schema["$defs"].as_object().into_iter().flatten() {
-        let words: Vec<String> = of["oneOf"]
+        let arguments: Vec<String> = of["oneOf"]
             .as_array()
             .into_iter()
             .flatten()
@@ -157,8 +157,8 @@ fn reference(schema: &serde_json::Value) -> String {
                 )
             })
             .collect();
-        if !words.is_empty() {
-            text += &format!("* **{name}**: {}\n", words.join("; "));
+        if !arguments.is_empty() {
+            text += &format!("* **{name}**: {}\n", arguments.join("; "));
         } else if let (None, Some(description)) = (of["properties"].as_object(), of["description"].as_str()) {
             text += &format!("* **{name}**: {description}\n");
         }
@@ -197,18 +197,18 @@ fn the_configuration_reference_is_current() {
 #[test]
 fn the_example_worker_stops_between_two_jobs_and_its_exit_code_is_kept() {
     let worker = repository().join("examples/worker.py").into_os_string();
-    let words = ["--dowork", "myqueue", "--job", "0.01"].map(std::ffi::OsString::from);
+    let arguments = ["--dowork", "myqueue", "--job", "0.01"].map(std::ffi::OsString::from);
     let wrapped = |more: &[&str]| {
-        std::iter::once(worker.clone()).chain(words.clone()).chain(more.iter().map(Into::into)).collect()
+        std::iter::once(worker.clone()).chain(arguments.clone()).chain(more.iter().map(Into::into)).collect()
     };
-    let sexton = Sexton::answering(wrapping(&["run"], wrapped(&[]))).start();
+    let sexton = Sexton::with_server(wrapping(&["run"], wrapped(&[]))).start();
     sexton.wait_for_file("stdout");
     let done = sexton.stop();
     assert_eq!(done.code, 0);
     assert!(done.stdout.contains("myqueue: stopped after "), "{}", done.stdout);
 
     let mut sexton =
-        Sexton::answering(wrapping(&["supervise", "--wait", "0"], wrapped(&["--fail-after", "2"]))).start();
+        Sexton::with_server(wrapping(&["supervise", "--wait", "0"], wrapped(&["--fail-after", "2"]))).start();
     testkit::wait_until("a restart", || (sexton.json("/")["ExitCode"] == 3).then_some(()));
 }
 
@@ -260,11 +260,11 @@ fn every_command_in_the_documents_is_valid() {
     let mut seen = 0;
     for document in documents {
         for line in commands(document) {
-            let words = line.trim_end_matches('&').trim_end().split(' ').filter(|word| !word.is_empty());
-            let words: Vec<String> = words.map(|word| word.trim_matches('\'').to_owned()).collect();
-            let parsed = sexton::cli::command().try_get_matches_from(&words);
+            let arguments = line.trim_end_matches('&').trim_end().split(' ').filter(|word| !word.is_empty());
+            let arguments: Vec<String> = arguments.map(|word| word.trim_matches('\'').to_owned()).collect();
+            let parsed = sexton::cli::command().try_get_matches_from(&arguments);
             assert!(
-                parsed.is_ok() || words.contains(&"--help".to_owned()),
+                parsed.is_ok() || arguments.contains(&"--help".to_owned()),
                 "{document}: {line}: {:?}",
                 parsed.err()
             );

@@ -1,4 +1,4 @@
-//! Starting sexton, asking it, and putting everything away.
+//! Starts sexton, sends requests, and cleans up.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -34,29 +34,29 @@ pub(crate) struct Sexton {
 }
 
 impl Sexton {
-    /// With these words behind `sexton`, as they are.
-    pub(crate) fn new<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Self {
-        Self::program(Path::new(SEXTON), words)
+    /// With these arguments.
+    pub(crate) fn new<W: AsRef<OsStr>>(arguments: impl IntoIterator<Item = W>) -> Self {
+        Self::program(Path::new(SEXTON), arguments)
     }
 
-    /// Answering on a free port; `words` begin with the command.
-    pub(crate) fn answering<W: Into<OsString>>(words: impl IntoIterator<Item = W>) -> Self {
+    /// With a server on a free port; the arguments begin with the command.
+    pub(crate) fn with_server<W: Into<OsString>>(arguments: impl IntoIterator<Item = W>) -> Self {
         let options = ["-v", "-p", "0", "-i", "127.0.0.1"].map(OsString::from);
-        Self::new(options.into_iter().chain(words.into_iter().map(Into::into)))
+        Self::new(options.into_iter().chain(arguments.into_iter().map(Into::into)))
     }
 
-    /// Answering nowhere; `words` begin with the command.
-    pub(crate) fn mute<W: Into<OsString>>(words: impl IntoIterator<Item = W>) -> Self {
+    /// Without a server; the arguments begin with the command.
+    pub(crate) fn without_server<W: Into<OsString>>(arguments: impl IntoIterator<Item = W>) -> Self {
         let options = ["-p", "none"].map(OsString::from);
-        Self::new(options.into_iter().chain(words.into_iter().map(Into::into)))
+        Self::new(options.into_iter().chain(arguments.into_iter().map(Into::into)))
     }
 
     /// Another program: sexton by another name, or something that starts it.
-    pub(crate) fn program<W: AsRef<OsStr>>(program: &Path, words: impl IntoIterator<Item = W>) -> Self {
-        Self::program_in(private_directory(), program, words)
+    pub(crate) fn program<W: AsRef<OsStr>>(program: &Path, arguments: impl IntoIterator<Item = W>) -> Self {
+        Self::program_in(private_directory(), program, arguments)
     }
 
-    /// Sexton by this name, without words.
+    /// Sexton by this name, without arguments.
     pub(crate) fn called(name: &str) -> Self {
         let directory = private_directory();
         let link = directory.path().join(name);
@@ -67,10 +67,10 @@ impl Sexton {
     fn program_in<W: AsRef<OsStr>>(
         directory: TempDir,
         program: &Path,
-        words: impl IntoIterator<Item = W>,
+        arguments: impl IntoIterator<Item = W>,
     ) -> Self {
         let mut command = Command::new(program);
-        command.args(words).env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").stdin(Stdio::null());
+        command.args(arguments).env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").stdin(Stdio::null());
         command.process_group(0);
         // SAFETY: the function only makes system calls that are safe after a fork.
         unsafe { command.pre_exec(ordinary_signals) };
@@ -93,7 +93,7 @@ impl Sexton {
         self
     }
 
-    /// Changes to how it is started, in its own words.
+    /// Changes the command.
     pub(crate) fn with(mut self, change: impl FnOnce(&mut Command)) -> Self {
         change(&mut self.command);
         self
@@ -187,8 +187,8 @@ impl Running {
     pub(crate) fn addresses(&self, count: usize) -> Vec<SocketAddr> {
         wait_until("the address", || {
             let stderr = self.stderr();
-            let words = stderr.split_whitespace().filter_map(|word| word.strip_prefix("address="));
-            let found: Vec<_> = words.filter_map(|word| word.trim_matches('"').parse().ok()).collect();
+            let fields = stderr.split_whitespace().filter_map(|word| word.strip_prefix("address="));
+            let found: Vec<_> = fields.filter_map(|word| word.trim_matches('"').parse().ok()).collect();
             (found.len() >= count).then_some(found)
         })
     }
@@ -267,7 +267,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if self.ended().is_none() {
-            // Stopped first: what it starts in these moments would escape us.
+            // Suspended first: processes that it starts meanwhile would be missed.
             send(self.pid(), libc::SIGSTOP);
             for _ in 0..100 {
                 let alive: Vec<_> =
@@ -292,9 +292,11 @@ pub(crate) fn send(pid: i32, signal: i32) {
     unsafe { libc::kill(pid, signal) };
 }
 
-/// The words of `testkit-child`, to go behind `--`.
-pub(crate) fn child<'a>(words: impl IntoIterator<Item = &'a str>) -> Vec<OsString> {
-    std::iter::once(testkit::child().into_os_string()).chain(words.into_iter().map(OsString::from)).collect()
+/// The arguments of `testkit-child`, to go behind `--`.
+pub(crate) fn child<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Vec<OsString> {
+    std::iter::once(testkit::child().into_os_string())
+        .chain(arguments.into_iter().map(OsString::from))
+        .collect()
 }
 
 /// A command and, behind `--`, what it wraps.

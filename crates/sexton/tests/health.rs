@@ -5,8 +5,8 @@ use std::time::Instant;
 use crate::harness::Sexton;
 
 #[test]
-fn a_process_that_runs_is_live_ready_and_started() {
-    let mut sexton = Sexton::answering(["run", "--", "sleep", "1000"]).start();
+fn a_running_process_is_live_ready_and_started() {
+    let mut sexton = Sexton::with_server(["run", "--", "sleep", "1000"]).start();
     sexton.wrapped();
     for path in ["/liveness", "/readiness", "/startup"] {
         let answer = sexton.get(path);
@@ -15,10 +15,10 @@ fn a_process_that_runs_is_live_ready_and_started() {
 }
 
 #[test]
-fn in_a_pause_it_is_live_and_not_ready() {
-    let mut sexton = Sexton::answering(["supervise", "--wait", "1m", "--", "false"]).start();
+fn during_the_back_off_delay_it_is_live_and_not_ready() {
+    let mut sexton = Sexton::with_server(["supervise", "--wait", "1m", "--", "false"]).start();
     sexton.wait_for_phase("pausing");
-    assert_eq!(sexton.get("/liveness").code, 200, "we are at it: nobody else has to restart it");
+    assert_eq!(sexton.get("/liveness").code, 200, "sexton restarts it");
     let answer = sexton.get("/readiness");
     assert_eq!(answer.code, 503);
     let retry_at =
@@ -29,8 +29,8 @@ fn in_a_pause_it_is_live_and_not_ready() {
 }
 
 #[test]
-fn after_the_end_it_is_not_live() {
-    let mut sexton = Sexton::answering(["run", "--wait", "1m", "--", "false"]).start();
+fn after_the_exit_it_is_not_live() {
+    let mut sexton = Sexton::with_server(["run", "--wait", "1m", "--", "false"]).start();
     sexton.wait_for_phase("done");
     let answer = sexton.get("/liveness");
     assert_eq!(answer.code, 503);
@@ -38,9 +38,9 @@ fn after_the_end_it_is_not_live() {
 }
 
 #[test]
-fn whoever_waits_is_answered_when_it_has_become_so() {
+fn a_waiting_request_is_answered_when_the_condition_holds() {
     let script = "if [ -e second ]; then exec sleep 1000; fi; echo > second; exit 1";
-    let mut sexton = Sexton::answering(["supervise", "--wait", "3s", "--", "sh", "-c", script]).start();
+    let mut sexton = Sexton::with_server(["supervise", "--wait", "3s", "--", "sh", "-c", script]).start();
     sexton.wait_for_phase("pausing");
     assert_eq!(sexton.get("/readiness").code, 503);
     assert_eq!(sexton.get("/readiness?wait").code, 200);
@@ -48,8 +48,8 @@ fn whoever_waits_is_answered_when_it_has_become_so() {
 }
 
 #[test]
-fn waiting_can_be_limited() {
-    let mut sexton = Sexton::answering(["supervise", "--wait", "1m", "--", "false"]).start();
+fn the_wait_of_a_request_can_be_limited() {
+    let mut sexton = Sexton::with_server(["supervise", "--wait", "1m", "--", "false"]).start();
     sexton.wait_for_phase("pausing");
     let begun = Instant::now();
     assert_eq!(sexton.get("/readiness?wait&timeout=100ms").code, 503);
@@ -57,9 +57,9 @@ fn waiting_can_be_limited() {
 }
 
 #[test]
-fn whoever_waits_for_what_cannot_come_is_told_at_the_end() {
+fn a_request_whose_condition_cannot_hold_is_answered_at_the_exit() {
     let script = "trap '' TERM; echo ready > ready; while [ ! -e stop ]; do sleep 0.01; done";
-    let mut sexton = Sexton::answering(["run", "--", "sh", "-c", script]).start();
+    let mut sexton = Sexton::with_server(["run", "--", "sh", "-c", script]).start();
     sexton.wait_for_file("ready");
     sexton.signal(libc::SIGTERM);
     sexton.wait_for_phase("stopping");

@@ -9,7 +9,7 @@ use testkit::{http, wait_until};
 use crate::harness::{Running, Sexton};
 
 fn running() -> Running {
-    let mut sexton = Sexton::answering(["run", "--", "sleep", "1000"]).start();
+    let mut sexton = Sexton::with_server(["run", "--", "sleep", "1000"]).start();
     sexton.wrapped();
     sexton
 }
@@ -37,7 +37,7 @@ fn a_connection_can_be_kept_for_many_requests() {
 }
 
 #[test]
-fn a_head_that_is_too_large_is_refused() {
+fn a_too_large_request_head_is_rejected() {
     let mut sexton = running();
     for head in [
         format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "y".repeat(1 << 20)),
@@ -53,7 +53,7 @@ fn a_head_that_is_too_large_is_refused() {
 }
 
 #[test]
-fn what_is_no_http_is_refused() {
+fn anything_but_http_is_rejected() {
     let mut sexton = running();
     for bytes in [
         &b"\x16\x03\x01\x02\x00\x01\x00\x01"[..],
@@ -69,7 +69,7 @@ fn what_is_no_http_is_refused() {
 }
 
 #[test]
-fn a_request_with_a_body_is_answered_and_its_body_not_kept() {
+fn a_request_body_is_not_kept() {
     let mut sexton = running();
     let mut stream = http::connect(sexton.address()).unwrap_or_else(|error| panic!("{error}"));
     stream
@@ -81,14 +81,14 @@ fn a_request_with_a_body_is_answered_and_its_body_not_kept() {
 }
 
 #[test]
-fn ten_thousand_connections_take_nothing_from_others() {
+fn ten_thousand_connections_do_not_starve_others() {
     let mut sexton = running();
     let address = sexton.address();
     let mut open: Vec<TcpStream> = Vec::new();
     let mut begun = 0;
     let many = 10_000.min(descriptors_to_spend());
     for number in 0..many {
-        // Whoever comes too fast is refused for a moment; whoever was cut does not matter.
+        // A connection that comes too fast may be refused for a moment; a closed one does not matter.
         let Ok(mut stream) = TcpStream::connect(address) else { continue };
         begun += 1;
         // A third says nothing, a third begins to speak, a third has been answered.
@@ -130,9 +130,9 @@ fn descriptors_to_spend() -> usize {
 }
 
 #[test]
-fn a_follower_that_does_not_read_holds_up_nobody_and_sees_the_gap() {
+fn a_follower_that_does_not_read_blocks_nothing_and_sees_the_gap() {
     let mut sexton =
-        Sexton::answering(["supervise", "--wait", "0", "--name", &"n".repeat(2000), "--", "true"]).start();
+        Sexton::with_server(["supervise", "--wait", "0", "--name", &"n".repeat(2000), "--", "true"]).start();
     let mut deaf = http::connect(sexton.address()).unwrap_or_else(|error| panic!("{error}"));
     deaf.write_all(b"GET /v1/events?follow HTTP/1.1\r\nHost: x\r\n\r\n").unwrap_or_default();
     // More than the system holds for a connection (tcp(7), tcp_wmem and tcp_rmem: 4 and 6 MiB at most).
@@ -155,12 +155,12 @@ fn a_follower_that_does_not_read_holds_up_nobody_and_sees_the_gap() {
             break;
         }
     }
-    assert!(gap, "it was told of {last} events without a gap");
+    assert!(gap, "{last} events without a gap");
 }
 
 #[test]
-fn a_follower_hears_the_end_and_holds_it_up_no_longer() {
-    let mut sexton = Sexton::answering(["run", "--", "sleep", "1000"]).start();
+fn the_stream_of_a_follower_ends_with_the_process() {
+    let mut sexton = Sexton::with_server(["run", "--", "sleep", "1000"]).start();
     let mut follower = http::connect(sexton.address()).unwrap_or_else(|error| panic!("{error}"));
     follower.write_all(b"GET /v1/events?follow HTTP/1.1\r\nHost: x\r\n\r\n").unwrap_or_default();
     sexton.wrapped();

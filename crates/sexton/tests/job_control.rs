@@ -1,4 +1,4 @@
-//! A terminal: who has it, Ctrl-C, Ctrl-Z, `fg`. A real shell on a real pseudo-terminal.
+//! Job control: the foreground process group, Ctrl-C, Ctrl-Z, `fg`. A real shell on a real pseudo-terminal.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -110,17 +110,17 @@ impl Drop for Shell {
 }
 
 #[test]
-fn the_process_may_read_the_terminal() {
+fn the_process_can_read_the_terminal() {
     let mut shell = Shell::open();
     shell.press(&format!("{SEXTON} -p none run -- sh -c 'echo go; read line; echo got:$line:'\n"));
     shell.wait_for("go\r\n");
-    shell.press("words\n");
-    shell.wait_for("got:words:");
+    shell.press("arguments\n");
+    shell.wait_for("got:arguments:");
     shell.wait_for("% ");
 }
 
 #[test]
-fn ctrl_c_ends_the_process_and_the_shell_goes_on() {
+fn ctrl_c_stops_the_process_and_not_the_shell() {
     let mut shell = Shell::open();
     shell.press(&format!("{SEXTON} -p none run -- sh -c 'echo go; exec sleep 1000'\n"));
     shell.wait_for("go\r\n");
@@ -132,7 +132,7 @@ fn ctrl_c_ends_the_process_and_the_shell_goes_on() {
 }
 
 #[test]
-fn ctrl_c_ends_supervise_too() {
+fn ctrl_c_stops_supervise() {
     let mut shell = Shell::open();
     shell.press(&format!("{SEXTON} -p none supervise --wait 0 -- sh -c 'echo go; exec sleep 1000'\n"));
     shell.wait_for("go\r\n");
@@ -143,7 +143,7 @@ fn ctrl_c_ends_supervise_too() {
 }
 
 #[test]
-fn ctrl_z_stops_and_fg_and_bg_go_on() {
+fn ctrl_z_suspends_and_fg_and_bg_resume() {
     let mut shell = Shell::open();
     let script = "echo go; while read line; do echo got:$line:; done";
     std::fs::write(shell.directory.path().join("script"), script).unwrap_or_default();
@@ -155,7 +155,7 @@ fn ctrl_z_stops_and_fg_and_bg_go_on() {
     shell.wait_for("Stopped");
     let sexton = shell.pid_of("sexton").unwrap_or(0);
     let script = shell.pid_of("sh").unwrap_or(0);
-    assert_eq!(tree::state(sexton), Some('T'), "we stop with it");
+    assert_eq!(tree::state(sexton), Some('T'), "sexton is suspended with it");
     // It is continued after it was given the terminal; typed earlier, a line would be the shell's.
     let goes_on = || wait_until("going on", || (tree::state(script) == Some('S')).then_some(()));
     shell.press("echo the-shell-is-$((40+2))\n");
@@ -181,7 +181,7 @@ fn ctrl_z_stops_and_fg_and_bg_go_on() {
 }
 
 #[test]
-fn ctrl_z_stops_the_whole_pipeline() {
+fn ctrl_z_suspends_the_whole_pipeline() {
     let mut shell = Shell::open();
     shell.press(&format!("{SEXTON} -p none run -- sh -c 'echo go >&2; exec sleep 1000' | cat\n"));
     shell.wait_for("go\r\n");
@@ -199,7 +199,7 @@ fn ctrl_z_stops_the_whole_pipeline() {
 }
 
 #[test]
-fn the_modes_of_the_terminal_are_put_back_after_a_violent_end() {
+fn the_terminal_modes_are_restored_after_a_kill() {
     let mut shell = Shell::open();
     shell.press(&format!("{SEXTON} -p none run -- sh -c 'stty -echo; echo go; exec sleep 1000'\n"));
     shell.wait_for("go\r\n");
@@ -211,7 +211,7 @@ fn the_modes_of_the_terminal_are_put_back_after_a_violent_end() {
 }
 
 #[test]
-fn in_the_background_it_leaves_the_terminal_to_the_shell() {
+fn in_the_background_the_shell_keeps_the_terminal() {
     let mut shell = Shell::open();
     shell.press(&format!("{SEXTON} -p none run -- sh -c 'echo > up; exec sleep 1000' &\n"));
     let sleep = wait_until("sleep", || shell.pid_of("sleep"));
@@ -224,29 +224,29 @@ fn in_the_background_it_leaves_the_terminal_to_the_shell() {
 }
 
 #[test]
-fn a_program_that_cannot_be_started_does_not_lose_the_terminal() {
+fn a_failed_start_does_not_lose_the_terminal() {
     let mut shell = Shell::open();
     shell.press(&format!("sh -c '{SEXTON} -p none run -- /no/such; echo now; read line; echo got:$line:'\n"));
     shell.wait_for("now\r\n");
-    shell.press("words\n");
-    shell.wait_for("got:words:");
+    shell.press("arguments\n");
+    shell.wait_for("got:arguments:");
 }
 
 #[test]
-fn ctrl_z_where_no_shell_could_continue_us_stops_nothing() {
-    // The shell is replaced by one that controls no jobs: nobody would ever say `fg`.
+fn ctrl_z_is_ignored_without_a_shell_that_could_resume() {
+    // The shell is replaced by one without job control: there would never be a `fg`.
     let mut shell = Shell::open();
     shell.press(&format!("exec sh -c '{SEXTON} -p none run -- sh -c \"echo go; while :; do read line; echo got:\\$line:; done\"; true'\n"));
     shell.wait_for("go\r\n");
     shell.press("\x1a");
-    shell.press("words\n");
-    shell.wait_for("got:words:");
+    shell.press("arguments\n");
+    shell.wait_for("got:arguments:");
     shell.press("\x03");
     wait_until("sexton has ended", || shell.pid_of("sexton").is_none().then_some(()));
 }
 
 #[test]
-fn the_terminal_comes_back_from_a_job_of_the_process() {
+fn the_terminal_returns_from_a_job_of_the_process() {
     // A shell that is killed while a job of its own has the terminal.
     let mut shell = Shell::open();
     shell.press(&format!("{SEXTON} -p none run -- bash --norc --noprofile -i\n"));
@@ -264,7 +264,7 @@ fn the_terminal_comes_back_from_a_job_of_the_process() {
 }
 
 #[test]
-fn ctrl_z_works_where_standard_input_is_no_terminal() {
+fn ctrl_z_works_if_standard_input_is_not_a_terminal() {
     let mut shell = Shell::open();
     shell.press(&format!("{SEXTON} -p none run -- sh -c 'echo go; exec sleep 1000' </dev/null\n"));
     shell.wait_for("go\r\n");
@@ -280,12 +280,12 @@ fn ctrl_z_works_where_standard_input_is_no_terminal() {
 }
 
 #[test]
-fn ctrl_z_works_in_a_pause_and_in_watch() {
-    for words in ["supervise --wait 1m -- false", "watch no-such-program"] {
+fn ctrl_z_works_during_the_back_off_delay_and_in_watch() {
+    for arguments in ["supervise --wait 1m -- false", "watch no-such-program"] {
         let mut shell = Shell::open();
-        shell.press(&format!("{SEXTON} -v -p none {words} 2>log\n"));
+        shell.press(&format!("{SEXTON} -v -p none {arguments} 2>log\n"));
         let log = shell.directory.path().join("log");
-        if words.starts_with("supervise") {
+        if arguments.starts_with("supervise") {
             wait_until("the pause", || {
                 std::fs::read_to_string(&log).ok()?.contains("restarting in").then_some(())
             });
@@ -295,7 +295,7 @@ fn ctrl_z_works_in_a_pause_and_in_watch() {
         shell.press("\x1a");
         shell.wait_for("Stopped");
         shell.press("fg\n");
-        shell.wait_for(words);
+        shell.wait_for(arguments);
         wait_until("it goes on", || shell.pid_of("sexton").filter(|pid| tree::state(*pid) == Some('S')));
         shell.press("\x03");
         shell.wait_for("% ");
@@ -303,7 +303,7 @@ fn ctrl_z_works_in_a_pause_and_in_watch() {
 }
 
 #[test]
-fn in_an_orphaned_background_group_a_reader_is_stopped_once_and_not_for_ever_again() {
+fn in_an_orphaned_background_group_a_reader_is_suspended_only_once() {
     let mut shell = Shell::open();
     // It begins when the shell in between has gone and the terminal is the first shell's again.
     let script =
@@ -326,7 +326,7 @@ fn in_an_orphaned_background_group_a_reader_is_stopped_once_and_not_for_ever_aga
 }
 
 #[test]
-fn as_pid_1_on_a_terminal_of_another_namespace_it_stops_nothing_and_ends_well() {
+fn as_pid_1_on_a_terminal_of_another_namespace_nothing_is_suspended() {
     // Its group and session are outside its namespace, and so have no numbers there.
     let mut shell = Shell::open();
     let script = "echo go; kill -TSTP $$; echo on; exit 7";

@@ -7,7 +7,7 @@ use crate::harness::Sexton;
 
 #[test]
 fn a_journal_replays_to_the_same_result() {
-    let words = [
+    let arguments = [
         "supervise",
         "--debug-journal",
         "journal",
@@ -22,7 +22,7 @@ fn a_journal_replays_to_the_same_result() {
         "-c",
         "exit 9",
     ];
-    let mut sexton = Sexton::answering(words).start();
+    let mut sexton = Sexton::with_server(arguments).start();
     assert_eq!(sexton.wait(), 9);
     let log = sexton.stderr();
     let journal = sexton.text("journal");
@@ -52,7 +52,7 @@ fn a_journal_replays_to_the_same_result() {
 
 #[test]
 fn an_invalid_journal_is_rejected_with_the_line_number() {
-    let sexton = Sexton::mute(["run", "--debug-journal", "journal", "--", "true"]);
+    let sexton = Sexton::without_server(["run", "--debug-journal", "journal", "--", "true"]);
     let mut sexton = sexton.start();
     sexton.wait();
     let good = sexton.text("journal");
@@ -78,9 +78,16 @@ fn an_invalid_journal_is_rejected_with_the_line_number() {
 
 #[test]
 fn an_error_at_the_start_of_the_journal_is_fatal_and_one_later_is_not() {
-    let mut sexton =
-        Sexton::mute(["run", "--debug-journal", "no/such/directory", "--", "sh", "-c", "echo > started"])
-            .start();
+    let mut sexton = Sexton::without_server([
+        "run",
+        "--debug-journal",
+        "no/such/directory",
+        "--",
+        "sh",
+        "-c",
+        "echo > started",
+    ])
+    .start();
     assert_eq!(sexton.wait(), 73);
     assert!(!sexton.path("started").exists());
 

@@ -7,7 +7,7 @@ use testkit::http;
 use crate::harness::Sexton;
 
 #[test]
-fn a_port_that_is_taken_is_69_and_nothing_is_started() {
+fn a_port_in_use_is_69_and_starts_nothing() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap_or_else(|error| panic!("{error}"));
     let port = taken.local_addr().map_or(0, |address| address.port()).to_string();
     for mode in ["run", "supervise"] {
@@ -21,14 +21,14 @@ fn a_port_that_is_taken_is_69_and_nothing_is_started() {
 }
 
 #[test]
-fn an_address_that_is_not_ours_is_69() {
+fn a_foreign_address_is_69() {
     let done = Sexton::new(["-i", "192.0.2.1", "-p", "0", "run", "true"]).done();
     assert_eq!(done.code, 69);
     assert!(done.stderr.contains("192.0.2.1"), "{}", done.stderr);
 }
 
 #[test]
-fn ipv6_is_spoken() {
+fn ipv6_works() {
     for interface in ["::1", "[::1]"] {
         let mut sexton =
             Sexton::new(["-v", "-i", interface, "-p", "0", "run", "--", "sleep", "1000"]).start();
@@ -38,7 +38,7 @@ fn ipv6_is_spoken() {
 }
 
 #[test]
-fn the_default_is_port_6666_of_all_addresses() {
+fn the_default_is_port_6666_on_all_addresses() {
     // In a network of its own, where the port is free.
     let script = format!("ip link set lo up && exec {} -v run --wait 1m -- true", crate::harness::SEXTON);
     let mut sexton = Sexton::program("/usr/bin/unshare".as_ref(), ["-rn", "sh", "-c", &script]).start();
@@ -51,12 +51,12 @@ fn the_default_is_port_6666_of_all_addresses() {
 fn the_second_port_is_the_next_free_one_and_is_reported() {
     let main = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let main = main.unwrap_or_else(|error| panic!("{error}"));
-    // Taken, if it is free; if somebody else has it, all the better.
+    // Taken if it is free; otherwise it is in use already.
     let _next = TcpListener::bind(SocketAddr::new(main.ip(), main.port().saturating_add(1)));
     let port = main.port().to_string();
-    let words =
+    let arguments =
         ["-v", "-i", "127.0.0.1", "-p", &port, "-b", "run", "--wait", "1m", "--", "sh", "-c", "exit 3"];
-    let mut sexton = Sexton::new(words).start();
+    let mut sexton = Sexton::new(arguments).start();
     let addresses = sexton.addresses(2);
     assert_eq!(addresses[0], main);
     assert!(addresses[1].port() > main.port() + 1, "{addresses:?}");
@@ -70,7 +70,7 @@ fn the_second_port_is_the_next_free_one_and_is_reported() {
 
 #[test]
 fn the_socket_closes_when_the_process_ends() {
-    let mut sexton = Sexton::answering(["run", "--", "sleep", "1000"]).start();
+    let mut sexton = Sexton::with_server(["run", "--", "sleep", "1000"]).start();
     let address = sexton.address();
     crate::harness::send(sexton.wrapped(), libc::SIGTERM);
     assert_eq!(sexton.wait(), 143);

@@ -79,7 +79,7 @@ fn output_of_ended_runs_comes_before_that_of_the_next() {
 fn all_is_passed_on_after_the_last_process_has_ended() {
     let (reader, writer) = pipe();
     let mut sexton =
-        Sexton::answering(wrapping(&["run", "-L"], child(["burst", "5000"]))).stdout(writer).start();
+        Sexton::with_server(wrapping(&["run", "-L"], child(["burst", "5000"]))).stdout(writer).start();
     wait_until("the process has ended", || sexton.descendants().is_empty().then_some(()));
     // Nothing is read until it waits for the reader alone.
     sexton.wait_for_phase("done");
@@ -127,7 +127,7 @@ fn with_on_full_drop_a_slow_reader_costs_lines_and_not_time() {
     ] {
         let (reader, writer) = pipe();
         let mut sexton =
-            Sexton::answering(wrapping(&front, child(["burst", "200000"]))).stdout(writer).start();
+            Sexton::with_server(wrapping(&front, child(["burst", "200000"]))).stdout(writer).start();
         // Nothing has been read, and it has ended.
         sexton.wait_for_phase("done");
         sexton.signal(libc::SIGTERM);
@@ -206,7 +206,7 @@ fn values_of_structured_lines_keep_their_types() {
         "logs: {{format: json}}\nprocesses:\n  w: {{command: [echo, '{line}'], restartPolicy: Never}}\n"
     ));
     let file = directory.path().join("sexton.yaml").display().to_string();
-    let done = Sexton::mute(["up", "--control", "none", &file]).done();
+    let done = Sexton::without_server(["up", "--control", "none", &file]).done();
     let record: Value =
         serde_json::from_str(done.stdout.trim()).unwrap_or_else(|error| panic!("{error}: {done:?}"));
     assert_eq!((&record["level"], &record["msg"]), (&"error".into(), &"no".into()));

@@ -9,7 +9,7 @@ use testkit::wait_until;
 use crate::harness::{Sexton, child, wrapping};
 
 fn sh(front: &[&str], script: &str) -> Sexton {
-    Sexton::mute(wrapping(front, ["sh", "-c", script].map(OsString::from).into()))
+    Sexton::without_server(wrapping(front, ["sh", "-c", script].map(OsString::from).into()))
 }
 
 /// The values of `msg` of all records.
@@ -42,9 +42,9 @@ fn records_have_time_process_pid_and_stream() {
 }
 
 #[test]
-fn the_tail_before_an_exit_is_never_lost() {
+fn output_just_before_an_exit_is_not_lost() {
     for _ in 0..30 {
-        let done = Sexton::mute(wrapping(&["run", "-L"], child(["burst", "300"]))).done();
+        let done = Sexton::without_server(wrapping(&["run", "-L"], child(["burst", "300"]))).done();
         let messages = messages(&done.stdout);
         assert_eq!(messages.len(), 300);
         assert_eq!(messages.last(), Some(&"line 300"), "though it has no line end");
@@ -52,7 +52,7 @@ fn the_tail_before_an_exit_is_never_lost() {
 }
 
 #[test]
-fn the_tail_is_there_before_the_next_run_writes() {
+fn output_of_a_run_comes_before_that_of_the_next() {
     let script = "n=$(cat n 2>/dev/null || echo 0); n=$((n+1)); echo $n > n; echo begin $n; echo end $n; [ $n -lt 20 ]";
     let done = sh(&["supervise", "-L", "--wait", "0", "--max-restarts", "19"], script).done();
     let expected: Vec<String> = (1..=20).flat_map(|n| [format!("begin {n}"), format!("end {n}")]).collect();
@@ -60,7 +60,7 @@ fn the_tail_is_there_before_the_next_run_writes() {
 }
 
 #[test]
-fn whoever_holds_the_pipe_does_not_hold_up_the_end() {
+fn a_descendant_that_holds_the_pipe_does_not_delay_the_exit() {
     // One in the group, one that has left it, one that is deaf.
     let deaf = testkit::child();
     for holder in [
@@ -75,13 +75,13 @@ fn whoever_holds_the_pipe_does_not_hold_up_the_end() {
 }
 
 #[test]
-fn a_grandchild_that_writes_for_ever_does_not_hold_up_the_end() {
+fn a_descendant_that_keeps_writing_does_not_delay_the_exit() {
     let done = sh(&["run", "-L"], "yes & echo $! > yes; sleep 0.1; exit 5").done();
     assert_eq!(done.code, 5);
 }
 
 #[test]
-fn a_process_that_closes_its_output_goes_on() {
+fn a_process_may_close_its_output() {
     let done = sh(&["run", "-L"], "exec >&- 2>&-; sleep 0.1; exit 6").done();
     assert_eq!((done.code, done.stdout.as_str()), (6, ""));
 }
@@ -98,7 +98,7 @@ fn long_lines_are_split_and_marked() {
 }
 
 #[test]
-fn what_is_no_text_survives() {
+fn invalid_utf_8_is_kept() {
     let mut sexton = sh(&["run", "-L"], "printf 'a\\377b\\n'").start();
     sexton.wait();
     let raw = fs::read(sexton.path("stdout")).unwrap_or_default();
@@ -106,9 +106,9 @@ fn what_is_no_text_survives() {
 }
 
 #[test]
-fn a_full_disk_costs_lines_and_nothing_else() {
+fn a_full_disk_loses_only_lines() {
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap_or_else(|error| panic!("{error}"));
-    let words = [
+    let arguments = [
         "run",
         "-L",
         "--wait",
@@ -118,7 +118,7 @@ fn a_full_disk_costs_lines_and_nothing_else() {
         "-c",
         "i=0; while [ $i -lt 500 ]; do echo line $i; i=$((i+1)); done; exit 3",
     ];
-    let mut sexton = Sexton::answering(words).stdout(full).start();
+    let mut sexton = Sexton::with_server(arguments).stdout(full).start();
     let process = sexton.wait_for_phase("done");
     assert_eq!(process["lastExit"]["exitCode"], 3);
     wait_until("500 lines are counted", || {
@@ -131,14 +131,14 @@ fn a_full_disk_costs_lines_and_nothing_else() {
 }
 
 #[test]
-fn with_a_closed_standard_error_all_goes_on() {
+fn standard_error_may_be_closed() {
     let script = format!("exec {} -v -p none run -- sh -c 'echo out; exit 3' 2>&-", crate::harness::SEXTON);
     let done = Sexton::program("/bin/sh".as_ref(), ["-c", &script]).done();
     assert_eq!((done.code, done.stdout.as_str()), (3, "out\n"));
 }
 
 #[test]
-fn a_signal_that_asks_for_no_end_does_not_cut_the_tail() {
+fn a_signal_that_requests_no_stop_does_not_cut_the_output() {
     let (mut reader, writer) = std::io::pipe().unwrap_or_else(|error| panic!("{error}"));
     let sexton = sh(&["run", "-L"], &format!("echo > begun; exec {} burst 5000", testkit::child().display()));
     let mut sexton = sexton.stdout(writer).start();

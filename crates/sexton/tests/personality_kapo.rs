@@ -15,10 +15,10 @@ fn kapo() -> (TempDir, PathBuf) {
 }
 
 #[test]
-fn any_path_answers_a_list() {
+fn every_path_returns_a_list() {
     let (_directory, kapo) = kapo();
-    let words = ["--interface", "127.0.0.1", "--port", "0", "run", "-t", "90", "--", "sleep", "1000"];
-    let mut sexton = Sexton::program(&kapo, words).env("SEXTON_LOG", "info").start();
+    let arguments = ["--interface", "127.0.0.1", "--port", "0", "run", "-t", "90", "--", "sleep", "1000"];
+    let mut sexton = Sexton::program(&kapo, arguments).env("SEXTON_LOG", "info").start();
     assert_eq!(sexton.get("/startup?wait").code, 200, "what is new is answered too");
     for path in ["/", "/status", "/any/path?at=all"] {
         let answer = sexton.get(path);
@@ -33,7 +33,7 @@ fn any_path_answers_a_list() {
 }
 
 #[test]
-fn its_variables_are_read_and_ours_are_not() {
+fn variables_of_kapo_are_read_and_those_of_sexton_are_not() {
     let (_directory, kapo) = kapo();
     let mut sexton = Sexton::program(&kapo, ["s", "false"])
         .env("SEXTON_LOG", "info")
@@ -50,13 +50,13 @@ fn its_variables_are_read_and_ours_are_not() {
 }
 
 #[test]
-fn output_is_passed_on_only_when_asked_for() {
+fn output_is_forwarded_only_on_request() {
     let (_directory, kapo) = kapo();
-    let done = |words: &[&str]| {
+    let done = |arguments: &[&str]| {
         let port = ["--interface", "127.0.0.1", "--port", "0"];
-        let words =
-            port.iter().chain(words).chain(&["run", "--", "sh", "-c", "echo out; echo err >&2; exit 4"]);
-        let done = Sexton::program(&kapo, words).done();
+        let arguments =
+            port.iter().chain(arguments).chain(&["run", "--", "sh", "-c", "echo out; echo err >&2; exit 4"]);
+        let done = Sexton::program(&kapo, arguments).done();
         assert_eq!(done.code, 4);
         (done.stdout, done.stderr)
     };
@@ -68,9 +68,9 @@ fn output_is_passed_on_only_when_asked_for() {
 }
 
 #[test]
-fn errors_are_64_69_126_and_127_here_too() {
+fn errors_are_64_69_126_and_127() {
     let (_directory, kapo) = kapo();
-    let code = |words: &[&str]| Sexton::program(&kapo, words).done().code;
+    let code = |arguments: &[&str]| Sexton::program(&kapo, arguments).done().code;
     assert_eq!(code(&["run"]), 64);
     assert_eq!(code(&["--port", "x", "run", "true"]), 64);
     assert_eq!(code(&["-p", "0", "run", "/no/such/program"]), 127);
@@ -89,7 +89,7 @@ fn install_makes_the_link() {
     assert_eq!(fs::canonicalize(into.join("kapo")).ok(), fs::canonicalize(SEXTON).ok());
     assert_eq!(install().code, 0, "again is no error");
     fs::remove_file(into.join("kapo")).unwrap_or_default();
-    fs::write(into.join("kapo"), "somebody else's").unwrap_or_default();
+    fs::write(into.join("kapo"), "foreign").unwrap_or_default();
     let done = install();
     assert_eq!(done.code, 73);
     assert!(done.stderr.contains("already exists"), "{}", done.stderr);
@@ -109,5 +109,5 @@ fn install_makes_the_link() {
     assert_eq!(fs::read_link(elsewhere.join("kubexit")).ok().as_deref(), Some("sexton".as_ref()));
     let version = Sexton::program(&elsewhere.join("kapo"), ["--version"]).done();
     assert!(version.stdout.starts_with("kapo "), "{version:?}");
-    assert_eq!(fs::read_to_string(into.join("kapo")).ok().as_deref(), Some("somebody else's"));
+    assert_eq!(fs::read_to_string(into.join("kapo")).ok().as_deref(), Some("foreign"));
 }

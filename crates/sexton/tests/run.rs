@@ -7,27 +7,27 @@ use std::process::Command;
 
 use crate::harness::{SEXTON, Sexton, child, wrapping};
 
-fn code(words: &[&str]) -> i32 {
-    Sexton::mute(words.iter().copied()).done().code
+fn code(arguments: &[&str]) -> i32 {
+    Sexton::without_server(arguments.iter().copied()).done().code
 }
 
 #[test]
-fn the_code_is_the_programs_own() {
+fn the_exit_code_is_that_of_the_program() {
     for expected in [0, 1, 7, 64, 125, 126, 127, 143, 255] {
         assert_eq!(code(&["run", "--", "sh", "-c", &format!("exit {expected}")]), expected);
     }
 }
 
 #[test]
-fn an_end_by_signal_is_128_and_its_number_real_time_signals_included() {
+fn death_by_a_signal_is_128_plus_its_number() {
     for signal in [1, 2, 9, 11, 13, 15, 34, 40, 64] {
         let wrapped = child(["end-by", &signal.to_string()]);
-        assert_eq!(Sexton::mute(wrapping(&["run"], wrapped)).done().code, 128 + signal);
+        assert_eq!(Sexton::without_server(wrapping(&["run"], wrapped)).done().code, 128 + signal);
     }
 }
 
 #[test]
-fn what_cannot_be_started_is_126_or_127_and_one_line_says_why() {
+fn a_failed_start_is_126_or_127_with_one_line_of_explanation() {
     let directory = testkit::private_directory();
     let file = |name: &str, content: &str| {
         let path = directory.path().join(name);
@@ -45,7 +45,7 @@ fn what_cannot_be_started_is_126_or_127_and_one_line_says_why() {
         (String::new(), 127, "its name is empty"),
     ] {
         for mode in ["run", "supervise"] {
-            let done = Sexton::mute([mode, "--", &program]).done();
+            let done = Sexton::without_server([mode, "--", &program]).done();
             assert_eq!(done.code, code, "{mode} {program}: {}", done.stderr);
             assert_eq!(done.stderr.lines().count(), 1, "{}", done.stderr);
             assert!(done.stderr.contains(why) && done.stderr.contains(&program), "{}", done.stderr);
@@ -54,7 +54,7 @@ fn what_cannot_be_started_is_126_or_127_and_one_line_says_why() {
 }
 
 #[test]
-fn a_script_that_names_no_interpreter_is_the_shells() {
+fn a_script_without_interpreter_is_run_by_the_shell() {
     // As execvp(3) has it, and shells.
     let directory = testkit::private_directory();
     let path = directory.path().join("script");
@@ -63,8 +63,8 @@ fn a_script_that_names_no_interpreter_is_the_shells() {
 }
 
 #[test]
-fn words_that_make_no_sense_are_64_and_one_line() {
-    for words in [
+fn invalid_arguments_are_64_and_one_line() {
+    for arguments in [
         vec![],
         vec!["run"],
         vec!["supervise", "--"],
@@ -81,8 +81,8 @@ fn words_that_make_no_sense_are_64_and_one_line() {
         vec!["supervise", "--wait", "1", "--backoff", "1..2", "--", "x"],
         vec!["watch", "-p", "x"],
     ] {
-        let done = Sexton::new(&words).done();
-        assert_eq!((done.code, done.stderr.lines().count()), (64, 1), "{words:?}: {}", done.stderr);
+        let done = Sexton::new(&arguments).done();
+        assert_eq!((done.code, done.stderr.lines().count()), (64, 1), "{arguments:?}: {}", done.stderr);
         assert!(done.stderr.starts_with("sexton: "), "{}", done.stderr);
     }
     let done = Sexton::new(["run", "--bad\nline", "--", "x"]).done();
@@ -92,15 +92,15 @@ fn words_that_make_no_sense_are_64_and_one_line() {
 }
 
 #[test]
-fn options_end_where_the_command_begins() {
-    let done = Sexton::mute(["run", "echo", "--ttl", "-p", "--", "x"]).done();
+fn options_after_the_command_belong_to_it() {
+    let done = Sexton::without_server(["run", "echo", "--ttl", "-p", "--", "x"]).done();
     assert_eq!(done.stdout, "--ttl -p -- x\n");
     let done = Sexton::new(["run", "-p", "none", "--", "echo", "-v"]).done();
     assert_eq!(done.stdout, "-v\n", "and those of all commands may stand behind the command's name");
 }
 
 #[test]
-fn output_and_input_pass_through_untouched_and_nothing_is_added() {
+fn output_and_input_pass_unchanged() {
     let bytes = b"a\xffb\r\n\x00no end";
     let directory = testkit::private_directory();
     let input = directory.path().join("input");
@@ -115,10 +115,10 @@ fn output_and_input_pass_through_untouched_and_nothing_is_added() {
 }
 
 #[test]
-fn the_process_leads_a_group_with_no_signal_blocked_or_ignored_and_none_of_our_descriptors() {
+fn the_process_leads_a_group_with_default_signals_and_no_inherited_descriptors() {
     // Not by way of a shell, which clears its own mask.
     let seen = |wrapped: Vec<OsString>| {
-        let done = Sexton::answering(wrapping(&["run"], wrapped)).with(with_strange_signals).done();
+        let done = Sexton::with_server(wrapping(&["run"], wrapped)).with(with_strange_signals).done();
         assert_eq!(done.code, 0, "{}", done.stderr);
         done.stdout
     };
@@ -148,15 +148,15 @@ fn with_strange_signals(command: &mut Command) {
 }
 
 #[test]
-fn a_descriptor_that_our_caller_left_open_reaches_the_process() {
+fn a_descriptor_left_open_by_the_caller_reaches_the_process() {
     let script = format!("{SEXTON} -p none run -- sh -c 'echo through >&7' 7>out");
     let done = Sexton::program("/bin/sh".as_ref(), ["-c", &format!("{script}; cat out")]).done();
     assert_eq!((done.code, done.stdout.as_str()), (0, "through\n"), "{}", done.stderr);
 }
 
 #[test]
-fn a_life_ends_gracefully_when_its_time_is_over() {
-    let mut sexton = Sexton::answering([
+fn the_time_to_live_ends_a_process_gracefully() {
+    let mut sexton = Sexton::with_server([
         "run",
         "--ttl",
         "2s",
@@ -177,9 +177,10 @@ fn a_life_ends_gracefully_when_its_time_is_over() {
 }
 
 #[test]
-fn of_a_range_another_life_is_drawn_at_each_start() {
+fn a_new_time_to_live_is_drawn_at_each_start() {
     let mut sexton =
-        Sexton::answering(["supervise", "--ttl", "1ms..200ms", "--wait", "0", "--", "sleep", "100"]).start();
+        Sexton::with_server(["supervise", "--ttl", "1ms..200ms", "--wait", "0", "--", "sleep", "100"])
+            .start();
     let mut drawn = std::collections::BTreeSet::new();
     testkit::wait_until("several lives", || {
         let ttl = sexton.json("/")["TTL"].as_f64().unwrap_or_default();
@@ -192,8 +193,8 @@ fn of_a_range_another_life_is_drawn_at_each_start() {
 }
 
 #[test]
-fn we_stay_for_a_while_after_the_end_and_tell_how_it_was() {
-    let mut sexton = Sexton::answering(["run", "--wait", "60", "--", "sh", "-c", "exit 3"]).start();
+fn the_server_stays_up_after_the_exit_and_shows_it() {
+    let mut sexton = Sexton::with_server(["run", "--wait", "60", "--", "sh", "-c", "exit 3"]).start();
     sexton.wait_for_phase("done");
     let state = sexton.json("/");
     assert_eq!(
@@ -204,16 +205,16 @@ fn we_stay_for_a_while_after_the_end_and_tell_how_it_was() {
     assert_eq!(sexton.ended(), None);
     assert_eq!(sexton.stop().code, 3, "a signal ends the wait, with the program's code");
 
-    let mut sexton = Sexton::answering(["run", "--wait", "50ms", "--", "sh", "-c", "exit 4"]).start();
+    let mut sexton = Sexton::with_server(["run", "--wait", "50ms", "--", "sh", "-c", "exit 4"]).start();
     assert_eq!(sexton.wait(), 4, "and so does time");
 }
 
 #[test]
-fn help_and_version_are_no_errors() {
-    for (words, part) in
+fn help_and_version_exit_with_0() {
+    for (arguments, part) in
         [(vec!["--help"], "supervise"), (vec!["run", "--help"], "--ttl"), (vec!["--version"], "sexton 0.")]
     {
-        let done = Sexton::new(&words).done();
+        let done = Sexton::new(&arguments).done();
         assert_eq!(done.code, 0);
         assert!(done.stdout.contains(part), "{}", done.stdout);
     }

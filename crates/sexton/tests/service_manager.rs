@@ -1,4 +1,4 @@
-//! Under systemd: sockets handed over, and what it is told.
+//! Under systemd: passed sockets, and notifications.
 
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
@@ -8,11 +8,11 @@ use testkit::{http, wait_until};
 use crate::harness::{SEXTON, Sexton};
 
 #[test]
-fn a_tcp_socket_is_taken_over() {
+fn a_tcp_socket_is_passed_by_the_service_manager() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let address = free.unwrap_or_else(|error| panic!("{error}"));
     let program = Path::new("/usr/bin/systemd-socket-activate");
-    let words = [
+    let arguments = [
         "-l",
         &address.to_string(),
         SEXTON,
@@ -25,23 +25,23 @@ fn a_tcp_socket_is_taken_over() {
         "-c",
         "env > variables; exec sleep 1000",
     ];
-    let sexton = Sexton::program(program, words).start();
+    let sexton = Sexton::program(program, arguments).start();
     let answer = wait_until("an answer", || {
         http::connect(address).and_then(|stream| http::request(stream, "GET", "/startup?wait")).ok()
     });
     assert_eq!(answer.code, 200);
     let variables = sexton.wait_for_file("variables");
-    assert!(!variables.contains("LISTEN_"), "they were for us: {variables}");
+    assert!(!variables.contains("LISTEN_"), "they were for sexton: {variables}");
 }
 
 #[test]
-fn a_unix_socket_is_taken_over() {
+fn a_unix_socket_is_passed_by_the_service_manager() {
     let directory = testkit::private_directory();
     let path = directory.path().join("socket");
     let program = Path::new("/usr/bin/systemd-socket-activate");
     let listen = path.to_string_lossy();
-    let words = ["-l", &listen, SEXTON, "--socket-activation", "run", "--", "sleep", "1000"];
-    let _sexton = Sexton::program(program, words).start();
+    let arguments = ["-l", &listen, SEXTON, "--socket-activation", "run", "--", "sleep", "1000"];
+    let _sexton = Sexton::program(program, arguments).start();
     let answer = wait_until("an answer", || {
         UnixStream::connect(&path).and_then(|stream| http::request(stream, "GET", "/startup?wait")).ok()
     });
@@ -63,7 +63,7 @@ fn without_a_socket_there_is_a_clear_error() {
 }
 
 #[test]
-fn it_is_told_that_we_are_ready_alive_and_stopping() {
+fn ready_watchdog_and_stopping_are_sent() {
     let directory = testkit::private_directory();
     let path = directory.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap_or_else(|error| panic!("{error}"));
@@ -74,7 +74,7 @@ fn it_is_told_that_we_are_ready_alive_and_stopping() {
         String::from_utf8_lossy(&buffer[..read]).into_owned()
     };
     let script = "env > variables; exec sleep 1000";
-    let sexton = Sexton::answering(["run", "--name", "db", "--", "sh", "-c", script])
+    let sexton = Sexton::with_server(["run", "--name", "db", "--", "sh", "-c", script])
         .env("NOTIFY_SOCKET", &path)
         .env("WATCHDOG_USEC", "1000000")
         .start();

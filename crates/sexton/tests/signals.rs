@@ -8,7 +8,7 @@ use testkit::{tree, wait_until};
 use crate::harness::{Running, Sexton, child, send, wrapping};
 
 fn recording(front: &[&str]) -> Running {
-    let sexton = Sexton::answering(wrapping(front, child(["record", "got"])));
+    let sexton = Sexton::with_server(wrapping(front, child(["record", "got"])));
     let sexton = sexton.start();
     sexton.wait_for_file("got");
     sexton
@@ -19,8 +19,8 @@ fn got(sexton: &Running) -> Vec<i32> {
 }
 
 #[test]
-fn every_catchable_signal_is_handed_on() {
-    // KILL and STOP cannot be caught, CHLD and URG are our own business, the C library keeps 32 and 33, and
+fn every_catchable_signal_is_forwarded() {
+    // KILL and STOP cannot be caught, CHLD and URG concern sexton itself, the C library keeps 32 and 33, and
     // TERM ends it.
     let catchable = (1..=64).filter(|signal| ![9, 19, 17, 23, 32, 33, 15].contains(signal));
     let sexton = recording(&["run"]);
@@ -39,11 +39,11 @@ fn every_catchable_signal_is_handed_on() {
 }
 
 #[test]
-fn the_whole_group_gets_it() {
+fn the_whole_group_gets_the_signal() {
     let script = "trap 'echo parent >> got; wait; exit 0' USR1
         sh -c 'trap \"echo child >> got; exit 0\" USR1; echo ready > child; while :; do sleep 0.01; done' &
         while :; do sleep 0.01; done";
-    let mut sexton = Sexton::mute(["run", "--", "sh", "-c", script]).start();
+    let mut sexton = Sexton::without_server(["run", "--", "sh", "-c", script]).start();
     sexton.wait_for_file("child");
     sexton.signal(libc::SIGUSR1);
     sexton.wait();
@@ -52,9 +52,9 @@ fn the_whole_group_gets_it() {
 }
 
 #[test]
-fn term_is_sent_once_however_often_we_get_it() {
+fn repeated_sigterm_is_sent_once() {
     let script = "trap 'echo term >> got' TERM; echo ready > ready; while [ ! -e stop ]; do sleep 0.01; done";
-    let mut sexton = Sexton::answering(["run", "--", "sh", "-c", script]).start();
+    let mut sexton = Sexton::with_server(["run", "--", "sh", "-c", script]).start();
     sexton.wait_for_file("ready");
     sexton.signal(libc::SIGTERM);
     sexton.wait_for_file("got");
@@ -68,7 +68,7 @@ fn term_is_sent_once_however_often_we_get_it() {
 }
 
 #[test]
-fn the_stop_signal_can_be_another() {
+fn the_stop_signal_can_be_configured() {
     let mut sexton = recording(&["run", "--stop-signal", "USR2", "--grace-period", "2s"]);
     sexton.signal(libc::SIGTERM);
     assert_eq!(sexton.wait(), 137, "it ends of TERM only");
@@ -78,9 +78,9 @@ fn the_stop_signal_can_be_another() {
 }
 
 #[test]
-fn a_process_that_is_deaf_is_killed_when_its_grace_is_over() {
+fn a_process_that_ignores_the_stop_signal_is_killed_after_the_grace_period() {
     let mut sexton =
-        Sexton::answering(wrapping(&["run", "--grace-period", "100ms"], child(["deaf", "ready"]))).start();
+        Sexton::with_server(wrapping(&["run", "--grace-period", "100ms"], child(["deaf", "ready"]))).start();
     sexton.wait_for_file("ready");
     sexton.signal(libc::SIGTERM);
     assert_eq!(sexton.wait(), 137);
@@ -88,8 +88,8 @@ fn a_process_that_is_deaf_is_killed_when_its_grace_is_over() {
 }
 
 #[test]
-fn a_process_that_has_stopped_itself_can_still_end() {
-    let mut sexton = Sexton::answering(["run", "--", "sh", "-c", "kill -STOP $$; exit 9"]).start();
+fn a_suspended_process_can_be_stopped() {
+    let mut sexton = Sexton::with_server(["run", "--", "sh", "-c", "kill -STOP $$; exit 9"]).start();
     let process =
         wait_until("suspended", || Some(sexton.process()).filter(|process| process["suspendedBy"] == "STOP"));
     assert_eq!(process["phase"], "running");
@@ -98,17 +98,17 @@ fn a_process_that_has_stopped_itself_can_still_end() {
     sexton.signal(libc::SIGTERM);
     assert_eq!(sexton.wait(), 143);
 
-    let mut sexton = Sexton::answering(["run", "--", "sh", "-c", "kill -STOP $$; exit 9"]).start();
+    let mut sexton = Sexton::with_server(["run", "--", "sh", "-c", "kill -STOP $$; exit 9"]).start();
     wait_until("suspended", || (sexton.process()["suspendedBy"] == "STOP").then_some(()));
     sexton.signal(libc::SIGCONT);
     assert_eq!(sexton.wait(), 9, "CONT is handed on");
 }
 
 #[test]
-fn what_was_ignored_when_we_were_started_reaches_nobody() {
+fn signals_ignored_at_start_are_not_forwarded() {
     // As nohup(1) has it for HUP.
     let wrapped = child(["record", "got"]);
-    let mut sexton = Sexton::answering(wrapping(&["run"], wrapped))
+    let mut sexton = Sexton::with_server(wrapping(&["run"], wrapped))
         .with(|command| {
             // SAFETY: signal is safe after a fork.
             unsafe {
@@ -130,7 +130,7 @@ fn what_was_ignored_when_we_were_started_reaches_nobody() {
 
 #[test]
 fn a_burst_of_signals_loses_no_exit_and_does_not_hang() {
-    let mut sexton = Sexton::mute(wrapping(&["run"], child(["record", "got"]))).start();
+    let mut sexton = Sexton::without_server(wrapping(&["run"], child(["record", "got"]))).start();
     sexton.wait_for_file("got");
     for round in 0..2000 {
         sexton.signal([libc::SIGUSR1, libc::SIGUSR2, libc::SIGWINCH, libc::SIGCHLD][round % 4]);
@@ -141,9 +141,9 @@ fn a_burst_of_signals_loses_no_exit_and_does_not_hang() {
 
 #[test]
 fn a_signal_at_the_very_start_is_not_lost() {
-    // Whether it comes before we have begun (then it ends us) or after (then it ends the process): all ends.
+    // It comes before sexton handles signals (and kills it) or after (and stops the process).
     for delay in 0..30 {
-        let mut sexton = Sexton::mute(["run", "--", "sleep", "1000"]).start();
+        let mut sexton = Sexton::without_server(["run", "--", "sleep", "1000"]).start();
         for _ in 0..delay {
             std::thread::yield_now();
         }
@@ -156,7 +156,7 @@ fn a_signal_at_the_very_start_is_not_lost() {
 #[test]
 fn nothing_of_the_group_survives_a_stop() {
     let script = "sleep 1000 & sleep 1000 & (sleep 1000 & sleep 1000) & echo ready > ready; wait";
-    let mut sexton = Sexton::mute(["run", "--", "sh", "-c", script]).start();
+    let mut sexton = Sexton::without_server(["run", "--", "sh", "-c", script]).start();
     sexton.wait_for_file("ready");
     let descendants = wait_until("all five", || Some(sexton.descendants()).filter(|all| all.len() == 5));
     sexton.signal(libc::SIGTERM);
@@ -165,19 +165,20 @@ fn nothing_of_the_group_survives_a_stop() {
 }
 
 #[test]
-fn nothing_of_the_group_survives_the_end_of_the_process() {
+fn nothing_of_the_group_survives_the_exit_of_the_process() {
     let wrapped: Vec<OsString> = ["sh", "-c", "sleep 1000 & echo $! > left; exit 6"].map(Into::into).into();
-    let mut sexton = Sexton::mute(wrapping(&["run"], wrapped)).start();
+    let mut sexton = Sexton::without_server(wrapping(&["run"], wrapped)).start();
     let left: i32 = sexton.wait_for_file("left").trim().parse().unwrap_or(0);
     assert_eq!(sexton.wait(), 6, "the code is that of the process, not of what it left behind");
     assert!(!tree::is_alive(left));
 }
 
 #[test]
-fn what_is_left_behind_and_deaf_is_killed_after_the_same_grace() {
+fn leftovers_that_ignore_the_stop_signal_are_killed_after_the_grace_period() {
     let deaf = testkit::child();
     let script = format!("{} deaf left & while [ ! -e left ]; do sleep 0.01; done; exit 6", deaf.display());
-    let mut sexton = Sexton::answering(["run", "--grace-period", "100ms", "--", "sh", "-c", &script]).start();
+    let mut sexton =
+        Sexton::with_server(["run", "--grace-period", "100ms", "--", "sh", "-c", &script]).start();
     let left: i32 = sexton.wait_for_file("left").trim().parse().unwrap_or(0);
     assert_eq!(sexton.wait(), 6);
     assert!(!tree::is_alive(left));
@@ -185,9 +186,9 @@ fn what_is_left_behind_and_deaf_is_killed_after_the_same_grace() {
 }
 
 #[test]
-fn in_supervise_a_second_interrupt_is_the_end_of_patience() {
+fn in_supervise_a_second_interrupt_kills() {
     let wrapped = child(["deaf", "ready"]);
-    let mut sexton = Sexton::answering(wrapping(&["supervise"], wrapped)).start();
+    let mut sexton = Sexton::with_server(wrapping(&["supervise"], wrapped)).start();
     let pid: i32 = sexton.wait_for_file("ready").trim().parse().unwrap_or(0);
     sexton.signal(libc::SIGINT);
     sexton.wait_for_stderr("sent SIGINT (received SIGINT)");
@@ -197,8 +198,8 @@ fn in_supervise_a_second_interrupt_is_the_end_of_patience() {
 }
 
 #[test]
-fn a_signal_to_the_process_itself_is_its_own_affair() {
-    let mut sexton = Sexton::answering(["run", "--wait", "1m", "--", "sleep", "1000"]).start();
+fn a_kill_from_outside_has_no_reason_of_the_supervisor() {
+    let mut sexton = Sexton::with_server(["run", "--wait", "1m", "--", "sleep", "1000"]).start();
     send(sexton.wrapped(), libc::SIGKILL);
     let process = sexton.wait_for_phase("done");
     assert_eq!(

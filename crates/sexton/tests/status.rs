@@ -12,8 +12,8 @@ fn is_time(value: &Value) -> bool {
 }
 
 #[test]
-fn one_process_is_one_object() {
-    let mut sexton = Sexton::answering(["supervise", "--wait", "5", "--", "sleep", "1000"]).start();
+fn one_process_is_shown_as_one_object() {
+    let mut sexton = Sexton::with_server(["supervise", "--wait", "5", "--", "sleep", "1000"]).start();
     sexton.wrapped();
     let answer = sexton.get("/");
     assert_eq!((answer.code, answer.header("content-type")), (200, Some("application/json")));
@@ -31,15 +31,16 @@ fn one_process_is_one_object() {
 
 #[test]
 fn no_arguments_are_an_empty_list() {
-    let mut sexton = Sexton::answering(["run", "--wait", "1m", "--", "true"]).start();
+    let mut sexton = Sexton::with_server(["run", "--wait", "1m", "--", "true"]).start();
     sexton.wait_for_phase("done");
     assert_eq!(sexton.json("/")["Arguments"], json!([]));
 }
 
 #[test]
 fn a_list_has_gos_zero_times_and_nanoseconds() {
-    let words = ["run", "--ttl", "90s", "--wait", "500ms", "--status-format", "list", "--", "sleep", "1000"];
-    let mut sexton = Sexton::answering(words).start();
+    let arguments =
+        ["run", "--ttl", "90s", "--wait", "500ms", "--status-format", "list", "--", "sleep", "1000"];
+    let mut sexton = Sexton::with_server(arguments).start();
     sexton.wrapped();
     let state = sexton.json("/");
     assert_eq!(state.as_array().map(Vec::len), Some(1));
@@ -47,7 +48,7 @@ fn a_list_has_gos_zero_times_and_nanoseconds() {
     assert_eq!((&state[0]["TTL"], &state[0]["Wait"]), (&90_000_000_000_u64.into(), &500_000_000.into()));
     sexton.stop();
 
-    let mut sexton = Sexton::answering(["run", "--", "sleep", "1000"]).start();
+    let mut sexton = Sexton::with_server(["run", "--", "sleep", "1000"]).start();
     sexton.wrapped();
     assert!(sexton.json("/?list").is_array());
     assert!(sexton.json("/").is_object());
@@ -55,7 +56,7 @@ fn a_list_has_gos_zero_times_and_nanoseconds() {
 
 #[test]
 fn head_is_get_without_the_body() {
-    let mut sexton = Sexton::answering(["run", "--", "sleep", "1000"]).start();
+    let mut sexton = Sexton::with_server(["run", "--", "sleep", "1000"]).start();
     sexton.wrapped();
     for path in ["/", "/liveness", "/readiness", "/startup", "/metrics", "/v1/process", "/v1/events"] {
         let (get, head) = (sexton.request("GET", path), sexton.request("HEAD", path));
@@ -68,8 +69,8 @@ fn head_is_get_without_the_body() {
 }
 
 #[test]
-fn what_is_not_there_and_what_is_not_allowed() {
-    let mut sexton = Sexton::answering(["run", "--", "sleep", "1000"]).start();
+fn unknown_paths_are_404_and_wrong_methods_405() {
+    let mut sexton = Sexton::with_server(["run", "--", "sleep", "1000"]).start();
     let answer = sexton.get("/no/such/path");
     assert_eq!(answer.code, 404);
     assert!(answer.body.contains("/v1/process"), "says what there is: {}", answer.body);
@@ -81,9 +82,9 @@ fn what_is_not_there_and_what_is_not_allowed() {
 }
 
 #[test]
-fn status_tells_who_ended_it() {
+fn status_shows_the_cause_of_the_exit() {
     let state = |end: &str| {
-        let mut sexton = Sexton::answering(["run", "--wait", "1m", "--", "sh", "-c", end]).start();
+        let mut sexton = Sexton::with_server(["run", "--wait", "1m", "--", "sh", "-c", end]).start();
         sexton.wait_for_phase("done");
         let state = sexton.json("/");
         assert!(is_time(&state["EndTime"]), "{state}");
@@ -95,9 +96,9 @@ fn status_tells_who_ended_it() {
 }
 
 #[test]
-fn while_it_ends_it_says_why_and_until_when() {
+fn while_stopping_status_shows_the_cause_and_the_deadline() {
     let script = "trap '' TERM; echo ready > ready; while :; do sleep 0.1; done";
-    let mut sexton = Sexton::answering(["run", "--grace-period", "20s", "--", "sh", "-c", script]).start();
+    let mut sexton = Sexton::with_server(["run", "--grace-period", "20s", "--", "sh", "-c", script]).start();
     sexton.wait_for_file("ready");
     assert_eq!(sexton.get("/readiness").code, 200);
     sexton.signal(libc::SIGTERM);
@@ -112,8 +113,8 @@ fn while_it_ends_it_says_why_and_until_when() {
 }
 
 #[test]
-fn the_start_stays_what_it_was_whatever_happens_later() {
-    let mut sexton = Sexton::answering(["run", "--wait", "1m", "--", "sleep", "1000"]).start();
+fn the_start_time_does_not_change() {
+    let mut sexton = Sexton::with_server(["run", "--wait", "1m", "--", "sleep", "1000"]).start();
     let wrapped = sexton.wrapped();
     let begin = sexton.json("/")["StartTime"].clone();
     crate::harness::send(wrapped, libc::SIGSTOP);
@@ -125,15 +126,15 @@ fn the_start_stays_what_it_was_whatever_happens_later() {
 }
 
 #[test]
-fn events_tell_what_happened_and_can_be_followed() {
-    let mut sexton = Sexton::answering(["supervise", "--wait", "10ms", "--", "sh", "-c", "exit 3"]).start();
+fn events_are_listed_and_can_be_followed() {
+    let mut sexton = Sexton::with_server(["supervise", "--wait", "10ms", "--", "sh", "-c", "exit 3"]).start();
     let events = wait_until("a restart", || {
         let lines = sexton.get("/v1/events").body;
         let events: Vec<Value> = lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         (events.len() >= 4).then_some(events)
     });
-    let words: Vec<_> = events.iter().filter_map(|event| event["event"].as_str()).take(4).collect();
-    assert_eq!(words, ["started", "exited", "restarting", "started"]);
+    let arguments: Vec<_> = events.iter().filter_map(|event| event["event"].as_str()).take(4).collect();
+    assert_eq!(arguments, ["started", "exited", "restarting", "started"]);
     assert_eq!((&events[0]["number"], &events[2]["cause"]), (&1.into(), &"exited".into()));
 
     let address = sexton.address();
@@ -156,9 +157,9 @@ fn events_tell_what_happened_and_can_be_followed() {
 }
 
 #[test]
-fn metrics_are_well_formed_and_count() {
+fn metrics_are_well_formed_and_counted() {
     let mut sexton =
-        Sexton::answering(["run", "--name", "a \"name\"", "--wait", "1m", "--", "sh", "-c", "exit 3"])
+        Sexton::with_server(["run", "--name", "a \"name\"", "--wait", "1m", "--", "sh", "-c", "exit 3"])
             .start();
     sexton.wait_for_phase("done");
     let answer = sexton.get("/metrics");

@@ -9,17 +9,17 @@ fn starts(sexton: &mut Running) -> i64 {
 }
 
 #[test]
-fn it_is_started_again_whenever_it_ends_however_it_ends() {
+fn a_process_is_restarted_after_every_exit() {
     for end in ["exit 0", "exit 3", "kill -9 $$"] {
-        let mut sexton = Sexton::answering(["supervise", "--wait", "0", "--", "sh", "-c", end]).start();
+        let mut sexton = Sexton::with_server(["supervise", "--wait", "0", "--", "sh", "-c", end]).start();
         wait_until("five starts", || (starts(&mut sexton) >= 5).then_some(()));
         sexton.stop();
     }
 }
 
 #[test]
-fn the_pause_can_be_fixed() {
-    let mut sexton = Sexton::answering(["supervise", "--wait", "600", "--", "sh", "-c", "exit 3"]).start();
+fn the_back_off_delay_can_be_fixed() {
+    let mut sexton = Sexton::with_server(["supervise", "--wait", "600", "--", "sh", "-c", "exit 3"]).start();
     let process = sexton.wait_for_phase("pausing");
     assert_eq!(process["next"]["what"], "retry");
     assert_eq!(process["cause"], "exited with code 3");
@@ -33,13 +33,14 @@ fn the_pause_can_be_fixed() {
 }
 
 #[test]
-fn the_pause_grows_with_each_bad_run() {
-    let words = ["supervise", "--backoff", "10ms..10s", "--", "sh", "-c", "exit 1"];
-    let sexton = Sexton::answering(words).start();
+fn the_back_off_delay_grows_with_each_failed_run() {
+    let arguments = ["supervise", "--backoff", "10ms..10s", "--", "sh", "-c", "exit 1"];
+    let sexton = Sexton::with_server(arguments).start();
     let pauses = wait_until("six pauses", || {
         let stderr = sexton.stderr();
-        let words = stderr.lines().filter_map(|line| line.split("restarting in ").nth(1)?.split(' ').next());
-        let millis: Vec<f64> = words.filter_map(|word| word.strip_suffix("ms")?.parse().ok()).collect();
+        let arguments =
+            stderr.lines().filter_map(|line| line.split("restarting in ").nth(1)?.split(' ').next());
+        let millis: Vec<f64> = arguments.filter_map(|word| word.strip_suffix("ms")?.parse().ok()).collect();
         (millis.len() >= 6).then_some(millis)
     });
     for (index, pause) in pauses.iter().take(6).enumerate() {
@@ -49,30 +50,30 @@ fn the_pause_grows_with_each_bad_run() {
 }
 
 #[test]
-fn too_many_restarts_are_given_up_with_a_message_and_the_last_code() {
-    let words =
+fn the_restart_limit_ends_with_a_message_and_the_last_code() {
+    let arguments =
         ["supervise", "--wait", "0", "--max-restarts", "3", "--", "sh", "-c", "echo x >> runs; exit 9"];
-    let mut sexton = Sexton::mute(words).start();
+    let mut sexton = Sexton::without_server(arguments).start();
     assert_eq!(sexton.wait(), 9);
     assert_eq!(sexton.text("runs").lines().count(), 4, "one start and three restarts");
     assert!(sexton.stderr().contains("giving up: restart limit reached (3 in 10m)"), "{}", sexton.stderr());
 }
 
 #[test]
-fn term_ends_it_and_the_code_is_the_programs() {
+fn sigterm_stops_it_with_the_code_of_the_program() {
     let script = "trap 'exit 12' TERM; echo ready > ready; while :; do sleep 0.01; done";
-    let mut sexton = Sexton::mute(["supervise", "--", "sh", "-c", script]).start();
+    let mut sexton = Sexton::without_server(["supervise", "--", "sh", "-c", script]).start();
     sexton.wait_for_file("ready");
     sexton.signal(libc::SIGTERM);
     assert_eq!(sexton.wait(), 12);
 }
 
 #[test]
-fn interrupt_and_quit_end_it_too_and_are_what_the_program_gets() {
+fn sigint_and_sigquit_stop_it_and_are_forwarded() {
     for (signal, name) in [(libc::SIGINT, "INT"), (libc::SIGQUIT, "QUIT")] {
         let script = "for s in INT QUIT TERM; do trap \"echo $s >> got; exit 0\" $s; done
             echo ready > ready; while :; do sleep 0.01; done";
-        let mut sexton = Sexton::mute(["supervise", "--", "sh", "-c", script]).start();
+        let mut sexton = Sexton::without_server(["supervise", "--", "sh", "-c", script]).start();
         sexton.wait_for_file("ready");
         sexton.signal(signal);
         assert_eq!(sexton.wait(), 0);
@@ -81,9 +82,9 @@ fn interrupt_and_quit_end_it_too_and_are_what_the_program_gets() {
 }
 
 #[test]
-fn other_signals_are_handed_on_and_end_nothing() {
+fn other_signals_are_forwarded_and_stop_nothing() {
     let script = "trap 'echo hup >> got' HUP; echo ready > ready; while :; do sleep 0.01; done";
-    let mut sexton = Sexton::answering(["supervise", "--", "sh", "-c", script]).start();
+    let mut sexton = Sexton::with_server(["supervise", "--", "sh", "-c", script]).start();
     sexton.wait_for_file("ready");
     sexton.signal(libc::SIGHUP);
     sexton.wait_for_file("got");
@@ -92,19 +93,19 @@ fn other_signals_are_handed_on_and_end_nothing() {
 }
 
 #[test]
-fn a_program_that_goes_missing_between_two_runs_is_tried_again() {
+fn a_program_that_disappears_between_two_runs_is_retried() {
     let directory = testkit::private_directory();
     let program = directory.path().join("program");
     let write = || {
         let script = "#!/bin/sh\nmv \"$0\" \"$0.gone\"\nexit 1\n";
-        let beside = directory.path().join("new");
-        testkit::executable(&beside, script);
-        std::fs::rename(&beside, &program).unwrap_or_default();
+        let new = directory.path().join("new");
+        testkit::executable(&new, script);
+        std::fs::rename(&new, &program).unwrap_or_default();
     };
     write();
-    let words =
+    let arguments =
         ["supervise".into(), "--wait".into(), "10ms".into(), "--".into(), program.clone().into_os_string()];
-    let mut sexton = Sexton::answering(words).start();
+    let mut sexton = Sexton::with_server(arguments).start();
     sexton.wait_for_stderr("no such file");
     assert_eq!(sexton.ended(), None);
     write();
@@ -112,9 +113,9 @@ fn a_program_that_goes_missing_between_two_runs_is_tried_again() {
 }
 
 #[test]
-fn the_causes_of_restarts_are_counted() {
-    let words = ["supervise", "--wait", "0", "--ttl", "20ms", "--", "sleep", "100"];
-    let mut sexton = Sexton::answering(words).start();
+fn restarts_are_counted_by_cause() {
+    let arguments = ["supervise", "--wait", "0", "--ttl", "20ms", "--", "sleep", "100"];
+    let mut sexton = Sexton::with_server(arguments).start();
     wait_until("three starts", || (starts(&mut sexton) >= 3).then_some(()));
     let metrics = sexton.get("/metrics").body;
     assert!(
@@ -128,21 +129,21 @@ fn the_causes_of_restarts_are_counted() {
 }
 
 #[test]
-fn the_end_of_a_planned_life_counts_as_no_failure() {
-    let words =
+fn the_end_of_the_time_to_live_is_not_a_failure() {
+    let arguments =
         ["supervise", "--ttl", "20ms", "--backoff", "10ms..10m", "--max-restarts", "1", "--", "sleep", "100"];
-    let mut sexton = Sexton::answering(words).start();
+    let mut sexton = Sexton::with_server(arguments).start();
     // Eight failures would have been given up long ago, and would have made pauses of seconds.
     wait_until("eight lives", || (starts(&mut sexton) >= 8).then_some(()));
 }
 
 #[test]
-fn a_program_that_is_gone_does_not_make_us_spin() {
+fn a_missing_program_does_not_cause_a_busy_loop() {
     let directory = testkit::private_directory();
     let program = directory.path().join("program");
     testkit::executable(&program, "#!/bin/sh\nrm \"$0\"\n");
-    let words = ["supervise".into(), "--wait".into(), "0".into(), "--".into(), program.into_os_string()];
-    let mut sexton = Sexton::answering(words).start();
+    let arguments = ["supervise".into(), "--wait".into(), "0".into(), "--".into(), program.into_os_string()];
+    let mut sexton = Sexton::with_server(arguments).start();
     sexton.wait_for_stderr("no such file");
     assert_eq!(sexton.get("/liveness").code, 200);
     assert_eq!(sexton.get("/readiness").code, 503);

@@ -8,7 +8,7 @@ use testkit::{TempDir, private_directory, wait_until};
 
 use crate::harness::{Running, SEXTON, Sexton, is_root, send, skipped};
 
-/// A program of a name that nobody else has.
+/// A program with a unique name.
 struct Program {
     directory: TempDir,
     name: String,
@@ -26,12 +26,14 @@ impl Program {
         Self { directory, name }
     }
 
-    fn start(&self, words: &[&str]) -> Started {
+    fn start(&self, arguments: &[&str]) -> Started {
         let mut command = Command::new(self.directory.path().join(&self.name));
-        Started(command.args(words).stdin(Stdio::null()).spawn().unwrap_or_else(|error| panic!("{error}")))
+        Started(
+            command.args(arguments).stdin(Stdio::null()).spawn().unwrap_or_else(|error| panic!("{error}")),
+        )
     }
 
-    /// A process that stays until it is told to end.
+    /// A process that stays until it is stopped.
     fn stay(&self) -> Started {
         let file = self.directory.path().join("said");
         let _ = fs::remove_file(&file);
@@ -61,8 +63,8 @@ impl Drop for Started {
     }
 }
 
-fn watching(words: &[&str]) -> Running {
-    Sexton::answering(words.iter().copied()).start()
+fn watching(arguments: &[&str]) -> Running {
+    Sexton::with_server(arguments.iter().copied()).start()
 }
 
 #[track_caller]
@@ -71,7 +73,7 @@ fn wait_for_status(sexton: &mut Running, status: &str) -> serde_json::Value {
 }
 
 #[test]
-fn nobody_is_one_object_that_is_stopped() {
+fn no_match_is_one_stopped_object() {
     let mut sexton = watching(&["watch", "--wait", "7", "no-such-program"]);
     let state = sexton.json("/");
     assert_eq!(
@@ -84,7 +86,7 @@ fn nobody_is_one_object_that_is_stopped() {
 }
 
 #[test]
-fn one_is_an_object_with_its_arguments_and_start() {
+fn one_match_is_an_object_with_arguments_and_start_time() {
     let program = Program::new("one");
     let mut sexton = watching(&["watch", "--wait", "20ms", &program.name]);
     assert_eq!(sexton.json("/")["Status"], "stopped");
@@ -108,7 +110,7 @@ fn one_is_an_object_with_its_arguments_and_start() {
 }
 
 #[test]
-fn the_exit_code_of_a_strangers_child_is_known_where_the_kernel_tells() {
+fn the_exit_code_of_a_foreign_child_is_known_if_the_kernel_reports_it() {
     let program = Program::new("code");
     let started = program.stay();
     // Looks are an hour apart: what is known of the end comes from holding on to the process.
@@ -130,14 +132,14 @@ fn kernel_tells_exits() -> bool {
 }
 
 #[test]
-fn a_parent_that_takes_its_time_to_reap_costs_no_exit_code() {
+fn a_parent_that_reaps_late_loses_no_exit_code() {
     let program = Program::new("late");
     let mut started = program.stay();
     let mut sexton = watching(&["watch", "--wait", "5ms", &program.name]);
     wait_for_status(&mut sexton, "running");
-    // It is a zombie for many looks, and its end is told before its exit is known.
+    // It is a zombie during many scans, and its end is reported before its exit code is known.
     send(started.pid(), libc::SIGKILL);
-    wait_until("its end is told", || (sexton.json("/")["Status"] != "running").then_some(()));
+    wait_until("its end is reported", || (sexton.json("/")["Status"] != "running").then_some(()));
     let _ = started.0.wait();
     if kernel_tells_exits() {
         assert_eq!(wait_for_status(&mut sexton, "killed")["ExitCode"], 137);
@@ -145,7 +147,7 @@ fn a_parent_that_takes_its_time_to_reap_costs_no_exit_code() {
 }
 
 #[test]
-fn looks_that_come_in_between_cost_no_exit_code() {
+fn scans_before_the_reaping_lose_no_exit_code() {
     let program = Program::new("race");
     let mut sexton = watching(&["watch", "--wait", "1ms", &program.name]);
     for _ in 0..25 {
@@ -160,7 +162,7 @@ fn looks_that_come_in_between_cost_no_exit_code() {
 }
 
 #[test]
-fn the_start_is_the_same_at_each_look() {
+fn the_start_time_is_the_same_in_each_scan() {
     let program = Program::new("start");
     let _started = program.stay();
     let mut sexton = watching(&["watch", "--wait", "2ms", &program.name]);
@@ -173,7 +175,7 @@ fn the_start_is_the_same_at_each_look() {
 }
 
 #[test]
-fn a_number_used_again_is_somebody_else() {
+fn a_reused_pid_is_another_process() {
     if !is_root() {
         return skipped("root, to choose the process id of the next process");
     }
@@ -186,8 +188,8 @@ fn a_number_used_again_is_somebody_else() {
         sleep 1000 & [ $! = $(cat number) ] && echo yes > again || echo no > again
         wait"
     );
-    let words = ["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &script];
-    let mut sexton = Sexton::program("/usr/bin/unshare".as_ref(), words).start();
+    let arguments = ["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &script];
+    let mut sexton = Sexton::program("/usr/bin/unshare".as_ref(), arguments).start();
     wait_for_status(&mut sexton, "running");
     fs::write(sexton.path("kill"), "").unwrap_or_default();
     assert_eq!(sexton.wait_for_file("again").trim(), "yes");
@@ -200,7 +202,7 @@ fn a_number_used_again_is_somebody_else() {
 }
 
 #[test]
-fn several_are_a_list() {
+fn several_matches_are_a_list() {
     let program = Program::new("many");
     let all = [program.stay(), program.stay(), program.stay()];
     let mut sexton = watching(&["watch", "--wait", "20ms", &program.name]);
@@ -211,7 +213,7 @@ fn several_are_a_list() {
 }
 
 #[test]
-fn a_script_is_found_by_its_own_name() {
+fn a_script_is_found_by_its_name() {
     let directory = private_directory();
     let name = format!("script-with-a-long-name-{}", std::process::id());
     let path = directory.path().join(&name);
@@ -224,7 +226,7 @@ fn a_script_is_found_by_its_own_name() {
 }
 
 #[test]
-fn one_number_is_one_process_and_never_another() {
+fn a_pid_selects_one_process_and_never_another() {
     let program = Program::new("pid");
     let (first, second) = (program.stay(), program.stay());
     let mut sexton = watching(&["watch", "--wait", "20ms", "-p", &second.pid().to_string()]);
@@ -237,7 +239,7 @@ fn one_number_is_one_process_and_never_another() {
 }
 
 #[test]
-fn we_do_not_watch_ourselves_but_we_do_watch_others_like_us() {
+fn watch_does_not_match_itself_but_other_instances() {
     let mut sexton = watching(&["watch", "--wait", "20ms", "-p", "1"]);
     wait_for_status(&mut sexton, "running");
     // By its own name sexton finds every sexton but itself.

@@ -11,18 +11,18 @@ use super::{Pod, callback, calls, keepalive, never_overlap, place, store};
 fn with(directory: &testkit::TempDir, script: &str, more: &[&str]) -> Pod {
     let run = callback(directory, script);
     let at = store(directory);
-    let mut words = vec!["--role", "master", "--callback", &run, "--store", &at];
+    let mut arguments = vec!["--role", "master", "--callback", &run, "--store", &at];
     if !more.contains(&"--damper") {
-        words.extend(["--damper", "100ms"]);
+        arguments.extend(["--damper", "100ms"]);
     }
-    words.extend(more);
-    let master = Pod::start(&words);
+    arguments.extend(more);
+    let master = Pod::start(&arguments);
     assert_eq!(master.ping(&keepalive("a", &json!(1))).code, 200);
     master
 }
 
 #[test]
-fn a_callback_that_hangs_is_killed_and_run_again() {
+fn a_hanging_callback_is_killed_and_run_again() {
     let directory = place();
     let script =
         "[ -e \"$0.once\" ] || { touch \"$0.once\"; trap '' TERM; sleep 1000; }; echo '{\"well\": true}'";
@@ -40,7 +40,7 @@ fn a_callback_that_hangs_is_killed_and_run_again() {
 }
 
 #[test]
-fn what_is_no_json_leaves_the_state_and_what_is_too_much_too() {
+fn invalid_json_and_too_much_output_leave_the_state_unchanged() {
     let directory = place();
     let script = r#"case "$CHANGES" in *'"b"'*) echo oh no ;; *'"c"'*) head -c 100000000 /dev/zero | tr '\0' 1 ;; *) echo '{"first": 1}' ;; esac"#;
     let master = with(&directory, script, &[]);
@@ -57,7 +57,7 @@ fn what_is_no_json_leaves_the_state_and_what_is_too_much_too() {
 }
 
 #[test]
-fn what_a_callback_leaves_behind_goes_with_it() {
+fn processes_left_by_a_callback_are_killed() {
     let directory = place();
     let script = r#"setsid sh -c 'echo $$ > "'"$0"'.stray"; sleep 1000' & while [ ! -s "$0.stray" ]; do sleep 0.01; done; echo '{"n": 1}'"#;
     let master = with(&directory, script, &[]);
@@ -71,7 +71,7 @@ fn what_a_callback_leaves_behind_goes_with_it() {
 }
 
 #[test]
-fn a_state_of_a_mebibyte_and_a_long_list_are_in_files() {
+fn a_large_state_and_a_long_list_are_passed_in_files() {
     let directory = place();
     let script = r#"[ -n "${PODS+x}" ] && echo pods >> "$0.variables"; [ -n "${STATE+x}" ] && echo state >> "$0.variables"
 wc -c < "$PODS_FILE" >> "$0.sizes"; wc -c < "$STATE_FILE" >> "$0.sizes"
@@ -97,7 +97,7 @@ printf '"%s"' "$(head -c 1000000 /dev/zero | tr '\0' s)""#;
 }
 
 #[test]
-fn the_damper_waits_for_quiet_and_is_called_off_when_all_is_as_before() {
+fn the_damper_waits_for_quiet_and_is_cancelled_if_nothing_has_changed() {
     let directory = place();
     let master = with(&directory, "", &["--damper", "1s"]);
     wait_until("a first run", || calls(directory.path()).contains("end").then_some(()));
@@ -130,10 +130,10 @@ fn the_damper_waits_for_quiet_and_is_called_off_when_all_is_as_before() {
 }
 
 #[test]
-fn strangers_under_the_prefix_are_left_alone() {
+fn foreign_keys_under_the_prefix_are_left_alone() {
     let etcd = testkit::servers::etcd::Etcd::start(1);
-    assert!(etcd.run(&["put", "/kontrol/default/demo/members/x", "not ours"]).contains("OK"));
-    assert!(etcd.run(&["put", "/kontrol/default/demo/state", "not ours"]).contains("OK"));
+    assert!(etcd.run(&["put", "/kontrol/default/demo/members/x", "foreign"]).contains("OK"));
+    assert!(etcd.run(&["put", "/kontrol/default/demo/state", "foreign"]).contains("OK"));
     let directory = place();
     let run = callback(&directory, "echo 1");
     let master = Pod::start(&[
@@ -149,7 +149,7 @@ fn strangers_under_the_prefix_are_left_alone() {
     assert_eq!(master.ping(&keepalive("a", &json!(1))).code, 200);
     assert_eq!(master.names(), ["a"]);
     wait_until(&format!("a run; {}", master.sexton.stderr()), || (master.json("/state") == 1).then_some(()));
-    assert!(etcd.run(&["get", "/kontrol/default/demo/members/x"]).contains("not ours"));
+    assert!(etcd.run(&["get", "/kontrol/default/demo/members/x"]).contains("foreign"));
     // A name that a stranger has cannot be had.
     assert_eq!(master.ping(&keepalive("x", &json!(1))).code, 503);
     assert!(etcd.run(&["put", "/kontrol/default/demo/seq", "many"]).contains("OK"));
@@ -158,7 +158,7 @@ fn strangers_under_the_prefix_are_left_alone() {
 }
 
 #[test]
-fn what_a_failed_run_has_half_done_is_undone_when_the_list_returns() {
+fn the_callback_runs_again_when_the_list_returns_after_a_failed_run() {
     let directory = place();
     let script = r#"case "$PODS" in *'"b"'*) echo half >> "$0.half"; exit 1 ;; esac; echo '{"well": 1}'"#;
     let master = with(&directory, script, &["--damper", "300ms"]);
@@ -179,7 +179,7 @@ fn what_a_failed_run_has_half_done_is_undone_when_the_list_returns() {
 }
 
 #[test]
-fn a_command_that_somebody_waits_for_ends_with_us() {
+fn a_command_in_progress_ends_with_the_supervisor() {
     let directory = place();
     let at = store(&directory);
     let master = Pod::start(&["--role", "master", "--store", &at, "--allow-unauthenticated-invoke"]);
@@ -199,7 +199,7 @@ fn a_command_that_somebody_waits_for_ends_with_us() {
 }
 
 #[test]
-fn others_files_beside_the_payload_are_no_news_and_neither_is_a_master_that_is_away() {
+fn unrelated_files_next_to_the_payload_and_an_absent_master_cause_no_report() {
     let directory = place();
     let facts = directory.path().join("facts.json");
     std::fs::write(&facts, r#"{"zone": "a"}"#).unwrap_or_default();
@@ -209,7 +209,7 @@ fn others_files_beside_the_payload_are_no_news_and_neither_is_a_master_that_is_a
     let away = testkit::servers::free_ports(1)[0];
     let masters = format!("127.0.0.1:{},127.0.0.1:{away}", master.port);
     let payload = facts.display().to_string();
-    let words = [
+    let arguments = [
         "--role",
         "member",
         "--id",
@@ -221,12 +221,12 @@ fn others_files_beside_the_payload_are_no_news_and_neither_is_a_master_that_is_a
         "--payload",
         &payload,
     ];
-    let member = Pod::start(&words);
+    let member = Pod::start(&arguments);
     master.wait_for_names(&["m"]);
     for number in 0..100 {
         std::fs::write(directory.path().join(format!("other{number}")), "x").unwrap_or_default();
     }
-    wait_until(&format!("told again; {}", member.sexton.stderr()), || {
+    wait_until(&format!("reported again; {}", member.sexton.stderr()), || {
         (member.sexton.stderr().matches("keepalive failed").count() > 1).then_some(())
     });
     std::fs::write(&facts, r#"{"zone": "b"}"#).unwrap_or_default();

@@ -36,7 +36,7 @@ fn say(port: u16, keepalives: &[String]) -> usize {
 }
 
 #[test]
-fn ten_thousand_who_come_at_once_are_all_listed() {
+fn ten_thousand_members_that_join_at_once_are_all_listed() {
     let directory = place();
     let master = Pod::start(&["--role", "master", "--member-ttl", "10m", "--store", &store(&directory)]);
     let all: Vec<_> =
@@ -68,7 +68,7 @@ fn ten_thousand_who_come_at_once_are_all_listed() {
 }
 
 #[test]
-fn members_with_the_same_address_are_two() {
+fn members_with_the_same_address_are_distinct() {
     let directory = place();
     let master = Pod::start(&["--role", "master", "--store", &store(&directory)]);
     for id in ["a", "b"] {
@@ -79,13 +79,13 @@ fn members_with_the_same_address_are_two() {
 }
 
 /// Sexton on a clock that began a day before all others, or a week.
-fn in_another_time(offset: &str, words: &[&str]) -> Sexton {
+fn in_another_time(offset: &str, arguments: &[&str]) -> Sexton {
     let front = ["-rT", "--boottime", offset, "--monotonic", offset, "--kill-child", "--fork", SEXTON];
-    Sexton::program(Path::new("/usr/bin/unshare"), front.iter().chain(words))
+    Sexton::program(Path::new("/usr/bin/unshare"), front.iter().chain(arguments))
 }
 
 #[test]
-fn clocks_that_are_days_apart_make_no_difference() {
+fn clocks_may_differ_by_days() {
     let etcd = Etcd::start(1);
     let directory = place();
     let run = callback(&directory, "sleep 0.2");
@@ -93,7 +93,7 @@ fn clocks_that_are_days_apart_make_no_difference() {
     let numbers: Vec<_> = ports.iter().map(u16::to_string).collect();
     let endpoints = etcd.endpoints().join(",");
     let master = |offset: &str, number: usize| {
-        let words = [
+        let arguments = [
             "ensemble",
             "--app",
             "demo",
@@ -118,14 +118,14 @@ fn clocks_that_are_days_apart_make_no_difference() {
             "--etcd",
             &endpoints,
         ];
-        Pod { sexton: in_another_time(offset, &words).start(), port: ports[number] }
+        Pod { sexton: in_another_time(offset, &arguments).start(), port: ports[number] }
     };
     let (one, two) = (master("86400", 0), master("604800", 1));
     for pod in [&one, &two] {
         wait_until("a master", || testkit::servers::answers(pod.port).then_some(()));
     }
     let masters = format!("127.0.0.1:{},127.0.0.1:{}", one.port, two.port);
-    let words = [
+    let arguments = [
         "ensemble",
         "--app",
         "demo",
@@ -144,13 +144,13 @@ fn clocks_that_are_days_apart_make_no_difference() {
         "--member-ttl",
         "5s",
     ];
-    let member = in_another_time("31536000", &words).start();
+    let member = in_another_time("31536000", &arguments).start();
     one.wait_for_names(&["m"]);
     two.wait_for_names(&["m"]);
     let leads = |pod: &Pod| pod.json("/v1/leader")["leads"] == true;
     let first = wait_until("a leader", || [&one, &two].into_iter().find(|pod| leads(pod)));
     let other = if first.port == one.port { &two } else { &one };
-    wait_until("told", || calls(directory.path()).contains("end").then_some(()));
+    wait_until("the callback has run", || calls(directory.path()).contains("end").then_some(()));
     assert_eq!(first.ask("POST", "/down", &[], "").code, 200);
     wait_until(&format!("another leader; {}", other.sexton.stderr()), || leads(other).then_some(()));
     assert_eq!(other.names(), ["m"], "it was there all the time");

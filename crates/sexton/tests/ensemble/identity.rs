@@ -17,7 +17,7 @@ use super::{Pod, place, store};
 use crate::cluster::Cluster;
 use crate::harness::{Done, Sexton, is_root};
 
-/// There is our pod, with this change.
+/// The pod exists, with this change.
 fn has(cluster: &Cluster, change: impl FnOnce(&mut Value)) {
     let mut pod = pod_of("shop", "web-0", &[]);
     change(&mut pod);
@@ -32,7 +32,7 @@ fn labels_of_node(zone: &str) -> Value {
 }
 
 #[test]
-fn a_member_is_who_the_kubernetes_api_says_once_it_has_an_address() {
+fn the_identity_comes_from_the_kubernetes_api_once_the_pod_has_an_address() {
     let (directory, cluster) = (place(), Cluster::new());
     let master = Pod::start(&["--role", "master", "--namespace", "shop", "--store", &store(&directory)]);
     let masters = format!("127.0.0.1:{}", master.port);
@@ -45,9 +45,9 @@ fn a_member_is_who_the_kubernetes_api_says_once_it_has_an_address() {
         pod["status"]["podIP"] = Value::Null;
     });
     cluster.server.fail_next(Verb::Get, Fault::status(503));
-    let words =
+    let arguments =
         ["ensemble", "--role", "member", "--from-kubernetes", "--id", "web-0", "--statsd", "none", "-p", "0"];
-    let member = cluster.seen_by(Sexton::new(words)).start();
+    let member = cluster.seen_by(Sexton::new(arguments)).start();
     member.wait_for_stderr("cannot determine the identity of this pod");
     member.wait_for_stderr("the pod has no address yet");
     has(&cluster, annotated);
@@ -66,17 +66,17 @@ fn a_member_is_who_the_kubernetes_api_says_once_it_has_an_address() {
 }
 
 #[test]
-fn whoever_waits_for_his_identity_ends_when_he_is_told_to() {
+fn a_member_that_waits_for_its_identity_can_be_stopped() {
     let cluster = Cluster::new();
-    let words = ["ensemble", "--role", "member", "--from-kubernetes", "--statsd", "none", "-p", "0"];
-    let member = cluster.seen_by(Sexton::new(words)).start();
+    let arguments = ["ensemble", "--role", "member", "--from-kubernetes", "--statsd", "none", "-p", "0"];
+    let member = cluster.seen_by(Sexton::new(arguments)).start();
     member.wait_for_stderr("does not exist");
     assert_eq!(member.stop().code, 0);
     // What the API knows is not enough.
     has(&cluster, |pod| pod["metadata"]["labels"] = json!({}));
-    let words =
+    let arguments =
         ["ensemble", "--role", "member", "--id", "web-0", "--from-kubernetes", "--statsd", "none", "-p", "0"];
-    let done = cluster.seen_by(Sexton::new(words)).done();
+    let done = cluster.seen_by(Sexton::new(arguments)).done();
     assert!(done.code == 78 && done.stderr.contains("--app is missing"), "{done:?}");
 }
 
@@ -87,7 +87,7 @@ fn write(directory: &Path, name: &str, text: &str) -> String {
 }
 
 #[test]
-fn files_of_the_downward_api_tell_it_too() {
+fn the_identity_comes_from_files_of_the_downward_api() {
     let (directory, info) = (place(), place());
     let master = Pod::start(&["--role", "master", "--store", &store(&directory)]);
     write(info.path(), "labels", "app=\"demo\"\nrole=\"web\"\n");
@@ -95,7 +95,7 @@ fn files_of_the_downward_api_tell_it_too() {
     write(info.path(), "annotations", &annotation);
     write(info.path(), "name", "web-7");
     let path = info.path().display().to_string();
-    let words = [
+    let arguments = [
         "ensemble",
         "--role",
         "member",
@@ -108,7 +108,7 @@ fn files_of_the_downward_api_tell_it_too() {
         "-p",
         "0",
     ];
-    let member = Sexton::new(words).start();
+    let member = Sexton::new(arguments).start();
     master.wait_for_names(&["web-7"]);
     assert_eq!(master.json("/v1/pods")[0]["role"], "web");
     assert_eq!(member.stop().code, 0);
@@ -132,7 +132,7 @@ fn the_example_for_telegraf_is_filled_from_pod_node_and_annotation() {
     let template = template.display().to_string();
     let filled = place();
     let to = filled.path().join("telegraf.conf");
-    let words = [
+    let arguments = [
         "ensemble",
         "render",
         "--from-kubernetes",
@@ -142,7 +142,7 @@ fn the_example_for_telegraf_is_filled_from_pod_node_and_annotation() {
         &to.display().to_string(),
         &template,
     ];
-    render(cluster.seen_by(Sexton::new(words)));
+    render(cluster.seen_by(Sexton::new(arguments)));
     let text = std::fs::read_to_string(&to).unwrap_or_default();
     for part in [
         "pod = \"web-0\"",
@@ -172,7 +172,7 @@ fn the_example_for_telegraf_is_filled_from_pod_node_and_annotation() {
 }
 
 #[test]
-fn a_template_knows_the_members_and_one_that_is_wrong_writes_nothing() {
+fn a_template_lists_the_members_and_an_invalid_one_writes_nothing() {
     let directory = place();
     let master = Pod::start(&["--role", "master", "--store", &store(&directory)]);
     for id in ["b", "a"] {
@@ -203,20 +203,20 @@ fn a_template_knows_the_members_and_one_that_is_wrong_writes_nothing() {
     assert_eq!(left.ok(), Some(0));
     std::fs::write(&output, "as it was").unwrap_or_else(|error| panic!("{error}"));
     let bad = write(directory.path(), "bad", "{{ labels.none }}");
-    for (words, code, part) in [
+    for (arguments, code, part) in [
         (&["--output", &output, &bad][..], 65, "bad:1: undefined value"),
         (&["--output", &output, "/nowhere"], 66, "/nowhere: "),
         (&["--output", &output, "--pod", "127.0.0.1:1", &template], 69, "failed:"),
         (&["--labels", "[]", &template], 64, "expected a JSON object of strings"),
         (&["--cloud", "moon", &template], 64, "expected auto, aws, gcp or azure"),
     ] {
-        let done = Sexton::new(["ensemble", "render"].iter().chain(words)).done();
-        assert!(done.code == code && done.stderr.contains(part), "{words:?}: {done:?}");
+        let done = Sexton::new(["ensemble", "render"].iter().chain(arguments)).done();
+        assert!(done.code == code && done.stderr.contains(part), "{arguments:?}: {done:?}");
     }
     assert_eq!(std::fs::read_to_string(&output).unwrap_or_default(), "as it was");
 }
 
-/// Answers like a metadata service: by path, and only to whoever has shown a header.
+/// A metadata service: answers by path, and only requests with a header.
 fn metadata_service(answers: &'static [(&'static str, &'static str, &'static str)]) {
     let listener = TcpListener::bind("169.254.169.254:80").unwrap_or_else(|error| panic!("{error}"));
     std::thread::spawn(move || {
@@ -256,7 +256,7 @@ fn cloud(
 }
 
 #[test]
-fn aws_tells_the_name_of_the_node_to_a_session() {
+fn the_node_name_comes_from_aws_with_a_session_token() {
     let answers = &[
         ("PUT /latest/api/token", "x-aws-ec2-metadata-token-ttl-seconds: 60", "AQAAAsecret=="),
         (
@@ -266,39 +266,39 @@ fn aws_tells_the_name_of_the_node_to_a_session() {
         ),
     ];
     if let Some(done) =
-        cloud("ensemble::identity::aws_tells_the_name_of_the_node_to_a_session", "aws", answers)
+        cloud("ensemble::identity::the_node_name_comes_from_aws_with_a_session_token", "aws", answers)
     {
         assert_eq!(done.stdout, "ip-10-0-0-1.ec2.internal");
     }
 }
 
 #[test]
-fn google_tells_the_name_of_the_node() {
+fn the_node_name_comes_from_google() {
     let answers = &[("GET /computeMetadata/v1/instance/name", "metadata-flavor: google", "gke-pool-1-x")];
-    if let Some(done) = cloud("ensemble::identity::google_tells_the_name_of_the_node", "auto", answers) {
+    if let Some(done) = cloud("ensemble::identity::the_node_name_comes_from_google", "auto", answers) {
         assert_eq!(done.stdout, "gke-pool-1-x");
     }
 }
 
 #[test]
-fn azure_tells_the_name_of_the_node() {
+fn the_node_name_comes_from_azure() {
     let answers = &[(
         "GET /metadata/instance/compute/osProfile/computerName?api-version=2021-02-01&format=text",
         "metadata: true",
         "aks-pool-1-vmss000001",
     )];
-    if let Some(done) = cloud("ensemble::identity::azure_tells_the_name_of_the_node", "auto", answers) {
+    if let Some(done) = cloud("ensemble::identity::the_node_name_comes_from_azure", "auto", answers) {
         assert_eq!(done.stdout, "aks-pool-1-vmss000001");
     }
 }
 
 #[test]
-fn a_chain_tells_the_next_ensemble_of_its_own_list() {
+fn a_chained_ensemble_reports_its_list_to_the_next_one() {
     let (one, two) = (place(), place());
     let above = Pod::start(&["--role", "master", "--store", &store(&one)]);
     let number = free_ports(1)[0];
     let (port, masters) = (number.to_string(), format!("127.0.0.1:{}", above.port));
-    let words = [
+    let arguments = [
         "ensemble",
         "--role",
         "master",
@@ -321,13 +321,13 @@ fn a_chain_tells_the_next_ensemble_of_its_own_list() {
         "--report-app",
         "demo",
     ];
-    let leaf = Pod { sexton: Sexton::new(words).start(), port: number };
+    let leaf = Pod { sexton: Sexton::new(arguments).start(), port: number };
     above.wait_for_names(&["leaf-1"]);
     assert_eq!(above.json("/v1/pods")[0]["payload"]["pods"], 0);
     let mut keepalive = super::keepalive("x", &json!(1));
     keepalive["app"] = json!("leaf");
     assert_eq!(leaf.ping(&keepalive).code, 200);
-    wait_until("told of one more", || (above.json("/v1/pods")[0]["payload"]["pods"] == 1).then_some(()));
+    wait_until("one more is reported", || (above.json("/v1/pods")[0]["payload"]["pods"] == 1).then_some(()));
     let payload = above.json("/v1/pods")[0]["payload"].clone();
     assert_eq!((&payload["app"], &payload["digest"]), (&json!("leaf"), &leaf.json("/v1/digest")["digest"]));
     assert_eq!(leaf.sexton.stop().code, 0);

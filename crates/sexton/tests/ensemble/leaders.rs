@@ -54,7 +54,7 @@ fn is_told(directory: &TempDir, through: &Pod, id: &str) {
 const SLOW: &str = "sleep 0.5";
 
 #[test]
-fn a_leader_that_ends_hands_over_at_once_and_one_that_is_killed_in_time() {
+fn a_leader_that_exits_is_replaced_at_once_and_a_killed_one_after_its_lease() {
     let etcd = Etcd::start(1);
     let directory = place();
     let run = callback(&directory, SLOW);
@@ -81,14 +81,14 @@ fn a_leader_that_ends_hands_over_at_once_and_one_that_is_killed_in_time() {
     leader(&[&third]);
     is_told(&directory, &third, "d");
     never_overlap(directory.path());
-    // Nothing is written beside what belongs to the ensemble: another may have a name that begins alike.
+    // Only keys of the ensemble are written: the name of another may have the same beginning.
     let keys = etcd.run(&["get", "--prefix", "--keys-only", ""]);
     let keys: Vec<_> = keys.lines().filter(|key| !key.is_empty()).collect();
     assert!(keys.len() > 3 && keys.iter().all(|key| key.starts_with("/kontrol/default/demo/")), "{keys:?}");
 }
 
 #[test]
-fn a_leader_that_is_stopped_and_woken_overlaps_with_nobody_and_changes_nothing() {
+fn a_suspended_leader_overlaps_with_no_other_and_changes_nothing() {
     let etcd = Etcd::start(1);
     let directory = place();
     // Each writes when it is about to end, too.
@@ -114,7 +114,7 @@ fn a_leader_that_is_stopped_and_woken_overlaps_with_nobody_and_changes_nothing()
 }
 
 #[test]
-fn a_cluster_that_is_restarted_loses_no_change() {
+fn a_restart_of_the_cluster_loses_no_change() {
     let mut etcd = Etcd::start(3);
     let directory = place();
     let run = callback(&directory, "echo 1");

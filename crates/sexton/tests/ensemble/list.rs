@@ -9,7 +9,7 @@ use super::{Pod, callback, calls, keepalive, never_overlap, place, store};
 use crate::harness::Sexton;
 
 #[test]
-fn members_come_change_and_go_and_the_callback_hears_of_it() {
+fn the_callback_runs_when_members_join_change_and_leave() {
     let directory = place();
     let facts = directory.path().join("facts.json");
     std::fs::write(&facts, r#"{"zone": "a"}"#).unwrap_or_default();
@@ -72,7 +72,7 @@ fn members_come_change_and_go_and_the_callback_hears_of_it() {
             .map(drop)
     });
     let digest = master.json("/v1/digest")["digest"].clone();
-    // A change of the file is told at once, long before the next keepalive.
+    // A change of the file is reported at once, long before the next keepalive.
     std::fs::write(&facts, r#"{"zone": "b"}"#).unwrap_or_default();
     wait_until("another payload", || (master.json("/v1/pods")[1]["payload"]["zone"] == "b").then_some(()));
     assert_ne!(master.json("/v1/digest")["digest"], digest);
@@ -84,7 +84,9 @@ fn members_come_change_and_go_and_the_callback_hears_of_it() {
     let done = member.sexton.stop();
     assert_eq!(done.code, 0, "{}", done.stderr);
     master.wait_for_names(&["pod-1"]);
-    wait_until("told", || calls(directory.path()).contains(r#""removed":["pod-2"]"#).then_some(()));
+    wait_until("the callback has run", || {
+        calls(directory.path()).contains(r#""removed":["pod-2"]"#).then_some(())
+    });
     let done = master.sexton.stop();
     assert_eq!(done.code, 0, "{}", done.stderr);
     never_overlap(directory.path());
@@ -96,7 +98,7 @@ fn members_come_change_and_go_and_the_callback_hears_of_it() {
 }
 
 #[test]
-fn keepalives_of_every_kind_are_taken_or_refused() {
+fn keepalives_are_accepted_or_rejected() {
     let directory = place();
     let master = Pod::start(&["--role", "master", "--member-ttl", "2s", "--store", &store(&directory)]);
     for id in ["b", "a", "c"] {
@@ -146,13 +148,13 @@ fn keepalives_of_every_kind_are_taken_or_refused() {
         pods.as_array().into_iter().flatten().filter_map(|pod| pod["seq"].as_u64()).collect();
     assert!(numbers.len() >= 320 && numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
     // Nobody speaks any more: all are gone in time.
-    wait_until("nobody", || master.names().is_empty().then_some(()));
+    wait_until("an empty list", || master.names().is_empty().then_some(()));
     let answer = master.ask("GET", "/metrics", &[], "");
     assert!(answer.body.contains("keepalives_refused_total 6"), "{}", answer.body);
 }
 
 #[test]
-fn what_happens_is_told_as_a_stream_of_events_and_for_people() {
+fn events_are_streamed_as_json_and_as_text() {
     let directory = place();
     let master = Pod::start(&["--role", "master", "--id", "m", "--store", &store(&directory)]);
     assert_eq!(master.ping(&keepalive("a", &json!({"zone": 1}))).code, 200);
@@ -282,7 +284,7 @@ fn the_example_writes_an_upstream_that_follows_the_members() {
 }
 
 #[test]
-fn a_pod_of_the_old_tool_is_one_of_ours_and_ends_when_it_is_told_to_from_here() {
+fn a_pod_of_kontrol_joins_and_can_be_stopped_by_a_command() {
     let directory = place();
     let run = callback(&directory, "echo '{\"old\": true}'");
     let port = testkit::servers::free_ports(1)[0];
@@ -308,8 +310,8 @@ fn a_pod_of_the_old_tool_is_one_of_ours_and_ends_when_it_is_told_to_from_here() 
 }
 
 #[test]
-fn words_that_make_no_sense_are_refused() {
-    for (words, part) in [
+fn invalid_arguments_are_rejected() {
+    for (arguments, part) in [
         (&["--role", "member", "--app", "x"][..], "--masters is missing"),
         (&["--role", "member", "--app", "x", "--masters", "a/b"], "without a path"),
         (&["--role", "boss", "--app", "x"], "invalid value 'boss'"),
@@ -325,7 +327,7 @@ fn words_that_make_no_sense_are_refused() {
         (&["--role", "master", "--app", "x", "--statsd", "there"], "expected address:port"),
         (&["--role", "master"], "missing"),
     ] {
-        let done = Sexton::new(["ensemble", "-p", "none"].iter().chain(words)).done();
-        assert!(done.code == 64 && done.stderr.contains(part), "{words:?}: {done:?}");
+        let done = Sexton::new(["ensemble", "-p", "none"].iter().chain(arguments)).done();
+        assert!(done.code == 64 && done.stderr.contains(part), "{arguments:?}: {done:?}");
     }
 }

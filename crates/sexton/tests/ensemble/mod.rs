@@ -27,11 +27,11 @@ struct Pod {
 }
 
 impl Pod {
-    fn start(words: &[&str]) -> Self {
+    fn start(arguments: &[&str]) -> Self {
         let port = free_ports(1)[0];
         let number = port.to_string();
         let front = ["ensemble", "--app", "demo", "-i", "127.0.0.1", "-p", &number, "--statsd", "none"];
-        let sexton = Sexton::new(front.iter().chain(words)).start();
+        let sexton = Sexton::new(front.iter().chain(arguments)).start();
         wait_until(&format!("a pod; {}", sexton.stderr()), || testkit::servers::answers(port).then_some(()));
         Self { sexton, port }
     }
@@ -70,7 +70,7 @@ fn keepalive(id: &str, payload: &Value) -> Value {
     json!({"app": "demo", "id": id, "ip": "10.0.0.9", "key": "x", "nonce": "n", "payload": payload, "role": "r"})
 }
 
-/// A callback that writes a line for each run into `calls`: when it began and ended, and what it was told. Behind that
+/// A callback that writes a line for each run into `calls`: when it began and ended, and its input. After that
 /// comes a script of its own.
 fn callback(directory: &TempDir, script: &str) -> String {
     let path = directory.path().join("callback");
@@ -93,9 +93,9 @@ fn never_overlap(directory: &Path) {
     let mut running: Option<u64> = None;
     let mut newest = 0;
     for line in text.lines() {
-        let mut words = line.split(' ');
+        let mut arguments = line.split(' ');
         let (what, fence) =
-            (words.next(), words.next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0));
+            (arguments.next(), arguments.next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0));
         assert!(fence >= newest, "{fence} after {newest}: {text}");
         if what == Some("begin") {
             assert!(running.is_none_or(|before| before < fence), "two at once: {text}");

@@ -19,11 +19,12 @@ struct Host {
 }
 
 impl Host {
-    fn start(place: &(String, String), words: &[&str]) -> Self {
+    fn start(place: &(String, String), arguments: &[&str]) -> Self {
         let (namespace, address) = place;
         let front = ["netns", "exec", namespace, SEXTON, "ensemble", "--app", "demo", "--statsd", "none"];
-        let ours = ["--id", namespace, "--ip", address, "--member-ttl", "10s"];
-        let sexton = Sexton::program(Path::new("/sbin/ip"), front.iter().chain(&ours).chain(words)).start();
+        let identity = ["--id", namespace, "--ip", address, "--member-ttl", "10s"];
+        let sexton =
+            Sexton::program(Path::new("/sbin/ip"), front.iter().chain(&identity).chain(arguments)).start();
         Self { sexton: Some(sexton), address: address.clone() }
     }
 
@@ -35,10 +36,10 @@ impl Host {
 
     /// Who is on its list, and the digest.
     fn list(&self) -> (usize, Value) {
-        let told = self.get("/v1/digest");
+        let digest = self.get("/v1/digest");
         (
-            told["pods"].as_u64().and_then(|pods| usize::try_from(pods).ok()).unwrap_or(0),
-            told["digest"].clone(),
+            digest["pods"].as_u64().and_then(|pods| usize::try_from(pods).ok()).unwrap_or(0),
+            digest["digest"].clone(),
         )
     }
 
@@ -55,8 +56,8 @@ impl Host {
 #[track_caller]
 fn agree(masters: &[&Host], members: usize, directory: &TempDir) {
     let lists = || masters.iter().map(|master| master.list()).collect::<Vec<_>>();
-    let told: String = masters.iter().map(|master| master.stderr()).collect();
-    wait_until(&format!("{members} on every list, not {:?}: {told}", lists()), || {
+    let logs: String = masters.iter().map(|master| master.stderr()).collect();
+    wait_until(&format!("{members} on every list, not {:?}: {logs}", lists()), || {
         let lists = lists();
         let digest = lists[0].1.as_str()?.to_owned();
         let all = lists.iter().all(|list| *list == (members, Value::from(digest.as_str())));
@@ -72,8 +73,8 @@ fn leader(masters: &[&Host]) -> usize {
 }
 
 #[test]
-fn three_masters_and_fifty_members_agree_whatever_comes_apart() {
-    if !inside_namespaces("ensemble::network::three_masters_and_fifty_members_agree_whatever_comes_apart") {
+fn three_masters_and_fifty_members_agree_after_partitions() {
+    if !inside_namespaces("ensemble::network::three_masters_and_fifty_members_agree_after_partitions") {
         return;
     }
     let network = Network::new(MASTERS + MEMBERS);
@@ -101,7 +102,7 @@ fn three_masters_and_fifty_members_agree_whatever_comes_apart() {
     let mut members: Vec<_> = places[MASTERS..].iter().map(|place| Host::start(place, &reports)).collect();
     agree(&masters.iter().collect::<Vec<_>>(), MEMBERS, &directory);
     let first = masters[0].get("/v1/pods");
-    // The leader, with its node of etcd, hears nobody any more, and the members not it.
+    // The leader and its node of etcd are cut off from the others and from the members.
     let leads = leader(&masters.iter().collect::<Vec<_>>());
     network.unplug(leads);
     let others = |masters: &[Host]| -> Vec<usize> { (0..masters.len()).filter(|it| *it != leads).collect() };
@@ -119,7 +120,7 @@ fn three_masters_and_fifty_members_agree_whatever_comes_apart() {
         network.plug(host);
     }
     agree(&masters.iter().collect::<Vec<_>>(), MEMBERS, &directory);
-    // Who was there all the time has the number that it had; who has come back has a new one.
+    // A member that stayed keeps its number; one that has returned has a new one.
     let seq = |pods: &Value, id: &str| {
         pods.as_array().and_then(|all| all.iter().find(|it| it["id"] == id)?["seq"].as_u64())
     };

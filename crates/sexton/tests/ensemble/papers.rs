@@ -32,28 +32,28 @@ fn own(certificate: &Certificate) -> [String; 4] {
 }
 
 /// A pod that speaks TLS.
-fn pod(port: u16, words: &[String]) -> Running {
+fn pod(port: u16, arguments: &[String]) -> Running {
     let front = ["ensemble", "--app", "demo", "-i", "127.0.0.1", "--statsd", "none", "-p"].map(str::to_owned);
-    Sexton::new(front.iter().chain([&port.to_string()]).chain(words)).start()
+    Sexton::new(front.iter().chain([&port.to_string()]).chain(arguments)).start()
 }
 
-fn words(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
+fn arguments(arguments: &[&str]) -> Vec<String> {
+    arguments.iter().map(|word| (*word).to_owned()).collect()
 }
 
 fn ask(port: u16, scheme: &str, papers: &[String], what: &[&str]) -> crate::harness::Done {
     let at = format!("{scheme}://127.0.0.1:{port}");
     let front = ["ensemble", what[0], "--pod", &at].map(str::to_owned);
-    Sexton::new(front.iter().chain(papers).chain(&words(&what[1..]))).done()
+    Sexton::new(front.iter().chain(papers).chain(&arguments(&what[1..]))).done()
 }
 
 #[test]
-fn all_is_encrypted_and_certificates_are_proof() {
+fn connections_are_encrypted_and_certificates_authenticate() {
     let papers = Papers::new();
-    let ca = words(&["--tls-ca", &papers.ca()]);
+    let ca = arguments(&["--tls-ca", &papers.ca()]);
     let port = free_ports(1)[0];
     let options = ["--role", "master", "--store", &store(&papers.directory), "--authenticated-keepalives"];
-    let master = pod(port, &[&words(&options)[..], &own(&papers.master), &ca].concat());
+    let master = pod(port, &[&arguments(&options)[..], &own(&papers.master), &ca].concat());
     wait_until("a master", || (ask(port, "https", &ca, &["pods"]).code == 0).then_some(()));
     // Reading needs no certificate, commands do; without encryption there is nothing.
     let known = papers.authority.sign("member", "DNS:member");
@@ -67,8 +67,8 @@ fn all_is_encrypted_and_certificates_are_proof() {
         ("zerorpcs", ca.clone(), &["invoke", "echo y"], 69, "PermissionError"),
     ] {
         let done = ask(port, scheme, &shown, what);
-        let told = if code == 0 { &done.stdout } else { &done.stderr };
-        assert!(done.code == code && told.contains(part), "{scheme} {what:?}: {done:?}");
+        let reported = if code == 0 { &done.stdout } else { &done.stderr };
+        assert!(done.code == code && reported.contains(part), "{scheme} {what:?}: {done:?}");
     }
     // One that another CA has signed, and one that is out of date, are none.
     let others = place();
@@ -91,7 +91,7 @@ fn all_is_encrypted_and_certificates_are_proof() {
             &at,
             "--authenticated-keepalives",
         ];
-        pod(free_ports(1)[0], &[&words(&options)[..], &own(certificate), &ca].concat())
+        pod(free_ports(1)[0], &[&arguments(&options)[..], &own(certificate), &ca].concat())
     };
     let bad = member("bad", &expired);
     bad.wait_for_stderr("keepalive failed");
@@ -107,19 +107,19 @@ fn all_is_encrypted_and_certificates_are_proof() {
 }
 
 #[test]
-fn a_certificate_that_is_replaced_is_used_and_a_broken_one_is_not() {
+fn a_replaced_certificate_is_reloaded_and_a_broken_one_ignored() {
     let papers = Papers::new();
-    let ca = words(&["--tls-ca", &papers.ca()]);
+    let ca = arguments(&["--tls-ca", &papers.ca()]);
     let port = free_ports(1)[0];
     let options = ["--role", "master", "--store", &store(&papers.directory)];
-    let master = pod(port, &[&words(&options)[..], &own(&papers.master)].concat());
+    let master = pod(port, &[&arguments(&options)[..], &own(&papers.master)].concat());
     wait_until("a master", || (ask(port, "https", &ca, &["pods"]).code == 0).then_some(()));
     let key = std::fs::read(&papers.master.key).unwrap_or_default();
     std::fs::write(&papers.master.key, "nonsense").unwrap_or_default();
     assert_eq!(ask(port, "https", &ca, &["pods"]).code, 0, "the one from before is as good as it was");
     master.wait_for_stderr("cannot reload certificates");
     std::fs::write(&papers.master.key, key).unwrap_or_default();
-    // Now one that is out of date: whoever asks sees that it is another.
+    // Now an expired one: a client sees that it has changed.
     let expired = papers.authority.sign_expired("late", "IP:127.0.0.1");
     std::fs::rename(&expired.key, &papers.master.key).unwrap_or_default();
     std::fs::rename(&expired.certificate, &papers.master.certificate).unwrap_or_default();
@@ -129,7 +129,7 @@ fn a_certificate_that_is_replaced_is_used_and_a_broken_one_is_not() {
 }
 
 #[test]
-fn what_cannot_be_used_is_refused_before_anything_begins() {
+fn unusable_certificates_are_rejected_before_anything_starts() {
     let papers = Papers::new();
     let bad = papers.directory.path().join("bad.pem");
     std::fs::write(&bad, "nonsense").unwrap_or_default();
@@ -138,7 +138,7 @@ fn what_cannot_be_used_is_refused_before_anything_begins() {
     std::fs::write(&empty, " \n").unwrap_or_default();
     let empty = empty.display().to_string();
     let store = store(&papers.directory);
-    let master = words(&["ensemble", "--app", "demo", "--role", "master", "--store", &store]);
+    let master = arguments(&["ensemble", "--app", "demo", "--role", "master", "--store", &store]);
     let [_, certificate, _, key] = own(&papers.master);
     for (options, code, part) in [
         (&["--tls-cert", &certificate][..], 64, "must be given together"),
@@ -154,7 +154,7 @@ fn what_cannot_be_used_is_refused_before_anything_begins() {
         ),
         (&["--tls-cert", "/nowhere", "--tls-key", &key], 78, "/nowhere: "),
     ] {
-        let done = Sexton::new(master.iter().chain(&words(options))).done();
+        let done = Sexton::new(master.iter().chain(&arguments(options))).done();
         assert!(done.code == code && done.stderr.contains(part), "{options:?}: {done:?}");
         assert!(!std::path::Path::new(&store).exists(), "{options:?}");
     }

@@ -1,4 +1,4 @@
-//! ZeroRPC on the same port: by the client of its reference implementation, by ours, and by whoever speaks it badly.
+//! ZeroRPC on the same port: the reference client, sexton's own, and clients that violate the protocol.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::{Pod, keepalive, place, store};
 use crate::harness::{Sexton, python_of_tools, skipped};
 
 #[test]
-fn the_reference_client_is_answered() {
+fn the_reference_client_of_zerorpc_works() {
     let Some(python) = python_of_tools() else {
         return skipped("the Python package zerorpc: ./test installs it into target/test-tools");
     };
@@ -26,20 +26,20 @@ fn the_reference_client_is_answered() {
         .args([&master.port.to_string(), "s3cret", &keepalive("by-rpc", &json!({"x": 1})).to_string()])
         .output()
         .unwrap_or_else(|error| panic!("{error}"));
-    let told = String::from_utf8_lossy(&asked.stdout);
+    let reported = String::from_utf8_lossy(&asked.stdout);
     let why = String::from_utf8_lossy(&asked.stderr);
     let mut all = serde_json::Map::new();
-    for line in told.lines() {
+    for line in reported.lines() {
         if let Ok(Value::Object(map)) = serde_json::from_str(line) {
             all.extend(map);
         }
     }
-    assert!(asked.status.success(), "{told}\n{why}\n{}", master.sexton.stderr());
+    assert!(asked.status.success(), "{reported}\n{why}\n{}", master.sexton.stderr());
     let all = Value::Object(all);
     assert_eq!((&all["name"], &all["args"]), (&json!("sexton"), &json!([{"name": "json"}])), "{all}");
     assert_eq!(all["methods"], json!(["events", "invoke", "ping"]));
     assert_eq!((&all["pong"], &all["ping"]), (&json!(["pong", "sexton"]), &json!("OK")));
-    assert_eq!((&all["bad"]["error"], &all["nobody"]["error"]), (&json!("ValueError"), &json!("NameError")));
+    assert_eq!((&all["bad"]["error"], &all["unknown"]["error"]), (&json!("ValueError"), &json!("NameError")));
     for what in ["no_token", "wrong"] {
         assert_eq!(all[what]["error"], "PermissionError", "{all}");
     }
@@ -54,7 +54,7 @@ fn the_reference_client_is_answered() {
 }
 
 #[test]
-fn a_member_may_report_by_it_and_our_commands_may_ask_by_it() {
+fn members_and_commands_may_use_zerorpc() {
     let directory = place();
     let token = directory.path().join("token");
     std::fs::write(&token, "s3cret").unwrap_or_default();
@@ -71,16 +71,16 @@ fn a_member_may_report_by_it_and_our_commands_may_ask_by_it() {
     let refused = master.ping(&keepalive("stranger", &json!(1)));
     assert_eq!(refused.code, 401, "{refused:?}");
     let at = format!("zerorpc://127.0.0.1:{}", master.port);
-    let words =
+    let arguments =
         ["--role", "member", "--masters", &at, "--id", "pod-2", "--ip", "10.0.0.2", "--token-file", &path];
-    let silent = Pod::start(&words);
+    let silent = Pod::start(&arguments);
     silent.sexton.wait_for_stderr("PermissionError: the token is missing or wrong");
     drop(silent);
-    let member = Pod::start(&[&words[..], &["--authenticated-keepalives"]].concat());
+    let member = Pod::start(&[&arguments[..], &["--authenticated-keepalives"]].concat());
     master.wait_for_names(&["pod-2"]);
-    let ask = |words: &[&str]| {
-        let done = Sexton::new(["ensemble"].iter().chain(words).chain(&["--pod", &at])).done();
-        assert_eq!(done.code, 0, "{words:?}: {}", done.stderr);
+    let ask = |arguments: &[&str]| {
+        let done = Sexton::new(["ensemble"].iter().chain(arguments).chain(&["--pod", &at])).done();
+        assert_eq!(done.code, 0, "{arguments:?}: {}", done.stderr);
         done.stdout
     };
     assert_eq!(ask(&["invoke", "--token-file", &path, "echo hello"]), "hello\n");
@@ -93,7 +93,7 @@ fn a_member_may_report_by_it_and_our_commands_may_ask_by_it() {
 }
 
 #[test]
-fn whoever_speaks_it_badly_is_cut_and_nobody_else() {
+fn a_client_that_violates_the_protocol_is_disconnected_alone() {
     let directory = place();
     let master = Pod::start(&["--role", "master", "--store", &store(&directory)]);
     let greeting = {

@@ -24,7 +24,7 @@ tell(name=inspected["name"], methods=sorted(inspected["methods"]), args=inspecte
 tell(pong=client._zerorpc_ping())
 tell(ping=client.ping(keepalive))
 tell(bad=failing(lambda: client.ping("{")))
-tell(nobody=failing(lambda: client.nothing()))
+tell(unknown=failing(lambda: client.nothing()))
 tell(no_token=failing(lambda: client.invoke(json.dumps({"cmd": "true"}))))
 tell(wrong=failing(lambda: client.invoke(json.dumps({"cmd": "true", "token": token + "x"}))))
 # Longer than this client waits for heartbeats.

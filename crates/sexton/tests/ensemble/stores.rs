@@ -11,8 +11,8 @@ use super::{Pod, callback, calls, keepalive, never_overlap, place};
 
 fn master(etcd: &Etcd, run: &str, more: &[&str]) -> Pod {
     let endpoints = etcd.endpoints().join(",");
-    let words = ["--role", "master", "--callback", run, "--damper", "100ms", "--etcd", &endpoints];
-    Pod::start(&[&words[..], more].concat())
+    let arguments = ["--role", "master", "--callback", run, "--damper", "100ms", "--etcd", &endpoints];
+    Pod::start(&[&arguments[..], more].concat())
 }
 
 struct Ends<'a>(&'a AtomicBool);
@@ -29,7 +29,7 @@ fn pass(time: Duration) {
 }
 
 #[test]
-fn a_store_that_is_slow_all_the_time_costs_no_leadership_and_no_change() {
+fn a_slow_store_costs_no_leadership_and_no_change() {
     let etcd = Etcd::start(1);
     let directory = place();
     let run = callback(&directory, "echo 1");
@@ -55,7 +55,7 @@ fn a_store_that_is_slow_all_the_time_costs_no_leadership_and_no_change() {
             assert_eq!(answer.code, 200, "{answer:?}");
         }
         let digest = master.json("/v1/digest")["digest"].as_str().unwrap_or_default().to_owned();
-        wait_until(&format!("told; {}", master.sexton.stderr()), || {
+        wait_until(&format!("reported; {}", master.sexton.stderr()), || {
             let calls = calls(directory.path());
             calls.lines().last().filter(|line| line.starts_with("end") && line.ends_with(&digest)).map(drop)
         });
@@ -65,7 +65,7 @@ fn a_store_that_is_slow_all_the_time_costs_no_leadership_and_no_change() {
 }
 
 #[test]
-fn a_full_store_keeps_those_who_are_there_and_takes_others_when_there_is_room() {
+fn a_full_store_keeps_its_members_and_accepts_others_when_there_is_room() {
     let etcd = Etcd::start_with(1, false, &["--quota-backend-bytes", "2000000"]);
     let directory = place();
     let run = callback(&directory, "echo 1");
@@ -88,9 +88,9 @@ fn a_full_store_keeps_those_who_are_there_and_takes_others_when_there_is_room() 
     assert!(answer.code == 503 && answer.body.contains("full"), "{answer:?}");
     assert_eq!(master.names(), ["a"]);
     // Somebody makes room.
-    let make = |words: &[&str]| {
-        let done = etcd.ctl(None).args(words).output();
-        assert!(done.as_ref().is_ok_and(|done| done.status.success()), "{words:?}: {done:?}");
+    let make = |arguments: &[&str]| {
+        let done = etcd.ctl(None).args(arguments).output();
+        assert!(done.as_ref().is_ok_and(|done| done.status.success()), "{arguments:?}: {done:?}");
     };
     make(&["del", "--prefix", "/f/"]);
     // What was deleted after this revision is still kept.
@@ -111,7 +111,7 @@ fn a_full_store_keeps_those_who_are_there_and_takes_others_when_there_is_room() 
 }
 
 fn revision(etcd: &Etcd) -> String {
-    let told: serde_json::Value =
+    let reported: serde_json::Value =
         serde_json::from_str(&etcd.run(&["get", "/none", "--write-out", "json"])).unwrap_or_default();
-    told["header"]["revision"].to_string()
+    reported["header"]["revision"].to_string()
 }

@@ -10,7 +10,7 @@ use testkit::{TempDir, wait_until};
 use super::{Pod, place, store};
 use crate::up::{Up, up};
 
-/// A file with a worker that writes when it begins and ends, beside a web server.
+/// A file with a web server and a worker that writes when it begins and ends.
 fn file(directory: &TempDir, id: &str, port: u16, more: &str) -> String {
     let log = directory.path().join("log").display().to_string();
     let worker = format!(
@@ -29,7 +29,7 @@ fn pid(pod: &mut Up, name: &str) -> i32 {
         .unwrap_or_else(|| panic!("{name}"))
 }
 
-/// Kills it and what nobody would end then: neither a guard nor the death of its parent.
+/// Kills it, and its processes that neither a guard nor the death of the parent would end.
 fn kill(pod: &mut Up) {
     let web = pid(pod, "web");
     pod.sexton.signal(libc::SIGKILL);
@@ -46,7 +46,7 @@ fn get(port: u16, path: &str) -> Value {
 }
 
 #[test]
-fn the_payload_is_how_the_processes_are_and_the_worker_runs_by_the_leadership() {
+fn the_payload_is_the_state_of_the_processes_and_the_worker_runs_on_the_leader() {
     let directory = place();
     let port = free_ports(1)[0];
     let more = format!("  payload: status\n  failOver: 6s\n  store: {}\n", store(&directory));
@@ -55,14 +55,16 @@ fn the_payload_is_how_the_processes_are_and_the_worker_runs_by_the_leadership() 
     let fence = get(port, "/v1/leader")["fence"].to_string();
     wait_until("begun", || log(&directory).contains(&format!("begin {fence} pod-1")).then_some(()));
     let payload = || get(port, "/v1/pods")[0]["payload"].clone();
-    wait_until(&format!("told: {}", payload()), || {
-        let told = payload();
-        let phases = |name: &str| told["processes"][name]["phase"].clone();
+    wait_until(&format!("reported: {}", payload()), || {
+        let reported = payload();
+        let phases = |name: &str| reported["processes"][name]["phase"].clone();
         (phases("web") == "running" && phases("worker") == "running").then_some(())
     });
-    // A change is told at once, long before the next keepalive.
+    // A change is reported at once, long before the next keepalive.
     pod.asked(&["stop", "web"]);
-    wait_until("told of the end", || (payload()["processes"]["web"]["phase"] != "running").then_some(()));
+    wait_until("the exit is reported", || {
+        (payload()["processes"]["web"]["phase"] != "running").then_some(())
+    });
     assert!(payload()["processes"]["web"]["phase"].is_string());
     // The ensemble ends last, and gives the leadership back when the worker is gone.
     pod.asked(&["end"]);
@@ -70,7 +72,7 @@ fn the_payload_is_how_the_processes_are_and_the_worker_runs_by_the_leadership() 
 }
 
 #[test]
-fn of_the_pods_on_one_etcd_the_leader_works_until_it_is_gone() {
+fn only_the_leader_among_pods_on_one_etcd_runs_the_worker() {
     let etcd = Etcd::start(1);
     let directory = place();
     let more = format!("  failOver: 9s\n  etcd: {}\n", etcd.endpoints().join(","));
@@ -81,7 +83,7 @@ fn of_the_pods_on_one_etcd_the_leader_works_until_it_is_gone() {
         .map(|(id, port)| up(&file(&directory, id, *port, &more)))
         .collect();
     let working = |ending: usize| {
-        wait_until(&format!("somebody works; {}", log(&directory)), || {
+        wait_until(&format!("a worker runs; {}", log(&directory)), || {
             let text = log(&directory);
             let begun: Vec<_> = text.lines().filter(|line| line.starts_with("begin")).collect();
             (begun.len() > ending).then(|| begun.last().map(|line| (*line).to_owned()))?
@@ -109,7 +111,7 @@ fn of_the_pods_on_one_etcd_the_leader_works_until_it_is_gone() {
 }
 
 #[test]
-fn a_worker_ends_when_the_ensemble_does_not_answer_and_begins_again() {
+fn a_worker_stops_while_the_ensemble_does_not_answer() {
     let directory = place();
     let port = free_ports(1)[0];
     let more = format!("  failOver: 6s\n  store: {}\n", store(&directory));
@@ -132,7 +134,7 @@ fn a_worker_ends_when_the_ensemble_does_not_answer_and_begins_again() {
 }
 
 #[test]
-fn a_pod_that_only_leads_for_its_worker_leads_again_when_it_has_lost_the_leadership() {
+fn a_pod_campaigns_again_after_it_has_lost_the_leadership() {
     let directory = place();
     let port = free_ports(1)[0];
     let more = format!("  failOver: 3s\n  damper: 100ms\n  store: {}\n", store(&directory));
@@ -152,7 +154,7 @@ fn a_pod_that_only_leads_for_its_worker_leads_again_when_it_has_lost_the_leaders
 }
 
 #[test]
-fn an_ensemble_whose_up_was_killed_leads_on_for_nobody() {
+fn an_ensemble_whose_up_was_killed_gives_up_the_leadership() {
     let directory = place();
     let port = free_ports(1)[0];
     let more = format!("  failOver: 9s\n  store: {}\n", store(&directory));
@@ -175,7 +177,7 @@ fn an_ensemble_whose_up_was_killed_leads_on_for_nobody() {
 }
 
 #[test]
-fn the_section_is_not_in_argv_survives_a_restart_and_a_change_restarts_the_pod() {
+fn the_section_is_not_in_argv_and_a_change_of_it_restarts_the_pod() {
     let directory = place();
     let port = free_ports(1)[0];
     let with_damper = |damper: &str| {
@@ -204,7 +206,7 @@ fn the_section_is_not_in_argv_survives_a_restart_and_a_change_restarts_the_pod()
 }
 
 #[test]
-fn the_example_works_by_its_leadership() {
+fn the_example_runs_its_worker_on_the_leader() {
     let directory = place();
     let example = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/up/leader.yaml");
     let text = std::fs::read_to_string(example).unwrap_or_default();
@@ -212,13 +214,13 @@ fn the_example_works_by_its_leadership() {
     let more = format!("  port: {}\n  interface: 127.0.0.1\n  statsd: none\n", free_ports(1)[0]);
     let mut pod = up(&format!("{text}{more}"));
     pod.wait_until("worker", "running", |it| it["phase"] == "running");
-    wait_until("its words", || {
+    wait_until("its arguments", || {
         pod.asked(&["logs", "worker"]).contains("working, fencing token").then_some(())
     });
 }
 
 #[test]
-fn a_lease_of_the_leadership_is_for_whoever_is_near_and_not_too_long() {
+fn a_lease_on_the_leadership_has_a_maximum_and_needs_a_local_client() {
     let directory = place();
     let master = Pod::start(&[
         "--role",
@@ -245,7 +247,7 @@ fn a_lease_of_the_leadership_is_for_whoever_is_near_and_not_too_long() {
     let other =
         master.ask("POST", "/lease", &[("x-lease-ttl", "1s")], r#"{"key": "another", "value": "test"}"#);
     assert_eq!(other.code, 409, "{other:?}");
-    // One that is not given back holds up our end, and no longer than it lasts.
+    // A lease that is not released delays the exit until it expires.
     assert_eq!(ask("1s").code, 201);
     let begun = std::time::Instant::now();
     let done = master.sexton.stop();

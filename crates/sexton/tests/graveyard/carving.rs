@@ -181,7 +181,7 @@ fn invalid_options_are_rejected_before_anything_starts() {
 fn graves_command_lists_tombstones_with_their_states() {
     let pod = Pod::new();
     let ready = pod.container("ready", &[], ["sleep", "1000"]).start();
-    let waiting = pod.container("waiting", &["--birth-dep", "nobody"], ["sleep", "1000"]).start();
+    let waiting = pod.container("waiting", &["--birth-dep", "absent"], ["sleep", "1000"]).start();
     assert_eq!(pod.container("dead", &[], ["false"]).done().code, 1);
     pod.wait_for_tombstone("ready", "Ready:");
     pod.wait_for_tombstone("waiting", "Incarnation:");
@@ -241,9 +241,16 @@ fn unwritable_tombstone_is_reported() {
 fn only_the_last_created_directory_is_world_writable() {
     let pod = Pod::new();
     let graveyard = pod.path("deep/down/graveyard");
-    let done =
-        Sexton::mute(["run", "--name", "app", "--graveyard", &graveyard.to_string_lossy(), "--", "true"])
-            .done();
+    let done = Sexton::without_server([
+        "run",
+        "--name",
+        "app",
+        "--graveyard",
+        &graveyard.to_string_lossy(),
+        "--",
+        "true",
+    ])
+    .done();
     assert_eq!(done.code, 0, "{}", done.stderr);
     let mode = |name: &str| fs::metadata(pod.path(name)).map_or(0, |it| it.permissions().mode() & 0o7777);
     assert_eq!(mode("deep/down/graveyard"), 0o1777);

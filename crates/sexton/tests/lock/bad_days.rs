@@ -24,7 +24,7 @@ fn gone_after(pid: i32, begun: Instant) -> Duration {
 }
 
 #[test]
-fn a_server_that_dies_ends_the_process_before_the_lease_and_one_that_comes_back_in_time_does_not() {
+fn a_dead_server_stops_the_process_before_the_lease_expires_unless_it_returns_in_time() {
     let directory = private_directory();
     let mut locks = Locks::embedded(&directory.path().join("store"));
     let mut holder = hold(&locks, "a", "6s", DEAF);
@@ -45,7 +45,7 @@ fn a_server_that_dies_ends_the_process_before_the_lease_and_one_that_comes_back_
 }
 
 #[test]
-fn a_server_that_falls_silent_ends_the_process_too() {
+fn a_silent_server_stops_the_process() {
     let directory = private_directory();
     let locks = Locks::embedded(&directory.path().join("store"));
     let mut holder = hold(
@@ -66,7 +66,7 @@ fn a_server_that_falls_silent_ends_the_process_too() {
 }
 
 #[test]
-fn a_server_that_has_forgotten_ends_the_process_at_once() {
+fn a_server_that_has_lost_the_lease_stops_the_process_at_once() {
     let directory = private_directory();
     let store = directory.path().join("store");
     let mut locks = Locks::embedded(&store);
@@ -90,7 +90,7 @@ fn a_server_that_has_forgotten_ends_the_process_at_once() {
 
 /// Somebody else gets the lock, and the command of before was gone by then.
 fn is_taken_over(locks: &Locks, before: i32, ttl: &str) {
-    // One that has ended is gone, also where nobody can look after it.
+    // An exited one counts as gone, even as a zombie.
     let alive = "case $(sed -n 's/^State:.\\(.\\).*/\\1/p' /proc/$(cat before)/status 2>/dev/null) in ''|Z|X) ;; *) echo alive > alive ;; esac; \
                  echo taken > taken; exec sleep inf";
     let script = format!("echo {before} > before; {alive}");
@@ -100,7 +100,7 @@ fn is_taken_over(locks: &Locks, before: i32, ttl: &str) {
 }
 
 #[test]
-fn while_we_are_stopped_the_guard_ends_the_process_in_time() {
+fn the_guard_kills_the_process_while_the_holder_is_suspended() {
     let directory = private_directory();
     let locks = Locks::embedded(&directory.path().join("store"));
     let mut holder = hold(&locks, "a", "2s", DEAF);
@@ -115,7 +115,7 @@ fn while_we_are_stopped_the_guard_ends_the_process_in_time() {
 }
 
 #[test]
-fn a_lease_that_etcd_revokes_behind_our_back_is_nobody_elses_before_the_process_is_gone() {
+fn a_lease_revoked_in_etcd_is_not_acquired_before_the_process_is_gone() {
     let etcd = testkit::servers::etcd::Etcd::start(1);
     let locks = Locks::start(vec!["--etcd".to_owned(), etcd.endpoints().join(",")]);
     let mut holder = hold(&locks, "a", "6s", DEAF);
@@ -130,7 +130,7 @@ fn a_lease_that_etcd_revokes_behind_our_back_is_nobody_elses_before_the_process_
 }
 
 #[test]
-fn when_we_are_killed_the_guard_ends_the_process_and_what_has_left_its_group() {
+fn the_guard_kills_the_process_and_escaped_descendants_of_a_killed_holder() {
     let directory = private_directory();
     let locks = Locks::embedded(&directory.path().join("store"));
     let script = "setsid sh -c 'trap \"\" TERM; echo $$ > stray; while :; do sleep 0.05; done' & trap '' TERM; echo $$ > pid; while :; do sleep 0.05; done";
@@ -153,7 +153,7 @@ fn when_we_are_killed_the_guard_ends_the_process_and_what_has_left_its_group() {
 }
 
 #[test]
-fn a_guard_that_is_killed_is_replaced_by_one_that_knows_everything() {
+fn a_killed_guard_is_replaced_by_one_with_the_same_state() {
     let directory = private_directory();
     let locks = Locks::embedded(&directory.path().join("store"));
     let holder = hold(&locks, "a", "2s", DEAF);
@@ -168,7 +168,7 @@ fn a_guard_that_is_killed_is_replaced_by_one_that_knows_everything() {
     let first = guards();
     crate::harness::send(first[0], libc::SIGKILL);
     wait_until("another guard", || guards().iter().any(|guard| !first.contains(guard)).then_some(()));
-    // It was told by the next keepalive at the latest.
+    // The next keepalive reported it at the latest.
     testkit::pass(Duration::from_secs(1));
     holder.signal(libc::SIGSTOP);
     is_taken_over(&locks, command, "2s");
@@ -176,7 +176,7 @@ fn a_guard_that_is_killed_is_replaced_by_one_that_knows_everything() {
 }
 
 #[test]
-fn a_holder_that_is_asked_to_end_takes_its_grace_and_then_gives_it_back() {
+fn a_stopped_holder_uses_its_grace_period_and_then_releases_the_lock() {
     let directory = private_directory();
     let locks = Locks::embedded(&directory.path().join("store"));
     // Longer than the lease: it is kept alive while the command ends.

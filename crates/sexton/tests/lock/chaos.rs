@@ -48,7 +48,7 @@ struct Client {
 
 fn client(server: &Locks, log: &Path) -> Client {
     let script = format!("while :; do echo $FENCE >> {}; sleep 0.01; done", log.display());
-    let words = [
+    let arguments = [
         "lock",
         "hold",
         "--lock-ttl",
@@ -63,11 +63,11 @@ fn client(server: &Locks, log: &Path) -> Client {
         "-c",
         &script,
     ];
-    Client { running: Sexton::new(words).start(), stopped_until: None }
+    Client { running: Sexton::new(arguments).start(), stopped_until: None }
 }
 
 /// The numbers in the file; they never fall.
-fn fences(log: &PathBuf, told: &str) -> Vec<u64> {
+fn fences(log: &PathBuf, reported: &str) -> Vec<u64> {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let mut distinct: Vec<u64> = Vec::new();
     for (line, number) in text.lines().enumerate() {
@@ -75,7 +75,7 @@ fn fences(log: &PathBuf, told: &str) -> Vec<u64> {
         match distinct.last() {
             Some(last) if *last == fence => {}
             Some(last) => {
-                assert!(fence > *last, "line {line}: {fence} after {last}: two held it at once\n{told}");
+                assert!(fence > *last, "line {line}: {fence} after {last}: two held it at once\n{reported}");
                 distinct.push(fence);
             }
             None => distinct.push(fence),
@@ -84,7 +84,7 @@ fn fences(log: &PathBuf, told: &str) -> Vec<u64> {
     distinct
 }
 
-/// What is broken and mended beside the clients.
+/// Faults that are injected and repaired.
 trait World {
     /// Does something bad, or mends something; tells what.
     fn act(&mut self, dice: &mut Dice) -> String;
@@ -99,7 +99,7 @@ fn fight(mut world: impl World) {
     let mut dice = Dice(seed);
     let directory = private_directory();
     let log = directory.path().join("log");
-    let mut told = format!("SEXTON_CHAOS_SEED={seed}\n");
+    let mut reported = format!("SEXTON_CHAOS_SEED={seed}\n");
     let fresh = |world: &dyn World, dice: &mut Dice| {
         let servers = world.servers();
         client(&servers[dice.below(servers.len())], &log)
@@ -128,7 +128,7 @@ fn fight(mut world: impl World) {
             _ => String::new(),
         };
         if !act.is_empty() {
-            let _ = writeln!(told, "{:?} {act}", begun.elapsed());
+            let _ = writeln!(reported, "{:?} {act}", begun.elapsed());
         }
         for client in &mut clients {
             if client.stopped_until.is_some_and(|until| until <= Instant::now()) {
@@ -139,31 +139,31 @@ fn fight(mut world: impl World) {
                 *client = fresh(&world, &mut dice);
             }
         }
-        let _ = fences(&log, &told);
+        let _ = fences(&log, &reported);
     }
     world.mend();
     for client in &clients {
         client.running.signal(libc::SIGCONT);
     }
-    // When all is well again, somebody gets it in the end, and another after him.
+    // When everything is repaired, one client gets the lock, and then another.
     for _ in 0..2 {
-        let before = fences(&log, &told).last().copied();
+        let before = fences(&log, &reported).last().copied();
         for client in &clients {
             client.running.signal(libc::SIGTERM);
         }
-        wait_until(&format!("another holder\n{told}"), || {
+        wait_until(&format!("another holder\n{reported}"), || {
             for client in &mut clients {
                 if client.running.ended().is_some() {
                     *client = fresh(&world, &mut dice);
                 }
             }
-            (fences(&log, &told).last().copied() > before).then_some(())
+            (fences(&log, &reported).last().copied() > before).then_some(())
         });
     }
-    let all = fences(&log, &told);
+    let all = fences(&log, &reported);
     eprintln!("{} holders, one after the other, in {:?}; seed {seed}", all.len(), begun.elapsed());
     // The last two are those of the end.
-    assert!(all.len() >= 3, "hardly anybody held it: {all:?}\n{told}");
+    assert!(all.len() >= 3, "hardly any holder: {all:?}\n{reported}");
 }
 
 /// One server with an embedded store.
@@ -216,7 +216,7 @@ impl World for Alone {
 }
 
 #[test]
-fn no_two_hold_a_lock_of_an_embedded_store_at_once_whatever_happens() {
+fn a_lock_of_the_embedded_store_never_has_two_holders() {
     let directory = private_directory();
     let servers = vec![Locks::embedded(&directory.path().join("store"))];
     fight(Alone { servers, stopped: false, dead: false });
@@ -299,13 +299,13 @@ impl World for Many {
 }
 
 #[test]
-fn no_two_hold_a_lock_of_etcd_at_once_whatever_happens() {
-    if !inside_namespaces("lock::chaos::no_two_hold_a_lock_of_etcd_at_once_whatever_happens") {
+fn a_lock_of_etcd_never_has_two_holders() {
+    if !inside_namespaces("lock::chaos::a_lock_of_etcd_never_has_two_holders") {
         return;
     }
     let network = Network::new(3);
     let etcd = Etcd::start_in(&network.places());
-    let words = vec!["--etcd".to_owned(), etcd.endpoints().join(",")];
-    let servers = vec![Locks::start(words.clone()), Locks::start(words)];
+    let arguments = vec!["--etcd".to_owned(), etcd.endpoints().join(",")];
+    let servers = vec![Locks::start(arguments.clone()), Locks::start(arguments)];
     fight(Many { network, etcd, servers, node: None, server: None });
 }

@@ -18,7 +18,7 @@ use crate::harness::{Running, Sexton};
 struct Locks {
     sexton: Option<Running>,
     port: u16,
-    words: Vec<String>,
+    arguments: Vec<String>,
 }
 
 impl Locks {
@@ -37,8 +37,8 @@ impl Locks {
         Self::start(vec!["--store".to_owned(), store.display().to_string()])
     }
 
-    fn start(words: Vec<String>) -> Self {
-        let mut it = Self { sexton: None, port: free_ports(1)[0], words };
+    fn start(arguments: Vec<String>) -> Self {
+        let mut it = Self { sexton: None, port: free_ports(1)[0], arguments };
         it.restart();
         it
     }
@@ -46,8 +46,8 @@ impl Locks {
     /// On the same port as before.
     fn restart(&mut self) {
         let port = self.port.to_string();
-        let words = ["lock", "serve", "-i", "127.0.0.1", "-p", &port].map(str::to_owned);
-        let sexton = Sexton::new(words.iter().chain(&self.words)).start();
+        let arguments = ["lock", "serve", "-i", "127.0.0.1", "-p", &port].map(str::to_owned);
+        let sexton = Sexton::new(arguments.iter().chain(&self.arguments)).start();
         let port = self.port;
         wait_until(&format!("a lock server; {}", sexton.stderr()), || {
             testkit::servers::answers(port).then_some(())

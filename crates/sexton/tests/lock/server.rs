@@ -7,7 +7,7 @@ use testkit::servers::etcd::Etcd;
 use super::Locks;
 use crate::harness::Sexton;
 
-/// The requests of the older tool, and ours.
+/// The requests of the older tool, and sexton's own.
 fn answers_as_the_contract_says(locks: &Locks) {
     let claim =
         json!({"key": "db", "value": "pod-1", "labels": {"zone": "a"}, "timestamp": "2026-01-01T00:00:00Z"});
@@ -50,7 +50,7 @@ fn etcd_with_certificates_serves_locks() {
     let etcd = Etcd::start_with_tls(3);
     let security = etcd.security().cloned().unwrap_or_else(|| panic!("no certificates"));
     let path = |path: &std::path::Path| path.display().to_string();
-    let words = [
+    let arguments = [
         "--etcd".to_owned(),
         etcd.endpoints().join(","),
         "--etcd-ca".to_owned(),
@@ -60,13 +60,13 @@ fn etcd_with_certificates_serves_locks() {
         "--etcd-key".to_owned(),
         path(&security.client.key),
     ];
-    answers_as_the_contract_says(&Locks::start(words.to_vec()));
+    answers_as_the_contract_says(&Locks::start(arguments.to_vec()));
     // Where the older tool has them.
     assert!(etcd.run(&["get", "--prefix", "/shared-lock/", "--keys-only"]).contains("/shared-lock/db"));
 }
 
 #[test]
-fn what_makes_no_sense_is_refused() {
+fn invalid_requests_are_rejected() {
     let directory = private_directory();
     let locks = Locks::embedded(&directory.path().join("store"));
     let good = r#"{"key": "a", "value": "b"}"#;
@@ -96,16 +96,16 @@ fn what_makes_no_sense_is_refused() {
 }
 
 #[test]
-fn a_store_that_cannot_be_is_told_before_anything_is_served() {
+fn an_unusable_store_is_reported_before_anything_is_served() {
     let directory = private_directory();
     let notes = directory.path().join("notes");
     std::fs::write(&notes, "dear diary").unwrap_or_default();
     let port = crate::up::free_port().to_string();
-    let serve = |words: &[&str]| {
-        Sexton::new(["lock", "serve", "-p", &port].iter().chain(words).collect::<Vec<_>>()).done()
+    let serve = |arguments: &[&str]| {
+        Sexton::new(["lock", "serve", "-p", &port].iter().chain(arguments).collect::<Vec<_>>()).done()
     };
     let notes = notes.display().to_string();
-    for (words, code, part) in [
+    for (arguments, code, part) in [
         (&["--store", notes.as_str()][..], 69, "is damaged or not a store, and is not modified"),
         (&["--store", "/proc/nothing/here"], 69, "cannot read /proc/nothing"),
         (&["--etcd", "no such host"], 69, "invalid etcd endpoint"),
@@ -113,15 +113,15 @@ fn a_store_that_cannot_be_is_told_before_anything_is_served() {
         (&["--etcd", "localhost", "--etcd-cert", "x"], 64, "must be given together"),
         (&["--etcd", "localhost", "--store", "x"], 64, "cannot be used with"),
     ] {
-        let done = serve(words);
-        assert_eq!(done.code, code, "{words:?}: {done:?}");
-        assert!(done.stderr.contains(part), "{words:?}: {done:?}");
+        let done = serve(arguments);
+        assert_eq!(done.code, code, "{arguments:?}: {done:?}");
+        assert!(done.stderr.contains(part), "{arguments:?}: {done:?}");
     }
     assert_eq!(std::fs::read_to_string(&notes).unwrap_or_default(), "dear diary");
 }
 
 #[test]
-fn a_store_that_was_made_just_now_gives_no_lock_before_what_a_lost_one_gave_has_lapsed() {
+fn a_new_store_grants_no_lock_before_leases_of_a_lost_one_have_expired() {
     let directory = private_directory();
     let locks = Locks::new_store(&directory.path().join("store"));
     let claim = json!({"key": "db", "value": "pod-1"});
@@ -137,7 +137,7 @@ fn a_store_that_was_made_just_now_gives_no_lock_before_what_a_lost_one_gave_has_
 }
 
 #[test]
-fn what_holders_say_is_shown_on_one_line() {
+fn texts_of_holders_are_shown_on_one_line() {
     let directory = private_directory();
     let locks = Locks::embedded(&directory.path().join("store"));
     let claim = json!({"key": "db", "value": "\u{1b}[31mred\nevil", "timestamp": "\u{1b}]0;x\u{7}"});
@@ -156,19 +156,19 @@ fn what_holders_say_is_shown_on_one_line() {
 
 #[test]
 fn passwords_in_urls_are_not_repeated() {
-    for words in [
+    for arguments in [
         &["lock", "serve", "-p", "0", "--etcd", "http://root:s3cretPW@localhost:2379"][..],
         &["lock", "hold", "--url", "http://u:s3cretPW@localhost/zz", "a", "--", "true"],
         &["lock", "list", "--url", "http://u:s3cretPW@localhost/zz"],
     ] {
-        let done = Sexton::new(words.iter()).done();
+        let done = Sexton::new(arguments.iter()).done();
         assert!(done.code != 0 && !done.stderr.contains("s3cretPW"), "{done:?}");
         assert!(done.stderr.contains("localhost"), "{done:?}");
     }
 }
 
 #[test]
-fn a_server_that_was_killed_still_knows_who_holds_what() {
+fn a_killed_server_remembers_the_holders() {
     let directory = private_directory();
     let mut locks = Locks::embedded(&directory.path().join("store"));
     let claim = json!({"key": "db", "value": "pod-1"});
@@ -176,7 +176,7 @@ fn a_server_that_was_killed_still_knows_who_holds_what() {
     assert_eq!(code, 201);
     locks.kill();
     locks.restart();
-    // Nobody could keep it alive meanwhile: it begins anew, and lapses in its time.
+    // It could not be kept alive meanwhile: its time starts again, and then it expires.
     assert_eq!(locks.json("POST", "/lease", &[("x-lease-ttl", "2s")], &claim).0, 202);
     let waited = [("x-lease-ttl", "2s"), ("x-lease-wait", "20s")];
     let (code, second) = locks.json("POST", "/lease", &waited, &claim);

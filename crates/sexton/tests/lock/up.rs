@@ -7,7 +7,7 @@ use crate::harness::Sexton;
 use crate::up::{With, place, up, up_in};
 
 #[test]
-fn of_two_replicas_in_two_places_one_runs_at_a_time() {
+fn one_of_two_replicas_runs_at_a_time() {
     let directory = private_directory();
     let locks = Locks::embedded(&directory.path().join("store"));
     let text = format!(
@@ -24,7 +24,7 @@ fn of_two_replicas_in_two_places_one_runs_at_a_time() {
     });
     assert_eq!((&it["starts"], &it["ready"]), (&0.into(), &false.into()));
     assert!(waiting.asked(&["why", "job"]).contains("the lock 'job'"), "{}", waiting.asked(&["why", "job"]));
-    // A restart gives it back, since the process is not there in between; who waits has it then.
+    // A stop releases it; the waiting replica acquires it then.
     first.asked(&["stop", "job"]);
     waiting.wait_until("job", "running", |it| it["phase"] == "running");
     first.ask(&["start", "--timeout", "1ms", "job"]);
@@ -52,8 +52,8 @@ fn the_lock_of_process_wrapper_is_served_and_held_under_its_name() {
     let url = format!("http://{lease}");
     let ready = directory.path().join("ready").display().to_string();
     let state = directory.path().display().to_string();
-    let words = ["-config", &file, "-shared-lock", "-shared-lock-url", &url, "-readiness-file", &ready];
-    let wrapper = Sexton::program(&link, words)
+    let arguments = ["-config", &file, "-shared-lock", "-shared-lock-url", &url, "-readiness-file", &ready];
+    let wrapper = Sexton::program(&link, arguments)
         .env("HEALTH_SOCKET", &health)
         .env("SHARED_LEASE_SOCKET", &lease)
         .env("SEXTON_LOCK_STORE", format!("{state}/store"))
@@ -80,7 +80,7 @@ fn the_lock_of_process_wrapper_is_served_and_held_under_its_name() {
 }
 
 #[test]
-fn a_process_that_needs_another_needs_it_when_the_lock_is_ours() {
+fn dependencies_hold_when_the_lock_has_been_acquired() {
     let directory = private_directory();
     let locks = Locks::embedded(&directory.path().join("store"));
     let mut blocking = hold(&locks, "job", "5s", "echo there > there; exec sleep inf");
@@ -105,7 +105,7 @@ fn a_process_that_needs_another_needs_it_when_the_lock_is_ours() {
 }
 
 #[test]
-fn hold_passes_on_what_the_command_ends_with() {
+fn hold_exits_with_the_code_of_the_command() {
     let directory = private_directory();
     let locks = Locks::embedded(&directory.path().join("store"));
     let url = locks.url();
@@ -125,7 +125,7 @@ fn hold_passes_on_what_the_command_ends_with() {
 }
 
 #[test]
-fn one_that_waits_ends_when_it_is_told_to_and_leaves_nothing() {
+fn a_waiting_holder_can_be_stopped_and_leaves_nothing() {
     let directory = private_directory();
     let locks = Locks::embedded(&directory.path().join("store"));
     let first = hold(&locks, "a", "5s", "echo there > there; exec sleep inf");
@@ -148,7 +148,7 @@ fn one_that_waits_ends_when_it_is_told_to_and_leaves_nothing() {
 }
 
 #[test]
-fn a_reload_that_changes_the_lock_starts_anew_by_the_new_one() {
+fn a_reload_that_changes_the_lock_restarts_the_process_with_the_new_one() {
     let directory = private_directory();
     let locks = Locks::embedded(&directory.path().join("store"));
     let text = |name: &str| {

@@ -18,7 +18,7 @@ fn at(url: &str) -> String {
 }
 
 #[test]
-fn rabbitmq_guards_a_process_with_and_without_a_kept_connection() {
+fn rabbitmq_probes_work_with_and_without_a_kept_connection() {
     let certificates = Certificates::new();
     let mut server = RabbitMq::start(Some(certificates.good()));
     let (port, ca, stranger) = (server.port, certificates.ca(), certificates.stranger());
@@ -41,8 +41,8 @@ fn rabbitmq_guards_a_process_with_and_without_a_kept_connection() {
         if part.is_empty() {
             up.wait_ready("app");
         } else {
-            let told = unready(&mut up, part);
-            assert!(!told.to_string().contains("wr0ngPW"), "{told}");
+            let reported = unready(&mut up, part);
+            assert!(!reported.to_string().contains("wr0ngPW"), "{reported}");
         }
     }
     // A connection that is kept outlives many heartbeats, and its end is seen at once: the next probe fails without
@@ -66,8 +66,8 @@ fn rabbitmq_guards_a_process_with_and_without_a_kept_connection() {
 }
 
 #[test]
-fn what_is_no_broker_is_a_failure() {
-    for (words, part) in [
+fn a_server_that_is_not_a_broker_is_a_failure() {
+    for (arguments, part) in [
         (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "not an AMQP 0-9-1 response"),
         (b"AMQP\x00\x01\x00\x00", "the server requires another AMQP version"),
         (b"\x01\x00\x00\x7f\xff\xff\xff", "not an AMQP 0-9-1 response"),
@@ -75,7 +75,7 @@ fn what_is_no_broker_is_a_failure() {
         (b"\x01\x00\x00\x00\x00\x00\x04\x00\x0a\x00\x1e\xce", "expected connection.start"),
         (b"", "no response within 3s"),
     ] {
-        let mut up = probed(&[], &at(&format!("amqp://app:s3cretPW@127.0.0.1:{}", saying(words))));
+        let mut up = probed(&[], &at(&format!("amqp://app:s3cretPW@127.0.0.1:{}", saying(arguments))));
         unready(&mut up, part);
     }
 }

@@ -31,12 +31,12 @@ fn probed(variables: &[(&str, &str)], probe: &str) -> Up {
 /// Waits until it is not ready, for a reason that holds this.
 #[track_caller]
 fn unready(up: &mut Up, part: &str) -> Value {
-    let told = up.wait_until("app", part, |it| {
+    let reported = up.wait_until("app", part, |it| {
         it["ready"] == false && it["state"].as_str().is_some_and(|state| state.contains(part))
     });
-    let everything = format!("{told} {}", up.sexton.stderr());
-    assert!(!everything.contains("s3cretPW"), "a secret is told: {everything}");
-    told
+    let everything = format!("{reported} {}", up.sexton.stderr());
+    assert!(!everything.contains("s3cretPW"), "a secret is shown: {everything}");
+    reported
 }
 
 /// A CA and what it has signed for 127.0.0.1, for another name, and out of date.
@@ -68,21 +68,21 @@ impl Certificates {
         self.ca.certificate().display().to_string()
     }
 
-    /// Somebody else who signs certificates.
+    /// Another certificate authority.
     fn stranger(&self) -> String {
         Authority::new(self.directory.path(), "stranger").certificate().display().to_string()
     }
 }
 
 /// A server that says this to everybody, and then listens.
-fn saying(words: &'static [u8]) -> u16 {
+fn saying(arguments: &'static [u8]) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap_or_else(|error| panic!("{error}"));
     let port = listener.local_addr().map_or(0, |address| address.port());
     thread::spawn(move || {
         // Whoever is accepted stays connected as long as the test runs.
         let mut kept = Vec::new();
         for mut stream in listener.incoming().map_while(Result::ok) {
-            let _ = stream.write_all(words);
+            let _ = stream.write_all(arguments);
             kept.push(stream);
         }
     });

@@ -9,7 +9,7 @@ fn at(url: &str) -> String {
 }
 
 #[test]
-fn redis_guards_a_process_however_it_is_reached() {
+fn redis_probes_work_over_every_kind_of_address() {
     let certificates = Certificates::new();
     let mut server = Redis::start(Some(certificates.good()));
     let (port, tls, ca) = (server.port, server.tls_port, certificates.ca());
@@ -31,7 +31,7 @@ fn redis_guards_a_process_however_it_is_reached() {
 }
 
 #[test]
-fn what_redis_refuses_is_told_without_secrets() {
+fn errors_of_redis_are_reported_without_secrets() {
     let certificates = Certificates::new();
     let server = Redis::start(Some(certificates.good()));
     let (port, stranger) = (server.port, certificates.stranger());
@@ -46,7 +46,7 @@ fn what_redis_refuses_is_told_without_secrets() {
         (format!("redis://app:s3cretPW@127.0.0.1:{}", saying(b"")), "no response within 3s"),
     ] {
         let mut up = probed(&[], &at(&url));
-        let told = unready(&mut up, part);
-        assert!(!told.to_string().contains("wr0ngPW"), "{told}");
+        let reported = unready(&mut up, part);
+        assert!(!reported.to_string().contains("wr0ngPW"), "{reported}");
     }
 }

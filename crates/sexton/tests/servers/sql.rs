@@ -45,19 +45,19 @@ processes:
     ));
     up.wait_ready("after");
     up.wait_ready("late");
-    let told = unready(&mut up, "'payments' not found in the first column (1 rows)");
-    assert_eq!(told["starts"], 1, "readiness restarts nothing");
+    let reported = unready(&mut up, "'payments' not found in the first column (1 rows)");
+    assert_eq!(reported["starts"], 1, "readiness restarts nothing");
 }
 
 #[test]
-fn mariadb_guards_a_process_and_is_prepared_by_a_hook() {
+fn mariadb_probes_and_hooks_work() {
     let server = MariaDb::start();
     let socket = format!("app:s3cretPW@unix({})/shop", server.socket().display());
     is_guarded("MYSQL_DSN", &mysql(server.port), &socket);
 }
 
 #[test]
-fn postgres_guards_a_process_and_is_prepared_by_a_hook() {
+fn postgres_probes_and_hooks_work() {
     let server = Postgres::start();
     let directory = server.socket_directory().display();
     let socket = format!("host={directory} port={} user=app password='s3cretPW' dbname=app", server.port);
@@ -65,19 +65,19 @@ fn postgres_guards_a_process_and_is_prepared_by_a_hook() {
 }
 
 #[test]
-fn a_hook_that_fails_ends_the_process_and_says_why() {
+fn a_failed_hook_stops_the_process_and_is_explained() {
     let server = Postgres::start();
     let mut up = up(&format!(
         "processes:\n  app:\n    command: [sleep, inf]\n    env: {{POSTGRES_DSN: \"{}\"}}\n    lifecycle: {{postStart: {{sql: {{queries: [\"insert into nowhere values (1)\"]}}}}}}\n",
         postgres(server.port)
     ));
-    let app = up.wait_until("app", "started anew", |it| it["starts"].as_u64() >= Some(2));
+    let app = up.wait_until("app", "restarted", |it| it["starts"].as_u64() >= Some(2));
     let reason = app["lastExit"]["reason"].as_str().unwrap_or_default();
     assert!(reason.contains("relation \"nowhere\" does not exist (42P01)"), "{reason}");
 }
 
 #[test]
-fn a_kept_connection_whose_server_dies_fails_at_once_and_is_opened_again() {
+fn a_kept_connection_fails_with_its_server_and_is_reopened() {
     let mut server = MariaDb::start();
     let select = "sql: {queries: [\"select 1\"], contains: [1]}";
     let mut up = probed(&[("MYSQL_DSN", &mysql(server.port))], select);
@@ -96,7 +96,7 @@ fn a_kept_connection_whose_server_dies_fails_at_once_and_is_opened_again() {
 }
 
 #[test]
-fn a_connection_that_was_closed_in_between_is_no_failure() {
+fn a_connection_closed_between_two_probes_is_no_failure() {
     let server = MariaDb::start();
     // The server closes it after a second; the probe comes every two.
     let mut up = up(&format!(
@@ -112,7 +112,7 @@ fn a_connection_that_was_closed_in_between_is_no_failure() {
 }
 
 #[test]
-fn a_connection_that_an_operator_has_ended_is_no_failure() {
+fn a_connection_terminated_by_an_administrator_is_no_failure() {
     let server = Postgres::start();
     let mut up = up(&format!(
         "processes:\n  app:\n    command: [sleep, inf]\n    env: {{POSTGRES_DSN: \"{0}\"}}\n    readinessProbe: {{sql: {{queries: [\"select 1\"]}}, periodSeconds: 1, timeoutSeconds: 5, failureThreshold: 1}}\n  operator:\n    command: [sleep, inf]\n    dependsOn: [app]\n    env: {{POSTGRES_DSN: \"{0}\"}}\n    lifecycle: {{postStart: {{sql: {{queries: [\"select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and usename = current_user\"]}}}}}}\n",
@@ -126,7 +126,7 @@ fn a_connection_that_an_operator_has_ended_is_no_failure() {
 }
 
 #[test]
-fn who_does_not_answer_is_told_within_the_limit() {
+fn a_server_that_does_not_answer_is_a_failure_within_the_limit() {
     for dsn in [("MYSQL_DSN", mysql(saying(b""))), ("POSTGRES_DSN", postgres(saying(b"")))] {
         let mut up = probed(&[(dsn.0, &dsn.1)], "sql: {}");
         unready(&mut up, "no response within 3s");
@@ -142,13 +142,13 @@ fn who_does_not_answer_is_told_within_the_limit() {
 }
 
 #[test]
-fn who_is_not_there_or_refuses_says_so() {
+fn missing_and_refusing_servers_are_explained() {
     let (mariadb, postgresql) = (MariaDb::start(), Postgres::start());
-    let nobody = crate::up::free_port();
+    let unused = crate::up::free_port();
     let wrong = |dsn: String| dsn.replace("s3cretPW", "wr0ngPW");
     for (variable, dsn, part) in [
-        ("MYSQL_DSN", mysql(nobody), "connection refused"),
-        ("POSTGRES_DSN", postgres(nobody), "connection refused"),
+        ("MYSQL_DSN", mysql(unused), "connection refused"),
+        ("POSTGRES_DSN", postgres(unused), "connection refused"),
         ("MYSQL_DSN", wrong(mysql(mariadb.port)), "Access denied for user 'app'"),
         (
             "POSTGRES_DSN",
@@ -163,15 +163,18 @@ fn who_is_not_there_or_refuses_says_so() {
         ),
     ] {
         let mut up = probed(&[(variable, &dsn)], "sql: {}");
-        let told = unready(&mut up, part);
-        assert!(!told.to_string().contains("wr0ngPW") && !up.sexton.stderr().contains("wr0ngPW"), "{told}");
+        let reported = unready(&mut up, part);
+        assert!(
+            !reported.to_string().contains("wr0ngPW") && !up.sexton.stderr().contains("wr0ngPW"),
+            "{reported}"
+        );
     }
 }
 
 #[test]
-fn something_else_on_the_port_is_a_failure_and_no_more() {
+fn a_foreign_server_on_the_port_is_a_failure() {
     // What sqlx is known to panic over is among it.
-    for (variable, words, part) in [
+    for (variable, arguments, part) in [
         ("MYSQL_DSN", &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "mysql at"),
         ("MYSQL_DSN", b"\x04\x00\x00\x00\xff\x00\x00\x00", "mysql at"),
         ("MYSQL_DSN", b"\x01\x00\x00\x00\xff", "mysql at"),
@@ -182,22 +185,22 @@ fn something_else_on_the_port_is_a_failure_and_no_more() {
         ("POSTGRES_DSN", b"R\x7f\xff\xff\xff", "response"),
         ("POSTGRES_DSN", b"-ERR unknown command\r\n", "response"),
     ] {
-        let port = saying(words);
+        let port = saying(arguments);
         let dsn = if variable == "MYSQL_DSN" { mysql(port) } else { postgres(port) };
         let mut up = probed(&[(variable, &dsn)], "sql: {}");
-        let told = up.wait_until("app", part, |it| {
+        let reported = up.wait_until("app", part, |it| {
             it["state"]
                 .as_str()
                 .is_some_and(|state| state.contains(part) || state.contains("no response within"))
         });
-        assert_eq!((&told["starts"], &told["ready"]), (&1.into(), &false.into()), "{words:?}");
+        assert_eq!((&reported["starts"], &reported["ready"]), (&1.into(), &false.into()), "{arguments:?}");
         // We are still there, whatever the library has done.
         assert_eq!(up.sexton.get("/liveness").code, 200, "{}", up.sexton.stderr());
     }
 }
 
 #[test]
-fn certificates_are_verified_as_it_is_asked_for() {
+fn certificates_are_verified_as_configured() {
     let certificates = Certificates::new();
     let (ca, stranger) = (certificates.ca(), certificates.stranger());
     let my = |certificate: Certificate| MariaDb::start_with(Some(&certificate));

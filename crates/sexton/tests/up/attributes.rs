@@ -14,7 +14,7 @@ fn limits_mask_priority_and_directory_are_set() {
 }
 
 #[test]
-fn the_descriptors_that_we_may_have_are_not_those_that_it_may_have() {
+fn the_descriptor_limit_of_the_process_is_the_original_one() {
     let directory = super::place(
         "processes: {a: {command: [sh, -c, 'ulimit -n'], restartPolicy: Never, logs: {format: raw}}}",
     );
@@ -28,7 +28,7 @@ fn the_descriptors_that_we_may_have_are_not_those_that_it_may_have() {
 }
 
 #[test]
-fn an_identity_is_taken_on_wholly() {
+fn user_group_and_supplementary_groups_are_set() {
     if !is_root() {
         return skipped("root, to change user and root directory");
     }
@@ -44,11 +44,11 @@ fn an_identity_is_taken_on_wholly() {
     let done = ends(
         "processes:\n  a: {command: [id, -G], restartPolicy: Never, logs: {format: raw}, securityContext: {runAsUser: nobody}}\n",
     );
-    assert_eq!(done.stdout, "65534\n", "no group of ours is kept; {}", done.stderr);
+    assert_eq!(done.stdout, "65534\n", "no group of sexton is kept; {}", done.stderr);
 }
 
 #[test]
-fn what_cannot_be_set_is_told_and_the_process_does_not_start() {
+fn an_attribute_that_cannot_be_set_prevents_the_start_and_is_named() {
     for (what, part) in [
         ("workingDir: /no/such", "cannot change to its working directory: no such file"),
         ("chroot: /no/such", "cannot change its root directory (chroot): "),
@@ -63,7 +63,7 @@ fn what_cannot_be_set_is_told_and_the_process_does_not_start() {
 }
 
 #[test]
-fn a_process_without_privileges_cannot_be_given_another_identity() {
+fn without_privileges_another_user_is_an_error() {
     if !is_root() {
         return skipped("root, to change the user first");
     }
@@ -74,7 +74,7 @@ fn a_process_without_privileges_cannot_be_given_another_identity() {
     std::fs::set_permissions(directory.path(), open).unwrap_or_default();
     let copy = directory.path().join("sexton-program");
     testkit::copy_executable(crate::harness::SEXTON.as_ref(), &copy);
-    let words = [
+    let arguments = [
         "--reuid",
         "54321",
         "--regid",
@@ -89,7 +89,7 @@ fn a_process_without_privileges_cannot_be_given_another_identity() {
         &directory.path().join("sexton.yaml").to_string_lossy(),
     ]
     .map(str::to_owned);
-    let done = crate::harness::Sexton::program("/usr/bin/setpriv".as_ref(), words).done();
+    let done = crate::harness::Sexton::program("/usr/bin/setpriv".as_ref(), arguments).done();
     assert_eq!(done.code, 126, "{}", done.stderr);
     assert!(
         done.stderr.contains("cannot set its supplementary groups")
@@ -101,7 +101,7 @@ fn a_process_without_privileges_cannot_be_given_another_identity() {
 }
 
 #[test]
-fn a_root_of_its_own() {
+fn chroot_is_set() {
     if !is_root() {
         return skipped("root, to change user and root directory");
     }
@@ -120,7 +120,7 @@ fn a_root_of_its_own() {
 }
 
 #[test]
-fn those_who_leave_their_group_are_told_apart_and_end_with_their_own() {
+fn escaped_processes_end_with_their_own_run() {
     let mut up = up(
         "processes:\n  a: {command: [sh, -c, '$CHILD daemon $DIR/a; exec sleep 1000']}\n  b: {command: [sh, -c, '$CHILD daemon $DIR/b; exec sleep 1000']}\n",
     );

@@ -4,7 +4,7 @@ use super::{With, ends, place, up, up_with};
 use crate::harness::{SEXTON, Sexton, is_root, send, skipped};
 
 #[test]
-fn a_child_that_was_stopped_from_outside_is_unready_and_can_be_ended() {
+fn a_process_suspended_from_outside_is_not_ready_and_can_be_stopped() {
     let mut up = up("processes:\n  web: {command: [sleep, 1000]}\n");
     let pid = up.pid("web");
     send(pid, libc::SIGSTOP);
@@ -15,7 +15,7 @@ fn a_child_that_was_stopped_from_outside_is_unready_and_can_be_ended() {
 }
 
 #[test]
-fn with_few_descriptors_what_cannot_be_started_is_tried_again() {
+fn failed_starts_for_lack_of_descriptors_are_retried() {
     let directory = place("backoff: {initial: 50ms}\nprocesses: {a: {command: [sleep, 1000], replicas: 40}}");
     let script = format!(
         "ulimit -n 40; exec {SEXTON} -p 0 -i 127.0.0.1 up --control none {}",
@@ -31,7 +31,7 @@ fn with_few_descriptors_what_cannot_be_started_is_tried_again() {
 }
 
 #[test]
-fn when_no_process_can_be_made_all_is_tried_again() {
+fn failed_starts_at_the_process_limit_are_retried() {
     if !is_root() {
         return skipped("root, to change the user");
     }
@@ -56,7 +56,7 @@ fn when_no_process_can_be_made_all_is_tried_again() {
 }
 
 #[test]
-fn the_last_word_tells_who_died_how_and_what_it_said() {
+fn the_termination_message_names_the_process_its_exit_and_its_last_output() {
     if !is_root() {
         return skipped("root, to mount a file");
     }
@@ -71,24 +71,24 @@ fn the_last_word_tells_who_died_how_and_what_it_said() {
     );
     let done = Sexton::program("/usr/bin/unshare".as_ref(), ["-m", "sh", "-c", &script]).done();
     assert_eq!(done.code, 3, "{}", done.stderr);
-    let told = std::fs::read_to_string(&log).unwrap_or_default();
-    assert!(told.starts_with("bad: restart limit reached; exited with code 3"), "{told}");
-    assert!(told.contains("(exit code 3, Error)") && told.ends_with("the reason\n"), "{told}");
+    let reported = std::fs::read_to_string(&log).unwrap_or_default();
+    assert!(reported.starts_with("bad: restart limit reached; exited with code 3"), "{reported}");
+    assert!(reported.contains("(exit code 3, Error)") && reported.ends_with("the reason\n"), "{reported}");
 }
 
 #[test]
-fn a_full_disk_under_the_output_costs_lines_and_nothing_else() {
+fn a_full_disk_under_the_output_loses_only_lines() {
     let full =
         std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap_or_else(|error| panic!("{error}"));
     let directory = place("processes: {a: {command: [sh, -c, 'echo 1; echo 2'], restartPolicy: Never}}");
     let file = directory.path().join("sexton.yaml").to_string_lossy().into_owned();
-    let words = ["-p", "none", "up", "--control", "none", &file];
-    let mut sexton = Sexton::new(words).stdout(full).start();
+    let arguments = ["-p", "none", "up", "--control", "none", &file];
+    let mut sexton = Sexton::new(arguments).stdout(full).start();
     assert_eq!(sexton.wait(), 0, "{}", sexton.stderr());
 }
 
 #[test]
-fn a_control_socket_that_cannot_be_had_is_refused_if_it_was_asked_for() {
+fn a_requested_control_socket_that_cannot_be_bound_is_an_error() {
     let long = format!("/tmp/{}", "x".repeat(120));
     for (path, part) in [
         (long.as_str(), "too long"),
@@ -96,10 +96,10 @@ fn a_control_socket_that_cannot_be_had_is_refused_if_it_was_asked_for() {
         ("/etc/passwd", "is not a socket"),
     ] {
         let directory = place("processes: {a: {command: [touch, $DIR/started]}}");
-        let words =
+        let arguments =
             ["-p", "none", "up", "--control", path, &directory.path().join("sexton.yaml").to_string_lossy()]
                 .map(str::to_owned);
-        let done = Sexton::new(words).done();
+        let done = Sexton::new(arguments).done();
         assert!(done.code == 69 && done.stderr.contains(part), "{path}: {}", done.stderr);
         assert!(!directory.path().join("started").exists());
     }
@@ -107,10 +107,10 @@ fn a_control_socket_that_cannot_be_had_is_refused_if_it_was_asked_for() {
 }
 
 #[test]
-fn a_thousand_processes_start_answer_and_end() {
+fn a_thousand_processes_start_answer_and_stop() {
     let mut up = up_with(
         "processes: {a: {command: [sleep, 1000], replicas: 1000}}",
-        &With { words: &["--shutdown-deadline", "20s"], ..With::default() },
+        &With { arguments: &["--shutdown-deadline", "20s"], ..With::default() },
     );
     testkit::wait_until("all are ready", || (up.sexton.get("/readiness").code == 200).then_some(()));
     assert_eq!(up.sexton.json("/pids").as_object().map(serde_json::Map::len), Some(1000));
@@ -120,14 +120,14 @@ fn a_thousand_processes_start_answer_and_end() {
 }
 
 #[test]
-fn as_pid_1_it_ends_everything_and_keeps_the_code() {
+fn as_pid_1_everything_is_stopped_and_the_code_kept() {
     if !is_root() {
         return skipped("root, to create namespaces");
     }
     let directory = place(
         "exitFrom: main\nprocesses:\n  main: {command: [sh, -c, '(setsid sleep 1000 &) ; exit 5'], restartPolicy: Never}\n  other: {command: [sleep, 1000]}\n",
     );
-    let words = [
+    let arguments = [
         "--pid",
         "--fork",
         "--kill-child",
@@ -141,12 +141,12 @@ fn as_pid_1_it_ends_everything_and_keeps_the_code() {
         &directory.path().join("sexton.yaml").to_string_lossy(),
     ]
     .map(str::to_owned);
-    let done = Sexton::program("/usr/bin/unshare".as_ref(), words).done();
+    let done = Sexton::program("/usr/bin/unshare".as_ref(), arguments).done();
     assert_eq!(done.code, 5, "{}", done.stderr);
 }
 
 #[test]
-fn an_end_while_it_waits_in_a_pause_is_at_once() {
+fn a_stop_during_the_back_off_delay_is_immediate() {
     let mut up = up(
         "processes: {bad: {command: [sh, -c, 'exit 1'], backoff: {initial: 1h, max: 1h, firstAtOnce: false}}}",
     );
@@ -157,7 +157,7 @@ fn an_end_while_it_waits_in_a_pause_is_at_once() {
 }
 
 #[test]
-fn while_many_are_started_others_have_their_turn() {
+fn requests_are_answered_while_many_processes_start() {
     let mut up = up("processes: {a: {command: [sleep, 1000], replicas: 1000}}");
     let first = up.sexton.get("/pids");
     let started = serde_json::from_str::<serde_json::Value>(&first.body)
@@ -170,7 +170,7 @@ fn while_many_are_started_others_have_their_turn() {
 }
 
 #[test]
-fn a_readiness_file_that_was_left_over_says_nothing() {
+fn a_stale_readiness_file_is_removed() {
     let directory = place(
         "readinessFile: $DIR/ready\nreadinessFileSticky: true\nprocesses: {a: {command: [sleep, 1000], readinessProbe: {file: {path: $DIR/good}, periodSeconds: 20ms}}}",
     );
@@ -190,7 +190,7 @@ fn a_readiness_file_that_was_left_over_says_nothing() {
 }
 
 #[test]
-fn the_reason_why_it_could_not_be_started_is_in_the_last_word() {
+fn the_termination_message_has_the_reason_of_a_failed_start() {
     let done = ends("processes: {a: {command: [/no/such/program], restartPolicy: Never}}");
     assert_eq!(done.code, 127);
     let last = done.stderr.lines().last().unwrap_or_default();

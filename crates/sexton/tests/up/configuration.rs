@@ -11,7 +11,7 @@ fn repository() -> PathBuf {
 }
 
 #[test]
-fn a_file_that_is_not_all_right_starts_nothing_and_all_is_told() {
+fn an_invalid_file_starts_nothing_and_every_problem_is_reported() {
     let directory =
         place("processes:\n  a: {command: [touch, $DIR/started]}\n  b: {comand: x, dependsOn: c}\n");
     let file = directory.path().join("sexton.yaml");
@@ -34,7 +34,7 @@ fn a_file_that_is_not_all_right_starts_nothing_and_all_is_told() {
 }
 
 #[test]
-fn files_that_cannot_be_read_are_told() {
+fn unreadable_files_are_reported() {
     for (path, part) in [
         ("/no/such/file.yaml", "no such file"),
         ("/", "is a directory"),
@@ -71,7 +71,7 @@ fn check_prints_the_plan() {
 }
 
 #[test]
-fn every_example_is_all_right() {
+fn every_example_is_valid() {
     let mut files = vec![repository().join("examples/quickstart.yaml")];
     for entry in fs::read_dir(repository().join("examples/up")).into_iter().flatten().flatten() {
         files.push(entry.path());
@@ -88,7 +88,7 @@ fn every_example_is_all_right() {
 }
 
 #[test]
-fn a_manifest_runs_and_warns_of_what_it_cannot_have() {
+fn a_manifest_runs_with_warnings_about_ignored_keys() {
     let done = ends(
         "apiVersion: batch/v1\nkind: Job\nmetadata: {name: job}\nspec:\n  template:\n    spec:\n      restartPolicy: Never\n      initContainers:\n      - {name: init, image: x, command: [sh, -c, 'echo init >> $DIR/log']}\n      - {name: proxy, image: x, restartPolicy: Always, command: [sleep, '1000']}\n      containers:\n      - {name: main, image: x, command: [sh], args: [-c, 'echo main $(A) >> $DIR/log; cat $DIR/log; exit 3'], env: [{name: A, value: '1'}]}\n",
     );
@@ -98,7 +98,7 @@ fn a_manifest_runs_and_warns_of_what_it_cannot_have() {
 }
 
 #[test]
-fn variables_come_in_order_and_files_are_found_beside_the_file() {
+fn variables_have_their_precedence_and_files_are_relative_to_the_configuration() {
     let directory = place(
         "env: {A: all, B: all, C: all}\nenvFile: shared.env\nprocesses:\n  a: {command: [sh, -c, 'echo $A $B $C $D $E $P_X'], restartPolicy: Never, env: {C: own, E: $(C)!}, envFile: own.env, envFrom: [{file: own.env, prefix: P_}]}\n",
     );
@@ -126,7 +126,7 @@ fn the_schema_in_the_repository_is_current() {
 }
 
 #[test]
-fn what_would_hold_us_up_or_go_on_for_ever_is_no_file_of_variables() {
+fn pipes_and_devices_are_rejected_as_variable_files() {
     let directory = place("processes: {a: {command: x, envFile: /dev/zero}, b: {command: x, envFile: pipe}}");
     let made = std::process::Command::new("mkfifo").arg(directory.path().join("pipe")).status();
     assert!(made.is_ok_and(|status| status.success()));
@@ -136,7 +136,7 @@ fn what_would_hold_us_up_or_go_on_for_ever_is_no_file_of_variables() {
 }
 
 #[test]
-fn who_must_not_be_root_is_refused_as_root() {
+fn run_as_non_root_is_enforced() {
     if !crate::harness::is_root() {
         return crate::harness::skipped("root, which a process must not inherit");
     }

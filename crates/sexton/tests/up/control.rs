@@ -11,7 +11,7 @@ use crate::harness::{SEXTON, Sexton};
 const TWO: &str = "processes:\n  web: {command: [sleep, 1000]}\n  worker: {command: [sleep, 1000]}\n";
 
 #[test]
-fn status_is_a_table_for_people_and_json_for_programs() {
+fn status_is_printed_as_a_table_or_json() {
     let mut up = up(TWO);
     up.wait_ready("worker");
     let table = up.asked(&["status"]);
@@ -35,7 +35,7 @@ fn status_is_a_table_for_people_and_json_for_programs() {
 }
 
 #[test]
-fn stop_start_and_restart_wait_for_what_they_asked_for() {
+fn stop_start_and_restart_wait_for_their_result() {
     let mut up = up(TWO);
     let first = up.pid("web");
     assert_eq!(up.asked(&["stop", "web"]), "web stopped\n");
@@ -53,7 +53,7 @@ fn stop_start_and_restart_wait_for_what_they_asked_for() {
 }
 
 #[test]
-fn a_client_need_not_wait_for_ever() {
+fn the_wait_of_a_client_can_be_limited() {
     let mut up = up(
         "processes:\n  deaf: {command: [$CHILD, deaf, $DIR/ready], readinessProbe: {file: {path: $DIR/ready}, periodSeconds: 20ms}}\n",
     );
@@ -64,7 +64,7 @@ fn a_client_need_not_wait_for_ever() {
 }
 
 #[test]
-fn signals_reach_the_group_and_wrong_ones_are_refused() {
+fn signals_reach_the_group_and_unknown_ones_are_rejected() {
     let mut up = up("processes:\n  web: {command: [$CHILD, record, $DIR/log]}\n");
     up.wait_for("log", "ready");
     up.asked(&["signal", "HUP", "web"]);
@@ -78,7 +78,7 @@ fn signals_reach_the_group_and_wrong_ones_are_refused() {
 }
 
 #[test]
-fn events_and_why_tell_what_happened() {
+fn events_and_why_show_what_happened() {
     let mut up = up(TWO);
     up.wait_ready("worker");
     up.asked(&["restart", "web"]);
@@ -92,15 +92,15 @@ fn events_and_why_tell_what_happened() {
 }
 
 #[test]
-fn what_is_followed_ends_with_everything() {
+fn followed_streams_end_with_the_supervisor() {
     let mut up = up("processes:\n  web: {command: [sh, -c, 'while :; do echo tick; sleep 0.02; done']}\n");
     up.wait_ready("web");
     let socket = up.path("control");
     let followers: Vec<_> = [&["events", "-f"][..], &["logs", "-f", "-o", "raw", "web"]]
         .iter()
-        .map(|words| {
+        .map(|arguments| {
             let mut command = std::process::Command::new(SEXTON);
-            command.args(*words).env("SEXTON_CONTROL", &socket).stdout(std::process::Stdio::piped());
+            command.args(*arguments).env("SEXTON_CONTROL", &socket).stdout(std::process::Stdio::piped());
             command.spawn().unwrap_or_else(|error| panic!("{error}"))
         })
         .collect();
@@ -125,7 +125,7 @@ fn what_is_followed_ends_with_everything() {
 }
 
 #[test]
-fn the_socket_is_ours_alone_and_goes_with_us() {
+fn the_control_socket_is_private_and_is_removed_at_exit() {
     let mut up = up(TWO);
     up.wait_ready("web");
     let mode = std::fs::metadata(up.path("control")).map(|it| it.permissions().mode() & 0o777);
@@ -151,12 +151,12 @@ fn the_socket_is_ours_alone_and_goes_with_us() {
     up.sexton.signal(libc::SIGTERM);
     assert_eq!(up.sexton.wait(), 0);
     assert!(!socket.exists());
-    let nobody = up.ask(&["status"]);
-    assert!(nobody.code == 69 && nobody.stderr.contains("cannot connect to "), "{}", nobody.stderr);
+    let refused = up.ask(&["status"]);
+    assert!(refused.code == 69 && refused.stderr.contains("cannot connect to "), "{}", refused.stderr);
 }
 
 #[test]
-fn a_socket_that_was_left_over_is_replaced() {
+fn a_stale_socket_is_replaced() {
     let directory = place(TWO);
     let socket = directory.path().join("control");
     drop(std::os::unix::net::UnixListener::bind(&socket));
@@ -167,7 +167,7 @@ fn a_socket_that_was_left_over_is_replaced() {
 }
 
 #[test]
-fn over_tcp_nothing_can_be_changed_and_no_logs_are_read() {
+fn over_tcp_nothing_can_be_changed_and_logs_are_not_readable() {
     let mut up = up(TWO);
     up.wait_ready("web");
     for (method, path) in
@@ -180,7 +180,7 @@ fn over_tcp_nothing_can_be_changed_and_no_logs_are_read() {
 }
 
 #[test]
-fn a_client_that_never_reads_holds_up_nothing() {
+fn a_client_that_never_reads_blocks_nothing() {
     let mut up = up(
         "processes:\n  web: {command: [sh, -c, 'yes | head -c 20000000; echo > $DIR/done; exec sleep 1000']}\n",
     );
@@ -197,7 +197,7 @@ fn a_client_that_never_reads_holds_up_nothing() {
 }
 
 #[test]
-fn wait_waits_until_all_are_healthy() {
+fn wait_returns_when_all_are_healthy() {
     let text = "processes:\n  web: {command: [sh, -c, 'sleep 0.2; echo > $DIR/good; exec sleep 1000'], readinessProbe: {file: {path: $DIR/good}, periodSeconds: 20ms}}\nreadinessFile: $DIR/all-ready\n";
     let directory = place(text);
     let socket = directory.path().join("control");
@@ -226,7 +226,7 @@ fn wait_waits_until_all_are_healthy() {
 }
 
 #[test]
-fn usr1_prints_the_state() {
+fn sigusr1_logs_the_state() {
     let mut up = up(TWO);
     up.wait_ready("worker");
     up.sexton.signal(libc::SIGUSR1);
@@ -234,14 +234,14 @@ fn usr1_prints_the_state() {
 }
 
 #[test]
-fn the_old_paths_answer_for_many() {
+fn the_paths_of_kapo_answer_for_many_processes() {
     let mut up = up(TWO);
     let (web, worker) = (up.pid("web"), up.pid("worker"));
     assert_eq!(up.sexton.json("/status"), serde_json::json!({"web": true, "worker": true}));
     assert_eq!(up.sexton.json("/pids"), serde_json::json!({"web": web, "worker": worker}));
     assert_eq!(up.sexton.get("/pidof?name=web").body.trim(), web.to_string());
     assert_eq!(up.sexton.get("/pidof").code, 400);
-    assert_eq!(up.sexton.get("/pidof?name=nobody").code, 404);
+    assert_eq!(up.sexton.get("/pidof?name=unknown").code, 404);
     up.asked(&["stop", "web"]);
     assert_eq!(up.sexton.get("/pidof?name=web").code, 204);
     assert_eq!(up.sexton.json("/status"), serde_json::json!({"web": false, "worker": true}));
@@ -251,7 +251,7 @@ fn the_old_paths_answer_for_many() {
 }
 
 #[test]
-fn a_restart_of_one_that_waits_for_its_turn_to_end_is_a_restart() {
+fn a_restart_of_a_process_that_waits_for_its_dependents_to_stop_is_a_restart() {
     let mut up = up(
         "processes:\n  db: {command: [sleep, 1000]}\n  web: {command: [$CHILD, deaf, $DIR/ready], dependsOn: db, readinessProbe: {file: {path: $DIR/ready}, periodSeconds: 20ms}}\n",
     );
@@ -264,7 +264,7 @@ fn a_restart_of_one_that_waits_for_its_turn_to_end_is_a_restart() {
 }
 
 #[test]
-fn names_may_hold_what_urls_write_otherwise() {
+fn names_may_contain_characters_that_urls_encode() {
     let mut up = up("processes: {'c++:1': {command: [sleep, 1000]}}");
     up.wait_ready("c++:1");
     assert_eq!(up.asked(&["restart", "c++:1"]), "c++:1 restarted\n");
@@ -272,7 +272,7 @@ fn names_may_hold_what_urls_write_otherwise() {
 }
 
 #[test]
-fn what_a_variable_holds_is_shown_nowhere() {
+fn values_of_variables_are_not_shown() {
     let text = "processes: {web: {command: [sh, -c, 'exec sleep 1000', '--password=$(SECRET)'], env: {SECRET: hunter2}}}";
     let mut up = up(text);
     up.wait_ready("web");

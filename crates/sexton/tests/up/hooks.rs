@@ -3,7 +3,7 @@
 use super::{free_port, up};
 
 #[test]
-fn post_start_is_done_before_it_has_started_and_its_failure_starts_it_anew() {
+fn post_start_precedes_started_and_its_failure_restarts() {
     let mut up = up(
         "processes:\n  web:\n    command: [sleep, 1000]\n    backoff: {initial: 0}\n    lifecycle: {postStart: {exec: {command: [sh, -c, 'echo x >> $DIR/hooks; [ $(wc -l < $DIR/hooks) -ge 2 ] || exit 3']}}}\n  after: {command: [sh, -c, 'cp $DIR/hooks $DIR/seen; exec sleep 1000'], dependsOn: {web: started}}\n",
     );
@@ -17,7 +17,7 @@ fn post_start_is_done_before_it_has_started_and_its_failure_starts_it_anew() {
 }
 
 #[test]
-fn a_post_start_hook_that_never_ends_is_cut() {
+fn a_hanging_post_start_hook_is_killed() {
     let mut up = up(
         "processes:\n  web:\n    command: [sleep, 1000]\n    restartPolicy: Never\n    lifecycle: {postStart: {deadline: 200ms, exec: {command: [sh, -c, 'sleep 1000 & echo $! > $DIR/left; wait']}}}\n  other: {command: [sleep, 1000]}\n",
     );
@@ -31,7 +31,7 @@ fn a_post_start_hook_that_never_ends_is_cut() {
 }
 
 #[test]
-fn pre_stop_comes_before_the_signal_and_its_failure_is_only_told() {
+fn pre_stop_precedes_the_signal_and_its_failure_is_only_logged() {
     let mut up = up(
         "processes:\n  web:\n    command: [sh, -c, 'trap \"echo term >> $DIR/log; exit 0\" TERM; echo > $DIR/there; while :; do sleep 0.01; done']\n    readinessProbe: {file: {path: $DIR/there}, periodSeconds: 20ms}\n    lifecycle: {preStop: {exec: {command: [sh, -c, 'echo hook >> $DIR/log; exit 1']}}}\n",
     );
@@ -43,7 +43,7 @@ fn pre_stop_comes_before_the_signal_and_its_failure_is_only_told() {
 }
 
 #[test]
-fn a_pre_stop_hook_that_never_ends_leaves_time_for_the_signal() {
+fn a_hanging_pre_stop_hook_leaves_time_for_the_signal() {
     let mut up = up(
         "terminationGracePeriodSeconds: 3\nprocesses:\n  web:\n    command: [sh, -c, 'trap \"echo term >> $DIR/log; exit 0\" TERM; echo > $DIR/there; while :; do sleep 0.01; done']\n    readinessProbe: {file: {path: $DIR/there}, periodSeconds: 20ms}\n    lifecycle: {preStop: {sleep: {seconds: 1000}}}\n",
     );
@@ -54,7 +54,7 @@ fn a_pre_stop_hook_that_never_ends_leaves_time_for_the_signal() {
 }
 
 #[test]
-fn pre_stop_is_carried_out_for_a_kill_by_a_probe_and_not_for_an_end_by_itself() {
+fn pre_stop_runs_before_a_stop_by_a_probe_and_not_after_an_exit() {
     let mut up = up(
         "backoff: {initial: 0}\nprocesses:\n  ill:\n    command: [sleep, 1000]\n    livenessProbe: {exec: {command: [test, -e, $DIR/healed]}, periodSeconds: 50ms, failureThreshold: 1}\n    lifecycle: {preStop: {exec: {command: [sh, -c, 'echo x >> $DIR/hooks; echo > $DIR/healed']}}}\n  own:\n    command: [sh, -c, 'exit 0']\n    restartPolicy: Never\n    lifecycle: {preStop: {exec: {command: [sh, -c, 'echo x >> $DIR/never']}}}\n",
     );
@@ -64,7 +64,7 @@ fn pre_stop_is_carried_out_for_a_kill_by_a_probe_and_not_for_an_end_by_itself() 
 }
 
 #[test]
-fn hooks_may_be_requests_and_connections() {
+fn hooks_may_be_http_and_tcp() {
     let port = free_port();
     let server = "import http.server,sys; H=type('H',(http.server.BaseHTTPRequestHandler,),{'do_GET':lambda s:(open(sys.argv[2],'a').write(s.path+chr(10)),s.send_error(500))}); http.server.HTTPServer(('127.0.0.1',int(sys.argv[1])),H).serve_forever()";
     let text = format!(

@@ -4,7 +4,7 @@ use super::{ends, up};
 use crate::harness::skipped;
 
 #[test]
-fn a_process_that_uses_too_much_memory_is_killed_and_that_is_its_reason() {
+fn a_process_over_its_memory_limit_is_killed_with_the_reason() {
     let hog = "x = bytearray(200 << 20); import time; time.sleep(1000)";
     let done = ends(&format!(
         "processes:\n  hog: {{command: [python3, -c, '{hog}'], restartPolicy: Never, resources: {{limits: {{memory: 60Mi}}}}}}\n"
@@ -18,7 +18,7 @@ fn a_process_that_uses_too_much_memory_is_killed_and_that_is_its_reason() {
 }
 
 #[test]
-fn the_whole_tree_counts() {
+fn the_memory_of_the_whole_tree_counts() {
     let hog = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'x = bytearray(200 << 20); import time; time.sleep(1000)'])";
     let mut up = up(&format!(
         "processes:\n  hog:\n    command: [python3, -c, \"{hog}\"]\n    resources: {{limits: {{memory: 60Mi}}}}\n  small: {{command: [sleep, 1000], resources: {{limits: {{memory: 60Mi}}}}}}\n"
@@ -32,7 +32,7 @@ fn the_whole_tree_counts() {
 }
 
 #[test]
-fn what_they_use_is_told_for_each_tree() {
+fn resource_usage_is_shown_for_each_tree() {
     let mut up = up(
         "processes:\n  busy: {command: [sh, -c, 'sh -c \"while :; do :; done\" & wait']}\n  idle: {command: [sleep, 1000]}\n",
     );
@@ -62,7 +62,7 @@ impl Drop for Cgroup {
 }
 
 #[test]
-fn in_a_control_group_nobody_escapes_and_nothing_is_left() {
+fn in_a_control_group_no_process_escapes_and_nothing_is_left() {
     let Some(cgroup) = Cgroup::new("sexton-test") else {
         return skipped("a writable cgroup v2 hierarchy (/sys/fs/cgroup), and root");
     };

@@ -21,7 +21,7 @@ fn records_have_process_level_and_labels_and_both_streams_go_to_standard_output(
 }
 
 #[test]
-fn each_process_may_have_its_own_form() {
+fn each_process_may_have_its_own_format() {
     let line = |format: &str| {
         format!(
             "{{command: [sh, -c, 'echo \"ERROR: no\"'], restartPolicy: Never, logs: {{format: {format}}}}}"
@@ -47,7 +47,7 @@ fn each_process_may_have_its_own_form() {
 }
 
 #[test]
-fn log_format_of_the_environment_counts_where_the_file_does_not_say() {
+fn log_format_of_the_environment_is_the_default() {
     let text = "processes: {a: {command: [echo, hi], restartPolicy: Never}}";
     let up = up_with(text, &With { variables: &[("LOG_FORMAT", "json")], ..With::default() });
     let done = up.sexton.done();
@@ -58,7 +58,7 @@ fn log_format_of_the_environment_counts_where_the_file_does_not_say() {
 }
 
 #[test]
-fn nothing_of_many_short_lives_is_lost() {
+fn output_of_many_short_runs_is_not_lost() {
     // Each writes 300 lines and ends at once, without a last line end.
     let done =
         ends("processes:\n  burst: {command: [$CHILD, burst, '300'], restartPolicy: Never, replicas: 20}\n");
@@ -68,7 +68,7 @@ fn nothing_of_many_short_lives_is_lost() {
 }
 
 #[test]
-fn a_line_without_end_of_a_gibibyte_costs_no_memory() {
+fn a_very_long_line_takes_little_memory() {
     let mut up = up(
         "logs: {format: raw}\nprocesses:\n  long: {command: [sh, -c, 'head -c 300000000 /dev/zero | tr \"\\0\" x; echo; echo last'], restartPolicy: Never}\n  stay: {command: [sleep, 1000]}\n",
     );
@@ -83,7 +83,7 @@ fn a_line_without_end_of_a_gibibyte_costs_no_memory() {
 }
 
 #[test]
-fn what_was_written_can_be_read_again_and_followed() {
+fn recent_output_can_be_read_in_every_format() {
     let mut up = up(
         "processes:\n  a: {command: [sh, -c, 'for n in 1 2 3; do echo a$n; done; exec sleep 1000']}\n  b: {command: [sh, -c, 'echo \"level=warn msg=b1\"; exec sleep 1000']}\n",
     );

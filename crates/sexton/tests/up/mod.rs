@@ -33,7 +33,7 @@ pub(crate) struct Up {
 /// What is in front of `sexton up`.
 #[derive(Default)]
 pub(crate) struct With<'a> {
-    pub(crate) words: &'a [&'a str],
+    pub(crate) arguments: &'a [&'a str],
     pub(crate) variables: &'a [(&'a str, &'a str)],
 }
 
@@ -67,9 +67,9 @@ pub(crate) fn up_in(directory: TempDir, with: &With<'_>) -> Up {
 fn start(directory: TempDir, with: &With<'_>, prepare: impl FnOnce(Sexton) -> Sexton) -> Up {
     let file = directory.path().join("sexton.yaml").to_string_lossy().into_owned();
     let control = directory.path().join("control").to_string_lossy().into_owned();
-    let mut words = vec!["-p", "0", "-i", "127.0.0.1", "up", &file, "--control", &control];
-    words.extend(with.words);
-    let mut sexton = Sexton::new(words);
+    let mut arguments = vec!["-p", "0", "-i", "127.0.0.1", "up", &file, "--control", &control];
+    arguments.extend(with.arguments);
+    let mut sexton = Sexton::new(arguments);
     for (name, value) in with.variables {
         sexton = sexton.env(name, value);
     }
@@ -107,15 +107,15 @@ impl Up {
         );
     }
 
-    /// Writes the file anew.
+    /// Rewrites the file.
     pub(crate) fn rewrite(&self, text: &str) {
         write(self.directory.path(), text);
     }
 
     /// A client's command.
-    pub(crate) fn ask(&self, words: &[&str]) -> Done {
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Done {
         let output = Command::new(SEXTON)
-            .args(words)
+            .args(arguments)
             .env("SEXTON_CONTROL", self.path("control"))
             .output()
             .unwrap_or_else(|error| panic!("{error}"));
@@ -128,17 +128,17 @@ impl Up {
     }
 
     /// A client's command that goes on, with its output in a pipe.
-    pub(crate) fn client(&self, words: &[&str]) -> Child {
+    pub(crate) fn client(&self, arguments: &[&str]) -> Child {
         let mut command = Command::new(SEXTON);
-        command.args(words).env("SEXTON_CONTROL", self.path("control")).stdout(Stdio::piped());
+        command.args(arguments).env("SEXTON_CONTROL", self.path("control")).stdout(Stdio::piped());
         command.spawn().unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// A client's command that has to succeed.
     #[track_caller]
-    pub(crate) fn asked(&self, words: &[&str]) -> String {
-        let done = self.ask(words);
-        assert_eq!(done.code, 0, "{words:?}: {}{}; {}", done.stdout, done.stderr, self.sexton.stderr());
+    pub(crate) fn asked(&self, arguments: &[&str]) -> String {
+        let done = self.ask(arguments);
+        assert_eq!(done.code, 0, "{arguments:?}: {}{}; {}", done.stdout, done.stderr, self.sexton.stderr());
         done.stdout
     }
 
@@ -184,7 +184,7 @@ impl Up {
     }
 }
 
-/// A port that nobody has.
+/// A free port.
 pub(crate) fn free_port() -> u16 {
     testkit::servers::free_ports(1)[0]
 }

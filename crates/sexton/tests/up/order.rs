@@ -8,7 +8,7 @@ fn lines(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn starts_follow_the_needs_and_stops_are_the_reverse() {
+fn processes_start_in_the_order_of_dependencies_and_stop_in_reverse() {
     let process = |name: &str, needs: &str| {
         format!(
             "  {name}:\n    command: [sh, -c, 'echo +{name} >> $DIR/log; trap \"echo -{name} >> $DIR/log; exit 0\" TERM; echo > $DIR/{name}; while :; do sleep 0.01; done']\n    dependsOn: {needs}\n    readinessProbe: {{file: {{path: $DIR/{name}}}, periodSeconds: 20ms}}\n"
@@ -28,7 +28,7 @@ fn starts_follow_the_needs_and_stops_are_the_reverse() {
 }
 
 #[test]
-fn what_runs_once_is_waited_for_and_its_failure_is_the_end_of_those_who_need_it() {
+fn dependents_wait_for_a_one_shot_process_and_do_not_start_if_it_fails() {
     let mut good = up(
         "processes:\n  init: {command: [sh, -c, 'sleep 0.1; echo init >> $DIR/log'], restartPolicy: Never}\n  main: {command: [sh, -c, 'echo main >> $DIR/log; exec sleep 1000'], dependsOn: {init: succeeded}}\n",
     );
@@ -45,7 +45,7 @@ fn what_runs_once_is_waited_for_and_its_failure_is_the_end_of_those_who_need_it(
 }
 
 #[test]
-fn exited_waits_for_the_end_however_it_was() {
+fn the_condition_exited_holds_after_any_exit() {
     let mut up = up(
         "processes:\n  first: {command: [sh, -c, 'echo first >> $DIR/log; exit 3'], restartPolicy: Never}\n  next: {command: [sh, -c, 'echo next >> $DIR/log; exec sleep 1000'], dependsOn: {first: exited}}\n",
     );
@@ -56,7 +56,7 @@ fn exited_waits_for_the_end_however_it_was() {
 }
 
 #[test]
-fn sidecars_start_first_end_last_and_keep_nobody_from_ending() {
+fn sidecars_start_first_and_stop_last() {
     let text = "processes:\n  job: {command: [sh, -c, 'sleep 0.1; echo job >> $DIR/log'], restartPolicy: Never}\n  proxy:\n    command: [sh, -c, 'echo +proxy >> $DIR/log; trap \"echo -proxy >> $DIR/log; exit 0\" TERM; while :; do sleep 0.01; done']\n    sidecar: true\n    startupProbe: {exec: {command: [grep, -q, +proxy, $DIR/log]}, periodSeconds: 20ms}\n";
     let mut up = up(text);
     assert_eq!(up.sexton.wait(), 0, "{}", up.sexton.stderr());
@@ -64,7 +64,7 @@ fn sidecars_start_first_end_last_and_keep_nobody_from_ending() {
 }
 
 #[test]
-fn the_end_of_the_process_of_exit_from_is_the_end_of_all_and_its_code_is_ours() {
+fn the_process_of_exit_from_ends_everything_with_its_code() {
     let done = ends(
         "exitFrom: main\nprocesses:\n  main: {command: [sh, -c, 'sleep 0.1; exit 9'], restartPolicy: Never}\n  other: {command: [sleep, 1000]}\n",
     );
@@ -76,7 +76,7 @@ fn the_end_of_the_process_of_exit_from_is_the_end_of_all_and_its_code_is_ours() 
 }
 
 #[test]
-fn one_deadline_is_shared_out_so_that_the_last_stage_is_not_cut() {
+fn one_deadline_is_divided_among_the_stages() {
     // Three that need each other, all deaf: each gets a part of two seconds, and the last is killed in time.
     let deaf = |name: &str, needs: &str| {
         format!(
@@ -84,8 +84,10 @@ fn one_deadline_is_shared_out_so_that_the_last_stage_is_not_cut() {
         )
     };
     let text = format!("processes:\n{}{}{}", deaf("a", "[]"), deaf("b", "[a]"), deaf("c", "[b]"));
-    let mut up =
-        super::up_with(&text, &super::With { words: &["--shutdown-deadline", "2s"], ..Default::default() });
+    let mut up = super::up_with(
+        &text,
+        &super::With { arguments: &["--shutdown-deadline", "2s"], ..Default::default() },
+    );
     up.wait_ready("c");
     let begun = std::time::Instant::now();
     up.sexton.signal(libc::SIGTERM);
@@ -110,7 +112,7 @@ fn one_deadline_is_shared_out_so_that_the_last_stage_is_not_cut() {
 }
 
 #[test]
-fn ctrl_c_is_the_end_at_once_in_no_order() {
+fn ctrl_c_stops_all_processes_at_once() {
     let deaf = |name: &str, needs: &str| {
         format!(
             "  {name}: {{command: [$CHILD, deaf, $DIR/{name}], dependsOn: {needs}, readinessProbe: {{file: {{path: $DIR/{name}}}, periodSeconds: 20ms}}}}\n"
@@ -125,7 +127,7 @@ fn ctrl_c_is_the_end_at_once_in_no_order() {
 }
 
 #[test]
-fn what_needs_something_that_has_gone_waits_for_it_at_its_next_start() {
+fn a_dependency_that_has_gone_is_waited_for_at_the_next_start() {
     let mut up = up(
         "backoff: {initial: 0}\nprocesses:\n  db: {command: [sleep, 1000]}\n  web: {command: [sleep, 1000], dependsOn: db}\n",
     );

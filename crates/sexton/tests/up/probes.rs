@@ -37,10 +37,10 @@ fn serving(port: u16, more: &str, probes: &str) -> String {
 }
 
 #[test]
-fn http_readiness_follows_the_answer_and_restarts_nothing() {
+fn http_readiness_follows_the_response_and_restarts_nothing() {
     let probe = "    readinessProbe: {httpGet: {path: /flip, port: http, httpHeaders: [{name: Host, value: example.org}, {name: X-Own, value: 1}]}, periodSeconds: 50ms, failureThreshold: 2, successThreshold: 2}\n";
     let mut up = up(&serving(free_port(), "", probe));
-    let web = up.wait_until("web", "told why", |it| {
+    let web = up.wait_until("web", "explained", |it| {
         it["state"].as_str().is_some_and(|s| s.contains("HTTP 500: a reason"))
     });
     assert_eq!(web["ready"], false);
@@ -56,7 +56,7 @@ fn http_readiness_follows_the_answer_and_restarts_nothing() {
 }
 
 #[test]
-fn http_liveness_that_fails_starts_anew_and_says_why() {
+fn a_failed_http_liveness_probe_restarts_with_the_reason() {
     let probe =
         "    livenessProbe: {httpGet: {path: /flip, port: http}, periodSeconds: 50ms, failureThreshold: 2}\n";
     let mut up = up(&serving(free_port(), "", probe));
@@ -69,7 +69,7 @@ fn http_liveness_that_fails_starts_anew_and_says_why() {
 }
 
 #[test]
-fn redirects_are_followed_to_the_same_host_and_pass_to_another() {
+fn redirects_are_followed_to_the_same_host_and_are_a_success_to_another() {
     for (path, good, ready) in
         [("/here", true, true), ("/here", false, false), ("/away", false, true), ("/loop", true, false)]
     {
@@ -84,7 +84,7 @@ fn redirects_are_followed_to_the_same_host_and_pass_to_another() {
         if ready {
             up.wait_ready("web");
         } else {
-            let web = up.wait_until("web", "told why", |it| {
+            let web = up.wait_until("web", "explained", |it| {
                 it["probes"].as_array().is_some_and(|probes| {
                     probes.iter().any(|p| p["kind"] == "readiness" && p["lastFailure"].is_string())
                 })
@@ -95,10 +95,10 @@ fn redirects_are_followed_to_the_same_host_and_pass_to_another() {
 }
 
 #[test]
-fn a_server_that_never_answers_or_never_stops_answering_holds_up_nothing() {
+fn an_endless_response_or_none_blocks_nothing() {
     let probe = "    readinessProbe: {httpGet: {path: /hang, port: http}, periodSeconds: 100ms, timeoutSeconds: 200ms, failureThreshold: 1}\n";
     let mut hanging = up(&serving(free_port(), "", probe));
-    hanging.wait_until("web", "told why", |it| {
+    hanging.wait_until("web", "explained", |it| {
         it["state"].as_str().is_some_and(|s| s.contains("no response within 200ms"))
     });
     let probe = "    readinessProbe: {httpGet: {path: /huge, port: http}, periodSeconds: 100ms, failureThreshold: 1}\n";
@@ -110,7 +110,7 @@ fn a_server_that_never_answers_or_never_stops_answering_holds_up_nothing() {
 }
 
 #[test]
-fn https_is_spoken_and_no_certificate_is_checked() {
+fn https_is_supported_without_verification() {
     let directory = testkit::private_directory();
     let pem = directory.path().join("pem");
     let made = std::process::Command::new("openssl")
@@ -123,7 +123,7 @@ fn https_is_spoken_and_no_certificate_is_checked() {
             "ec_paramgen_curve:prime256v1",
             "-nodes",
             "-subj",
-            "/CN=somebody-else",
+            "/CN=another",
             "-days",
             "1",
         ])
@@ -142,7 +142,7 @@ fn https_is_spoken_and_no_certificate_is_checked() {
 }
 
 #[test]
-fn grpc_health_is_asked_of_a_real_server() {
+fn grpc_health_works_with_a_real_server() {
     let Some(python) = python_of_tools() else {
         return skipped("the Python package grpcio: ./test installs it into target/test-tools");
     };
@@ -153,22 +153,22 @@ fn grpc_health_is_asked_of_a_real_server() {
         python.display()
     );
     let mut up = up(&text);
-    up.wait_until("shop", "told why", |it| {
+    up.wait_until("shop", "explained", |it| {
         it["state"].as_str().is_some_and(|s| s.contains("gRPC: NOT_SERVING"))
     });
     std::fs::write(up.path("good"), "").unwrap_or_default();
     up.wait_ready("shop");
-    up.wait_until("unknown", "told why", |it| {
+    up.wait_until("unknown", "explained", |it| {
         it["state"].as_str().is_some_and(|s| s.contains("does not know the service"))
     });
 }
 
 #[test]
-fn a_command_passes_with_0_and_tells_what_it_said() {
+fn a_command_succeeds_with_0_and_its_output_is_reported() {
     let mut up = up(
         "processes:\n  web:\n    command: [sleep, 1000]\n    env: {FILE: $DIR/good}\n    readinessProbe: {exec: {command: [sh, -c, 'echo no file; yes | head -c 100000; [ -e $FILE ]']}, periodSeconds: 50ms, failureThreshold: 1}\n",
     );
-    up.wait_until("web", "told why", |it| {
+    up.wait_until("web", "explained", |it| {
         it["state"].as_str().is_some_and(|s| s.contains("sh exited with code 1: no file"))
     });
     std::fs::write(up.path("good"), "").unwrap_or_default();
@@ -176,11 +176,11 @@ fn a_command_passes_with_0_and_tells_what_it_said() {
 }
 
 #[test]
-fn a_command_that_hangs_is_killed_with_all_that_it_has_started() {
+fn a_hanging_command_is_killed_with_its_descendants() {
     let mut up = up(
         "processes:\n  web:\n    command: [sleep, 1000]\n    readinessProbe: {exec: {command: [sh, -c, 'sleep 1001 & echo $! >> $DIR/left; trap \"\" TERM; wait']}, periodSeconds: 100ms, timeoutSeconds: 200ms, failureThreshold: 1}\n",
     );
-    up.wait_until("web", "told why", |it| {
+    up.wait_until("web", "explained", |it| {
         it["state"].as_str().is_some_and(|s| s.contains("no response within 200ms"))
     });
     let left: i32 = up.text("left").lines().next().and_then(|pid| pid.parse().ok()).unwrap_or(0);
@@ -192,21 +192,21 @@ fn a_command_that_hangs_is_killed_with_all_that_it_has_started() {
 }
 
 #[test]
-fn files_and_variables_are_looked_at() {
+fn file_and_variable_probes_work() {
     let mut up = up(
         "processes:\n  file: {command: [sleep, 1000], readinessProbe: {file: {path: $DIR/good}, periodSeconds: 50ms, failureThreshold: 1}}\n  same: {command: [sleep, 1000], env: {A: 1}, readinessProbe: {env: {name: A, value: 1}, periodSeconds: 50ms}}\n  other: {command: [sleep, 1000], env: {A: 2}, readinessProbe: {env: {name: A, value: 1}, periodSeconds: 50ms, failureThreshold: 1}}\n",
     );
     up.wait_ready("same");
-    up.wait_until("other", "told why", |it| {
+    up.wait_until("other", "explained", |it| {
         it["state"].as_str().is_some_and(|s| s.contains("A is '2', expected '1'"))
     });
-    up.wait_until("file", "told why", |it| it["state"].as_str().is_some_and(|s| s.contains("no such file")));
+    up.wait_until("file", "explained", |it| it["state"].as_str().is_some_and(|s| s.contains("no such file")));
     std::fs::write(up.path("good"), "").unwrap_or_default();
     up.wait_ready("file");
 }
 
 #[test]
-fn a_process_that_is_restarted_too_often_floats() {
+fn floating_pid_makes_a_frequently_restarted_process_unready() {
     let mut up = up(
         "backoff: {initial: 0}\nprocesses:\n  web: {command: [sleep, 1000], readinessProbe: {floatingPid: {period: 1m, threshold: 1}, periodSeconds: 50ms, failureThreshold: 1}}\n",
     );
@@ -214,7 +214,7 @@ fn a_process_that_is_restarted_too_often_floats() {
     up.asked(&["restart", "web"]);
     up.wait_ready("web");
     up.asked(&["restart", "web"]);
-    up.wait_until("web", "told why", |it| {
+    up.wait_until("web", "explained", |it| {
         it["state"].as_str().is_some_and(|s| s.contains("restarted 2 times within 60s"))
     });
 }
@@ -232,12 +232,12 @@ fn heartbeats_keep_it_ready() {
     assert!(answer.code == 202 && answer.body.contains("\"lastHeartBeat\":\"20"), "{answer:?}");
     up.wait_ready("web");
     assert_eq!(up.sexton.get("/heartbeat?name=web").code, 200);
-    assert_eq!(up.sexton.get("/heartbeat?name=nobody").code, 404);
+    assert_eq!(up.sexton.get("/heartbeat?name=unknown").code, 404);
     assert_eq!(up.sexton.get("/heartbeat").code, 400);
 }
 
 #[test]
-fn while_the_startup_probe_has_not_passed_the_others_rest() {
+fn other_probes_wait_for_the_startup_probe() {
     let mut up = up(
         "processes:\n  web:\n    command: [sleep, 1000]\n    startupProbe: {file: {path: $DIR/started}, periodSeconds: 50ms, failureThreshold: 1000}\n    livenessProbe: {exec: {command: [sh, -c, 'echo x >> $DIR/asked']}, periodSeconds: 50ms}\n",
     );
@@ -249,7 +249,7 @@ fn while_the_startup_probe_has_not_passed_the_others_rest() {
 }
 
 #[test]
-fn a_startup_probe_that_fails_for_good_starts_anew() {
+fn a_failed_startup_probe_restarts() {
     let mut up = up(
         "backoff: {initial: 0}\nprocesses:\n  web: {command: [sleep, 1000], startupProbe: {tcpSocket: {port: 1}, periodSeconds: 20ms, failureThreshold: 2}}\n",
     );
@@ -258,7 +258,7 @@ fn a_startup_probe_that_fails_for_good_starts_anew() {
 }
 
 #[test]
-fn a_process_may_say_itself_that_it_is_ready_and_alive() {
+fn a_process_may_notify_readiness_and_watchdog() {
     let say = "import os,socket,sys,time\n        s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM); s.connect('\\0'+os.environ['NOTIFY_SOCKET'][1:])\n        say=lambda t: s.send(t.encode())\n        say('STATUS=warming up')\n        while not os.path.exists('go'): time.sleep(0.02)\n        say('READY=1\\nSTATUS=serving')\n        while not os.path.exists('silent'): say('WATCHDOG=1'); time.sleep(0.05)\n        time.sleep(1000)";
     let text = format!(
         "backoff: {{initial: 0}}\nprocesses:\n  own:\n    command:\n      - python3\n      - -c\n      - |\n        {say}\n    workingDir: $DIR\n    notify: systemd\n    watchdog: 500ms\n  s6: {{command: [sh, -c, 'while [ ! -e go ]; do sleep 0.02; done; echo >&5; exec 5>&-; exec sleep 1000'], workingDir: $DIR, notify: 'fd:5'}}\n  after: {{command: [sleep, 1000], dependsOn: {{own: started, s6: started}}}}\n"
@@ -275,7 +275,7 @@ fn a_process_may_say_itself_that_it_is_ready_and_alive() {
 }
 
 #[test]
-fn any_descriptor_may_be_the_one_and_a_program_that_is_missing_is_still_told() {
+fn any_descriptor_may_be_used_for_readiness_and_a_missing_program_is_still_reported() {
     use std::fmt::Write as _;
     let mut text = "processes:\n".to_owned();
     for number in 3..40 {
@@ -295,7 +295,7 @@ fn any_descriptor_may_be_the_one_and_a_program_that_is_missing_is_still_told() {
 }
 
 #[test]
-fn a_process_that_says_very_much_about_itself_costs_no_memory() {
+fn long_status_texts_take_no_memory() {
     let say = "import os,socket\n        s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM); s.connect('\\0'+os.environ['NOTIFY_SOCKET'][1:])\n        s.send(b'READY=1')\n        for n in range(20000): s.send(b'STATUS=a\\n'*450)\n        s.send(b'STATUS=done'); import time; time.sleep(1000)";
     let text = format!(
         "processes:\n  loud:\n    command:\n      - python3\n      - -c\n      - |\n        {say}\n    notify: systemd\n"
@@ -310,7 +310,7 @@ fn a_process_that_says_very_much_about_itself_costs_no_memory() {
 }
 
 #[test]
-fn two_of_us_beside_each_other_do_not_get_into_each_others_way() {
+fn two_supervisors_do_not_interfere() {
     if !crate::harness::is_root() {
         return skipped("root, to create namespaces");
     }
@@ -320,7 +320,7 @@ fn two_of_us_beside_each_other_do_not_get_into_each_others_way() {
         .map(|_| {
             let directory = super::place(text);
             let file = directory.path().join("sexton.yaml").display().to_string();
-            let words = [
+            let arguments = [
                 "--pid",
                 "--fork",
                 "--kill-child",
@@ -333,7 +333,7 @@ fn two_of_us_beside_each_other_do_not_get_into_each_others_way() {
                 "none",
                 &file,
             ];
-            (crate::harness::Sexton::program("/usr/bin/unshare".as_ref(), words).start(), directory)
+            (crate::harness::Sexton::program("/usr/bin/unshare".as_ref(), arguments).start(), directory)
         })
         .collect();
     for (sexton, directory) in &pairs {

@@ -25,7 +25,7 @@ fn a_list_runs_answers_and_stops() {
     std::fs::write(directory.path().join("list.yaml"), list).unwrap_or_default();
     std::fs::write(directory.path().join("env"), "PLACE=\"file\"\n\n").unwrap_or_default();
     let link = wrapper(directory.path());
-    let words = [
+    let arguments = [
         "-config",
         &format!("{there}/list.yaml"),
         "-skip-commands=left-out",
@@ -34,7 +34,7 @@ fn a_list_runs_answers_and_stops() {
         "-debug",
     ]
     .map(str::to_owned);
-    let mut sexton = Sexton::program(&link, words).env("HEALTH_SOCKET", "127.0.0.1:0").start();
+    let mut sexton = Sexton::program(&link, arguments).env("HEALTH_SOCKET", "127.0.0.1:0").start();
     let waiting = std::process::Command::new(&link)
         .args(["-wait", "-readiness-file", &format!("{there}/started"), "-wait-deadline", "25s"])
         .status();
@@ -53,12 +53,12 @@ fn a_list_runs_answers_and_stops() {
 }
 
 #[test]
-fn the_one_block_restarts_what_is_not_ready() {
+fn the_readiness_block_restarts_a_process_that_is_not_ready() {
     let directory = private_directory();
     let list = serde_json::json!([{"Name": "web", "Entrypoint": "sleep", "Args": ["1000"], "Readiness": {"Period": "50ms", "Delay": "0s", "FailureThreshold": 2, "File": {"Path": directory.path().join("good")}}}]);
     let link = wrapper(directory.path());
-    let words = ["-readiness-file".to_owned(), directory.path().join("started").display().to_string()];
-    let mut sexton = Sexton::program(&link, words)
+    let arguments = ["-readiness-file".to_owned(), directory.path().join("started").display().to_string()];
+    let mut sexton = Sexton::program(&link, arguments)
         .env("HEALTH_SOCKET", "127.0.0.1:0")
         .env("CONFIG", list.to_string())
         .start();
@@ -78,7 +78,7 @@ fn the_one_block_restarts_what_is_not_ready() {
 }
 
 #[test]
-fn what_it_cannot_do_yet_is_refused() {
+fn unsupported_flags_are_rejected() {
     let directory = private_directory();
     let link = wrapper(directory.path());
     let done = Sexton::program(&link, [""; 0]).done();

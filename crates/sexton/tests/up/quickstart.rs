@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{With, free_port, place, up_in};
 
 #[test]
-fn the_quickstart_does_what_the_guide_says() {
+fn the_quickstart_behaves_as_the_guide_describes() {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let text = std::fs::read_to_string(repository.join("examples/quickstart.yaml")).unwrap_or_default();
     // Another port and another place, since tests run side by side; the scripts are the example's own.

@@ -6,7 +6,7 @@ const BEFORE: &str = "processes:\n  stays: {command: [sleep, 1000]}\n  changes: 
 const AFTER: &str = "processes:\n  new: {command: [sleep, 1000], dependsOn: [changes]}\n  stays: {command: [sleep, 1000]}\n  changes: {command: [sleep, 1001]}\n";
 
 #[test]
-fn only_what_has_changed_changes() {
+fn a_reload_restarts_only_changed_processes() {
     let mut up = up(BEFORE);
     up.wait_ready("goes");
     let (stays, changes, goes) = (up.pid("stays"), up.pid("changes"), up.pid("goes"));
@@ -24,7 +24,7 @@ fn only_what_has_changed_changes() {
 }
 
 #[test]
-fn hup_reads_again_and_a_bad_file_changes_nothing() {
+fn sighup_reloads_and_an_invalid_file_changes_nothing() {
     let mut up = up(BEFORE);
     up.wait_ready("goes");
     up.rewrite("processes: {stays: {comand: x}}");
@@ -39,9 +39,9 @@ fn hup_reads_again_and_a_bad_file_changes_nothing() {
 }
 
 #[test]
-fn a_stop_in_the_midst_of_a_reload_ends_all_and_a_reload_in_the_midst_of_a_stop_is_refused() {
+fn a_stop_during_a_reload_stops_everything_and_a_reload_during_a_stop_is_rejected() {
     let deaf = "processes:\n  deaf: {command: [$CHILD, deaf, $DIR/ready], readinessProbe: {file: {path: $DIR/ready}, periodSeconds: 20ms}}\n";
-    let mut up = up_with(deaf, &With { words: &["--shutdown-deadline", "1s"], ..With::default() });
+    let mut up = up_with(deaf, &With { arguments: &["--shutdown-deadline", "1s"], ..With::default() });
     up.wait_ready("deaf");
     up.rewrite("terminationGracePeriodSeconds: 600\nprocesses: {deaf: {command: [sleep, 1000]}, other: {command: [sleep, 1000]}}");
     up.asked(&["reload"]);

@@ -3,7 +3,7 @@
 use super::{ends, up};
 
 #[test]
-fn policies_decide_by_the_exit_code() {
+fn restart_policies_depend_on_the_exit_code() {
     let mut up = up(
         "backoff: {initial: 0}\nprocesses:\n  always: {command: [sh, -c, 'echo x >> $DIR/always; [ $(wc -l < $DIR/always) -lt 3 ] || exec sleep 1000']}\n  failure: {command: [sh, -c, 'echo x >> $DIR/failure; [ $(wc -l < $DIR/failure) -ge 3 ]'], restartPolicy: OnFailure}\n  never: {command: [sh, -c, 'echo x >> $DIR/never; exit 1'], restartPolicy: Never}\n  rules: {command: [sh, -c, 'echo x >> $DIR/rules; [ $(wc -l < $DIR/rules) -lt 3 ] && exit 42; exit 1'], restartPolicy: Never, restartPolicyRules: [{action: Restart, exitCodes: {operator: In, values: [42]}}]}\n",
     );
@@ -17,7 +17,7 @@ fn policies_decide_by_the_exit_code() {
 }
 
 #[test]
-fn at_the_limit_everything_ends_with_the_code_of_the_one() {
+fn the_restart_limit_ends_everything_with_the_code_of_the_process() {
     let done = ends(
         "backoff: {initial: 0}\nprocesses:\n  bad: {command: [sh, -c, 'exit 6'], restartLimit: {restarts: 2, within: 1m}}\n  good: {command: [sleep, 1000]}\n",
     );
@@ -26,7 +26,7 @@ fn at_the_limit_everything_ends_with_the_code_of_the_one() {
 }
 
 #[test]
-fn at_the_limit_it_may_be_held_or_ignored() {
+fn the_action_at_the_restart_limit_may_be_hold_or_ignore() {
     let text = "backoff: {initial: 0}\nprocesses:\n  held: {command: [sh, -c, '[ -e $DIR/good ] && exec sleep 1000; exit 6'], restartLimit: {restarts: 1, then: hold}}\n  ignored: {command: [sh, -c, 'exit 6'], restartLimit: {restarts: 1, then: ignore}}\n  good: {command: [sleep, 1000]}\n";
     let mut up = up(text);
     up.wait_for_phase("held", "restartLimitReached");
@@ -40,25 +40,25 @@ fn at_the_limit_it_may_be_held_or_ignored() {
 }
 
 #[test]
-fn pauses_grow_and_the_first_restart_comes_at_once() {
+fn back_off_delays_grow_and_the_first_restart_is_immediate() {
     let mut up = up(
         "processes:\n  bad: {command: [sh, -c, 'echo x >> $DIR/runs; exit 1'], backoff: {initial: 300ms, max: 20s}}\n",
     );
     up.wait_until("bad", "at its fourth run", |it| it["starts"] == 4);
     let log = up.sexton.stderr();
-    let told: Vec<_> = log.lines().filter_map(|line| line.split("msg=\"restarting ").nth(1)).collect();
-    assert!(told[0].starts_with("now "), "{told:?}");
+    let reported: Vec<_> = log.lines().filter_map(|line| line.split("msg=\"restarting ").nth(1)).collect();
+    assert!(reported[0].starts_with("now "), "{reported:?}");
     let millis = |text: &str| -> f64 {
         let word = text.strip_prefix("in ").and_then(|text| text.split(' ').next()).unwrap_or_default();
-        word.strip_suffix("ms").and_then(|word| word.parse().ok()).unwrap_or_else(|| panic!("{told:?}"))
+        word.strip_suffix("ms").and_then(|word| word.parse().ok()).unwrap_or_else(|| panic!("{reported:?}"))
     };
     // With a jitter of a fifth, and not below the first delay.
-    assert!((300.0..=360.0).contains(&millis(told[1])), "{told:?}");
-    assert!((480.0..=720.0).contains(&millis(told[2])), "{told:?}");
+    assert!((300.0..=360.0).contains(&millis(reported[1])), "{reported:?}");
+    assert!((480.0..=720.0).contains(&millis(reported[2])), "{reported:?}");
 }
 
 #[test]
-fn a_program_that_does_not_exist_goes_by_its_policy_and_harms_nobody() {
+fn a_missing_program_follows_the_restart_policy_and_affects_no_other() {
     let mut up = up(
         "processes:\n  ghost: {command: [/no/such/program], backoff: {initial: 50ms}}\n  once: {command: [/no/such/program], restartPolicy: Never}\n  good: {command: [sleep, 1000]}\n",
     );
@@ -78,7 +78,7 @@ fn a_program_that_does_not_exist_goes_by_its_policy_and_harms_nobody() {
 }
 
 #[test]
-fn a_ttl_ends_and_restarts() {
+fn a_time_to_live_ends_and_restarts() {
     let mut up =
         up("backoff: {initial: 0}\nprocesses:\n  short: {command: [sleep, 1000], ttl: 100ms..200ms}\n");
     let process = up.wait_until("short", "at its third run", |it| it["starts"].as_u64() >= Some(3));

@@ -17,7 +17,7 @@ impl Dice {
 }
 
 #[test]
-fn under_random_kills_restarts_order_and_accounting_stay_right() {
+fn random_kills_keep_restarts_order_and_counts_consistent() {
     let seconds = std::env::var("SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
     let mut text = "backoff: {initial: 0}\nprocesses:\n".to_owned();
     for n in 0..12 {
@@ -41,7 +41,7 @@ fn under_random_kills_restarts_order_and_accounting_stay_right() {
                 let process = up.process(&name);
                 if let (Some(pid), Some("running")) = (process["pid"].as_i64(), process["phase"].as_str()) {
                     let pid = i32::try_from(pid).unwrap_or(0);
-                    // It may have ended since: then it is nobody's, and the next look tells.
+                    // It may have exited since.
                     let there = testkit::tree::descendants(up.sexton.pid()).contains_key(&pid);
                     if there && killed.insert(pid) {
                         send(pid, libc::SIGKILL);
@@ -60,9 +60,12 @@ fn under_random_kills_restarts_order_and_accounting_stay_right() {
     for (n, kills) in kills.iter().enumerate() {
         let process = up.process(&format!("p{n}"));
         let starts = process["starts"].as_u64().unwrap_or(0);
-        let told = u64::try_from(up.text(&format!("p{n}")).lines().count()).unwrap_or(0);
+        let reported = u64::try_from(up.text(&format!("p{n}")).lines().count()).unwrap_or(0);
         // One that was killed before its shell had come so far has said nothing.
-        assert!(told <= starts && told + kills >= starts, "p{n}: {told} of {starts} starts, {kills} kills");
+        assert!(
+            reported <= starts && reported + kills >= starts,
+            "p{n}: {reported} of {starts} starts, {kills} kills"
+        );
         assert!(
             metrics.contains(&format!("sexton_process_starts_total{{process=\"p{n}\"}} {starts}")),
             "{metrics}"
