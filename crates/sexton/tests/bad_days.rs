@@ -235,7 +235,7 @@ fn an_unread_terminal_blocks_nothing() {
     let (_unread, terminal) = unsafe { (OwnedFd::from_raw_fd(unread), OwnedFd::from_raw_fd(terminal)) };
     let arguments = ["-v", "-p", "none", "supervise", "--wait", "0", "--", "sh", "-c", "echo x >> runs"];
     let mut sexton = Sexton::new(arguments).stderr(terminal).start();
-    // A terminal holds some 4 KiB; each run says more than 200 bytes.
+    // A terminal buffers about 4 KiB; each run logs more than 200 bytes.
     wait_until("more is said than it holds", || (sexton.text("runs").lines().count() > 100).then_some(()));
     sexton.signal(libc::SIGTERM);
     sexton.wait();

@@ -19,7 +19,7 @@ impl Cluster {
         Self { server, account, variables }
     }
 
-    /// In a pod of it.
+    /// In a pod of this cluster.
     pub(crate) fn seen_by(&self, mut sexton: Sexton) -> Sexton {
         for (name, value) in &self.variables {
             sexton = sexton.env(name, value);

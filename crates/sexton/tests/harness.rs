@@ -105,13 +105,13 @@ impl Sexton {
         let stdout = self.stdout.take().unwrap_or_else(|| file("stdout").into());
         let stderr = self.stderr.take().unwrap_or_else(|| file("stderr").into());
         let child = self.command.stdout(stdout).stderr(stderr).spawn();
-        // The ends of pipes that it holds are the child's alone now.
+        // Its ends of pipes belong to the child alone now.
         self.command = Command::new("false");
         let child = child.unwrap_or_else(|error| panic!("{:?}: {error}", self.command));
         Running { child, directory: self.directory, address: None, code: None }
     }
 
-    /// Runs it to its end.
+    /// Runs it until it exits.
     pub(crate) fn done(self) -> Done {
         self.start().done()
     }
@@ -129,7 +129,7 @@ fn ordinary_signals() -> io::Result<()> {
     Ok(())
 }
 
-/// A sexton that was started. Dropped, it and all that descends from it is killed.
+/// A running sexton. When dropped, it is killed with all its descendants.
 pub(crate) struct Running {
     child: Child,
     directory: TempDir,
@@ -142,12 +142,12 @@ impl Running {
         i32::try_from(self.child.id()).unwrap_or(0)
     }
 
-    /// A path in its own directory.
+    /// A path in its directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    /// What a file in its own directory holds; empty while there is none.
+    /// The contents of a file in its directory; empty if there is none.
     pub(crate) fn text(&self, name: &str) -> String {
         fs::read(self.path(name)).map(|raw| String::from_utf8_lossy(&raw).into_owned()).unwrap_or_default()
     }
@@ -156,7 +156,7 @@ impl Running {
         self.text("stderr")
     }
 
-    /// The contents of a file in its own directory, once it is there.
+    /// Waits for a file in its directory, and returns its contents.
     #[track_caller]
     pub(crate) fn wait_for_file(&self, name: &str) -> String {
         wait_until(name, || Some(self.text(name)).filter(|text| !text.is_empty()))
@@ -225,7 +225,7 @@ impl Running {
         })
     }
 
-    /// The number of the wrapped process, once it is there.
+    /// Waits for the wrapped process, and returns its PID.
     #[track_caller]
     pub(crate) fn wrapped(&mut self) -> i32 {
         wait_until("the wrapped process", || self.process()["pid"].as_i64()).try_into().unwrap_or(0)
@@ -235,7 +235,7 @@ impl Running {
         tree::descendants(self.pid())
     }
 
-    /// Has it ended, and how?
+    /// Returns its exit code if it has exited; a signal as a negative number.
     pub(crate) fn ended(&mut self) -> Option<i32> {
         if self.code.is_none() {
             let status = self.child.try_wait().unwrap_or_else(|error| panic!("wait: {error}"))?;
@@ -255,7 +255,7 @@ impl Running {
         Done { code, stdout: self.text("stdout"), stderr: self.text("stderr") }
     }
 
-    /// Asks it to end, and waits.
+    /// Stops it, and waits.
     #[track_caller]
     pub(crate) fn stop(mut self) -> Done {
         self.signal(libc::SIGTERM);
@@ -292,21 +292,21 @@ pub(crate) fn send(pid: i32, signal: i32) {
     unsafe { libc::kill(pid, signal) };
 }
 
-/// The arguments of `testkit-child`, to go behind `--`.
+/// The command line of `testkit-child`.
 pub(crate) fn child<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Vec<OsString> {
     std::iter::once(testkit::child().into_os_string())
         .chain(arguments.into_iter().map(OsString::from))
         .collect()
 }
 
-/// A command and, behind `--`, what it wraps.
+/// A command of sexton and, after `--`, the command that it wraps.
 pub(crate) fn wrapping(front: &[&str], wrapped: Vec<OsString>) -> Vec<OsString> {
     front.iter().map(OsString::from).chain([OsString::from("--")]).chain(wrapped).collect()
 }
 
 pub(crate) use testkit::skipped;
 
-/// The python that `./test` has installed packages for.
+/// The Python with the packages that `./test` installs.
 pub(crate) fn python_of_tools() -> Option<PathBuf> {
     let python = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/test-tools/venv/bin/python");
     python.exists().then_some(python)

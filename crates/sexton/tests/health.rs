@@ -1,4 +1,4 @@
-//! The three questions, and waiting for yes.
+//! Liveness, readiness and startup, and requests that wait for them.
 
 use std::time::Instant;
 
@@ -68,7 +68,7 @@ fn a_request_whose_condition_cannot_hold_is_answered_at_the_exit() {
         let stream = testkit::http::connect(address)?;
         testkit::http::request(stream, "GET", "/readiness?wait")
     });
-    // It does wait: the connection is being answered.
+    // It waits: the connection is in use.
     testkit::wait_until("the request", || {
         sexton.get("/metrics").body.contains("sexton_http_connections 2").then_some(())
     });

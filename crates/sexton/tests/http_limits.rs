@@ -1,4 +1,4 @@
-//! No client takes the status socket from the others.
+//! Limits of the HTTP server: no client starves the others.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -91,7 +91,7 @@ fn ten_thousand_connections_do_not_starve_others() {
         // A connection that comes too fast may be refused for a moment; a closed one does not matter.
         let Ok(mut stream) = TcpStream::connect(address) else { continue };
         begun += 1;
-        // A third says nothing, a third begins to speak, a third has been answered.
+        // A third is silent, a third sends a part of a request, a third has had its response.
         match number % 3 {
             0 => {}
             1 => drop(stream.write_all(b"GET / HT")),
@@ -117,7 +117,7 @@ fn ten_thousand_connections_do_not_starve_others() {
     });
 }
 
-/// How many more descriptors this process may open, after asking for all that it may have.
+/// Raises the descriptor limit, and returns how many more descriptors this process may open.
 fn descriptors_to_spend() -> usize {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the structure is valid for both calls.

@@ -11,7 +11,7 @@ use testkit::{TempDir, private_directory, tree, wait_until};
 
 use crate::harness::{SEXTON, send};
 
-/// An interactive shell on a terminal of its own.
+/// An interactive shell on its own terminal.
 struct Shell {
     shell: Child,
     keyboard: File,
@@ -167,7 +167,7 @@ fn ctrl_z_suspends_and_fg_and_bg_resume() {
     shell.press("\x1a");
     shell.wait_for("Stopped");
     shell.press("bg\n");
-    // In the background it may not read: it is stopped again, and the shell, when it prompts, says so.
+    // In the background it may not read: it is suspended again, and the shell reports that at its prompt.
     wait_until("stopped for reading", || {
         shell.keyboard.write_all(b"\n").unwrap_or_else(|error| panic!("{error}"));
         shell.screen().contains("Stopped").then_some(())

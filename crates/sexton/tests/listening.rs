@@ -1,4 +1,4 @@
-//! Where it listens: addresses, ports that are taken, a second port.
+//! Listening: addresses, ports in use, the second port.
 
 use std::net::{SocketAddr, TcpListener};
 
@@ -39,7 +39,7 @@ fn ipv6_works() {
 
 #[test]
 fn the_default_is_port_6666_on_all_addresses() {
-    // In a network of its own, where the port is free.
+    // In its own network namespace, where the port is free.
     let script = format!("ip link set lo up && exec {} -v run --wait 1m -- true", crate::harness::SEXTON);
     let mut sexton = Sexton::program("/usr/bin/unshare".as_ref(), ["-rn", "sh", "-c", &script]).start();
     sexton.wait_for_stderr("address=0.0.0.0:6666");

@@ -1,4 +1,4 @@
-//! The duties of an init: orphans are adopted, reaped, and end with the process that made them.
+//! Duties of an init: orphans are adopted, reaped, and stopped with the process that started them.
 
 use std::ffi::OsString;
 

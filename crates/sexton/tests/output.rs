@@ -1,4 +1,4 @@
-//! What becomes of the output of a process.
+//! The output of a process.
 
 use std::ffi::OsString;
 use std::fs;
@@ -61,7 +61,7 @@ fn output_of_a_run_comes_before_that_of_the_next() {
 
 #[test]
 fn a_descendant_that_holds_the_pipe_does_not_delay_the_exit() {
-    // One in the group, one that has left it, one that is deaf.
+    // One in the group, one outside of it, one that ignores the signal.
     let deaf = testkit::child();
     for holder in [
         "sleep 1000 &",
@@ -142,7 +142,7 @@ fn a_signal_that_requests_no_stop_does_not_cut_the_output() {
     let (mut reader, writer) = std::io::pipe().unwrap_or_else(|error| panic!("{error}"));
     let sexton = sh(&["run", "-L"], &format!("echo > begun; exec {} burst 5000", testkit::child().display()));
     let mut sexton = sexton.stdout(writer).start();
-    // All has been read from the process, and waits for the reader.
+    // Everything has been read from the process, and waits for the reader.
     sexton.wait_for_file("begun");
     wait_until("the process is gone", || sexton.descendants().is_empty().then_some(()));
     for signal in [libc::SIGWINCH, libc::SIGCONT, libc::SIGUSR1] {

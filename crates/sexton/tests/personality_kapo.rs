@@ -1,4 +1,4 @@
-//! Under the name `kapo`: its command line, its variables, its answers.
+//! Invoked under the name `kapo`: its command line, variables and responses.
 
 use std::fs;
 use std::path::PathBuf;

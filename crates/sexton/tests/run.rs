@@ -1,4 +1,4 @@
-//! `sexton run`: exit codes, time to live, staying after the end, how the process is started.
+//! `sexton run`: exit codes, time to live, lingering, how the process is started.
 
 use std::ffi::OsString;
 use std::fs;
@@ -137,7 +137,7 @@ fn with_strange_signals(command: &mut Command) {
             for signal in [libc::SIGTERM, libc::SIGHUP, libc::SIGPIPE, libc::SIGCHLD, libc::SIGUSR1] {
                 libc::signal(signal, libc::SIG_IGN);
             }
-            // Whatever the test runner has open is not the matter here.
+            // Descriptors of the test runner are not under test.
             libc::syscall(libc::SYS_close_range, 3, u32::MAX, 4 /* CLOSE_RANGE_CLOEXEC */);
             let mut set: libc::sigset_t = std::mem::zeroed();
             libc::sigaddset(&raw mut set, libc::SIGUSR2);

@@ -1,4 +1,4 @@
-//! Signals: handed on to the whole group, the stop signal once, KILL when nothing else helps.
+//! Signals: forwarded, the stop signal once, SIGKILL after the grace period.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
@@ -106,7 +106,7 @@ fn a_suspended_process_can_be_stopped() {
 
 #[test]
 fn signals_ignored_at_start_are_not_forwarded() {
-    // As nohup(1) has it for HUP.
+    // As nohup(1) does for SIGHUP.
     let wrapped = child(["record", "got"]);
     let mut sexton = Sexton::with_server(wrapping(&["run"], wrapped))
         .with(|command| {

@@ -1,4 +1,4 @@
-//! `sexton supervise`: restarts, pauses, giving up, ending.
+//! `sexton supervise`: restarts, back-off delays, the restart limit, stopping.
 
 use testkit::wait_until;
 
@@ -133,7 +133,7 @@ fn the_end_of_the_time_to_live_is_not_a_failure() {
     let arguments =
         ["supervise", "--ttl", "20ms", "--backoff", "10ms..10m", "--max-restarts", "1", "--", "sleep", "100"];
     let mut sexton = Sexton::with_server(arguments).start();
-    // Eight failures would have been given up long ago, and would have made pauses of seconds.
+    // Eight failures would have reached the limit, and caused delays of seconds.
     wait_until("eight lives", || (starts(&mut sexton) >= 8).then_some(()));
 }
 

@@ -1,4 +1,4 @@
-//! `sexton watch`: processes of others.
+//! `sexton watch`: processes that sexton did not start.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,4 +1,4 @@
-//! Callbacks that hang, print garbage, print too much, fork and leave; a state that is too long for a variable.
+//! Callbacks that hang, print invalid or too much output, or leave processes; a state that is too long for a variable.
 
 use std::time::{Duration, Instant};
 
@@ -121,7 +121,7 @@ fn the_damper_waits_for_quiet_and_is_cancelled_if_nothing_has_changed() {
     let mut down = keepalive("b", &json!(0));
     down["down"] = json!(true);
     assert_eq!(master.ping(&down).code, 200);
-    // It was called off: the next is that of a real change.
+    // It was cancelled: the next run is for a real change.
     let quiet = Instant::now();
     wait_until("quiet", || (quiet.elapsed() > Duration::from_millis(1500)).then_some(()));
     assert_eq!(calls(directory.path()).matches("begin").count(), runs);
@@ -150,7 +150,7 @@ fn foreign_keys_under_the_prefix_are_left_alone() {
     assert_eq!(master.names(), ["a"]);
     wait_until(&format!("a run; {}", master.sexton.stderr()), || (master.json("/state") == 1).then_some(()));
     assert!(etcd.run(&["get", "/kontrol/default/demo/members/x"]).contains("foreign"));
-    // A name that a stranger has cannot be had.
+    // A name of a foreign key cannot be used.
     assert_eq!(master.ping(&keepalive("x", &json!(1))).code, 503);
     assert!(etcd.run(&["put", "/kontrol/default/demo/seq", "many"]).contains("OK"));
     let answer = master.ping(&keepalive("b", &json!(1)));
@@ -205,7 +205,7 @@ fn unrelated_files_next_to_the_payload_and_an_absent_master_cause_no_report() {
     std::fs::write(&facts, r#"{"zone": "a"}"#).unwrap_or_default();
     let at = store(&directory);
     let master = Pod::start(&["--role", "master", "--store", &at, "--member-ttl", "60s"]);
-    // The second is away.
+    // The second one is absent.
     let away = testkit::servers::free_ports(1)[0];
     let masters = format!("127.0.0.1:{},127.0.0.1:{away}", master.port);
     let payload = facts.display().to_string();

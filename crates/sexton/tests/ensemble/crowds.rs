@@ -1,4 +1,4 @@
-//! Very many at once; some that have the same address; clocks that know nothing of each other.
+//! Many members at once, members with the same address, and clocks that differ.
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;
@@ -12,11 +12,11 @@ use testkit::wait_until;
 use super::{Pod, callback, calls, keepalive, never_overlap, place, store};
 use crate::harness::{SEXTON, Sexton};
 
-/// How many come, and over how many connections.
+/// The number of members, and of connections.
 const CROWD: usize = 10_000;
 const CONNECTIONS: usize = 200;
 
-/// Says all of it over one connection that stays open; how often it was taken.
+/// Sends all keepalives over one connection, and returns how many were accepted.
 fn say(port: u16, keepalives: &[String]) -> usize {
     let mut stream = connect(([127, 0, 0, 1], port).into()).unwrap_or_else(|error| panic!("{error}"));
     let mut taken = 0;
@@ -52,7 +52,7 @@ fn ten_thousand_members_that_join_at_once_are_all_listed() {
     let pods = master.json("/v1/pods");
     let numbers: Vec<_> = pods.as_array().into_iter().flatten().filter_map(|it| it["seq"].as_u64()).collect();
     assert!(numbers.len() == CROWD && numbers.is_sorted_by(|a, b| a < b));
-    // The same in pages.
+    // The same list in pages.
     let (mut after, mut read) = (0, Vec::new());
     loop {
         let page = master.json(&format!("/v1/pods?after={after}&limit=3000"));
@@ -78,7 +78,7 @@ fn members_with_the_same_address_are_distinct() {
     assert_eq!((&pods[0]["ip"], &pods[0]["id"], &pods[1]["id"]), (&pods[1]["ip"], &json!("a"), &json!("b")));
 }
 
-/// Sexton on a clock that began a day before all others, or a week.
+/// Sexton in a time namespace with an offset.
 fn in_another_time(offset: &str, arguments: &[&str]) -> Sexton {
     let front = ["-rT", "--boottime", offset, "--monotonic", offset, "--kill-child", "--fork", SEXTON];
     Sexton::program(Path::new("/usr/bin/unshare"), front.iter().chain(arguments))

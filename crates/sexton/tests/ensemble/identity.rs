@@ -1,4 +1,4 @@
-//! Who a pod is, as the Kubernetes API, files of the downward API and the metadata services of clouds tell; and templates
+//! The identity of a pod from the Kubernetes API, files of the downward API and metadata services of clouds; templates
 //! that are filled from it.
 
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -55,7 +55,7 @@ fn the_identity_comes_from_the_kubernetes_api_once_the_pod_has_an_address() {
     let pods = master.json("/v1/pods");
     assert_eq!((&pods[0]["ip"], &pods[0]["role"]), (&json!("10.244.1.9"), &json!("db")), "{pods}");
     assert_eq!(member.stop().code, 0);
-    // The older tool's name, which asks for what its variables do not say.
+    // Under the name kontrol, which queries what its variables do not set.
     let kontrol = cluster
         .seen_by(Sexton::called("kontrol"))
         .env("KONTROL_ID", "web-0")
@@ -72,7 +72,7 @@ fn a_member_that_waits_for_its_identity_can_be_stopped() {
     let member = cluster.seen_by(Sexton::new(arguments)).start();
     member.wait_for_stderr("does not exist");
     assert_eq!(member.stop().code, 0);
-    // What the API knows is not enough.
+    // The API does not know enough.
     has(&cluster, |pod| pod["metadata"]["labels"] = json!({}));
     let arguments =
         ["ensemble", "--role", "member", "--id", "web-0", "--from-kubernetes", "--statsd", "none", "-p", "0"];
@@ -153,7 +153,7 @@ fn the_example_for_telegraf_is_filled_from_pod_node_and_annotation() {
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    // Without the annotation, and for a service account that may not look at nodes.
+    // Without the annotation, and with a service account that may not read nodes.
     has(&cluster, |_| ());
     cluster.server.fail_next(
         Verb::Get,

@@ -1,4 +1,4 @@
-//! Two masters on one etcd: one leads, and the other when that one is gone, whatever has become of it.
+//! Two masters on one etcd: the second leads when the first has exited, was killed or is suspended.
 
 use std::time::{Duration, Instant};
 
@@ -30,13 +30,13 @@ fn master(etcd: &Etcd, run: &str, id: &str) -> Pod {
     ])
 }
 
-/// The one that leads.
+/// The leader.
 #[track_caller]
 fn leader<'a>(masters: &[&'a Pod]) -> &'a Pod {
     wait_until("a leader", || masters.iter().find(|it| it.json("/v1/leader")["leads"] == true).copied())
 }
 
-/// A change that is made by way of a master is followed by a callback that ends.
+/// A change made through a master is followed by a complete callback run.
 #[track_caller]
 fn is_told(directory: &TempDir, through: &Pod, id: &str) {
     assert_eq!(through.ping(&keepalive(id, &json!(1))).code, 200);
@@ -50,7 +50,7 @@ fn is_told(directory: &TempDir, through: &Pod, id: &str) {
     );
 }
 
-/// A callback that takes long enough to be met in its midst.
+/// A callback that takes long enough to be interrupted.
 const SLOW: &str = "sleep 0.5";
 
 #[test]
@@ -60,17 +60,17 @@ fn a_leader_that_exits_is_replaced_at_once_and_a_killed_one_after_its_lease() {
     let run = callback(&directory, SLOW);
     let (one, two) = (master(&etcd, &run, "one"), master(&etcd, &run, "two"));
     is_told(&directory, &one, "a");
-    // Both know the same.
+    // Both have the same list.
     wait_until("the same digest", || (one.json("/v1/digest") == two.json("/v1/digest")).then_some(()));
     let first_leads = leader(&[&one, &two]).port == one.port;
     let (leads, waits) = if first_leads { (one, two) } else { (two, one) };
     let begun = Instant::now();
     assert_eq!(leads.sexton.stop().code, 0);
     leader(&[&waits]);
-    // Without a release, it would be two thirds of the fail-over time at least.
+    // Without a release, it would take two thirds of the fail-over time at least.
     assert!(begun.elapsed() < FAIL_OVER * 3 / 5, "not released at once: {:?}", begun.elapsed());
     is_told(&directory, &waits, "b");
-    // One that is killed in the midst of a callback.
+    // A leader is killed during a callback.
     let third = master(&etcd, &run, "three");
     assert_eq!(waits.ping(&keepalive("c", &json!(1))).code, 200);
     wait_until("a callback has begun", || {
@@ -91,7 +91,7 @@ fn a_leader_that_exits_is_replaced_at_once_and_a_killed_one_after_its_lease() {
 fn a_suspended_leader_overlaps_with_no_other_and_changes_nothing() {
     let etcd = Etcd::start(1);
     let directory = place();
-    // Each writes when it is about to end, too.
+    // Each also writes before it exits.
     let run = callback(&directory, "sleep 1; echo \"{\\\"by\\\": $FENCE}\"");
     let (one, two) = (master(&etcd, &run, "one"), master(&etcd, &run, "two"));
     is_told(&directory, &one, "a");

@@ -76,11 +76,11 @@ fn the_callback_runs_when_members_join_change_and_leave() {
     std::fs::write(&facts, r#"{"zone": "b"}"#).unwrap_or_default();
     wait_until("another payload", || (master.json("/v1/pods")[1]["payload"]["zone"] == "b").then_some(()));
     assert_ne!(master.json("/v1/digest")["digest"], digest);
-    // What is no JSON is skipped.
+    // Invalid JSON is skipped.
     std::fs::write(&facts, "{").unwrap_or_default();
     member.sexton.wait_for_stderr("cannot read the payload");
     assert_eq!(master.json("/v1/pods")[1]["payload"]["zone"], "b");
-    // Whoever ends says so, and is gone at once.
+    // A member that exits reports it, and is removed at once.
     let done = member.sexton.stop();
     assert_eq!(done.code, 0, "{}", done.stderr);
     master.wait_for_names(&["pod-1"]);
@@ -90,7 +90,7 @@ fn the_callback_runs_when_members_join_change_and_leave() {
     let done = master.sexton.stop();
     assert_eq!(done.code, 0, "{}", done.stderr);
     never_overlap(directory.path());
-    // It goes on where it was: numbers are not given again.
+    // It continues where it was: numbers are not reused.
     let again =
         Pod::start(&["--role", "both", "--id", "pod-3", "--ip", "10.0.0.3", "--store", &store(&directory)]);
     again.wait_for_names(&["pod-3"]);
@@ -107,7 +107,7 @@ fn keepalives_are_accepted_or_rejected() {
     assert_eq!(master.names(), ["b", "a", "c"], "in the order in which they came");
     let digest = |what: &str| (what.to_owned(), master.json("/v1/digest")["digest"].clone());
     let first = digest("").1;
-    // The same with its keys in another order is the same.
+    // The order of keys makes no difference.
     let text =
         r#"{"role":"r","payload":{"x":1},"nonce":"n","key":"x","ip":"10.0.0.9","id":"a","app":"demo"}"#;
     assert_eq!(master.ask("PUT", "/ping", &[], text).code, 200);
@@ -131,7 +131,7 @@ fn keepalives_are_accepted_or_rejected() {
         assert!(answer.code == code && answer.body.contains(part), "{body:.60}: {answer:?}");
     }
     assert_eq!(master.ask("PUT", "/ping", &[("Origin", "http://x")], "").code, 403);
-    // Many at once, each a newcomer.
+    // Many new members at once.
     std::thread::scope(|scope| {
         for thread in 0..8 {
             let master = &master;
@@ -147,7 +147,7 @@ fn keepalives_are_accepted_or_rejected() {
     let numbers: Vec<_> =
         pods.as_array().into_iter().flatten().filter_map(|pod| pod["seq"].as_u64()).collect();
     assert!(numbers.len() >= 320 && numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
-    // Nobody speaks any more: all are gone in time.
+    // Without keepalives all members expire.
     wait_until("an empty list", || master.names().is_empty().then_some(()));
     let answer = master.ask("GET", "/metrics", &[], "");
     assert!(answer.body.contains("keepalives_refused_total 6"), "{}", answer.body);
@@ -171,7 +171,7 @@ fn events_are_streamed_as_json_and_as_text() {
     assert!(lines.any(|line| line == "id: 1"));
     assert_eq!(lines.next().as_deref(), Some("event: changed"));
     assert!(lines.next().is_some_and(|line| line.starts_with("data: {\"number\":1,")));
-    // Whoever was cut off goes on behind what he saw.
+    // A client that was disconnected continues after the last event it saw.
     let mut again = follow("Last-Event-ID: 1\r\n");
     assert_eq!(master.ping(&keepalive("b", &json!(1))).code, 200);
     assert_eq!(again.find(|line| line.starts_with("id: ")).as_deref(), Some("id: 2"));
@@ -212,12 +212,12 @@ fn commands_need_the_token() {
         serde_json::from_str::<serde_json::Value>(&whole.body).unwrap_or_default(),
         json!({"code": 3, "stdout": "out\n", "stderr": "err\n", "cut": false})
     );
-    // What leaves something behind answers all the same, and what it prints is cut.
+    // A command that leaves a process behind is answered, and its output is truncated.
     let answer = run(&[("Authorization", &good)], "sleep 1000 & head -c 3000000 /dev/zero | tr '\\0' x");
     let mark = "x\n(cut: more than 1048576 bytes)\n";
     assert_eq!((answer.code, answer.body.len()), (200, (1 << 20) + mark.len() - 1));
     assert!(answer.body.ends_with(mark));
-    // Standard error that is cut leaves standard output as it is.
+    // Truncated standard error does not affect standard output.
     let answer = run(&[("Authorization", &good)], "echo 42; head -c 3000000 /dev/zero >&2");
     assert_eq!(answer.body, "42\n");
     for body in ["", "{}", r#"{"cmd": ""}"#, r#"{"cmd": 7}"#, r#"{"cmd": "a\u0000b"}"#] {

@@ -47,7 +47,7 @@ impl Pod {
         serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{path}: {error}: {answer:?}"))
     }
 
-    /// The names in the list, in order.
+    /// The names of the members in the order of the list.
     fn names(&self) -> Vec<String> {
         let all = self.json("/v1/pods");
         all.as_array().into_iter().flatten().filter_map(|it| Some(it["id"].as_str()?.to_owned())).collect()
@@ -65,7 +65,7 @@ impl Pod {
     }
 }
 
-/// What a member says.
+/// A keepalive of a member.
 fn keepalive(id: &str, payload: &Value) -> Value {
     json!({"app": "demo", "id": id, "ip": "10.0.0.9", "key": "x", "nonce": "n", "payload": payload, "role": "r"})
 }

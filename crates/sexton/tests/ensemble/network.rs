@@ -1,4 +1,4 @@
-//! Three masters and fifty members, each on a host of its own, and a network that comes apart.
+//! Three masters and fifty members, each on its own host, and network partitions.
 
 use std::path::Path;
 
@@ -34,7 +34,7 @@ impl Host {
         serde_json::from_str(&answer.map(|answer| answer.body).unwrap_or_default()).unwrap_or_default()
     }
 
-    /// Who is on its list, and the digest.
+    /// The number of members on its list, and the digest.
     fn list(&self) -> (usize, Value) {
         let digest = self.get("/v1/digest");
         (
@@ -52,7 +52,7 @@ impl Host {
     }
 }
 
-/// These know so many members, by one digest, and the last callback that has ended saw them.
+/// Waits until these masters list so many members with one digest, and the last complete callback run saw them.
 #[track_caller]
 fn agree(masters: &[&Host], members: usize, directory: &TempDir) {
     let lists = || masters.iter().map(|master| master.list()).collect::<Vec<_>>();
@@ -109,7 +109,7 @@ fn three_masters_and_fifty_members_agree_after_partitions() {
     let rest: Vec<_> = others(&masters).into_iter().map(|it| &masters[it]).collect();
     leader(&rest);
     agree(&rest, MEMBERS, &directory);
-    // Ten members fall away meanwhile, and one dies.
+    // Ten members are cut off meanwhile, and one dies.
     for host in MASTERS..MASTERS + 10 {
         network.unplug(host);
     }
@@ -133,7 +133,7 @@ fn three_masters_and_fifty_members_agree_after_partitions() {
             assert_eq!(seq(&second, id), seq(&first, id), "{id}");
         }
     }
-    // The leader dies in the midst of a change.
+    // The leader dies during a change.
     let leads = leader(&masters.iter().collect::<Vec<_>>());
     if let Some(sexton) = members.pop().and_then(|mut member| member.sexton.take()) {
         sexton.signal(libc::SIGKILL);

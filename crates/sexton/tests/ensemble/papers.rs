@@ -1,4 +1,4 @@
-//! TLS: nothing goes unencrypted where it is on, and certificates are proof.
+//! TLS: encryption, and client certificates as credentials.
 
 use testkit::servers::certificates::{Authority, Certificate};
 use testkit::servers::free_ports;
@@ -55,7 +55,7 @@ fn connections_are_encrypted_and_certificates_authenticate() {
     let options = ["--role", "master", "--store", &store(&papers.directory), "--authenticated-keepalives"];
     let master = pod(port, &[&arguments(&options)[..], &own(&papers.master), &ca].concat());
     wait_until("a master", || (ask(port, "https", &ca, &["pods"]).code == 0).then_some(()));
-    // Reading needs no certificate, commands do; without encryption there is nothing.
+    // Reading needs no certificate, commands do; without encryption there is no response.
     let known = papers.authority.sign("member", "DNS:member");
     for (scheme, shown, what, code, part) in [
         ("https", ca.clone(), &["pods"][..], 0, "[]"),
@@ -70,7 +70,7 @@ fn connections_are_encrypted_and_certificates_authenticate() {
         let reported = if code == 0 { &done.stdout } else { &done.stderr };
         assert!(done.code == code && reported.contains(part), "{scheme} {what:?}: {done:?}");
     }
-    // One that another CA has signed, and one that is out of date, are none.
+    // A certificate of another CA and an expired one do not count.
     let others = place();
     let stranger = Authority::new(others.path(), "other").sign("stranger", "DNS:stranger");
     let expired = papers.authority.sign_expired("expired", "DNS:expired");

@@ -106,7 +106,7 @@ fn a_client_that_violates_the_protocol_is_disconnected_alone() {
     let mut ready = ready.to_vec();
     ready[1] = u8::try_from(ready.len() - 2).unwrap_or(0);
     for bad in [
-        // A frame of 2^63 bytes, one of flags that there are not, and MessagePack that is none.
+        // A frame of 2^63 bytes, one with unknown flags, and invalid MessagePack.
         &[2, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff][..],
         &[0xf0, 1],
         &[1, 0, 0, 3, 0x93, 0xc1, 0xc1],
@@ -117,7 +117,7 @@ fn a_client_that_violates_the_protocol_is_disconnected_alone() {
         let said = [&greeting[..], &ready, bad].concat();
         stream.write_all(&said).unwrap_or_else(|error| panic!("{error}"));
         let mut answer = Vec::new();
-        // Cut off: an end, or a reset, and no patience that is over.
+        // Disconnected: end of file or a reset, not a timeout.
         let ended = stream.read_to_end(&mut answer);
         let is_cut = ended.as_ref().map_or_else(|error| error.kind() == ErrorKind::ConnectionReset, |_| true);
         assert!(is_cut, "{bad:?}: {ended:?}");

@@ -1,4 +1,4 @@
-//! A store that is slow, or full.
+//! A slow store, and a full one.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -37,10 +37,10 @@ fn a_slow_store_costs_no_leadership_and_no_change() {
     assert_eq!(master.ping(&keepalive("a", &json!(0))).code, 200);
     wait_until("it leads", || (master.json("/v1/leader")["leads"] == true).then_some(()));
     let fence = master.json("/v1/leader")["fence"].clone();
-    // As with a disk that is busy: nothing is answered but every half a second, for a moment.
+    // As with a busy disk: responses only for a moment every half second.
     let slow = AtomicBool::new(true);
     std::thread::scope(|scope| {
-        // However it ends, it is slow no longer.
+        // Not slow any more, whatever the outcome.
         let _ends = Ends(&slow);
         scope.spawn(|| {
             while slow.load(Ordering::Relaxed) {
@@ -72,7 +72,7 @@ fn a_full_store_keeps_its_members_and_accepts_others_when_there_is_room() {
     let master = master(&etcd, &run, &["--member-ttl", "4s"]);
     assert_eq!(master.ping(&keepalive("a", &json!(0))).code, 200);
     let value = "x".repeat(100_000);
-    // The size is looked at only now and then.
+    // The size is checked only from time to time.
     let full = (0..1000).any(|number| {
         assert_eq!(master.ping(&keepalive("a", &json!(0))).code, 200);
         let put = etcd.ctl(None).args(["put", &format!("/f/{number}"), &value]).output();
@@ -87,13 +87,13 @@ fn a_full_store_keeps_its_members_and_accepts_others_when_there_is_room() {
     let answer = master.ping(&keepalive("b", &json!(0)));
     assert!(answer.code == 503 && answer.body.contains("full"), "{answer:?}");
     assert_eq!(master.names(), ["a"]);
-    // Somebody makes room.
+    // Room is made.
     let make = |arguments: &[&str]| {
         let done = etcd.ctl(None).args(arguments).output();
         assert!(done.as_ref().is_ok_and(|done| done.status.success()), "{arguments:?}: {done:?}");
     };
     make(&["del", "--prefix", "/f/"]);
-    // What was deleted after this revision is still kept.
+    // Keys deleted after this revision are still kept.
     make(&["compact", "--physical", &revision(&etcd)]);
     make(&["defrag"]);
     make(&["alarm", "disarm"]);

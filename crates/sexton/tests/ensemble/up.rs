@@ -1,4 +1,4 @@
-//! `ensemble:` in a file for `up`: what it tells, and processes that run while it leads.
+//! `ensemble:` in a file for `up`: the payload, and processes that run on the leader.
 
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ fn the_payload_is_the_state_of_the_processes_and_the_worker_runs_on_the_leader()
         (payload()["processes"]["web"]["phase"] != "running").then_some(())
     });
     assert!(payload()["processes"]["web"]["phase"].is_string());
-    // The ensemble ends last, and gives the leadership back when the worker is gone.
+    // The ensemble stops last, and releases the leadership when the worker has exited.
     pod.asked(&["end"]);
     wait_until("ended", || log(&directory).contains(&format!("end {fence} pod-1")).then_some(()));
 }
@@ -98,7 +98,7 @@ fn only_the_leader_among_pods_on_one_etcd_runs_the_worker() {
     let (Some(mut works), Some(mut waits)) = (works, waits) else { panic!("two pods") };
     let it = waits.process("worker");
     assert!(it["phase"] != "running", "{it}");
-    // The whole pod dies, and everything in it but what the guards see to.
+    // The whole pod dies, and everything in it except the guards' charges.
     crate::harness::send(pid(&mut works, "ensemble"), libc::SIGKILL);
     kill(&mut works);
     let second = working(1);
@@ -140,7 +140,7 @@ fn a_pod_campaigns_again_after_it_has_lost_the_leadership() {
     let more = format!("  failOver: 3s\n  damper: 100ms\n  store: {}\n", store(&directory));
     let mut pod = up(&file(&directory, "pod-1", port, &more));
     pod.wait_until("worker", "running", |it| it["phase"] == "running");
-    // The damper is over: there is no callback to run.
+    // The damper time has passed: there is no callback to run.
     wait_until("listed", || (get(port, "/v1/digest")["pods"] == 1).then_some(()));
     let fence = get(port, "/v1/leader")["fence"].as_u64();
     let ensemble = pid(&mut pod, "ensemble");

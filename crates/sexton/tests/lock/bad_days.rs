@@ -1,4 +1,4 @@
-//! Servers that die, fall silent or forget; holders that are stopped and killed.
+//! Servers that die, do not answer or lose leases; holders that are suspended and killed.
 
 use std::time::{Duration, Instant};
 
@@ -7,16 +7,16 @@ use testkit::{private_directory, tree, wait_until};
 use super::{Locks, hold};
 use crate::harness::Running;
 
-/// A command that says its own number and stays, deaf to TERM.
+/// A command that writes its PID and ignores SIGTERM.
 const DEAF: &str = "trap '' TERM; echo $$ > pid; while :; do sleep 0.05; done";
 
-/// The number of the command.
+/// The PID of the command.
 fn pid(running: &Running) -> i32 {
     running.wait_for_file("pid");
     wait_until("a number", || running.text("pid").trim().parse().ok())
 }
 
-/// How long it takes until a process is gone.
+/// The time until a process has exited.
 #[track_caller]
 fn gone_after(pid: i32, begun: Instant) -> Duration {
     wait_until(&format!("{pid} is gone"), || (!tree::is_alive(pid)).then_some(()));
@@ -31,13 +31,13 @@ fn a_dead_server_stops_the_process_before_the_lease_expires_unless_it_returns_in
     let command = pid(&holder);
     locks.kill();
     locks.restart();
-    // Alive, and kept alive: longer than a lease later it is the same.
+    // Still the same process after more than the time to live.
     testkit::pass(Duration::from_secs(8));
     assert!(tree::is_alive(command), "{}", holder.stderr());
     assert_eq!(locks.held(), ["a"]);
     let begun = Instant::now();
     locks.kill();
-    // Whatever it ignores.
+    // Although it ignores SIGTERM.
     let took = gone_after(command, begun);
     assert!(took < Duration::from_secs(6), "gone after {took:?}: {}", holder.stderr());
     assert_eq!(holder.wait(), 137);
@@ -59,7 +59,7 @@ fn a_silent_server_stops_the_process() {
     locks.signal(libc::SIGSTOP);
     let took = gone_after(command, begun);
     locks.signal(libc::SIGCONT);
-    // It was asked first, and has ended by itself.
+    // It got the stop signal first, and has exited on its own.
     assert_eq!(holder.text("asked"), "asked\n");
     assert_eq!(holder.wait(), 5);
     assert!(took < Duration::from_secs(6), "gone after {took:?}");
@@ -72,12 +72,12 @@ fn a_server_that_has_lost_the_lease_stops_the_process_at_once() {
     let mut locks = Locks::embedded(&store);
     let mut holder = hold(&locks, "a", "30s", DEAF);
     let command = pid(&holder);
-    // Somebody revokes it by hand.
+    // The lease is revoked by hand.
     locks.kill();
     std::fs::remove_file(&store).unwrap_or_else(|error| panic!("{error}"));
     locks.restart();
     let begun = Instant::now();
-    // It asks when a third of the time is over, and does not wait for the rest.
+    // The lease is renewed after a third of its time, which shows the loss.
     let took = gone_after(command, begun);
     assert!(took < Duration::from_secs(19), "{took:?}");
     assert_eq!(holder.wait(), 137);
@@ -88,7 +88,7 @@ fn a_server_that_has_lost_the_lease_stops_the_process_at_once() {
     );
 }
 
-/// Somebody else gets the lock, and the command of before was gone by then.
+/// Another holder acquires the lock, and the earlier command has exited by then.
 fn is_taken_over(locks: &Locks, before: i32, ttl: &str) {
     // An exited one counts as gone, even as a zombie.
     let alive = "case $(sed -n 's/^State:.\\(.\\).*/\\1/p' /proc/$(cat before)/status 2>/dev/null) in ''|Z|X) ;; *) echo alive > alive ;; esac; \
@@ -179,7 +179,7 @@ fn a_killed_guard_is_replaced_by_one_with_the_same_state() {
 fn a_stopped_holder_uses_its_grace_period_and_then_releases_the_lock() {
     let directory = private_directory();
     let locks = Locks::embedded(&directory.path().join("store"));
-    // Longer than the lease: it is kept alive while the command ends.
+    // Longer than the lease, which is renewed while the command stops.
     let script =
         "echo $$ > pid; trap 'sleep 4; echo well > ended; exit 0' TERM; while :; do sleep 0.05; done";
     let mut holder = hold(&locks, "a", "2s", script);

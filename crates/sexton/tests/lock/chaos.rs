@@ -1,9 +1,9 @@
-//! Several fight for one lock while servers are killed, paused and cut off, and they themselves stopped and killed.
+//! Several clients compete for one lock while servers are killed, suspended and cut off, and clients suspended and killed.
 //!
-//! Whoever holds the lock writes its number to the end of one file, again and again. The order of the file is the order
-//! in which it was written: if the numbers in it never fall, no two held the lock at once by the store's own order.
+//! The holder of the lock appends its fencing token to one file, again and again. The order of the file is the order
+//! of the writes: if the tokens never decrease, the lock never had two holders by the order of the store.
 //!
-//! `SEXTON_CHAOS=180` makes it last so many seconds; `SEXTON_CHAOS_SEED` repeats one.
+//! `SEXTON_CHAOS=180` sets the duration in seconds; `SEXTON_CHAOS_SEED` repeats a run.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -16,12 +16,12 @@ use testkit::{private_directory, wait_until};
 use super::Locks;
 use crate::harness::{Running, Sexton};
 
-/// How many want the lock.
+/// The number of clients.
 const CLIENTS: usize = 5;
-/// How long it lasts by default.
+/// The default duration.
 const SECONDS: u64 = 15;
 
-/// Numbers that look like chance and can be repeated.
+/// Repeatable pseudo-random numbers.
 struct Dice(u64);
 
 impl Dice {
@@ -40,7 +40,7 @@ fn pass(time: Duration) {
     wait_until("time passes", || (begun.elapsed() >= time).then_some(()));
 }
 
-/// Whoever wants the lock.
+/// A client.
 struct Client {
     running: Running,
     stopped_until: Option<Instant>,
@@ -66,7 +66,7 @@ fn client(server: &Locks, log: &Path) -> Client {
     Client { running: Sexton::new(arguments).start(), stopped_until: None }
 }
 
-/// The numbers in the file; they never fall.
+/// The tokens in the file; they never decrease.
 fn fences(log: &PathBuf, reported: &str) -> Vec<u64> {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let mut distinct: Vec<u64> = Vec::new();
@@ -86,7 +86,7 @@ fn fences(log: &PathBuf, reported: &str) -> Vec<u64> {
 
 /// Faults that are injected and repaired.
 trait World {
-    /// Does something bad, or mends something; tells what.
+    /// Injects or repairs a fault, and describes it.
     fn act(&mut self, dice: &mut Dice) -> String;
     fn mend(&mut self);
     fn servers(&self) -> &[Locks];
@@ -162,7 +162,7 @@ fn fight(mut world: impl World) {
     }
     let all = fences(&log, &reported);
     eprintln!("{} holders, one after the other, in {:?}; seed {seed}", all.len(), begun.elapsed());
-    // The last two are those of the end.
+    // The last two are of the final check.
     assert!(all.len() >= 3, "hardly any holder: {all:?}\n{reported}");
 }
 
@@ -192,7 +192,7 @@ impl World for Alone {
                 self.dead = true;
                 "the server is killed"
             }
-            // It serves for longer than it does not.
+            // It is up longer than it is down.
             (false, false, 2..) => "",
             (false, false, _) => {
                 server.signal(libc::SIGSTOP);
@@ -222,12 +222,12 @@ fn a_lock_of_the_embedded_store_never_has_two_holders() {
     fight(Alone { servers, stopped: false, dead: false });
 }
 
-/// Two servers, and three nodes of etcd, each on a host of its own.
+/// Two servers and three nodes of etcd, each on its own host.
 struct Many {
     network: Network,
     etcd: Etcd,
     servers: Vec<Locks>,
-    /// What is wrong, at most one thing with nodes and one with servers, so that there is a majority.
+    /// The current faults: at most one of a node and one of a server, so that there is a majority.
     node: Option<(usize, Wrong)>,
     server: Option<(usize, Wrong)>,
 }

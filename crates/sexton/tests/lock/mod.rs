@@ -1,4 +1,4 @@
-//! The shared lock: the server, `lock hold`, processes that run by a lock, and their bad days.
+//! The shared lock: the server, `lock hold`, processes with a lock, and failures of all of them.
 
 mod bad_days;
 mod chaos;
@@ -22,17 +22,17 @@ struct Locks {
 }
 
 impl Locks {
-    /// With the store in this file, which was made some time ago.
+    /// With the store in this file, created some time ago.
     fn embedded(store: &Path) -> Self {
         let mut it = Self::new_store(store);
-        // It listens before it has a store.
+        // It listens before the store is open.
         wait_until("a store", || store.exists().then_some(()));
         it.kill();
         it.restart();
         it
     }
 
-    /// With a store that is made now.
+    /// With a new store.
     fn new_store(store: &Path) -> Self {
         Self::start(vec!["--store".to_owned(), store.display().to_string()])
     }
@@ -81,7 +81,7 @@ impl Locks {
         (answer.code, serde_json::from_str(&answer.body).unwrap_or_default())
     }
 
-    /// The names of the locks that are held.
+    /// The names of held locks.
     fn held(&self) -> Vec<String> {
         let (_, all) = self.json("GET", "/v1/locks", &[], &Value::Null);
         let names =
@@ -90,7 +90,7 @@ impl Locks {
     }
 }
 
-/// `sexton lock hold` with a command of the shell, in a directory of its own.
+/// `sexton lock hold` with a shell command, in its own directory.
 fn hold(locks: &Locks, name: &str, ttl: &str, script: &str) -> Running {
     Sexton::new([
         "-v",

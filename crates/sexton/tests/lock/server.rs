@@ -1,4 +1,4 @@
-//! What `sexton lock serve` answers.
+//! Responses of `sexton lock serve`.
 
 use serde_json::json;
 use testkit::private_directory;
@@ -27,7 +27,7 @@ fn answers_as_the_contract_says(locks: &Locks) {
     let (code, second) = locks.json("POST", "/lease", &[("x-lease-ttl", "30s")], &other);
     assert_eq!(code, 201);
     assert!(second["fence"].as_u64() > first["fence"].as_u64());
-    // Somebody waits, and has it when it is given back.
+    // A client waits, and acquires it when it is released.
     let second = second["id"].as_str().unwrap_or_default().to_owned();
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| {
@@ -61,7 +61,7 @@ fn etcd_with_certificates_serves_locks() {
         path(&security.client.key),
     ];
     answers_as_the_contract_says(&Locks::start(arguments.to_vec()));
-    // Where the older tool has them.
+    // At the paths of the older tool.
     assert!(etcd.run(&["get", "--prefix", "/shared-lock/", "--keys-only"]).contains("/shared-lock/db"));
 }
 
@@ -132,7 +132,7 @@ fn a_new_store_grants_no_lock_before_leases_of_a_lost_one_have_expired() {
     let (code, granted) = locks.json("POST", "/lease", &waited, &claim);
     assert_eq!(code, 201);
     assert!(begun.elapsed().as_millis() > 2500, "{:?}", begun.elapsed());
-    // Numbers are above those of any store before.
+    // Tokens are higher than those of any earlier store.
     assert!(granted["fence"].as_u64() > Some(1 << 50), "{granted}");
 }
 

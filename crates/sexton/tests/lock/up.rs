@@ -1,4 +1,4 @@
-//! Processes of a file that run by a lock; `lock hold` and `lock list`.
+//! Processes of a file that need a lock; `lock hold` and `lock list`.
 
 use testkit::{private_directory, tree};
 
@@ -63,7 +63,7 @@ fn the_lock_of_process_wrapper_is_served_and_held_under_its_name() {
     });
     let list = Sexton::new(["lock", "list", "--url", &url]).done();
     assert!(list.code == 0 && list.stdout.contains("job"), "{list:?}");
-    // The server is the last to end: what was held is given back.
+    // The server stops last: held locks are released.
     let done = wrapper.stop();
     assert_eq!(done.code, 0, "{}", done.stderr);
     let after = Locks::start(vec!["--store".to_owned(), format!("{state}/store")]);
@@ -97,7 +97,7 @@ fn dependencies_hold_when_the_lock_has_been_acquired() {
     up.wait_until("job", "waiting for db", |it| {
         it["state"].as_str().is_some_and(|state| state.contains("db to be started"))
     });
-    // It was given back for as long.
+    // It was released meanwhile.
     testkit::wait_until("a free lock", || locks.held().is_empty().then_some(()));
     up.asked(&["start", "db"]);
     up.wait_until("job", "running", |it| it["phase"] == "running");
@@ -139,7 +139,7 @@ fn a_waiting_holder_can_be_stopped_and_leaves_nothing() {
     testkit::wait_until(&format!("its guard has ended: {descendants:?}"), || {
         descendants.keys().all(|pid| !tree::is_alive(*pid)).then_some(())
     });
-    // A server that is not there is waited for.
+    // An absent server is waited for.
     let port = testkit::servers::free_ports(1)[0];
     let third =
         Sexton::new(["-v", "lock", "hold", "--url", &format!("http://127.0.0.1:{port}"), "a", "--", "true"])

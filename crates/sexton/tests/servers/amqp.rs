@@ -1,4 +1,4 @@
-//! `amqp`: RabbitMQ, which takes seconds to start and so is started once for several things.
+//! `amqp`: RabbitMQ, which takes seconds to start: one test for several cases.
 
 use testkit::servers::rabbitmq::RabbitMq;
 
@@ -46,7 +46,7 @@ fn rabbitmq_probes_work_with_and_without_a_kept_connection() {
         }
     }
     // A connection that is kept outlives many heartbeats, and its end is seen at once: the next probe fails without
-    // asking anybody, and the one after it opens another.
+    // a request, and the one after it opens another connection.
     let mut kept = probed(&template, "amqp: {reuseConn: true}");
     kept.wait_ready("app");
     let begun = std::time::Instant::now();

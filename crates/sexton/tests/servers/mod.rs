@@ -1,4 +1,4 @@
-//! Probes and hooks against real databases and brokers, on good days and on bad ones.
+//! Probes and hooks with real databases and brokers, healthy and failing.
 
 mod amqp;
 mod redis;
@@ -28,7 +28,7 @@ fn probed(variables: &[(&str, &str)], probe: &str) -> Up {
     up(&text)
 }
 
-/// Waits until it is not ready, for a reason that holds this.
+/// Waits until it is not ready, with a reason that contains this.
 #[track_caller]
 fn unready(up: &mut Up, part: &str) -> Value {
     let reported = up.wait_until("app", part, |it| {
@@ -39,7 +39,7 @@ fn unready(up: &mut Up, part: &str) -> Value {
     reported
 }
 
-/// A CA and what it has signed for 127.0.0.1, for another name, and out of date.
+/// A CA and its certificates: for 127.0.0.1, for another name, and an expired one.
 struct Certificates {
     directory: TempDir,
     ca: Authority,
@@ -74,12 +74,12 @@ impl Certificates {
     }
 }
 
-/// A server that says this to everybody, and then listens.
+/// A server that sends this to every client and then only reads.
 fn saying(arguments: &'static [u8]) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap_or_else(|error| panic!("{error}"));
     let port = listener.local_addr().map_or(0, |address| address.port());
     thread::spawn(move || {
-        // Whoever is accepted stays connected as long as the test runs.
+        // Accepted connections stay open as long as the test runs.
         let mut kept = Vec::new();
         for mut stream in listener.incoming().map_while(Result::ok) {
             let _ = stream.write_all(arguments);

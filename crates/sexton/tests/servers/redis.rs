@@ -1,4 +1,4 @@
-//! `redis`.
+//! `redis` probes.
 
 use testkit::servers::redis::Redis;
 

@@ -1,4 +1,4 @@
-//! `sql`: MariaDB and PostgreSQL.
+//! `sql` probes and hooks: MariaDB and PostgreSQL.
 
 use testkit::servers::certificates::Certificate;
 use testkit::servers::mariadb::MariaDb;
@@ -15,7 +15,7 @@ fn postgres(port: u16) -> String {
     format!("postgres://app:s3cretPW@127.0.0.1:{port}/app?sslmode=disable")
 }
 
-/// A hook prepares the database; the probe then finds what it looks for, until it is gone.
+/// A hook prepares the database; the probe succeeds until the row is deleted.
 fn is_guarded(variable: &str, dsn: &str, other: &str) {
     let mut up = up(&format!(
         r#"
@@ -104,7 +104,7 @@ fn a_connection_closed_between_two_probes_is_no_failure() {
         mysql(server.port)
     ));
     up.wait_ready("app");
-    // Its second and third probe have been.
+    // The second and third probe are done.
     let begun = std::time::Instant::now();
     let app = up.wait_until("app", "three probes later", |_| begun.elapsed().as_millis() > 4500);
     assert_eq!(app["ready"], true, "{app}");
@@ -131,7 +131,7 @@ fn a_server_that_does_not_answer_is_a_failure_within_the_limit() {
         let mut up = probed(&[(dsn.0, &dsn.1)], "sql: {}");
         unready(&mut up, "no response within 3s");
     }
-    // A server that is stopped holds the connection and says nothing any more.
+    // A suspended server keeps the connection and does not respond.
     let server = MariaDb::start();
     let mut up = probed(&[("MYSQL_DSN", &mysql(server.port))], "sql: {queries: [select 1]}");
     up.wait_ready("app");
@@ -173,7 +173,7 @@ fn missing_and_refusing_servers_are_explained() {
 
 #[test]
 fn a_foreign_server_on_the_port_is_a_failure() {
-    // What sqlx is known to panic over is among it.
+    // Among them are those that make sqlx panic.
     for (variable, arguments, part) in [
         ("MYSQL_DSN", &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "mysql at"),
         ("MYSQL_DSN", b"\x04\x00\x00\x00\xff\x00\x00\x00", "mysql at"),
@@ -194,7 +194,7 @@ fn a_foreign_server_on_the_port_is_a_failure() {
                 .is_some_and(|state| state.contains(part) || state.contains("no response within"))
         });
         assert_eq!((&reported["starts"], &reported["ready"]), (&1.into(), &false.into()), "{arguments:?}");
-        // We are still there, whatever the library has done.
+        // The supervisor is still running, whatever the library has done.
         assert_eq!(up.sexton.get("/liveness").code, 200, "{}", up.sexton.stderr());
     }
 }

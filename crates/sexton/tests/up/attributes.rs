@@ -1,4 +1,4 @@
-//! What a process is to be: identity, root, limits, priority.
+//! Attributes of a process: identity, root, limits, priority.
 
 use super::{ends, up};
 use crate::harness::{is_root, skipped};

@@ -1,4 +1,4 @@
-//! Bad days: hung children, short systems, slow readers, a last word.
+//! Failures: suspended children, exhausted limits, slow readers, the termination message.
 
 use super::{With, ends, place, up, up_with};
 use crate::harness::{SEXTON, Sexton, is_root, send, skipped};

@@ -1,4 +1,4 @@
-//! Files: what is refused starts nothing, and `check` shows what would be done.
+//! Configuration files: an invalid one starts nothing, and `check` prints the plan.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -130,7 +130,7 @@ fn the_control_socket_is_private_and_is_removed_at_exit() {
     up.wait_ready("web");
     let mode = std::fs::metadata(up.path("control")).map(|it| it.permissions().mode() & 0o777);
     assert_eq!(mode.ok(), Some(0o600));
-    // A second one is refused, and starts nothing.
+    // A second one is rejected, and starts nothing.
     let second = up.path("second");
     let text = format!("processes: {{a: {{command: [touch, {}]}}}}", second.display());
     std::fs::write(up.path("second.yaml"), text).unwrap_or_default();
@@ -201,7 +201,7 @@ fn wait_returns_when_all_are_healthy() {
     let text = "processes:\n  web: {command: [sh, -c, 'sleep 0.2; echo > $DIR/good; exec sleep 1000'], readinessProbe: {file: {path: $DIR/good}, periodSeconds: 20ms}}\nreadinessFile: $DIR/all-ready\n";
     let directory = place(text);
     let socket = directory.path().join("control");
-    // Also before there is anybody to ask.
+    // Also before the supervisor runs.
     let mut waiting = std::process::Command::new(SEXTON);
     let mut waiting = waiting
         .args(["wait", "--timeout", "20s"])

@@ -1,4 +1,4 @@
-//! What is done when a process is there, and before it is asked to end.
+//! Hooks: postStart and preStop.
 
 use super::{free_port, up};
 

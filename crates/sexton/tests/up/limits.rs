@@ -1,4 +1,4 @@
-//! How much a process may use, and how much it uses.
+//! Resource limits and usage.
 
 use super::{ends, up};
 use crate::harness::skipped;

@@ -1,4 +1,4 @@
-//! What becomes of the output of many processes.
+//! The output of many processes.
 
 use serde_json::Value;
 

@@ -30,14 +30,14 @@ pub(crate) struct Up {
     directory: TempDir,
 }
 
-/// What is in front of `sexton up`.
+/// Additional arguments and variables.
 #[derive(Default)]
 pub(crate) struct With<'a> {
     pub(crate) arguments: &'a [&'a str],
     pub(crate) variables: &'a [(&'a str, &'a str)],
 }
 
-/// A directory in which `$DIR` of a file's text is.
+/// Creates a directory with a configuration file, in which `$DIR` is that directory.
 pub(crate) fn place(text: &str) -> TempDir {
     let directory = private_directory();
     write(directory.path(), text);
@@ -51,7 +51,7 @@ fn write(directory: &Path, text: &str) {
     fs::write(directory.join("sexton.yaml"), text).unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// Starts it.
+/// Starts `sexton up`.
 pub(crate) fn up(text: &str) -> Up {
     up_with(text, &With::default())
 }
@@ -76,12 +76,12 @@ fn start(directory: TempDir, with: &With<'_>, prepare: impl FnOnce(Sexton) -> Se
     Up { sexton: prepare(sexton).start(), directory }
 }
 
-/// Starts it with this standard output.
+/// Starts `sexton up` with this standard output.
 pub(crate) fn up_with_stdout(text: &str, stdout: impl Into<Stdio>) -> Up {
     start(place(text), &With::default(), |sexton| sexton.stdout(stdout))
 }
 
-/// Runs it to its end.
+/// Runs it until it exits.
 pub(crate) fn ends(text: &str) -> Done {
     let Up { sexton, directory } = up(text);
     let done = sexton.done();
@@ -94,7 +94,7 @@ impl Up {
         self.directory.path().join(name)
     }
 
-    /// What a file in the directory holds; empty while there is none.
+    /// The contents of a file in the directory; empty if there is none.
     pub(crate) fn text(&self, name: &str) -> String {
         fs::read(self.path(name)).map(|raw| String::from_utf8_lossy(&raw).into_owned()).unwrap_or_default()
     }
@@ -112,7 +112,7 @@ impl Up {
         write(self.directory.path(), text);
     }
 
-    /// A client's command.
+    /// Runs a client command.
     pub(crate) fn ask(&self, arguments: &[&str]) -> Done {
         let output = Command::new(SEXTON)
             .args(arguments)
@@ -127,14 +127,14 @@ impl Up {
         }
     }
 
-    /// A client's command that goes on, with its output in a pipe.
+    /// Starts a client command, with its output in a pipe.
     pub(crate) fn client(&self, arguments: &[&str]) -> Child {
         let mut command = Command::new(SEXTON);
         command.args(arguments).env("SEXTON_CONTROL", self.path("control")).stdout(Stdio::piped());
         command.spawn().unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// A client's command that has to succeed.
+    /// Runs a client command that has to succeed, and returns its output.
     #[track_caller]
     pub(crate) fn asked(&self, arguments: &[&str]) -> String {
         let done = self.ask(arguments);

@@ -1,4 +1,4 @@
-//! What starts before what, and what ends before what.
+//! The order of starts and stops.
 
 use super::{ends, up};
 

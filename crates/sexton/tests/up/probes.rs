@@ -1,4 +1,4 @@
-//! Probes of every kind against real servers, and what their verdicts do.
+//! Probes of every kind with real servers, and their effects.
 
 use super::{free_port, up};
 use crate::harness::{python_of_tools, skipped};

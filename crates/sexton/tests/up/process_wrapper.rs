@@ -1,4 +1,4 @@
-//! By the name process-wrapper: its flags, its files, its answers.
+//! Invoked under the name `process-wrapper`: its flags, files and responses.
 
 use std::os::unix::fs::symlink;
 

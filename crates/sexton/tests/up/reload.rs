@@ -1,4 +1,4 @@
-//! Reading the file again.
+//! Reload.
 
 use super::{With, up, up_with};
 

@@ -1,4 +1,4 @@
-//! Restart policies, pauses and limits.
+//! Restart policies, back-off delays and limits.
 
 use super::{ends, up};
 

@@ -1,4 +1,4 @@
-//! Random kills for a while: restarts, order and accounting stay right. `SOAK_SECONDS` makes it longer.
+//! Random kills: restarts, order and counts stay consistent. `SOAK_SECONDS` sets the duration.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
