@@ -1,4 +1,4 @@
-//! An event journal that somebody sends with a report: it is replayed or refused.
+//! An event journal: it is replayed or rejected.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! A tombstone that somebody else has carved: whatever stands on it, what we make of it we can carve and read.
+//! A tombstone of another writer: what is read from it can be written and read again.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

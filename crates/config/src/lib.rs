@@ -74,7 +74,7 @@ pub struct Automaton {
 #[derive(Debug)]
 pub struct Up {
     pub source: compile::Source,
-    pub beside: compile::CliOverrides,
+    pub overrides: compile::CliOverrides,
     /// None: no control socket.
     pub control: Option<ControlPath>,
 }

@@ -80,8 +80,8 @@ fn profile(word: &str) -> Result<&'static Profile, String> {
 pub fn births(text: &str, defaults: Defaults) -> Result<Vec<StartDependency>, String> {
     items(text)
         .map(|item| {
-            let Item { words, timeout, at_timeout } = Item::read(item, defaults)?;
-            Ok(StartDependency { expression: expression(words, Condition::Ready)?, timeout, at_timeout })
+            let Item { text, timeout, at_timeout } = Item::read(item, defaults)?;
+            Ok(StartDependency { expression: expression(text, Condition::Ready)?, timeout, at_timeout })
         })
         .collect()
 }
@@ -90,8 +90,8 @@ pub fn births(text: &str, defaults: Defaults) -> Result<Vec<StartDependency>, St
 pub fn servers(text: &str, defaults: Defaults) -> Result<Vec<StartDependency>, String> {
     items(text)
         .map(|item| {
-            let Item { words, timeout, at_timeout } = Item::read(item, defaults)?;
-            let expression = Expression::of(address(words, |profile| profile.ready)?, Condition::Ready);
+            let Item { text, timeout, at_timeout } = Item::read(item, defaults)?;
+            let expression = Expression::of(address(text, |profile| profile.ready)?, Condition::Ready);
             Ok(StartDependency { expression, timeout, at_timeout })
         })
         .collect()
@@ -107,10 +107,10 @@ pub fn quits(text: &str) -> Result<Vec<Quit>, String> {
     let defaults = Defaults { timeout: Some(QUIT_TIMEOUT), at_timeout: TimeoutAction::StartAnyway };
     items(text)
         .map(|item| {
-            let Item { words, timeout, at_timeout } = Item::read(item, defaults)?;
-            let no_timeout = || format!("'{words}': expected a timeout of more than 0");
+            let Item { text, timeout, at_timeout } = Item::read(item, defaults)?;
+            let no_timeout = || format!("'{text}': expected a timeout of more than 0");
             Ok(Quit {
-                url: address(words, |profile| profile.quit)?,
+                url: address(text, |profile| profile.quit)?,
                 timeout: timeout.ok_or_else(no_timeout)?,
                 fatal: at_timeout == TimeoutAction::Fail,
             })
@@ -150,7 +150,7 @@ fn items(text: &str) -> impl Iterator<Item = &str> {
 }
 
 struct Item<'a> {
-    words: &'a str,
+    text: &'a str,
     timeout: Option<Duration>,
     at_timeout: TimeoutAction,
 }
@@ -162,15 +162,15 @@ impl<'a> Item<'a> {
             (_, Some(rest)) => (rest, TimeoutAction::Fail),
             (None, None) => (text, defaults.at_timeout),
         };
-        let (words, timeout) = match rest.rsplit_once('@') {
+        let (text, timeout) = match rest.rsplit_once('@') {
             // A URL may contain an @ of its own.
-            Some((words, timeout)) if !is_url(words) || duration::parse(timeout).is_ok() => {
+            Some((text, timeout)) if !is_url(text) || duration::parse(timeout).is_ok() => {
                 let timeout = duration::parse(timeout).map_err(|error| format!("'{timeout}': {error}"))?;
-                (words, zero_as_none(timeout))
+                (text, zero_as_none(timeout))
             }
             _ => (rest, defaults.timeout),
         };
-        Ok(Self { words, timeout, at_timeout })
+        Ok(Self { text, timeout, at_timeout })
     }
 }
 

@@ -1,5 +1,5 @@
-//! What every store has to do, as tests for any backend. Each of them works below a prefix of its own, so that all can
-//! run against one store. They panic, since a test has no better use for a failure.
+//! The conformance suite of stores: tests for any backend. Each works below its own prefix, so that all can run against
+//! one store. They panic on failure.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ use crate::store::{
 };
 use std::sync::Arc;
 
-/// Longer than anything that works takes, however busy the machine is.
+/// A time limit that is never reached by a working store, even on a busy machine.
 const LIMIT: Duration = Duration::from_secs(30);
-/// The shortest lease that every backend can have: etcd rounds up to its election timeout and a half.
+/// The shortest lease of all backends: etcd rounds up to one and a half election timeouts.
 const SHORT: Duration = Duration::from_secs(1);
 
-/// Everything, one after the other.
+/// Runs the whole suite.
 pub async fn all(store: &Arc<dyn Store>, prefix: &str) {
     values_are_kept(&**store, &format!("{prefix}values/")).await;
     conditions_hold_or_nothing_is_done(&**store, &format!("{prefix}conditions/")).await;
@@ -37,7 +37,7 @@ pub async fn all(store: &Arc<dyn Store>, prefix: &str) {
     newcomers_with_much_to_tell_all_get_in(store, &format!("{prefix}newcomers/")).await;
 }
 
-/// What was put is there, with its revisions, until it is deleted.
+/// An entry is readable, with its revisions, until it is deleted.
 pub async fn values_are_kept(store: &dyn Store, prefix: &str) {
     let key = format!("{prefix}a");
     assert_eq!(store.get(&key).await, Ok(None));
@@ -60,7 +60,7 @@ pub async fn values_are_kept(store: &dyn Store, prefix: &str) {
     assert_eq!(self::entry(store, &key).await.created, again, "it is a new entry");
 }
 
-/// A transaction does all, if all its conditions hold, or nothing.
+/// A transaction applies everything if all its conditions hold, and nothing otherwise.
 pub async fn conditions_hold_or_nothing_is_done(store: &dyn Store, prefix: &str) {
     let (a, b) = (format!("{prefix}a"), format!("{prefix}b"));
     let created =
@@ -90,7 +90,7 @@ pub async fn conditions_hold_or_nothing_is_done(store: &dyn Store, prefix: &str)
     assert_eq!((store.get(&a).await, entry(store, &b).await.value), (Ok(None), b"4".to_vec()));
 }
 
-/// Of many transactions that cannot all be done, one is.
+/// Of many conflicting transactions, one succeeds.
 pub async fn of_many_that_want_the_same_one_wins(store: &dyn Store, prefix: &str) {
     let key = format!("{prefix}a");
     let attempts = (0..20).map(|number| {
@@ -110,7 +110,7 @@ pub async fn of_many_that_want_the_same_one_wins(store: &dyn Store, prefix: &str
     assert_eq!(entry(store, &key).await.value, winner.to_string().into_bytes());
 }
 
-/// Pages show all, in order, and nothing beside the prefix.
+/// Pages contain all entries of the prefix, in order, and no others.
 pub async fn lists_come_in_pages(store: &dyn Store, prefix: &str) {
     let below = format!("{prefix}in/");
     put(store, &format!("{prefix}in"), "before", None).await;
@@ -136,7 +136,7 @@ pub async fn lists_come_in_pages(store: &dyn Store, prefix: &str) {
     assert!(!all.more && all.entries.len() == 25);
 }
 
-/// A watch tells all changes of its prefix, those of one write together, in order, and nothing else.
+/// A watch reports all changes of its prefix, those of one write together, in order, and no others.
 pub async fn a_watch_sees_every_change_in_order(store: &dyn Store, prefix: &str) {
     let (a, b) = (format!("{prefix}in/a"), format!("{prefix}in/b"));
     let before = put(store, &a, "before", None).await;
@@ -154,19 +154,19 @@ pub async fn a_watch_sees_every_change_in_order(store: &dyn Store, prefix: &str)
     assert_eq!(keys, [&a, &b]);
     let second = next(&mut watch).await;
     assert_eq!((second.revision, second.changes), (deleted, vec![Change::Deleted(a.clone())]));
-    let mut told = deleted;
+    let mut seen = deleted;
     for number in 0..50 {
         let changes = next(&mut watch).await;
-        assert!(changes.revision > told);
-        told = changes.revision;
+        assert!(changes.revision > seen);
+        seen = changes.revision;
         let [Change::Put(entry)] = &changes.changes[..] else { panic!("{changes:?}") };
         assert_eq!(entry.value, number.to_string().into_bytes());
-        assert_eq!(entry.changed, told);
+        assert_eq!(entry.changed, seen);
     }
-    assert_eq!(told, last);
+    assert_eq!(seen, last);
 }
 
-/// A watch from an earlier revision tells what has been since, and goes on.
+/// A watch from an earlier revision reports the changes since then, and continues.
 pub async fn a_watch_begins_in_the_past(store: &dyn Store, prefix: &str) {
     let key = format!("{prefix}a");
     let start = put(store, &key, "0", None).await;
@@ -175,16 +175,16 @@ pub async fn a_watch_begins_in_the_past(store: &dyn Store, prefix: &str) {
         expected.push(put(store, &key, &number.to_string(), None).await);
     }
     let mut watch = store.watch(prefix, start);
-    let mut told = Vec::new();
+    let mut seen = Vec::new();
     for _ in 1..5 {
-        told.push(next(&mut watch).await.revision);
+        seen.push(next(&mut watch).await.revision);
     }
-    assert_eq!(told, expected);
+    assert_eq!(seen, expected);
     let later = put(store, &key, "later", None).await;
     assert_eq!(next(&mut watch).await.revision, later);
 }
 
-/// Entries of a lease go with it, and that is told like any other change; not before its time.
+/// Entries of a lease are deleted with it, not earlier, and that is reported like any other change.
 pub async fn a_lease_that_lapses_takes_its_entries_along(store: &dyn Store, prefix: &str) {
     let (a, b) = (format!("{prefix}a"), format!("{prefix}b"));
     let begun = Instant::now();
@@ -213,7 +213,7 @@ pub async fn a_lease_that_lapses_takes_its_entries_along(store: &dyn Store, pref
     assert_eq!(refused, Err(StoreError::LeaseGone(lease.id)));
 }
 
-/// A lease that is kept alive lasts as long as that; an entry that was put anew without it stays.
+/// A lease lasts while it is kept alive; an entry that was put again without it stays.
 pub async fn a_lease_that_is_kept_alive_stays(store: &dyn Store, prefix: &str) {
     let (a, b) = (format!("{prefix}a"), format!("{prefix}b"));
     let lease = grant(store, SHORT).await;
@@ -232,7 +232,7 @@ pub async fn a_lease_that_is_kept_alive_stays(store: &dyn Store, prefix: &str) {
     assert_eq!(entry(store, &b).await.value, b"y");
 }
 
-/// A lease that is revoked is gone at once; to do it again does no harm.
+/// A revoked lease is gone at once; revoking it again is no error.
 pub async fn a_revoked_lease_is_gone(store: &dyn Store, prefix: &str) {
     let key = format!("{prefix}a");
     let lease = grant(store, Duration::from_secs(60)).await;
@@ -249,7 +249,7 @@ pub async fn a_revoked_lease_is_gone(store: &dyn Store, prefix: &str) {
     assert_eq!(store.revoke(other.id).await, Ok(()));
 }
 
-/// Locks: one holder, the next when it gives up or lapses, and a number that rises.
+/// Locks: one holder, the next one after release or expiry, and an increasing fencing token.
 pub async fn a_lock_has_one_holder_and_rising_numbers(store: &Arc<dyn Store>, prefix: &str) {
     let locks = Locks::new(Arc::clone(store), prefix);
     let name = |value: &str| Holder { value: value.to_owned(), ..Holder::default() };
@@ -261,7 +261,7 @@ pub async fn a_lock_has_one_holder_and_rising_numbers(store: &Arc<dyn Store>, pr
     let Acquired::Taken(taken) = acquire("two", now()).await else { panic!("two holders") };
     assert_eq!((taken.name.as_str(), taken.holder.value.as_str(), taken.fence), ("l", "one", first));
     assert_eq!(locks.list().await.unwrap_or_default(), vec![taken]);
-    // A name that begins alike is another lock.
+    // A name with the same beginning is another lock.
     let beside = locks.acquire("l2", &name("x"), SHORT, now()).await;
     assert!(matches!(beside, Ok(Acquired::Held { .. })), "{beside:?}");
     let (released, waited) = tokio::join!(
@@ -274,15 +274,15 @@ pub async fn a_lock_has_one_holder_and_rising_numbers(store: &Arc<dyn Store>, pr
     assert_eq!(released, Ok(()));
     let Acquired::Held { fence: second, .. } = waited else { panic!("{waited:?}") };
     assert!(second > first);
-    // The second is not kept alive.
+    // The second one is not kept alive.
     let begun = Instant::now();
     let Acquired::Held { fence: third, lease, .. } = acquire("three", soon()).await else { panic!() };
     assert!(third > second && begun.elapsed() < ttl * 10);
     assert_eq!(locks.release(lease).await, Ok(()));
 }
 
-/// A lease that is revoked behind its holder's back: where that may happen, nobody else has the lock before the holder
-/// can know; what is given back is free at once.
+/// A lease that is revoked without its holder's knowledge: if that may happen, no other client acquires the lock before the
+/// holder can know; a released lock is free at once.
 pub async fn a_lock_whose_lease_lapses_early_waits_for_its_holder(store: &Arc<dyn Store>, prefix: &str) {
     let masters = [0, 1].map(|_| Locks::new(Arc::clone(store), prefix));
     let name = |value: &str| Holder { value: value.to_owned(), ..Holder::default() };
@@ -292,7 +292,7 @@ pub async fn a_lock_whose_lease_lapses_early_waits_for_its_holder(store: &Arc<dy
     let Acquired::Held { lease, ttl, .. } = acquire(&masters[0], Instant::now()).await else { panic!() };
     assert_eq!(store.revoke(lease).await, Ok(()));
     let begun = Instant::now();
-    // Also for those who do not wait, but ask again and again.
+    // Also for clients that poll instead of waiting.
     let lease = loop {
         match acquire(&masters[1], Instant::now()).await {
             Acquired::Held { lease, .. } => break lease,
@@ -302,13 +302,13 @@ pub async fn a_lock_whose_lease_lapses_early_waits_for_its_holder(store: &Arc<dy
         tokio::time::sleep(SHORT / 20).await;
     };
     assert_eq!(begun.elapsed() >= ttl, store.may_lapse_early(), "after {:?}", begun.elapsed());
-    // Given back through another server: free at once.
+    // Released through another server: free at once.
     assert_eq!(masters[0].release(lease).await, Ok(()));
     let begun = Instant::now();
     let Acquired::Held { lease, .. } = acquire(&masters[1], Instant::now()).await else { panic!() };
     assert!(begun.elapsed() < SHORT);
     assert_eq!(masters[1].release(lease).await, Ok(()));
-    // A store that was made just now gives nothing before the time to live has passed.
+    // A new store grants nothing before the time to live has passed.
     let begun = Instant::now();
     let new = Locks::new(Arc::clone(store), prefix).of_new_store();
     assert!(matches!(acquire(&new, Instant::now()).await, Acquired::Taken(_)));
@@ -317,7 +317,7 @@ pub async fn a_lock_whose_lease_lapses_early_waits_for_its_holder(store: &Arc<dy
     assert_eq!(new.release(lease).await, Ok(()));
 }
 
-/// Two masters with one store: numbers are unique and rise, are kept while a member is there, and never given again;
+/// Two masters with one store: numbers are unique and increase, are kept while a member is alive, and never reused;
 /// both see the same list.
 pub async fn masters_agree_on_members(store: &Arc<dyn Store>, prefix: &str) {
     let masters = [0, 1].map(|_| Arc::new(Registry::new(Arc::clone(store), prefix, SHORT * 3)));
@@ -339,7 +339,7 @@ pub async fn masters_agree_on_members(store: &Arc<dyn Store>, prefix: &str) {
         let report = async |master: &Registry, keepalive: &Keepalive| {
             master.report(keepalive).await.unwrap_or_else(|error| panic!("{keepalive:?}: {error}"));
         };
-        // All at once, each to both.
+        // All at once, each to both masters.
         let reports = (0..60).flat_map(|id| masters.iter().map(move |master| (master, id)));
         futures_util::future::join_all(reports.map(|(master, id)| {
             let keepalive = member(id, 0);
@@ -363,7 +363,7 @@ pub async fn masters_agree_on_members(store: &Arc<dyn Store>, prefix: &str) {
         let mut numbers: Vec<_> = (0..60).filter_map(|id| seq(one, id)).collect();
         numbers.sort_unstable();
         assert_eq!(numbers, (1..=60).collect::<Vec<_>>());
-        // What it says may change, its number does not; the same again is no write.
+        // The payload may change, the number does not; the same payload is not written again.
         let (before, digest) = (seq(one, 7), one.roster().digest());
         report(two, &member(7, 1)).await;
         agreed(60).await;
@@ -375,13 +375,13 @@ pub async fn masters_agree_on_members(store: &Arc<dyn Store>, prefix: &str) {
             store.get(&format!("{prefix}members/m7")).await.ok().flatten().map(|entry| entry.changed),
             written
         );
-        // Whoever ends is gone, and gets another number when he comes back.
+        // A member that leaves is removed, and gets another number when it returns.
         report(two, &Keepalive { down: true, ..member(7, 1) }).await;
         agreed(59).await;
         report(one, &member(7, 1)).await;
         agreed(60).await;
         assert_eq!(seq(two, 7), Some(61));
-        // The silent ones are gone in time; those who speak stay.
+        // Silent members expire in time; others stay.
         let begun = Instant::now();
         while one.roster().len() > 1 {
             report(one, &member(3, 0)).await;
@@ -390,7 +390,7 @@ pub async fn masters_agree_on_members(store: &Arc<dyn Store>, prefix: &str) {
         }
         agreed(1).await;
         assert!(seq(two, 3).is_some());
-        // One that comes back to the other master gets yet another number.
+        // A member that returns to the other master gets yet another number.
         report(two, &member(5, 0)).await;
         agreed(2).await;
         assert_eq!(seq(one, 5), Some(62));
@@ -401,8 +401,8 @@ pub async fn masters_agree_on_members(store: &Arc<dyn Store>, prefix: &str) {
     }
 }
 
-/// Many newcomers at once, of whom each tells much: together they are more than a store takes in one transaction. A
-/// master that begins then sees all of them or none.
+/// Many new members at once with large payloads: together they exceed the limit of a transaction of the store. A master
+/// that starts then sees all of them or none.
 pub async fn newcomers_with_much_to_tell_all_get_in(store: &Arc<dyn Store>, prefix: &str) {
     let all = 600;
     let keepalive = |id: usize| Keepalive {
@@ -445,12 +445,12 @@ pub async fn next(watch: &mut Watch) -> Changes {
     }
 }
 
-/// Puts a value, whatever is there.
+/// Puts a value unconditionally.
 pub async fn put(store: &dyn Store, key: &str, text: &str, lease: Option<LeaseId>) -> Revision {
     commit(store, vec![], vec![Write::Put { key: key.to_owned(), value: text.into(), lease }]).await
 }
 
-/// What is at a key.
+/// Reads a key.
 pub async fn entry_of(store: &dyn Store, key: &str) -> Option<Entry> {
     store.get(key).await.unwrap_or_else(|error| panic!("{error}"))
 }

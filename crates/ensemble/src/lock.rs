@@ -1,8 +1,8 @@
-//! Locks on top of any store: one holder at a time, and a number that rises with every holder.
+//! Locks on top of any store: one holder at a time, and a fencing token that increases with every holder.
 //!
-//! A lock is an entry that is bound to its holder's lease. Whoever makes it where there was none holds the lock; its
-//! revision is the *fence*: a resource that takes no command with a lower fence than one that it has seen is safe from
-//! a holder that does not know that it is none any more.
+//! A lock is an entry that is bound to the lease of its holder. The client that creates the entry holds the lock. The
+//! revision of the entry is the *fence*: a resource that rejects commands with a lower fence than the highest one it has
+//! seen is safe from a holder that has lost the lock without knowing it.
 //!
 //! ```text
 //! free ──acquire──► held ──release──► free
@@ -10,10 +10,10 @@
 //!         keep_alive └─┘ └──lapse────► free
 //! ```
 //!
-//! Where a store may let a lease lapse that was kept alive ([`Store::may_lapse_early`]), each holder leaves a *trace*
-//! beside the lock, bound to no lease: how long its lease lasts. It goes when the lock is given back. A lock that has
-//! vanished and has left its trace is not given to another before the former holder's time to live has passed once more:
-//! by then it has heard that it holds nothing, or has had no answer for so long that it has let go.
+//! If a store may expire a lease that was kept alive ([`Store::may_lapse_early`]), each holder leaves a *trace*: an entry
+//! with its time to live that is not bound to a lease, and is deleted when the lock is released. A lock that has
+//! disappeared and left its trace is not granted again before the time to live of the former holder has passed once more:
+//! by then that holder has learned of the loss, or has given up for lack of a response.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,51 +27,51 @@ use crate::store::{
     Change, Committed, Condition, Entry, LeaseId, Revision, Store, StoreError, Transaction, Write,
 };
 
-/// How many locks are listed at once.
+/// The page size of a list of locks.
 const PAGE: usize = 1000;
 
-/// What is known of a holder.
+/// The description of a holder.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Holder {
-    /// Who it is, in its own words.
+    /// Its name for itself.
     #[serde(default)]
     pub value: String,
-    /// More of that.
+    /// Its labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// When it asked, in its own words.
+    /// The time of its request, as it reported it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<String>,
 }
 
-/// A lock that somebody holds.
+/// A held lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
-    /// Its name.
+    /// The name of the lock.
     pub name: String,
-    /// Who.
+    /// The holder.
     pub holder: Holder,
-    /// Its number.
+    /// The fencing token.
     pub fence: Revision,
 }
 
-/// What an attempt has led to.
+/// The result of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Acquired {
-    /// It is yours.
+    /// Acquired.
     Held {
-        /// To be kept alive.
+        /// The lease, which has to be kept alive.
         lease: LeaseId,
-        /// How long it lasts from each keepalive.
+        /// The time to live of the lease from each keepalive.
         ttl: Duration,
-        /// Higher than that of everybody before.
+        /// The fencing token: higher than that of each earlier holder.
         fence: Revision,
     },
-    /// It is somebody else's.
+    /// Another client holds it.
     Taken(Taken),
 }
 
-/// What there is beside a lock until it is given back.
+/// The trace of a lock, which exists until it is released.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Trace {
@@ -84,26 +84,26 @@ struct Trace {
 pub struct Locks {
     store: Arc<dyn Store>,
     prefix: String,
-    /// Where traces are.
+    /// The prefix of traces.
     traces: String,
-    /// There was no store before this: what an older one has granted may still be held.
+    /// The store is new: leases granted by an older one may still be in use.
     made: Option<Instant>,
     memory: Arc<Mutex<Memory>>,
 }
 
-/// What is remembered from request to request.
+/// The state between requests.
 #[derive(Debug, Default)]
 struct Memory {
-    /// Since when a lock is known to have vanished, by its name, and which trace it has left.
+    /// Locks that have disappeared, by name: since when that is known, and the trace.
     vanished: BTreeMap<String, (Revision, Instant)>,
-    /// What a lease holds, of those that were granted here.
+    /// The locks of the leases that were granted here.
     held: BTreeMap<LeaseId, (String, Revision)>,
 }
 
-/// More than this is not remembered.
-const MOST_REMEMBERED: usize = 100_000;
+/// The maximum number of remembered locks.
+const MAX_REMEMBERED: usize = 100_000;
 
-/// Why a lock that nobody holds is not given.
+/// Why a free lock is not granted.
 struct NotYet {
     at: Instant,
     holder: Holder,
@@ -111,27 +111,27 @@ struct NotYet {
 }
 
 impl Locks {
-    /// The locks below this prefix, such as `/shared-lock/`.
+    /// Creates locks below this prefix, such as `/shared-lock/`.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, prefix: &str) -> Self {
         let traces = format!("{}-last/", prefix.trim_end_matches('/'));
         Self { store, prefix: prefix.to_owned(), traces, made: None, memory: Arc::default() }
     }
 
-    /// Traces are below this prefix, instead of one that is named like that of the locks, with `-last` behind.
+    /// Keeps traces below this prefix, instead of that of the locks followed by `-last`.
     #[must_use]
     pub fn with_traces(self, traces: &str) -> Self {
         Self { traces: traces.to_owned(), ..self }
     }
 
-    /// The store was made just now. If one was lost, what it has granted may still be held: no lock is given before its
+    /// Marks the store as new. If an older one was lost, its leases may still be in use: no lock is granted before its
     /// time to live has passed.
     #[must_use]
     pub fn of_new_store(self) -> Self {
         Self { made: Some(Instant::now()), ..self }
     }
 
-    /// Is a lock that has lapsed given only when its time to live has passed once more?
+    /// Whether an expired lock is granted only after its time to live has passed once more.
     #[must_use]
     pub fn wait_after_lapse(&self) -> bool {
         self.store.may_lapse_early()
@@ -141,11 +141,11 @@ impl Locks {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a lock if it is free, or becomes free before `until`.
+    /// Acquires a lock if it is free, or becomes free before `until`.
     ///
     /// # Errors
     ///
-    /// As the store's. With [`StoreError::Unknown`] it may be held by a lease that nobody keeps alive, and so lapses.
+    /// Those of the store. After [`StoreError::Unknown`] it may be held by a lease that is not kept alive, and so expires.
     pub async fn acquire(
         &self,
         name: &str,
@@ -159,14 +159,14 @@ impl Locks {
             if found.is_none() {
                 let trace = self.trace(name).await?;
                 if self.not_yet(name, trace.as_ref(), ttl).is_some() {
-                    // Somebody may have taken it between the two looks: then it has not vanished.
+                    // It may have been acquired between the two reads: then it has not disappeared.
                     let (again, _) = self.look_at(&key).await?;
                     if again.is_none() {
                         self.has_vanished(name, trace.as_ref());
                         let Some(not_yet) = self.not_yet(name, trace.as_ref(), ttl) else { continue };
                         let at = format!("{}{name}", self.traces);
                         let until_then = not_yet.at.min(until);
-                        // What has ended may be given back after all, and another may be quicker.
+                        // It may have been released after all, and another client may be faster.
                         let changed =
                             self.is_told(&at, not_yet.fence.max(revision), until_then, |_| true).await?;
                         if !changed && Instant::now() < not_yet.at {
@@ -193,14 +193,14 @@ impl Locks {
         }
     }
 
-    /// What is at a key, and as of when.
+    /// Reads a key. Returns the entry and the revision of the read.
     async fn look_at(&self, key: &str) -> Result<(Option<Entry>, Revision), StoreError> {
-        // The key itself comes first among those that begin with it.
+        // The key itself is the first one with this prefix.
         let page = self.store.list(key, None, 1).await?;
         Ok((page.entries.into_iter().next().filter(|entry| entry.key == key), page.revision))
     }
 
-    /// What the last holder has left, where that matters.
+    /// The trace of the last holder, if traces are used.
     async fn trace(&self, name: &str) -> Result<Option<(Entry, Option<Trace>)>, StoreError> {
         if !self.store.may_lapse_early() {
             return Ok(None);
@@ -212,11 +212,11 @@ impl Locks {
         }))
     }
 
-    /// Nobody holds it: may it be given?
+    /// Whether a lock without a holder may be granted.
     fn not_yet(&self, name: &str, trace: Option<&(Entry, Option<Trace>)>, ttl: Duration) -> Option<NotYet> {
         let now = Instant::now();
         if let Some(made) = self.made.filter(|made| now < *made + ttl) {
-            let value = "nobody knows, since the store was made a moment ago".to_owned();
+            let value = "unknown, since the store is new".to_owned();
             let holder = Holder { value, ..Holder::default() };
             return Some(NotYet { at: made + ttl, holder, fence: Revision(0) });
         }
@@ -228,13 +228,13 @@ impl Locks {
         (now < at).then(|| NotYet { at, holder: trace.holder.clone(), fence: entry.changed })
     }
 
-    /// Its trace is there and it is not: since when is remembered, if this is the first time.
+    /// Remembers since when a lock with a trace has disappeared.
     fn has_vanished(&self, name: &str, trace: Option<&(Entry, Option<Trace>)>) {
         let Some((entry, _)) = trace else { return };
         let now = Instant::now();
         let mut memory = self.memory();
-        if memory.vanished.len() > MOST_REMEMBERED {
-            // To have seen it later than it was does no harm.
+        if memory.vanished.len() > MAX_REMEMBERED {
+            // A late time is safe.
             memory.vanished.clear();
         }
         let seen = memory.vanished.entry(name.to_owned()).or_insert((entry.changed, now));
@@ -272,13 +272,13 @@ impl Locks {
         if let Ok(Committed::Done(fence)) = committed {
             let mut memory = self.memory();
             memory.vanished.remove(name);
-            if memory.held.len() > MOST_REMEMBERED {
+            if memory.held.len() > MAX_REMEMBERED {
                 memory.held.clear();
             }
             memory.held.insert(lease.id, (name.to_owned(), fence));
             return Ok(Ok(Acquired::Held { lease: lease.id, ttl: lease.ttl, fence }));
         }
-        // Also when the answer was lost: nobody will keep it alive. If this fails, it lapses.
+        // Also if the response was lost: it will not be kept alive. If this fails, it expires.
         let _ = self.store.revoke(lease.id).await;
         match committed? {
             Committed::Refused(found) => Ok(Err(found.into_iter().next().flatten())),
@@ -286,7 +286,7 @@ impl Locks {
         }
     }
 
-    /// Waits for a change of a key after this revision, or for having to look anew. False: there was none in time.
+    /// Waits for a change of a key after this revision, or for a reason to read again. False: there was none in time.
     async fn is_told(
         &self,
         key: &str,
@@ -301,7 +301,7 @@ impl Locks {
         loop {
             match timeout_at(until, watch.next()).await {
                 Err(_) => return Ok(false),
-                // Forgotten, or the store was opened again: look anew.
+                // The revision was compacted, or the store reopened: read again.
                 Ok(None | Some(Err(StoreError::Compacted(_)))) => return Ok(true),
                 Ok(Some(Err(error))) => return Err(error),
                 Ok(Some(Ok(changes))) => {
@@ -313,20 +313,20 @@ impl Locks {
         }
     }
 
-    /// The lease lasts anew from now on: for how long.
+    /// Renews the lease, and returns its time to live.
     ///
     /// # Errors
     ///
-    /// [`StoreError::LeaseGone`]: it is not held any more. Else as the store's.
+    /// [`StoreError::LeaseGone`]: it is no longer held. Otherwise those of the store.
     pub async fn keep_alive(&self, lease: LeaseId) -> Result<Duration, StoreError> {
         self.store.keep_alive(lease).await
     }
 
-    /// Gives it back, also when it is gone already.
+    /// Releases it; it is no error if it has expired.
     ///
     /// # Errors
     ///
-    /// As the store's.
+    /// Those of the store.
     pub async fn release(&self, lease: LeaseId) -> Result<(), StoreError> {
         let known = self.memory().held.get(&lease).cloned();
         if self.store.may_lapse_early() {
@@ -341,7 +341,7 @@ impl Locks {
                 let conditions = vec![Condition::Since(key.clone(), fence)];
                 let given_back = self.store.commit(Transaction { conditions, writes }).await?;
                 if matches!(given_back, Committed::Refused(_)) {
-                    // It has lapsed, and nobody has to wait for us any more. Refused again: somebody else holds it.
+                    // It has expired, and its trace is not needed any more. Failed again: another client holds it.
                     let conditions = vec![Condition::Absent(key), Condition::Unchanged(at.clone(), fence)];
                     self.store.commit(Transaction { conditions, writes: vec![Write::Delete(at)] }).await?;
                 }
@@ -352,7 +352,7 @@ impl Locks {
         Ok(())
     }
 
-    /// What a lease holds that was granted elsewhere.
+    /// The lock of a lease that was granted by another server.
     async fn held_by(&self, lease: LeaseId) -> Result<Option<(String, Revision)>, StoreError> {
         let mut after: Option<String> = None;
         loop {
@@ -368,20 +368,20 @@ impl Locks {
         }
     }
 
-    /// Whether the store answers.
+    /// Checks whether the store responds.
     ///
     /// # Errors
     ///
-    /// As the store's.
+    /// Those of the store.
     pub async fn look(&self) -> Result<(), StoreError> {
         self.store.list(&self.prefix, None, 1).await.map(drop)
     }
 
-    /// All that are held, in the order of their names.
+    /// Lists the held locks, ordered by name.
     ///
     /// # Errors
     ///
-    /// As the store's.
+    /// Those of the store.
     pub async fn list(&self) -> Result<Vec<Taken>, StoreError> {
         let mut all = Vec::new();
         let mut after: Option<String> = None;
@@ -396,7 +396,7 @@ impl Locks {
     }
 
     fn taken(&self, Entry { key, value, created, .. }: Entry) -> Taken {
-        // Somebody else's data holds the lock as well.
+        // Foreign data at the key also holds the lock.
         let holder = serde_json::from_slice(&value).unwrap_or_else(|_| Holder {
             value: String::from_utf8_lossy(&value).chars().take(256).collect(),
             ..Holder::default()
@@ -413,7 +413,7 @@ mod tests {
 
     const TTL: Duration = Duration::from_millis(300);
 
-    /// A store whose leases may lapse early, and where another takes a lock between two looks at it.
+    /// A store whose leases may expire early, and where another client acquires a lock between two reads.
     #[derive(Debug)]
     struct Between {
         store: Arc<Embedded>,
@@ -477,7 +477,7 @@ mod tests {
             assert!(store.keep_alive(lease).await.is_ok());
             tokio::time::sleep(TTL / 5).await;
         }
-        // Its lease goes although it was kept alive: its holder knows within its time to live.
+        // The lease expires although it was kept alive: its holder notices within its time to live.
         assert_eq!(store.revoke(lease).await, Ok(()));
         let begun = Instant::now();
         while !free().await {

@@ -67,14 +67,14 @@ pub(crate) fn escape(value: &str) -> String {
 /// Returns the beginning of received text for a message: on one line, without control characters.
 pub(crate) fn shown(text: &str) -> String {
     /// Maximum number of characters.
-    const MOST: usize = 500;
+    const MAX: usize = 500;
     let mut shown: String = text
         .trim()
         .chars()
-        .take(MOST)
+        .take(MAX)
         .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
         .collect();
-    if text.trim().chars().nth(MOST).is_some() {
+    if text.trim().chars().nth(MAX).is_some() {
         shown.push('…');
     }
     shown

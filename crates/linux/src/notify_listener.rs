@@ -32,7 +32,7 @@ pub struct NotifyDatagram {
     /// The run that sent it.
     pub run: RunId,
     /// Messages for the engine, each kind at most once.
-    pub words: Vec<NotifyMessage>,
+    pub assignments: Vec<NotifyMessage>,
     /// Status text for people.
     pub status: Option<String>,
 }
@@ -92,7 +92,11 @@ pub fn listen(
                         Ok(0) => return,
                         Ok(length) if buffer[..length].contains(&b'\n') => {
                             let _ = sender
-                                .send(NotifyDatagram { run, words: vec![NotifyMessage::Ready], status: None })
+                                .send(NotifyDatagram {
+                                    run,
+                                    assignments: vec![NotifyMessage::Ready],
+                                    status: None,
+                                })
                                 .await;
                             return;
                         }
@@ -108,7 +112,7 @@ pub fn listen(
                         Ok(message) => {
                             let message = parse(run, &message);
                             // If the channel is full, the socket fills up too, and the sender blocks.
-                            if (!message.words.is_empty() || message.status.is_some())
+                            if (!message.assignments.is_empty() || message.status.is_some())
                                 && sender.send(message).await.is_err()
                             {
                                 return;
@@ -167,7 +171,7 @@ fn is_descendant(pid: Pid, leader: Pid) -> bool {
 #[must_use]
 pub fn parse(run: RunId, message: &[u8]) -> NotifyDatagram {
     let text = String::from_utf8_lossy(message);
-    let mut parsed = NotifyDatagram { run, words: Vec::new(), status: None };
+    let mut parsed = NotifyDatagram { run, assignments: Vec::new(), status: None };
     for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
         let assignment = match (name, value) {
             ("READY", "1") => NotifyMessage::Ready,
@@ -185,11 +189,11 @@ pub fn parse(run: RunId, message: &[u8]) -> NotifyDatagram {
             _ => continue,
         };
         if !parsed
-            .words
+            .assignments
             .iter()
             .any(|known| std::mem::discriminant(known) == std::mem::discriminant(&assignment))
         {
-            parsed.words.push(assignment);
+            parsed.assignments.push(assignment);
         }
     }
     parsed
@@ -205,7 +209,7 @@ mod tests {
             b"READY=1\nSTATUS=warm\x1bing\nFDSTORE=1\nEXTEND_TIMEOUT_USEC=x\nWATCHDOG=1\nREADY=1\nnonsense";
         let expected = NotifyDatagram {
             run: RunId(3),
-            words: vec![NotifyMessage::Ready, NotifyMessage::Watchdog],
+            assignments: vec![NotifyMessage::Ready, NotifyMessage::Watchdog],
             status: Some("warm\\u{1b}ing".to_owned()),
         };
         assert_eq!(parse(RunId(3), message), expected);

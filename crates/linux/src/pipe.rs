@@ -1,4 +1,4 @@
-//! Pipes of which the reading end is watched by the event loop.
+//! Pipes whose read end is watched by the event loop.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -7,7 +7,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::readable::readable;
 
-/// A pipe of which our end does not block and is watched by the event loop.
+/// Creates a pipe whose read end does not block and is watched by the event loop.
 pub fn pipe() -> io::Result<(AsyncFd<OwnedFd>, OwnedFd)> {
     let (reader, writer) = io::pipe()?;
     rustix::io::ioctl_fionbio(&reader, true)?;

@@ -8,7 +8,7 @@
 //! process that does not have them is not started.
 #![allow(unsafe_code)]
 
-use spec::program::{Attributes, MOST_GROUPS, Program};
+use spec::program::{Attributes, MAX_GROUPS, Program};
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
@@ -367,7 +367,7 @@ impl Prepared {
         // SAFETY: the calls write to locals, within their sizes.
         unsafe {
             if let Some(groups) = &self.attributes.groups {
-                let mut have = [0; MOST_GROUPS];
+                let mut have = [0; MAX_GROUPS];
                 let count =
                     libc::getgroups(libc::c_int::try_from(have.len()).unwrap_or(0), have.as_mut_ptr());
                 let have = &have[..usize::try_from(count).unwrap_or(0)];

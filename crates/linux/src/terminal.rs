@@ -90,7 +90,7 @@ impl Terminal {
             self.take_from_group();
         }
         if signal.suspends() {
-            return suspend_ourselves(signal);
+            return suspend_self(signal);
         }
         // SIGSTOP was sent on purpose. Stopping sexton too informs the shell, if there is one.
         if has_shell {
@@ -132,7 +132,7 @@ impl Terminal {
 }
 
 /// Stops sexton by this signal until the shell continues it: because the process was stopped, or on request.
-pub fn suspend_ourselves(signal: Signal) -> AfterSuspension {
+pub fn suspend_self(signal: Signal) -> AfterSuspension {
     if in_orphaned_group() {
         // No shell would continue sexton. The kernel does not stop an orphaned process group (setpgid(2)) by
         // SIGTSTP, and without sexton the process would have been in one. After SIGTTIN, continuing would only

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use spec::text::describe;
-use spec::tls::Files;
+use spec::tls::TlsFiles;
 
 /// A byte stream.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -87,8 +87,8 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
 
 /// A configuration that is rebuilt when its files change.
 struct Reloading<T> {
-    files: Files,
-    build: fn(&Files) -> Result<T, String>,
+    files: TlsFiles,
+    build: fn(&TlsFiles) -> Result<T, String>,
     /// Stamps of the files in use, the configuration, and stamps of the last files that were unusable.
     current: Mutex<(Vec<FileStamp>, T, Vec<FileStamp>)>,
 }
@@ -97,7 +97,7 @@ struct Reloading<T> {
 type FileStamp = Option<(u64, u64, i64, i64)>;
 
 impl<T: Clone> Reloading<T> {
-    fn new(files: Files, build: fn(&Files) -> Result<T, String>) -> Result<Self, String> {
+    fn new(files: TlsFiles, build: fn(&TlsFiles) -> Result<T, String>) -> Result<Self, String> {
         let current = Mutex::new((stamps(&files), build(&files)?, Vec::new()));
         Ok(Self { files, build, current })
     }
@@ -123,7 +123,7 @@ impl<T: Clone> Reloading<T> {
     }
 }
 
-fn stamps(files: &Files) -> Vec<FileStamp> {
+fn stamps(files: &TlsFiles) -> Vec<FileStamp> {
     let stamp = |file: Metadata| (file.ino(), file.size(), file.mtime(), file.mtime_nsec());
     let own = files.own.iter().flat_map(|(certificate, key)| [certificate, key]);
     own.chain(&files.ca).map(|path| std::fs::metadata(path).ok().map(stamp)).collect()
@@ -140,8 +140,8 @@ impl std::fmt::Debug for Acceptor {
 
 impl Acceptor {
     /// A server with the own certificate. If the client sends a certificate, the CA must have signed it.
-    pub fn new(files: Files) -> Result<Self, String> {
-        let build = |files: &Files| {
+    pub fn new(files: TlsFiles) -> Result<Self, String> {
+        let build = |files: &TlsFiles| {
             let own = files.own.as_ref().ok_or("a server needs a certificate and a key")?;
             let (chain, key) = identity(own)?;
             let config = ServerConfig::builder_with_provider(provider())
@@ -185,8 +185,8 @@ impl std::fmt::Debug for Connector {
 
 impl Connector {
     /// A client with the own certificate, if there is one.
-    pub fn new(files: Files) -> Result<Self, String> {
-        let build = |files: &Files| {
+    pub fn new(files: TlsFiles) -> Result<Self, String> {
+        let build = |files: &TlsFiles| {
             let trusted = roots(files.ca.as_deref())?;
             let Some(own) = &files.own else { return Ok(Arc::new(trusting(trusted)?)) };
             let (chain, key) = identity(own)?;

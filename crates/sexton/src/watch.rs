@@ -114,7 +114,7 @@ impl Watcher {
                             return Ok(0);
                         }
                         if signal.suspends() {
-                            terminal::suspend_ourselves(signal);
+                            terminal::suspend_self(signal);
                         }
                     }
                 }

@@ -303,7 +303,7 @@ fn mysql_url(text: &str) -> Result<ConnectionInfo, String> {
 /// It is invalid; the message does not quote the text.
 pub fn postgres(text: &str) -> Result<ConnectionInfo, String> {
     if !text.contains("://") {
-        return postgres_words(text);
+        return postgres_pairs(text);
     }
     let url = Url::parse(text)?;
     if !matches!(url.scheme, "postgres" | "postgresql") {
@@ -343,10 +343,10 @@ fn postgres_tls(mode: Option<&str>, ca: Option<&str>) -> Result<Tls, String> {
 }
 
 /// Parses keyword/value pairs as libpq does: quotes around values with blanks, a backslash before a quote.
-fn postgres_words(text: &str) -> Result<ConnectionInfo, String> {
+fn postgres_pairs(text: &str) -> Result<ConnectionInfo, String> {
     const FORM: &str =
         "expected postgres://user:password@host:port/db, or host=… port=… user=… password=… dbname=…";
-    let mut words: Vec<(String, String)> = Vec::new();
+    let mut pairs: Vec<(String, String)> = Vec::new();
     let mut rest = text.trim();
     while !rest.is_empty() {
         let (name, value) = rest.split_once('=').ok_or(FORM)?;
@@ -373,11 +373,11 @@ fn postgres_words(text: &str) -> Result<ConnectionInfo, String> {
         if !closed {
             return Err("a quote is not closed".to_owned());
         }
-        words.push((name.trim().to_owned(), taken));
+        pairs.push((name.trim().to_owned(), taken));
         rest = value[end..].trim_start();
     }
     let find =
-        |name: &str| words.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        |name: &str| pairs.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
     let port = match find("port") {
         None => 5432,
         Some(port) => port.parse().map_err(|_| "the port is not a number from 1 to 65535")?,

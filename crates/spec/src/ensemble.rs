@@ -77,7 +77,7 @@ pub struct Access {
     /// Keepalives require it too, and those sent present it.
     pub authenticated_keepalives: bool,
     /// The server certificate, without which nothing is encrypted, and the CA bundle.
-    pub tls: crate::tls::Files,
+    pub tls: crate::tls::TlsFiles,
 }
 
 /// The payload of a member's keepalives.
@@ -126,7 +126,7 @@ impl MasterPlan {
 /// What is known of this pod.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Identity {
-    /// Its name.
+    /// The name of the lock.
     pub id: Option<String>,
     /// The namespace that it is in.
     pub namespace: Option<String>,
@@ -143,7 +143,7 @@ pub struct Identity {
 /// What is known of the node.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Node {
-    /// Its name.
+    /// The name of the lock.
     pub name: Option<String>,
     /// Its address.
     pub ip: Option<String>,
@@ -162,8 +162,8 @@ pub struct Sources {
     pub kubernetes: bool,
     /// A directory with files of the downward API.
     pub directory: Option<PathBuf>,
-    /// A cloud, if nobody else knows the node.
-    pub cloud: Option<Which>,
+    /// A cloud, if nothing else knows the node.
+    pub cloud: Option<CloudSelector>,
 }
 
 impl Identity {
@@ -210,9 +210,9 @@ impl Sources {
     }
 }
 
-/// Which clouds are asked.
+/// The metadata services that are queried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Which {
+pub enum CloudSelector {
     /// All of them: the first that answers.
     Any,
     /// This one.
@@ -230,7 +230,7 @@ pub enum Cloud {
     Azure,
 }
 
-impl FromStr for Which {
+impl FromStr for CloudSelector {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -313,9 +313,7 @@ impl FromStr for Peer {
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
         let found = Scheme::ALL.into_iter().find(|(_, name)| *name == scheme);
         let (scheme, _) = found.ok_or_else(|| {
-            format!(
-                "'{scheme}' is no protocol of ours: expected http, https, zerorpc or zerorpcs before the ://"
-            )
+            format!("unknown protocol '{scheme}': expected http, https, zerorpc or zerorpcs before the ://")
         })?;
         Ok(Self { scheme, at: HttpAddress::of_url(&format!("http://{rest}"), DEFAULT_PORT)? })
     }

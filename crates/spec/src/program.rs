@@ -43,7 +43,7 @@ pub struct Attributes {
 }
 
 /// The maximum number of supplementary groups of a process.
-pub const MOST_GROUPS: usize = 256;
+pub const MAX_GROUPS: usize = 256;
 
 /// First argument by which the executable acts as sexton, whatever name it is run under.
 pub const AS_SEXTON: &str = "--as-sexton";
@@ -53,7 +53,7 @@ pub const PLAN_VARIABLE: &str = "SEXTON_ENSEMBLE_PLAN";
 
 /// The path of the running executable. After the file has been replaced, `/proc/self/exe` still opens it.
 #[must_use]
-pub fn ourselves() -> PathBuf {
+pub fn own_executable() -> PathBuf {
     std::env::current_exe().ok().filter(|path| path.exists()).unwrap_or_else(|| "/proc/self/exe".into())
 }
 

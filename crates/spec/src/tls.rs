@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Files in PEM.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Files {
+pub struct TlsFiles {
     /// The certificate of this side and its key.
     pub own: Option<(PathBuf, PathBuf)>,
     /// CA bundle for the certificates of peers; None: the system CAs.

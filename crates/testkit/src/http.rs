@@ -1,18 +1,18 @@
-//! A client that shows everything.
+//! An HTTP client that returns complete responses.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use crate::LIMIT;
 
-/// An answer, whole.
+/// A complete response.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The code.
     pub code: u16,
     /// Status line and headers.
     pub head: String,
-    /// What follows.
+    /// The body.
     pub body: String,
 }
 
@@ -35,7 +35,7 @@ impl Answer {
     }
 }
 
-/// A connection that gives up in the end.
+/// A connection with a time limit.
 pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&address, LIMIT)?;
     stream.set_read_timeout(Some(LIMIT))?;
@@ -43,12 +43,12 @@ pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// One request on a connection of its own.
+/// One request on its own connection.
 pub fn request(stream: impl Read + Write, method: &str, target: &str) -> io::Result<Answer> {
     raw(stream, format!("{method} {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").as_bytes())
 }
 
-/// One request with headers and a body, on a connection of its own.
+/// One request with headers and a body, on its own connection.
 pub fn with_body(
     address: SocketAddr,
     (method, target): (&str, &str),
@@ -62,7 +62,7 @@ pub fn with_body(
     raw(connect(address)?, format!("{text}Connection: close\r\n\r\n{body}").as_bytes())
 }
 
-/// These bytes, and all that comes back.
+/// Sends these bytes, and reads until the end of the connection.
 pub fn raw(mut stream: impl Read + Write, bytes: &[u8]) -> io::Result<Answer> {
     stream.write_all(bytes)?;
     let mut answer = Vec::new();

@@ -27,7 +27,7 @@ pub fn inside_namespaces(test: &str) -> bool {
     false
 }
 
-/// Some hosts and ourselves at one switch.
+/// Several hosts and this machine at one switch.
 #[derive(Debug)]
 pub struct Network {
     hosts: usize,
@@ -37,7 +37,7 @@ impl Network {
     /// Makes so many hosts. Only where a test is [inside namespaces](inside_namespaces), which end with it.
     #[must_use]
     pub fn new(hosts: usize) -> Self {
-        let ip = |words: &str| run(Command::new("ip").args(words.split(' ')));
+        let ip = |arguments: &str| run(Command::new("ip").args(arguments.split(' ')));
         ip("link add switch type bridge");
         ip("addr add 10.97.0.254/24 dev switch");
         ip("link set switch up");
@@ -66,7 +66,7 @@ impl Network {
     /// A host hears none of the other hosts, and they do not hear it. We hear all.
     pub fn cut_off_from_others(&self, host: usize) {
         for other in (0..self.hosts).filter(|other| *other != host) {
-            // To be unreachable is to be dropped: nobody is told.
+            // Unreachable means dropped packets, without an error.
             Self::route(host, "add", other);
             Self::route(other, "add", host);
         }
@@ -80,7 +80,7 @@ impl Network {
         }
     }
 
-    /// Nobody hears a host any more, neither the others nor we; its programs are told nothing.
+    /// Cuts off a host from the others and from this machine; its programs get no errors.
     pub fn unplug(&self, host: usize) {
         run(Command::new("ip").args(["link", "set", &format!("port{host}"), "nomaster"]));
     }

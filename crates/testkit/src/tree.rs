@@ -1,4 +1,4 @@
-//! Who descends from whom, of the processes that are there.
+//! The tree of processes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -20,7 +20,7 @@ fn line(pid: i32) -> Option<(i32, i32, char, String)> {
     Some((pid, fields.next()?.parse().ok()?, state, front.split_once('(')?.1.to_owned()))
 }
 
-/// Is there a process of that number that has not ended?
+/// Whether there is a process with that PID that has not exited.
 #[must_use]
 pub fn is_alive(pid: i32) -> bool {
     line(pid).is_some_and(|(_, _, state, _)| !matches!(state, 'Z' | 'X'))
@@ -48,7 +48,7 @@ pub fn descendants(root: i32) -> BTreeMap<i32, String> {
     found
 }
 
-/// Descendants that have ended and that nobody has reaped.
+/// Descendants that have exited and were not reaped.
 #[must_use]
 pub fn zombies(root: i32) -> usize {
     descendants(root).keys().filter(|pid| state(**pid) == Some('Z')).count()

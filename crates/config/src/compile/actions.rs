@@ -154,12 +154,12 @@ impl ActionResolver<'_> {
     }
 
     fn exec(&self, exec: &Exec, path: &[Step], problems: &mut Problems<'_>) -> Option<Program> {
-        let words = exec.command.clone().unwrap_or_default().0;
-        if words.is_empty() {
+        let arguments = exec.command.clone().unwrap_or_default().0;
+        if arguments.is_empty() {
             problems.at(path, "command is missing");
             return None;
         }
-        let mut program = (self.program)(words);
+        let mut program = (self.program)(arguments);
         for (name, value) in exec.env.iter().flat_map(|env| &env.0) {
             program.variables.push((name.into(), value.clone().unwrap_or_default().into()));
         }
@@ -167,7 +167,7 @@ impl ActionResolver<'_> {
     }
 
     fn sql(&self, sql: &Sql, path: &[Step], problems: &mut Problems<'_>) -> Option<SqlCheck> {
-        let words = |words: &Option<Vec<Text>>| words.iter().flatten().map(|word| word.0.clone()).collect();
+        let texts = |texts: &Option<Vec<Text>>| texts.iter().flatten().map(|word| word.0.clone()).collect();
         let found = [native::SqlServer::Mysql, native::SqlServer::Postgres]
             .into_iter()
             .filter(|server| sql.server.is_none_or(|wanted| wanted == *server))
@@ -187,7 +187,7 @@ impl ActionResolver<'_> {
             // Like libpq: defaults for what the DSN omits.
             login = login.or_else(self.variable, ("PGUSER", "PGPASSWORD", "PGDATABASE"));
         }
-        Some(SqlCheck { server, login, queries: words(&sql.queries), contains: words(&sql.contains) })
+        Some(SqlCheck { server, login, queries: texts(&sql.queries), contains: texts(&sql.contains) })
     }
 
     fn amqp(&self, amqp: &Amqp, path: &[Step], problems: &mut Problems<'_>) -> Option<ConnectionInfo> {

@@ -9,7 +9,7 @@ use crate::file::native::{File, Process, RestartPolicy};
 use crate::file::scalars::{TextList, Variables};
 use crate::yaml::reader::Problem;
 use crate::yaml::tree::{Node, Step, Value, dotted};
-use spec::program::{AS_SEXTON, ourselves};
+use spec::program::{AS_SEXTON, own_executable};
 
 /// The name of the top-level section and of its process.
 const SECTION: &str = "automaton";
@@ -77,8 +77,8 @@ impl Sections<'_> {
             let message = format!("control socket {} is used by another automaton", socket.display());
             self.problem(at, message);
         }
-        let words = [
-            ourselves().to_string_lossy().into_owned(),
+        let arguments = [
+            own_executable().to_string_lossy().into_owned(),
             AS_SEXTON.to_owned(),
             SECTION.to_owned(),
             std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned(),
@@ -95,7 +95,7 @@ impl Sections<'_> {
             "--debug".to_owned(),
         ];
         // Prevents the expansion of variables.
-        process.command = Some(TextList(words.map(|word| word.replace('$', "$$")).to_vec()));
+        process.command = Some(TextList(arguments.map(|word| word.replace('$', "$$")).to_vec()));
         process.restart_policy = process.restart_policy.or(Some(RestartPolicy::OnFailure));
         process.notify = process.notify.take().or_else(|| Some("systemd".to_owned()));
         let mut hasher = DefaultHasher::new();

@@ -13,7 +13,7 @@ pub struct Diff {
     /// By index in the new plan.
     pub places: Vec<JobId>,
     /// The summary for the client.
-    pub told: Reloaded,
+    pub reloaded: Reloaded,
 }
 
 /// Compares two plans. `places` are the jobs of the old plan; new jobs are numbered from `next`.
@@ -21,7 +21,7 @@ pub struct Diff {
 pub fn diff(old: &UpPlan, places: &[JobId], new: &UpPlan, next: usize) -> Diff {
     let before: BTreeMap<&str, usize> =
         old.processes.iter().enumerate().map(|(place, it)| (it.name.as_str(), place)).collect();
-    let mut told = Reloaded::default();
+    let mut reloaded = Reloaded::default();
     let mut new_places = (next..).map(JobId);
     let mut all = Vec::new();
     for (place, process) in new.processes.iter().enumerate() {
@@ -31,24 +31,24 @@ pub fn diff(old: &UpPlan, places: &[JobId], new: &UpPlan, next: usize) -> Diff {
         });
         match old_place.and_then(|old_place| places.get(old_place)).filter(|_| same) {
             Some(id) => {
-                told.kept += 1;
+                reloaded.kept += 1;
                 all.push(*id);
             }
             None => {
-                let list = if old_place.is_some() { &mut told.changed } else { &mut told.added };
+                let list = if old_place.is_some() { &mut reloaded.changed } else { &mut reloaded.added };
                 list.push(process.name.clone());
                 all.extend(new_places.next());
             }
         }
     }
     let planned: std::collections::BTreeSet<&str> = new.processes.iter().map(|it| it.name.as_str()).collect();
-    told.removed = old
+    reloaded.removed = old
         .processes
         .iter()
         .map(|it| it.name.clone())
         .filter(|name| !planned.contains(name.as_str()))
         .collect();
-    Diff { places: all, told }
+    Diff { places: all, reloaded }
 }
 
 /// Whether the plan of a job is unchanged, apart from its dependencies, which may change while it runs.
@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(diff.places, [JobId(9), JobId(6), JobId(10)]);
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         assert_eq!(
-            diff.told,
+            diff.reloaded,
             Reloaded { added: names(&["d"]), changed: names(&["a"]), removed: names(&["b"]), kept: 1 }
         );
     }

@@ -13,7 +13,7 @@ use crate::file::scalars::{HumanDuration, TextList, Variables};
 use crate::yaml::tree::Step;
 use spec::environment::Environment;
 use spec::lock::TTLS;
-use spec::program::{AS_SEXTON, PLAN_VARIABLE, ourselves};
+use spec::program::{AS_SEXTON, PLAN_VARIABLE, own_executable};
 
 /// The section, and the process that it becomes.
 const NAME: &str = "ensemble";
@@ -27,7 +27,7 @@ const LONGEST_PLAN: usize = (128 << 10) - 64;
 /// Adds the process, and the leases of the processes that depend on its leadership.
 pub(super) fn insert(
     file: &mut File,
-    beside: &CliOverrides,
+    overrides: &CliOverrides,
     environment: &dyn Environment,
     problems: &mut Problems<'_>,
 ) {
@@ -35,7 +35,7 @@ pub(super) fn insert(
     let section = file.ensemble.take();
     let is_there = section.is_some();
     let lease = section.and_then(|section| {
-        let resolved = resolve(section, file, beside, environment, &at, problems)?;
+        let resolved = resolve(section, file, overrides, environment, &at, problems)?;
         if file.processes.0.iter().any(|(name, _)| name == NAME) {
             problems.at(&at, "there is a process 'ensemble' already");
             return None;
@@ -71,7 +71,7 @@ pub(super) fn insert(
 fn resolve(
     mut section: EnsembleOptions,
     file: &File,
-    beside: &CliOverrides,
+    overrides: &CliOverrides,
     environment: &dyn Environment,
     at: &[Step],
     problems: &mut Problems<'_>,
@@ -81,7 +81,7 @@ fn resolve(
         return None;
     }
     if section.payload.as_deref() == Some(STATUS) {
-        let Some(control) = &beside.control else {
+        let Some(control) = &overrides.control else {
             let why = "the state of the processes is read from the control socket, which is disabled";
             problems.at(&below(at, "payload"), why);
             return None;
@@ -143,7 +143,7 @@ fn process(resolved: &ResolvedEnsemble, at: &[Step]) -> Result<Process, String> 
     if plan.len() > LONGEST_PLAN {
         return Err(format!("the section is too large: {} bytes, at most {LONGEST_PLAN}", plan.len()));
     }
-    let executable = ourselves();
+    let executable = own_executable();
     let command = [&executable.to_string_lossy(), AS_SEXTON, NAME, "run-plan"];
     let mut process = Process {
         command: Some(TextList(command.map(escaped).to_vec())),

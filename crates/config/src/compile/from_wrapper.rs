@@ -15,7 +15,7 @@ use spec::logs::LogFormat;
 use spec::suggest::hint;
 
 /// Converts a list, and returns its problems.
-pub(super) fn file(root: &Node, beside: &CliOverrides) -> (File, Vec<Problem>) {
+pub(super) fn file(root: &Node, overrides: &CliOverrides) -> (File, Vec<Problem>) {
     let (entries, found): (Vec<Entry>, _) = read(root, Keys::AnyCase);
     let mut problems = Problems { root, found };
     let names: Vec<String> = entries.iter().filter_map(|entry| entry.name.clone()).collect();
@@ -23,11 +23,11 @@ pub(super) fn file(root: &Node, beside: &CliOverrides) -> (File, Vec<Problem>) {
     for (index, entry) in entries.into_iter().enumerate() {
         let at = vec![Step::Index(index)];
         let name = entry.name.clone().unwrap_or_default();
-        if !beside.skip.contains(&name) {
+        if !overrides.skip.contains(&name) {
             processes.push((name, process(entry, &at, &mut problems)));
         }
     }
-    for name in &beside.skip {
+    for name in &overrides.skip {
         if !names.contains(name) {
             let hint = hint(name, names.iter().map(String::as_str));
             problems.at(&[], format!("-skip-commands names '{name}', which is not in the list{hint}"));
@@ -110,7 +110,7 @@ fn process(entry: Entry, at: &[Step], problems: &mut Problems<'_>) -> Process {
     Process {
         name: entry.name,
         command: Some(TextList(entry.entrypoint.into_iter().collect())),
-        args: entry.args.map(words),
+        args: entry.args.map(arguments),
         env: entry.envs.map(variables),
         env_file: entry.envs_file.filter(|file| !file.is_empty()).map(|file| OneOrMany(vec![file])),
         working_dir: entry.dir.filter(|dir| !dir.is_empty()),
@@ -165,8 +165,8 @@ const fn log_format(format: Format) -> LogFormat {
     }
 }
 
-fn words(words: Vec<Text>) -> TextList {
-    TextList(words.into_iter().map(|word| word.0).collect())
+fn arguments(arguments: Vec<Text>) -> TextList {
+    TextList(arguments.into_iter().map(|word| word.0).collect())
 }
 
 fn variables(map: Map<Option<Text>>) -> Variables {

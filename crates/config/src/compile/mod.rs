@@ -65,7 +65,7 @@ pub struct ProcessPlan {
     pub name: String,
     pub program: Program,
     /// Command and arguments before expansion, for display: values of variables may be secrets.
-    pub words: Vec<String>,
+    pub arguments: Vec<String>,
     pub logs: LogPlan,
     pub probes: ProbeSet,
     pub post_start: Option<Action>,
@@ -186,7 +186,7 @@ impl std::error::Error for ConfigError {}
 /// Reads, checks and resolves a configuration.
 pub fn load(
     source: &Source,
-    beside: &CliOverrides,
+    overrides: &CliOverrides,
     environment: &dyn Environment,
 ) -> Result<UpPlan, ConfigError> {
     let error_of = |problem: String| ConfigError { source: source.to_string(), problems: vec![problem] };
@@ -199,7 +199,7 @@ pub fn load(
             (text.to_owned(), None)
         }
     };
-    from_text(&text, path, beside, environment).map_err(|problems| ConfigError {
+    from_text(&text, path, overrides, environment).map_err(|problems| ConfigError {
         source: source.to_string(),
         problems: problems.iter().map(ToString::to_string).collect(),
     })
@@ -217,7 +217,7 @@ pub(super) fn text_of(path: &Path) -> Result<String, String> {
 pub fn from_text(
     text: &str,
     path: Option<&Path>,
-    beside: &CliOverrides,
+    overrides: &CliOverrides,
     environment: &dyn Environment,
 ) -> Result<UpPlan, Vec<Problem>> {
     let documents = tree::parse(text)
@@ -230,7 +230,7 @@ pub fn from_text(
     };
     let (mut file, problems, warnings) = match &root.value {
         Value::List(_) => {
-            let (file, problems) = from_wrapper::file(root, beside);
+            let (file, problems) = from_wrapper::file(root, overrides);
             (file, problems, Vec::new())
         }
         Value::Map(_) if root.get("apiVersion").is_some() || root.get("kind").is_some() => {
@@ -247,11 +247,11 @@ pub fn from_text(
             )]);
         }
     };
-    shared_lock::insert(beside, &mut file);
+    shared_lock::insert(overrides, &mut file);
     let mut problems = Problems { root, found: problems };
-    ensemble::insert(&mut file, beside, environment, &mut problems);
+    ensemble::insert(&mut file, overrides, environment, &mut problems);
     let directory = path.and_then(Path::parent).filter(|path| !path.as_os_str().is_empty());
-    let plan = resolve::resolve(&file, directory, beside, environment, &mut problems);
+    let plan = resolve::resolve(&file, directory, overrides, environment, &mut problems);
     match plan {
         Some(mut plan) if problems.found.is_empty() => {
             plan.warnings.extend(warnings);

@@ -26,7 +26,7 @@ use spec::environment::Environment;
 use spec::lock::LockPlan;
 use spec::logs::{LogFormat, LogPlan, OUTPUT_RESERVE};
 use spec::notify::NotifyKind;
-use spec::program::{Attributes, MOST_GROUPS, Program};
+use spec::program::{Attributes, MAX_GROUPS, Program};
 use spec::suggest::hint;
 
 /// The default time for the complete shutdown, as of a Kubernetes pod.
@@ -56,11 +56,11 @@ struct ExpandedProcess<'a> {
 pub(super) fn resolve(
     file: &File,
     directory: Option<&Path>,
-    beside: &CliOverrides,
+    overrides: &CliOverrides,
     environment: &dyn Environment,
     problems: &mut Problems<'_>,
 ) -> Option<UpPlan> {
-    let resolver = Resolver { file, directory, beside, environment };
+    let resolver = Resolver { file, directory, overrides, environment };
     reject_unsupported(&[], [("metrics", &file.metrics)], problems);
     let named = resolver.named(problems);
     if named.is_empty() && problems.found.is_empty() {
@@ -96,7 +96,7 @@ pub(super) fn resolve(
         problems
             .at(&[Step::from("processes")], "all processes are sidecars: expected at least one main process");
     }
-    let exit_from = beside.exit_from.as_ref().or(file.exit_from.as_ref());
+    let exit_from = overrides.exit_from.as_ref().or(file.exit_from.as_ref());
     let exit = match exit_from.map(|name| (name, places.get(name.as_str()))) {
         None => ExitRule::FirstToFail,
         Some((_, Some(places))) if places.len() == 1 => ExitRule::From(JobId(places[0])),
@@ -119,7 +119,7 @@ pub(super) fn resolve(
         fast_shutdown: Some((vec![Signal::INT], FAST_GRACE)),
         forward: false,
         linger: Duration::ZERO,
-        deadline: Some(beside.deadline.unwrap_or_else(|| grace - OUTPUT_RESERVE.min(grace / 2))),
+        deadline: Some(overrides.deadline.unwrap_or_else(|| grace - OUTPUT_RESERVE.min(grace / 2))),
         exit,
         codes: pod.codes,
         death_dependencies: pod.death_dependencies,
@@ -140,13 +140,16 @@ pub(super) fn resolve(
             .to_owned()
     });
     let readiness_file =
-        beside.readiness_file.clone().or_else(|| file.readiness_file.as_ref().map(PathBuf::from));
+        overrides.readiness_file.clone().or_else(|| file.readiness_file.as_ref().map(PathBuf::from));
     Some(UpPlan {
         plan: Plan { jobs, pod: settings },
         processes,
         readiness_file,
         pod: uses_pod.then_some(pod.plan),
-        readiness_file_sticky: beside.readiness_file_sticky.or(file.readiness_file_sticky).unwrap_or(false),
+        readiness_file_sticky: overrides
+            .readiness_file_sticky
+            .or(file.readiness_file_sticky)
+            .unwrap_or(false),
         warnings: warning.into_iter().collect(),
     })
 }
@@ -166,7 +169,7 @@ fn reject_unsupported<'a>(
 struct Resolver<'a> {
     file: &'a File,
     directory: Option<&'a Path>,
-    beside: &'a CliOverrides,
+    overrides: &'a CliOverrides,
     environment: &'a dyn Environment,
 }
 
@@ -289,12 +292,12 @@ impl<'a> Resolver<'a> {
         let default_grace = self.file.termination_grace_period_seconds.map_or(DEFAULT_GRACE, |span| span.0);
         let grace = raw.termination_grace_period_seconds.map_or(default_grace, |span| span.0);
         let lifecycle = raw.lifecycle.clone().unwrap_or_default();
-        let with_command = |words: Vec<String>| {
+        let with_command = |arguments: Vec<String>| {
             let mut program = program.clone();
-            let mut words =
-                words.iter().map(|word| OsString::from(expand(word, |name| lookup(&variables, name))));
-            program.command = words.next().unwrap_or_default();
-            program.arguments = words.collect();
+            let mut arguments =
+                arguments.iter().map(|word| OsString::from(expand(word, |name| lookup(&variables, name))));
+            program.command = arguments.next().unwrap_or_default();
+            program.arguments = arguments.collect();
             program
         };
         let variable = |name: &str| {
@@ -381,7 +384,12 @@ impl<'a> Resolver<'a> {
         let process = ProcessPlan {
             name: it.name.clone(),
             program,
-            words: raw.command.iter().chain(&raw.args).flat_map(|words| words.0.clone()).collect(),
+            arguments: raw
+                .command
+                .iter()
+                .chain(&raw.args)
+                .flat_map(|arguments| arguments.0.clone())
+                .collect(),
             logs: self.logs(raw.logs.as_ref(), at, problems),
             probes,
             post_start,
@@ -404,7 +412,8 @@ impl<'a> Resolver<'a> {
     ) -> Option<LockPlan> {
         let name = raw.name.as_deref().unwrap_or(it.base);
         let ttl = raw.ttl_duration.map_or(spec::lock::DEFAULT_TTL, |span| span.0);
-        let url = raw.url.as_deref().or(self.beside.lock_url.as_deref()).unwrap_or(spec::lock::DEFAULT_URL);
+        let url =
+            raw.url.as_deref().or(self.overrides.lock_url.as_deref()).unwrap_or(spec::lock::DEFAULT_URL);
         let path = if it.raw.more.readiness_restarts || it.raw.more.ignores_sidecars {
             below(&below(&it.at, "readiness"), "lock")
         } else {
@@ -490,15 +499,17 @@ impl<'a> Resolver<'a> {
         problems: &mut Problems<'_>,
     ) -> Program {
         let (raw, at) = (it.raw, it.at.as_slice());
-        let words: Vec<_> = raw.command.iter().chain(&raw.args).flat_map(|words| &words.0).collect();
+        let arguments: Vec<_> =
+            raw.command.iter().chain(&raw.args).flat_map(|arguments| &arguments.0).collect();
         if raw.command.as_ref().is_none_or(|command| command.0.is_empty()) {
             problems.at(at, "command is missing");
         }
-        let mut words = words.iter().map(|word| OsString::from(expand(word, |name| lookup(variables, name))));
-        let command = words.next().unwrap_or_default();
+        let mut arguments =
+            arguments.iter().map(|word| OsString::from(expand(word, |name| lookup(variables, name))));
+        let command = arguments.next().unwrap_or_default();
         Program {
             command,
-            arguments: words.collect(),
+            arguments: arguments.collect(),
             without_variables: spec::notify::SERVICE_MANAGER_VARIABLES.to_vec(),
             variables: variables.iter().map(|(name, value)| (name.into(), value.into())).collect(),
             directory: raw.working_dir.as_ref().map(PathBuf::from),
@@ -567,8 +578,8 @@ impl<'a> Resolver<'a> {
         let shared = self.file.logs.as_ref();
         let format = own.and_then(|logs| logs.format).or_else(|| shared.and_then(|logs| logs.format));
         let on_full = own.and_then(|logs| logs.on_full).or_else(|| shared.and_then(|logs| logs.on_full));
-        let by_terminal = if self.beside.terminal { LogFormat::Pretty } else { LogFormat::Logfmt };
-        let format = format.or(self.beside.log_format).unwrap_or(by_terminal);
+        let by_terminal = if self.overrides.terminal { LogFormat::Pretty } else { LogFormat::Logfmt };
+        let format = format.or(self.overrides.log_format).unwrap_or(by_terminal);
         let mut labels = BTreeMap::new();
         for logs in shared.into_iter().chain(own) {
             for (name, value) in logs.labels.iter().flatten() {
@@ -581,7 +592,7 @@ impl<'a> Resolver<'a> {
                 labels.insert(name.clone(), value.0.clone());
             }
         }
-        LogPlan { format, on_full: on_full.or(self.beside.on_full).unwrap_or_default(), labels }
+        LogPlan { format, on_full: on_full.or(self.overrides.on_full).unwrap_or_default(), labels }
     }
 }
 
@@ -724,7 +735,7 @@ fn attributes(raw: &Process, at: &[Step], problems: &mut Problems<'_>) -> Attrib
     let group = security.run_as_group.and_then(|word| group_of(&word, "runAsGroup"));
     let groups: Option<Vec<u32>> = security
         .supplemental_groups
-        .map(|words| words.iter().filter_map(|word| group_of(word, "supplementalGroups")).collect());
+        .map(|arguments| arguments.iter().filter_map(|word| group_of(word, "supplementalGroups")).collect());
     let root = user.as_ref().map_or_else(|| rustix::process::geteuid().is_root(), |user| user.uid == 0);
     if security.run_as_non_root == Some(true) && root {
         problems.at(
@@ -733,8 +744,8 @@ fn attributes(raw: &Process, at: &[Step], problems: &mut Problems<'_>) -> Attrib
         );
     }
     let identity = user.is_some() || group.is_some();
-    if groups.as_ref().is_some_and(|groups| groups.len() > MOST_GROUPS) {
-        problems.at(&below(&path, "supplementalGroups"), format!("too many: at most {MOST_GROUPS}"));
+    if groups.as_ref().is_some_and(|groups| groups.len() > MAX_GROUPS) {
+        problems.at(&below(&path, "supplementalGroups"), format!("too many: at most {MAX_GROUPS}"));
     }
     let groups = if raw.more.keep_groups { None } else { groups.or_else(|| identity.then(Vec::new)) };
     let umask = raw.umask.as_ref().and_then(|word| {

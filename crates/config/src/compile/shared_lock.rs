@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::compile::CliOverrides;
 use crate::file::native::{File, Handler, Lifecycle, Process, Sleep};
 use crate::file::scalars::{Condition, DependsOn, HumanDuration, TextList};
-use spec::program::{AS_SEXTON, ourselves};
+use spec::program::{AS_SEXTON, own_executable};
 
 /// The process name.
 const NAME: &str = "shared-lock";
@@ -13,18 +13,18 @@ const NAME: &str = "shared-lock";
 const LINGER: Duration = Duration::from_millis(300);
 
 /// Adds the lock server, if enabled.
-pub(super) fn insert(beside: &CliOverrides, file: &mut File) {
-    let Some(more) = &beside.lock_server else { return };
+pub(super) fn insert(overrides: &CliOverrides, file: &mut File) {
+    let Some(more) = &overrides.lock_server else { return };
     let own = [
-        ourselves().to_string_lossy().into_owned(),
+        own_executable().to_string_lossy().into_owned(),
         AS_SEXTON.to_owned(),
         "lock".to_owned(),
         "serve".to_owned(),
     ];
     // Prevents the expansion of variables.
-    let words = own.iter().chain(more).map(|word| word.replace('$', "$$"));
+    let arguments = own.iter().chain(more).map(|word| word.replace('$', "$$"));
     let process = Process {
-        command: Some(TextList(words.collect())),
+        command: Some(TextList(arguments.collect())),
         notify: Some("systemd".to_owned()),
         lifecycle: Some(Lifecycle {
             pre_stop: Some(Handler {

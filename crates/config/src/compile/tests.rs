@@ -12,8 +12,8 @@ fn plan(text: &str) -> Result<UpPlan, Vec<String>> {
     plan_with(text, &CliOverrides::default())
 }
 
-fn plan_with(text: &str, beside: &CliOverrides) -> Result<UpPlan, Vec<String>> {
-    from_text(text, None, beside, &Variables::from([("HOME", "/root")]))
+fn plan_with(text: &str, overrides: &CliOverrides) -> Result<UpPlan, Vec<String>> {
+    from_text(text, None, overrides, &Variables::from([("HOME", "/root")]))
         .map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }
 
@@ -206,11 +206,12 @@ fn reads_a_process_wrapper_list_case_insensitively() {
         Some((Duration::from_secs(5), true))
     );
     let json = r#"[{"Name": "a", "Entrypoint": "true"}, {"name": "b", "entrypoint": "false"}]"#;
-    let beside = CliOverrides { skip: vec!["b".to_owned()], ..CliOverrides::default() };
-    assert_eq!(plan_with(json, &beside).map(|plan| plan.processes.len()), Ok(1));
-    let beside = CliOverrides { skip: vec!["c".to_owned()], ..CliOverrides::default() };
+    let overrides = CliOverrides { skip: vec!["b".to_owned()], ..CliOverrides::default() };
+    assert_eq!(plan_with(json, &overrides).map(|plan| plan.processes.len()), Ok(1));
+    let overrides = CliOverrides { skip: vec!["c".to_owned()], ..CliOverrides::default() };
     assert!(
-        plan_with(json, &beside).is_err_and(|problems| problems[0].contains("'c', which is not in the list"))
+        plan_with(json, &overrides)
+            .is_err_and(|problems| problems[0].contains("'c', which is not in the list"))
     );
     assert_problems(
         "- name: a\n  entrypoint: x\n  readiness: {tcp: {socket: nonsense}}\n  sysProcAttr: {cloneflags: 1}\n",

@@ -52,7 +52,7 @@ impl<'de> Deserialize<'de> for Text {
 
 impl JsonSchema for Text {
     fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Word".into()
+        "Text".into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
@@ -85,11 +85,11 @@ impl<'de> Deserialize<'de> for TextList {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<TextList, A::Error> {
-                let mut words = Vec::new();
-                while let Some(word) = items.next_element::<Text>()? {
-                    words.push(word.0);
+                let mut texts = Vec::new();
+                while let Some(text) = items.next_element::<Text>()? {
+                    texts.push(text.0);
                 }
-                Ok(TextList(words))
+                Ok(TextList(texts))
             }
         }
         deserializer.deserialize_any(This)
@@ -98,7 +98,7 @@ impl<'de> Deserialize<'de> for TextList {
 
 impl JsonSchema for TextList {
     fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Words".into()
+        "TextList".into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
@@ -142,8 +142,8 @@ impl<'de, T: From<Text>> Deserialize<'de> for OneOrMany<T> {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
                 let mut all = Vec::new();
-                while let Some(word) = items.next_element::<Text>()? {
-                    all.push(word.into());
+                while let Some(text) = items.next_element::<Text>()? {
+                    all.push(text.into());
                 }
                 Ok(OneOrMany(all))
             }
@@ -153,8 +153,8 @@ impl<'de, T: From<Text>> Deserialize<'de> for OneOrMany<T> {
 }
 
 impl From<Text> for String {
-    fn from(word: Text) -> Self {
-        word.0
+    fn from(text: Text) -> Self {
+        text.0
     }
 }
 
@@ -320,14 +320,14 @@ pub enum Port {
 
 impl<'de> Deserialize<'de> for Port {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Text(word) = Text::deserialize(deserializer)?;
-        match word.parse::<u16>() {
+        let Text(text) = Text::deserialize(deserializer)?;
+        match text.parse::<u16>() {
             Ok(0) => Err(de::Error::custom("expected a port from 1 to 65535, or its name, found '0'")),
             Ok(number) => Ok(Self::Number(number)),
-            Err(_) if word.starts_with(|c: char| c.is_ascii_digit() || c == '-') => Err(de::Error::custom(
-                format!("expected a port from 1 to 65535, or its name, found '{word}'"),
+            Err(_) if text.starts_with(|c: char| c.is_ascii_digit() || c == '-') => Err(de::Error::custom(
+                format!("expected a port from 1 to 65535, or its name, found '{text}'"),
             )),
-            Err(_) => Ok(Self::Name(word)),
+            Err(_) => Ok(Self::Name(text)),
         }
     }
 }
@@ -351,9 +351,9 @@ pub struct Bytes(pub u64);
 
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Text(word) = Text::deserialize(deserializer)?;
-        let digits = word.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(word.len());
-        let (number, unit) = word.split_at(digits);
+        let Text(text) = Text::deserialize(deserializer)?;
+        let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
         let factor: u64 = match unit {
             "" => 1,
             "k" => 1_000,
@@ -375,7 +375,7 @@ impl<'de> Deserialize<'de> for Bytes {
         )]
         let bytes = number.map(|number| (number * factor as f64) as u64);
         bytes.filter(|bytes| *bytes > 0).map(Self).ok_or_else(|| {
-            de::Error::custom(format!("expected an amount of memory such as 64Mi or 1G, found '{word}'"))
+            de::Error::custom(format!("expected an amount of memory such as 64Mi or 1G, found '{text}'"))
         })
     }
 }

@@ -21,7 +21,7 @@ use spec::ensemble::{
 use spec::environment::Environment;
 use spec::listen::Listen;
 use spec::program::PLAN_VARIABLE;
-use spec::tls::Files;
+use spec::tls::TlsFiles;
 
 /// A pod of an ensemble. Each key is the option of `sexton ensemble` of the same name.
 #[derive(Debug, Clone, Default, Args, JsonSchema)]
@@ -296,9 +296,9 @@ pub fn tls_files(
     certificate: Option<PathBuf>,
     key: Option<PathBuf>,
     ca: Option<PathBuf>,
-) -> Result<Files, UsageError> {
+) -> Result<TlsFiles, UsageError> {
     if certificate.is_some() != key.is_some() {
         return Err(usage("--tls-cert and --tls-key must be given together"));
     }
-    Ok(Files { own: certificate.zip(key), ca })
+    Ok(TlsFiles { own: certificate.zip(key), ca })
 }

@@ -8,7 +8,7 @@ use spec::ensemble::Pairs;
 
 use super::{Personality, Resolver, UsageError};
 use crate::file::scalars::Map;
-use spec::ensemble::Which;
+use spec::ensemble::CloudSelector;
 use spec::ensemble::{Identity, Node, Sources};
 use spec::environment::Environment;
 
@@ -73,8 +73,9 @@ impl Resolver<'_> {
         let node = node.or_else(|| Some(self.environment.get("NODE_NAME")?.to_string_lossy().into_owned()));
         let node = node.filter(|name| !name.is_empty());
         let cloud = self.text(raw.cloud, "--cloud", "ENSEMBLE_CLOUD")?;
-        let cloud = cloud
-            .map(|name| name.parse::<Which>().map_err(|why| UsageError(format!("--cloud '{name}': {why}"))));
+        let cloud = cloud.map(|name| {
+            name.parse::<CloudSelector>().map_err(|why| UsageError(format!("--cloud '{name}': {why}")))
+        });
         let namespace = self.text(raw.namespace, "--namespace", "ENSEMBLE_NAMESPACE")?;
         let sources = Sources {
             given: Identity {

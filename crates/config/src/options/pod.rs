@@ -75,7 +75,7 @@ pub(super) struct ResolvedPod {
 impl Resolver<'_> {
     /// Resolves the options about the pod, for a process of this name.
     pub(super) fn resolve_pod_options(&self, raw: PodOptions, name: &str) -> Result<ResolvedPod, UsageError> {
-        let list = |words: Vec<String>| (!words.is_empty()).then(|| words.join(","));
+        let list = |arguments: Vec<String>| (!arguments.is_empty()).then(|| arguments.join(","));
         let graveyard = self.given(raw.graveyard, "--graveyard", "GRAVEYARD")?;
         if let Some(given) = graveyard.as_ref().filter(|given| given.text.is_empty()) {
             return Err(UsageError(format!("{} '': expected a directory", given.origin)));

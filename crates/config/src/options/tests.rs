@@ -11,7 +11,7 @@ use spec::logs::StreamPlan;
 
 type Variables = BTreeMap<&'static str, &'static str>;
 
-fn words(command: &str) -> RunOptions {
+fn arguments(command: &str) -> RunOptions {
     RunOptions { command: command.split(' ').map(Into::into).collect(), ..RunOptions::default() }
 }
 
@@ -56,7 +56,7 @@ fn precedence_is_command_line_then_sexton_then_kapo_variables() {
     let port = |personality, flag: Option<&str>| {
         let listen = ListenOptions { port: flag.map(str::to_owned), interface: None };
         let options = CommonOptions { listen, ..CommonOptions::default() };
-        match run(personality, &options, words("true"), &variables).map(|settings| settings.listen) {
+        match run(personality, &options, arguments("true"), &variables).map(|settings| settings.listen) {
             Ok(Listen::At { address, .. }) => address.to_string(),
             other => panic!("{other:?}"),
         }
@@ -69,8 +69,13 @@ fn precedence_is_command_line_then_sexton_then_kapo_variables() {
 #[test]
 fn errors_name_the_origin_the_value_and_what_was_expected() {
     let error = |name, value| {
-        run(Personality::Sexton, &CommonOptions::default(), words("true"), &Variables::from([(name, value)]))
-            .err()
+        run(
+            Personality::Sexton,
+            &CommonOptions::default(),
+            arguments("true"),
+            &Variables::from([(name, value)]),
+        )
+        .err()
     };
     assert_eq!(
         error("KAPO_PORT", "http").as_deref(),
@@ -98,7 +103,7 @@ fn errors_name_the_origin_the_value_and_what_was_expected() {
 fn sexton_forwards_output_by_default_and_kapo_discards_it() {
     let plan = |personality, variables: &[(&'static str, &'static str)]| {
         let variables = variables.iter().copied().collect();
-        let output = own(run(personality, &CommonOptions::default(), words("true"), &variables)).output;
+        let output = own(run(personality, &CommonOptions::default(), arguments("true"), &variables)).output;
         (output.stdout, output.stderr)
     };
     use StreamPlan::{Discard, Inherit, Records};
@@ -176,7 +181,7 @@ fn watch_takes_either_a_name_or_a_process_id() {
 fn a_ttl_of_zero_means_no_limit() {
     let ttl = |text: &str| {
         let process = ProcessOptions { ttl: Some(text.to_owned()), ..ProcessOptions::default() };
-        let raw = RunOptions { process, ..words("x") };
+        let raw = RunOptions { process, ..arguments("x") };
         own(run(Personality::Sexton, &CommonOptions::default(), raw, &Variables::new())).plan.jobs[0].ttl
     };
     assert_eq!(ttl("0"), None);

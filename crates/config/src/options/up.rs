@@ -67,7 +67,7 @@ impl Resolver<'_> {
             None if self.personality == Personality::ProcessWrapper => None,
             None => Some(ControlPath { path: default_control(self.environment), asked_for: false }),
         };
-        let beside = CliOverrides {
+        let overrides = CliOverrides {
             log_format: log_format.map_err(UsageError)?,
             on_full: self.on_full(common)?,
             terminal: std::io::stdout().is_terminal(),
@@ -86,6 +86,6 @@ impl Resolver<'_> {
             lock_server: options.lock_server,
             control: control.as_ref().map(|control| control.path.clone()),
         };
-        Ok(Up { source, beside, control })
+        Ok(Up { source, overrides, control })
     }
 }

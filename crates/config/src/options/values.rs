@@ -44,8 +44,8 @@ pub(super) fn parse_backoff(text: &str) -> Result<DurationRange, String> {
 }
 
 pub(super) fn parse_count(text: &str) -> Result<u32, &'static str> {
-    const MOST: u32 = 100_000;
-    text.parse().ok().filter(|count| *count <= MOST).ok_or("expected a whole number from 0 to 100000")
+    const MAX: u32 = 100_000;
+    text.parse().ok().filter(|count| *count <= MAX).ok_or("expected a whole number from 0 to 100000")
 }
 
 pub(crate) fn parse_stop_signal(text: &str) -> Result<Signal, String> {

@@ -39,7 +39,7 @@ const ACQUIRE_MARGIN: Duration = Duration::from_secs(5);
 /// The first and the longest back-off delay after a failed attempt.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
-/// What the machine is told.
+/// The input of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseEvent {
     /// The deadline was reached.
@@ -92,7 +92,7 @@ pub enum LeaseEffect {
     },
     /// Drop the request in flight.
     Cancel,
-    /// Have the guard kill the run at that time, unless told otherwise before.
+    /// Have the guard kill the run at that time, unless it gets another deadline before.
     ArmGuard(BootInstant),
     /// Nothing of the run is left to guard.
     DisarmGuard,
@@ -102,7 +102,7 @@ pub enum LeaseEffect {
     Report(LeaseNotice),
 }
 
-/// What the supervisor is told.
+/// The notification to the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseNotice {
     /// The lock is not held yet, for this reason.

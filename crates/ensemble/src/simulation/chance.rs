@@ -1,9 +1,9 @@
-//! Chance that can be repeated: SplitMix64.
+//! Repeatable pseudo-random numbers: SplitMix64.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Shared by all who need some; there is one thread, so it is drawn in the same order each time.
+/// Shared by the whole simulation; there is one thread, so the order of draws is the same each time.
 #[derive(Debug, Clone)]
 pub(super) struct Chance(Arc<Mutex<u64>>);
 
@@ -21,17 +21,17 @@ impl Chance {
         mixed ^ (mixed >> 31)
     }
 
-    /// From 0 to one less than this.
+    /// A number below this.
     pub(super) fn below(&self, most: u64) -> u64 {
         self.next() % most
     }
 
-    /// Once in so many times.
+    /// True once in this many times on average.
     pub(super) fn once_in(&self, times: u64) -> bool {
         self.below(times) == 0
     }
 
-    /// A time in milliseconds.
+    /// A random time in milliseconds.
     pub(super) fn between(&self, least: u64, most: u64) -> Duration {
         Duration::from_millis(least + self.below(most - least))
     }

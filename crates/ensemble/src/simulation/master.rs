@@ -1,4 +1,4 @@
-//! A master: the real register, locks and leader, with a callback that is pretended, and a clock that goes its own way.
+//! A master: the real registry, locks and leader, with a simulated callback and its own clock.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::pin::Pin;
@@ -26,22 +26,22 @@ use crate::store::{LeaseId, Store, StoreError};
 
 pub(super) const TTL: Duration = Duration::from_secs(10);
 const FAIL_OVER: Duration = Duration::from_secs(12);
-/// What the clocks of masters show at the start, in nanoseconds.
+/// The initial time of the clocks of masters, in nanoseconds.
 const EPOCH: u64 = 1_000_000_000_000;
 const TIMES: Times =
     Times { damper: Duration::from_secs(2), bound: Duration::from_secs(12), retry: Duration::from_secs(1) };
 
-/// Where a master is, whether it is up or not.
+/// The host of a master, which exists whether the master is up or not.
 pub(super) struct Place {
     number: usize,
     chance: Chance,
     world: Arc<World>,
     link: Arc<Link>,
     up: Mutex<Option<Up>>,
-    /// Members are not heard.
+    /// Keepalives do not arrive.
     deaf: AtomicBool,
     orders: (mpsc::UnboundedSender<Order>, tokio::sync::Mutex<mpsc::UnboundedReceiver<Order>>),
-    /// Its clock goes so much faster than the store's, in thousandths.
+    /// How much faster its clock is than the store's, in thousandths.
     clock: u64,
     epoch: Instant,
 }
@@ -53,7 +53,7 @@ struct Up {
     guarded: Arc<Mutex<GuardedRuns>>,
 }
 
-/// A callback that was started.
+/// A callback run.
 struct Running {
     fence: u64,
     task: AbortHandle,
@@ -108,7 +108,7 @@ impl Place {
         let _ = self.orders.0.send(Order::Deaf(time));
     }
 
-    /// Does a callback of it run?
+    /// Whether a callback of this master is running.
     pub(super) fn is_running(&self) -> bool {
         let up = self.up();
         up.as_ref().is_some_and(|up| up.running.lock().unwrap_or_else(PoisonError::into_inner).is_some())
@@ -119,7 +119,7 @@ impl Place {
         self.deaf.store(false, Ordering::Relaxed);
     }
 
-    /// What a member says. False, or no answer: it was not heard.
+    /// Receives a keepalive. False, or no response: it was not accepted.
     pub(super) async fn hear(&self, keepalive: Keepalive) -> bool {
         let registry = self.up().as_ref().map(|up| Arc::clone(&up.registry));
         let lost = !self.world.is_calm() && self.chance.once_in(15);
@@ -129,7 +129,7 @@ impl Place {
         registry.report(&keepalive).await.is_ok()
     }
 
-    /// Who is on its list, and the digest.
+    /// The members on its list, and the digest.
     pub(super) fn list(&self) -> (BTreeSet<String>, Arc<str>) {
         let up = self.up();
         let Some(up) = up.as_ref() else { return (BTreeSet::new(), "down".into()) };
@@ -137,13 +137,13 @@ impl Place {
         (roster.members().map(|member| member.id.clone()).collect(), roster.digest())
     }
 
-    /// The time by the clock of this master.
+    /// The time of this master's clock.
     fn boot_now(&self) -> BootInstant {
         let elapsed = self.epoch.elapsed() * u32::try_from(self.clock).unwrap_or(1000) / 1000;
         BootInstant(EPOCH) + elapsed
     }
 
-    /// Sleeps until a time by that clock.
+    /// Sleeps until a time of that clock.
     async fn sleep_until(&self, due: BootInstant) {
         let local = self.boot_now().until(due);
         sleep(local * 1000 / u32::try_from(self.clock).unwrap_or(1000) + Duration::from_nanos(1)).await;
@@ -203,7 +203,7 @@ impl Place {
         *self.up() = Some(Up { registry, tasks, running, guarded });
     }
 
-    /// It is killed. What it has started lives until its guard ends it.
+    /// Kills the master. Its callback runs until the guard kills it.
     fn stop(self: &Arc<Self>) {
         let Some(up) = self.up().take() else { return };
         up.tasks.iter().for_each(AbortHandle::abort);
@@ -225,7 +225,7 @@ impl Place {
     }
 }
 
-/// What drives the real leader.
+/// The driver of the real leader.
 struct Driver {
     place: Arc<Place>,
     registry: Arc<Registry>,
@@ -324,7 +324,7 @@ impl Driver {
                     let _ = news.send(News::Saved(run, well.then_some(state)));
                 });
             }
-            Some(Effect::Start(run, told)) => self.start(run, &told),
+            Some(Effect::Start(run, input)) => self.start(run, &input),
             Some(Effect::Kill(run)) => {
                 let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
                 if let Some(Running { fence, task }) = running {
@@ -342,11 +342,11 @@ impl Driver {
         }
     }
 
-    /// The callback takes a while, and fails now and then.
-    fn start(&mut self, run: Run, told: &CallbackInput) {
+    /// Simulates the callback, which takes a while and sometimes fails.
+    fn start(&mut self, run: Run, input: &CallbackInput) {
         let place = Arc::clone(&self.place);
-        let (fence, number) = (told.fence, place.number);
-        let started = place.world.start(number, fence, Arc::clone(&told.seen.digest));
+        let (fence, number) = (input.fence, place.number);
+        let started = place.world.start(number, fence, Arc::clone(&input.seen.digest));
         let (news, running) = (self.news.0.clone(), Arc::clone(&self.running));
         let most = if place.chance.once_in(5) { 30_000 } else { 4_000 };
         let takes = place.chance.between(10, most);

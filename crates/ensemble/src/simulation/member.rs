@@ -1,4 +1,4 @@
-//! Members: they come, change, restart, say goodbye, or die without a word.
+//! Members: they join, change, restart, leave, or die.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use super::chance::Chance;
 use super::master::{Place, TTL};
 use crate::member::Keepalive;
 
-/// How long a master may take to answer.
+/// The time limit of a master's response.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// One member.
@@ -22,7 +22,7 @@ pub(super) struct Member {
     payload: AtomicU64,
     nonce: AtomicU64,
     away_until: Mutex<Option<Instant>>,
-    /// It says goodbye before it is away.
+    /// It reports that it leaves.
     goodbye: AtomicBool,
     changed: Notify,
 }
@@ -63,13 +63,13 @@ impl Member {
         self.changed.notify_one();
     }
 
-    /// Says goodbye, and comes back after a while.
+    /// Leaves, and returns after a while.
     pub(super) fn leave(&self, time: Duration) {
         self.goodbye.store(true, Ordering::Relaxed);
         self.go(time);
     }
 
-    /// Is silent, and comes back after a while.
+    /// Sends nothing for a while.
     pub(super) fn die(&self, time: Duration) {
         self.go(time);
     }
@@ -79,13 +79,13 @@ impl Member {
         self.changed.notify_one();
     }
 
-    /// Tells something else; it may be what it told before.
+    /// Changes the payload, possibly to an earlier one.
     pub(super) fn change(&self, payload: u64) {
         self.payload.store(payload, Ordering::Relaxed);
         self.changed.notify_one();
     }
 
-    /// Whoever is away for long stays away, until it is over.
+    /// Stays away until the faults are over.
     pub(super) fn settle(&self, calm: bool) {
         let mut away = self.away_until.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(until) = *away {
@@ -117,7 +117,7 @@ impl Member {
         loop {
             if let Some(left) = self.away() {
                 if self.goodbye.swap(false, Ordering::Relaxed) {
-                    // With the nonce of the life that ends.
+                    // With the nonce of the incarnation that ends.
                     let mut last = self.keepalive(true);
                     last.nonce = (self.nonce.load(Ordering::Relaxed) - 1).to_string();
                     self.tell(&last, &places).await;
@@ -132,14 +132,14 @@ impl Member {
         }
     }
 
-    /// To two of the masters, each on its own way there.
+    /// Sends a keepalive to two of the masters.
     async fn tell(&self, keepalive: &Keepalive, places: &[Arc<Place>]) -> bool {
         let first = self.number as usize % places.len();
         let mut well = true;
         for place in [&places[first], &places[(first + 1) % places.len()]] {
             sleep(self.chance.between(1, 40)).await;
-            let told = timeout(ANSWER_WITHIN, place.hear(keepalive.clone())).await;
-            well &= told == Ok(true);
+            let accepted = timeout(ANSWER_WITHIN, place.hear(keepalive.clone())).await;
+            well &= accepted == Ok(true);
         }
         well
     }

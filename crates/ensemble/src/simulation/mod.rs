@@ -1,5 +1,5 @@
-//! Several masters, many members, a network that loses, delays and cuts, clocks that differ, a store that fails: a whole
-//! ensemble in one thread, whose time is pretended. Whatever happens comes from a seed, so that it can be repeated.
+//! A deterministic simulation of a whole ensemble: several masters, many members, a network that loses, delays and cuts,
+//! clocks that differ, a store that fails. It has one thread and simulated time; everything is derived from a seed.
 //!
 //! ```text
 //! members ──lossy──► masters (Registry, Locks, Leader: the real ones) ──Link: lossy, late, cut──► store (the real State)
@@ -7,8 +7,8 @@
 //!                        └──────────────────────────► World: what must never happen ◄───────────────┘
 //! ```
 //!
-//! `SEXTON_SEEDS=1000 cargo test -p ensemble simulation` tries so many (from `SEXTON_FIRST_SEED` on), `SEXTON_SEED=17`
-//! that one.
+//! `SEXTON_SEEDS=1000 cargo test -p ensemble simulation` runs that many seeds (from `SEXTON_FIRST_SEED` on), `SEXTON_SEED=17`
+//! only that one.
 
 mod chance;
 mod master;
@@ -28,17 +28,17 @@ use master::Place;
 use store::Shared;
 use world::World;
 
-/// How many of each.
+/// The numbers of masters and members.
 const MASTERS: usize = 3;
 const MEMBERS: u64 = 20;
-/// How often there is trouble, and how long each time.
+/// The frequency and the duration of faults.
 const ROUNDS: usize = 3;
 const TROUBLE: Duration = Duration::from_secs(80);
-/// And how long it takes at most until all is well again: leases lapse, a leader is found, a callback that failed for a
-/// long time is tried again.
+/// The time limit for recovery: leases expire, a leader is elected, a callback that failed for a long time is run
+/// again.
 const CALM: Duration = Duration::from_secs(200);
 
-/// What a run has led to, for comparison.
+/// The result of a run, for comparison.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
     digest: Arc<str>,
@@ -49,7 +49,7 @@ struct Outcome {
 }
 
 thread_local! {
-    /// Panics of tasks: they end the task alone.
+    /// Panics of tasks, which end only the task.
     static PANICS: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -70,7 +70,7 @@ fn simulate(seed: u64) -> Outcome {
 
 async fn life(seed: u64) -> Outcome {
     let chance = Chance::new(seed);
-    // Every third store may end leases that are alive.
+    // Every third store may expire leases early.
     let ends_leases = seed.is_multiple_of(3);
     let world = Arc::new(World::new(seed, ends_leases));
     let shared = Shared::new(chance.clone(), Arc::clone(&world), ends_leases);
@@ -81,7 +81,7 @@ async fn life(seed: u64) -> Outcome {
     for place in &places {
         all.spawn(Arc::clone(place).live());
     }
-    // Lists of few are often as they were before.
+    // Lists of few members often return to an earlier state.
     let count = if seed.is_multiple_of(2) { MEMBERS } else { 2 };
     let members: Vec<_> = (0..count).map(|number| member::Member::new(number, &chance)).collect();
     for member in &members {
@@ -109,7 +109,7 @@ async fn life(seed: u64) -> Outcome {
     Outcome { digest, revision, runs, leaderships, faults }
 }
 
-/// All masters know who is there, and nobody else.
+/// All masters list exactly the live members.
 fn agreed(seed: u64, places: &[Arc<Place>], members: &[Arc<member::Member>]) -> Arc<str> {
     let up: Vec<_> = members.iter().filter(|member| member.is_up()).map(|member| member.id()).collect();
     let mut digest: Option<Arc<str>> = None;
@@ -121,7 +121,7 @@ fn agreed(seed: u64, places: &[Arc<Place>], members: &[Arc<member::Member>]) -> 
     digest.unwrap_or_else(|| "".into())
 }
 
-/// Now and then something breaks, and is mended after a while.
+/// Injects faults, and repairs them after a while.
 async fn trouble(
     chance: Chance,
     shared: Arc<Shared>,
@@ -143,7 +143,7 @@ async fn trouble(
             9 => member.restart(),
             10 => place.be_deaf(chance.between(500, 20_000)),
             11 => {
-                // The leader dies over a list that is as before when another leads.
+                // The leader dies, and the list is unchanged when another one leads.
                 let before = member.payload();
                 member.change(before + 1);
                 sleep(chance.between(2_000, 5_000)).await;
@@ -177,7 +177,7 @@ fn whatever_breaks_nothing_overlaps_and_no_change_is_lost_in_the_end() {
         leaderships += outcome.leaderships;
         faults += outcome.faults;
     }
-    // It was no calm sea.
+    // There were faults.
     assert!(
         runs > seeds * 10 && leaderships > seeds * 3 && faults > seeds * 20,
         "{runs} {leaderships} {faults}"
@@ -198,7 +198,7 @@ fn the_simulated_store_passes_the_suite_for_stores() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.unwrap_or_else(|error| panic!("no runtime: {error}")).block_on(async {
         let world = Arc::new(World::new(1, false));
-        // Without faults it has to behave like every other store.
+        // Without faults it must conform like every other store.
         world.settle(true);
         let shared = Shared::new(Chance::new(1), world, false);
         let ticking = tokio::spawn(Arc::clone(&shared).tick());

@@ -1,4 +1,4 @@
-//! The store, as it is behind its network; and the way there of one master.
+//! The store, and the link of one master to it.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -19,11 +19,11 @@ use crate::store::{
     Watch,
 };
 
-/// Below which everything is.
+/// The prefix of all keys.
 pub(super) const PREFIX: &str = "/kontrol/default/demo/";
-/// How long a caller waits for an answer.
+/// The time limit of a request.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often it is looked whether leases have lapsed, and watches whether they are cut.
+/// The interval of checks for expired leases and cut watches.
 const TICK: Duration = Duration::from_millis(100);
 
 /// The store.
@@ -36,7 +36,7 @@ pub(super) struct Shared {
     changes: broadcast::Sender<Changes>,
     down: AtomicBool,
     down_until: Mutex<Option<Instant>>,
-    /// Whoever watches from before this has to list anew.
+    /// A watch from an earlier revision has to list again.
     compacted: AtomicU64,
     ends_leases: bool,
     leaderships: AtomicU64,
@@ -77,14 +77,14 @@ impl Shared {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something, and tells what has changed.
+    /// Applies a request, and notifies the watches.
     fn act<T>(&self, act: impl FnOnce(&mut State, Duration) -> T) -> T {
         let mut state = self.state();
         let now = self.began.elapsed();
         state.lapse(now);
         let result = act(&mut state, now);
-        let (_, told) = state.take();
-        for changes in told {
+        let (_, changes_made) = state.take();
+        for changes in changes_made {
             for change in &changes.changes {
                 self.world.written(PREFIX, change);
                 if change.key().strip_prefix(PREFIX) == Some(state::LEADER)
@@ -93,13 +93,13 @@ impl Shared {
                     self.leaderships.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            // Nobody watches: nobody hears.
+            // Err: there is no watch.
             let _ = self.changes.send(changes);
         }
         result
     }
 
-    /// Leases lapse although nobody asks for anything.
+    /// Expires leases, also without requests.
     pub(super) async fn tick(self: Arc<Self>) {
         loop {
             sleep(TICK).await;
@@ -112,18 +112,18 @@ impl Shared {
         }
     }
 
-    /// It is away for a while. Leases go on.
+    /// Makes it unavailable for a while. Leases continue to expire.
     pub(super) fn go_down(&self, time: Duration) {
         *self.down_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + time);
         self.down.store(true, Ordering::Relaxed);
     }
 
-    /// What was before now is forgotten.
+    /// Compacts all earlier revisions.
     pub(super) fn compact(&self) {
         self.compacted.store(self.state().revision.0, Ordering::Relaxed);
     }
 
-    /// A lease ends that is alive, where the store is of that kind.
+    /// Expires a live lease, if the store may do that.
     pub(super) fn end_a_lease(&self) {
         if !self.ends_leases {
             return;
@@ -147,7 +147,7 @@ impl Shared {
         self.down.store(false, Ordering::Relaxed);
     }
 
-    /// What there is in the end: the newest revision and how often somebody has begun to lead.
+    /// The final state: the newest revision and the number of leaderships.
     pub(super) fn counted(&self, digest: &str) -> (u64, u64) {
         let kept = self.state().get(&format!("{PREFIX}state"));
         let kept: Option<state::State> = kept.and_then(|entry| serde_json::from_slice(&entry.value).ok());
@@ -160,15 +160,15 @@ impl Shared {
     }
 }
 
-/// The way of one master to the store.
+/// The link of one master to the store.
 #[derive(Debug)]
 pub(super) struct Link {
     shared: Arc<Shared>,
-    /// Nothing goes through.
+    /// Cut: nothing passes.
     pub(super) cut: Arc<AtomicBool>,
 }
 
-/// Who has this may still be heard when he is gone: what he has sent is on its way.
+/// A request of a dead master may still arrive.
 type Late = Box<dyn FnOnce(&mut State, Duration) + Send>;
 
 impl Link {
@@ -204,7 +204,7 @@ impl Link {
                 return unknown("the request was lost");
             }
             if chance.once_in(60) {
-                // It comes late, perhaps long after whoever has sent it has given up.
+                // It arrives late, perhaps long after its sender has given up.
                 self.fault();
                 let late: Late = Box::new(move |state, now| drop(act(state, now)));
                 let (shared, delay) = (Arc::clone(shared), chance.between(1_000, 40_000));
@@ -235,7 +235,7 @@ impl Store for Link {
 
     fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, most: usize) -> StoreFuture<'a, Page> {
         let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
-        // Small pages, so that changes come between them.
+        // Small pages, so that changes happen between them.
         let most = if self.shared.world.is_calm() { most } else { most.min(4) };
         Box::pin(self.through(move |state, _| Ok(state.list(&prefix, after.as_deref(), most))))
     }
@@ -256,7 +256,7 @@ impl Store for Link {
         ready.reverse();
         let (cut, over) = (Arc::clone(&self.cut), self.is_cut());
         let prefix = prefix.to_owned();
-        let watching = Watching { shared, cut, silent: None, receiver, ready, prefix, told: after, over };
+        let watching = Watching { shared, cut, silent: None, receiver, ready, prefix, revision: after, over };
         Box::pin(stream::unfold(watching, |mut watching| async move {
             let next = watching.next().await?;
             Some((next, watching))
@@ -293,13 +293,13 @@ impl Store for Link {
 struct Watching {
     shared: Arc<Shared>,
     cut: Arc<AtomicBool>,
-    /// Nothing is heard any more, and until when nobody notices.
+    /// The watch is cut, and when that is noticed.
     silent: Option<Instant>,
     receiver: broadcast::Receiver<Changes>,
-    /// What was before, the newest first.
+    /// Earlier changes, the newest first.
     ready: Vec<Result<Changes, StoreError>>,
     prefix: String,
-    told: Revision,
+    revision: Revision,
     over: bool,
 }
 
@@ -322,7 +322,7 @@ impl Watching {
                 Some(next) => next,
                 None => match timeout(TICK, self.receiver.recv()).await {
                     Ok(Ok(changes)) => Ok(changes),
-                    Ok(Err(_)) => Err(StoreError::Compacted(self.told)),
+                    Ok(Err(_)) => Err(StoreError::Compacted(self.revision)),
                     Err(_) => {
                         self.over = self.shared.down.load(Ordering::Relaxed);
                         continue;
@@ -336,10 +336,10 @@ impl Watching {
                     return Some(Err(error));
                 }
             };
-            if changes.revision <= self.told {
+            if changes.revision <= self.revision {
                 continue;
             }
-            self.told = changes.revision;
+            self.revision = changes.revision;
             sleep(self.shared.chance.between(1, 40)).await;
             if !self.shared.world.is_calm() && self.shared.chance.once_in(80) {
                 self.over = true;

@@ -1,4 +1,4 @@
-//! What must never happen, and what must have happened in the end.
+//! The invariants of the simulation: what must never happen, and what must have happened in the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,10 +11,10 @@ use crate::member::Member;
 use crate::state::State;
 use crate::store::Change;
 
-/// How long callbacks fail when all else is well again.
+/// How long callbacks fail after everything else is repaired.
 const DISCONTENT: Duration = Duration::from_secs(30);
 
-/// A callback that runs.
+/// A running callback.
 #[derive(Debug, Clone)]
 struct Runs {
     by: usize,
@@ -25,31 +25,31 @@ struct Runs {
 #[derive(Debug, Default)]
 struct Seen {
     running: Option<Runs>,
-    /// The last that was started, and whether it has ended well.
+    /// The last run, and whether it succeeded.
     last: Option<(Runs, bool)>,
     started: usize,
-    /// The highest number of a leader that has run anything.
+    /// The highest fencing token that has run a callback.
     fence: u64,
-    /// Numbers of members that were given, and whose each is.
+    /// Assigned numbers, and the member of each.
     numbers: BTreeMap<u64, String>,
-    /// Of those that are there.
+    /// Numbers of live members.
     there: BTreeMap<String, u64>,
-    /// The leader that the store has, and the last that wrote.
+    /// The leader in the store, and the last one that wrote.
     leader: Option<u64>,
     wrote: u64,
-    /// What is kept; callbacks print their number.
+    /// The stored state: the number that a callback printed.
     kept: u64,
 }
 
-/// Sees everything.
+/// The observer of the simulation.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) seed: u64,
     seen: Mutex<Seen>,
-    /// The store may end leases that are alive.
+    /// The store may expire leases early.
     ends_leases: bool,
     calm: AtomicBool,
-    /// Callbacks end well from then on.
+    /// When callbacks begin to succeed always.
     content: Mutex<Option<Instant>>,
     pub(super) faults: AtomicU64,
 }
@@ -70,14 +70,14 @@ impl World {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does nothing break from now on?
+    /// Whether there are no more faults.
     pub(super) fn settle(&self, calm: bool) {
         self.calm.store(calm, Ordering::Relaxed);
         let content = calm.then(|| Instant::now() + DISCONTENT);
         *self.content.lock().unwrap_or_else(PoisonError::into_inner) = content;
     }
 
-    /// May callbacks fail?
+    /// Whether callbacks may fail.
     pub(super) fn is_content(&self) -> bool {
         let content = *self.content.lock().unwrap_or_else(PoisonError::into_inner);
         content.is_some_and(|content| content <= Instant::now())
@@ -87,7 +87,7 @@ impl World {
         self.calm.load(Ordering::Relaxed)
     }
 
-    /// A master starts its callback: the how manieth it is.
+    /// A master starts its callback. Returns the number of the run.
     pub(super) fn start(&self, by: usize, fence: u64, digest: Arc<str>) -> usize {
         let mut seen = self.seen();
         assert!(seen.running.is_none(), "seed {}: {by} starts one beside {:?}", self.seed, seen.running);
@@ -107,7 +107,7 @@ impl World {
         seen.started
     }
 
-    /// Nothing of it is left.
+    /// No process of the run is left.
     pub(super) fn end(&self, by: usize, fence: u64, well: bool) {
         let mut seen = self.seen();
         let running = seen.running.take();
@@ -121,7 +121,7 @@ impl World {
         }
     }
 
-    /// The store has taken a change; `created` is that of what was put.
+    /// The store has applied a change; `created` is the creation revision of the entry.
     pub(super) fn written(&self, prefix: &str, change: &Change) {
         let mut seen = self.seen();
         let seed = self.seed;
@@ -161,7 +161,7 @@ impl World {
         }
     }
 
-    /// The last callback saw this list, and ended well.
+    /// Whether the last callback had this list, and succeeded.
     pub(super) fn is_at_rest(&self, digest: &Arc<str>) {
         let seen = self.seen();
         assert!(seen.running.is_none(), "seed {}: {:?} runs still", self.seed, seen.running);

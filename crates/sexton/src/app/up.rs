@@ -43,7 +43,7 @@ impl UpApp {
         server: &ServerSettings,
         journal: Option<&Path>,
     ) -> Result<Self, StartupError> {
-        let plan = compile::load(&settings.source, &settings.beside, &Real)?;
+        let plan = compile::load(&settings.source, &settings.overrides, &Real)?;
         descriptors::raise();
         let server = server.bind()?;
         let control = control_socket(settings.control.as_ref())?;
@@ -112,7 +112,7 @@ impl App for UpApp {
             commands: Some(commands),
             up: Some(UpState {
                 source: settings.source,
-                overrides: settings.beside,
+                overrides: settings.overrides,
                 plan,
                 ids,
                 termination_log: termination::FILE.into(),

@@ -202,7 +202,7 @@ impl Driver {
         match signal {
             Signal::CHLD => self.reap(),
             signal if signal.suspends() => {
-                terminal::suspend_ourselves(signal);
+                terminal::suspend_self(signal);
             }
             signal if matches!(signal, Signal::TERM | Signal::INT | Signal::QUIT | Signal::HUP) => {
                 log::info!(signal:% = signal; "shutting down: received SIG{signal}");

@@ -312,7 +312,7 @@ pub enum AutomatonCommand {
         socket: Option<PathBuf>,
         /// Request
         #[arg(value_name = "WORDS", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
-        words: Vec<OsString>,
+        arguments: Vec<OsString>,
     },
 }
 

@@ -30,8 +30,8 @@ struct Old {
 }
 
 /// Parses the command line of automaton: the options, and the log file.
-pub fn parse(words: Vec<OsString>) -> Result<(CommonOptions, ModeOptions, PathBuf), clap::Error> {
-    let matches = Old::command().try_get_matches_from(words)?;
+pub fn parse(arguments: Vec<OsString>) -> Result<(CommonOptions, ModeOptions, PathBuf), clap::Error> {
+    let matches = Old::command().try_get_matches_from(arguments)?;
     let Old { file, socket, log, debug } = Old::from_arg_matches(&matches)?;
     // It has no HTTP server.
     let options = AutomatonOptions { file: Some(file), socket, debug, ..AutomatonOptions::default() };

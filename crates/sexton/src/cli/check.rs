@@ -25,12 +25,12 @@ pub fn schema() -> String {
 
 /// Checks a file and describes its plan.
 pub fn check(file: &Path, json: bool, environment: &dyn Environment) -> Result<String, ConfigError> {
-    let beside = CliOverrides {
+    let overrides = CliOverrides {
         terminal: std::io::stdout().is_terminal(),
         control: Some(default_control(environment)),
         ..CliOverrides::default()
     };
-    let plan = load(&Source::File(file.to_owned()), &beside, environment)?;
+    let plan = load(&Source::File(file.to_owned()), &overrides, environment)?;
     if json {
         return Ok(format!("{}\n", json!({ "plan": plan.plan, "warnings": plan.warnings })));
     }
@@ -96,7 +96,7 @@ fn megabytes(bytes: u64) -> f64 {
 }
 
 fn command(process: &ProcessPlan) -> String {
-    shell_words::join(&process.words)
+    shell_words::join(&process.arguments)
 }
 
 fn found(process: &ProcessPlan, environment: &dyn Environment) -> bool {

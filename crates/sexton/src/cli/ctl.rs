@@ -15,7 +15,7 @@ use spec::text::describe;
 #[derive(Debug)]
 pub struct CtlRequest {
     socket: PathBuf,
-    words: Vec<OsString>,
+    arguments: Vec<OsString>,
 }
 
 /// Why a request failed.
@@ -47,8 +47,8 @@ impl CtlError {
 impl CtlRequest {
     /// A request over this socket, or the default one.
     #[must_use]
-    pub fn new(socket: Option<PathBuf>, words: Vec<OsString>) -> Self {
-        Self { socket: socket.unwrap_or_else(|| DEFAULT_SOCKET.into()), words }
+    pub fn new(socket: Option<PathBuf>, arguments: Vec<OsString>) -> Self {
+        Self { socket: socket.unwrap_or_else(|| DEFAULT_SOCKET.into()), arguments }
     }
 }
 
@@ -57,8 +57,8 @@ pub fn run(request: &CtlRequest) -> Result<(), CtlError> {
     let socket = || request.socket.display().to_string();
     let unreachable =
         |error: std::io::Error| CtlError::Unreachable { socket: socket(), why: describe(&error) };
-    let words: Vec<_> = request.words.iter().map(|word| word.as_encoded_bytes()).collect();
-    let mut line = words.join(&b' ');
+    let arguments: Vec<_> = request.arguments.iter().map(|word| word.as_encoded_bytes()).collect();
+    let mut line = arguments.join(&b' ');
     if line.contains(&b'\n') {
         return Err(CtlError::LineBreak);
     }
@@ -83,7 +83,7 @@ pub fn run(request: &CtlRequest) -> Result<(), CtlError> {
             }
         }
     }
-    if first.is_empty() && request.words.first().is_none_or(|word| word != "WATCH") {
+    if first.is_empty() && request.arguments.first().is_none_or(|word| word != "WATCH") {
         return Err(CtlError::NoResponse { socket: socket() });
     }
     if is_ko(&first) {

@@ -15,7 +15,7 @@ use crate::store;
 use config::options::{IdentityOptions, UsageError, tls_files};
 use spec::ensemble::Peer;
 use spec::text;
-use spec::tls::Files;
+use spec::tls::TlsFiles;
 
 /// A subcommand of `sexton ensemble`.
 #[derive(Debug, Subcommand)]
@@ -103,7 +103,7 @@ pub struct PodOptions {
 #[derive(Debug)]
 pub struct PodCommand {
     pod: Peer,
-    tls: Files,
+    tls: TlsFiles,
     request: PodRequest,
 }
 

@@ -30,11 +30,11 @@ pub enum InstallError {
 
 /// Copies the executable atomically.
 fn copy(own: &Path, path: &Path) -> Result<(), InstallError> {
-    let beside = path.with_extension(format!("new.{}", std::process::id()));
+    let temporary = path.with_extension(format!("new.{}", std::process::id()));
     // fs::copy also copies the mode.
-    let copied = fs::copy(own, &beside).and_then(|_| fs::rename(&beside, path));
+    let copied = fs::copy(own, &temporary).and_then(|_| fs::rename(&temporary, path));
     copied.map_err(|source| {
-        let _ = fs::remove_file(&beside);
+        let _ = fs::remove_file(&temporary);
         InstallError::Copy { path: path.to_owned(), source }
     })
 }
@@ -50,12 +50,12 @@ pub fn install(directory: &Path, with_copy: bool) -> Result<String, InstallError
     let target = if with_copy { PathBuf::from("sexton") } else { own.clone() };
     for path in NAMES.map(|name| directory.join(name)) {
         let leads_to = fs::canonicalize(&path).ok();
-        let ours = [fs::canonicalize(&own).ok(), fs::canonicalize(&copied).ok()];
+        let own_paths = [fs::canonicalize(&own).ok(), fs::canonicalize(&copied).ok()];
         let is_link = fs::symlink_metadata(&path).map(|it| it.file_type().is_symlink());
         match is_link {
             Err(_) => {}
             // An older link to sexton may lead to the previous executable.
-            Ok(true) if leads_to.is_some() && ours.contains(&leads_to) => {
+            Ok(true) if leads_to.is_some() && own_paths.contains(&leads_to) => {
                 fs::remove_file(&path).map_err(|source| InstallError::Link { path: path.clone(), source })?;
             }
             Ok(_) => return Err(InstallError::Taken(path)),

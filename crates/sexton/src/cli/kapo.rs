@@ -53,7 +53,7 @@ enum Command {
         wait: Option<String>,
         /// Command to run, and its arguments
         #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
-        words: Vec<OsString>,
+        arguments: Vec<OsString>,
     },
     /// Run a program and restart it whenever it exits
     #[command(visible_alias = "s")]
@@ -63,7 +63,7 @@ enum Command {
         wait: Option<String>,
         /// Command to run, and its arguments
         #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
-        words: Vec<OsString>,
+        arguments: Vec<OsString>,
     },
     /// Expose the state of programs that were started by others
     #[command(visible_alias = "w")]
@@ -80,8 +80,8 @@ enum Command {
 }
 
 /// Parses the command line of kapo.
-pub fn parse(words: Vec<OsString>) -> Result<(CommonOptions, ModeOptions), clap::Error> {
-    let matches = Kapo::command().try_get_matches_from(two_dashes(words))?;
+pub fn parse(arguments: Vec<OsString>) -> Result<(CommonOptions, ModeOptions), clap::Error> {
+    let matches = Kapo::command().try_get_matches_from(two_dashes(arguments))?;
     let kapo = Kapo::from_arg_matches(&matches)?;
     let common = CommonOptions {
         listen: ListenOptions { port: kapo.port, interface: kapo.interface },
@@ -93,17 +93,22 @@ pub fn parse(words: Vec<OsString>) -> Result<(CommonOptions, ModeOptions), clap:
         ..CommonOptions::default()
     };
     let mode = match kapo.command {
-        Command::Run { ttl, wait, words } => {
+        Command::Run { ttl, wait, arguments } => {
             let process = ProcessOptions { ttl, ..ProcessOptions::default() };
-            ModeOptions::Run(Box::new(RunOptions { wait, process, command: words, ..RunOptions::default() }))
+            ModeOptions::Run(Box::new(RunOptions {
+                wait,
+                process,
+                command: arguments,
+                ..RunOptions::default()
+            }))
         }
-        Command::Supervise { wait, words } => {
+        Command::Supervise { wait, arguments } => {
             // Only `run` had a lifetime: KAPO_TTL must not have an effect here.
             let process = ProcessOptions { ttl: Some("0".to_owned()), ..ProcessOptions::default() };
             ModeOptions::Supervise(Box::new(SuperviseOptions {
                 wait,
                 process,
-                command: words,
+                command: arguments,
                 ..SuperviseOptions::default()
             }))
         }
@@ -114,15 +119,15 @@ pub fn parse(words: Vec<OsString>) -> Result<(CommonOptions, ModeOptions), clap:
 
 /// Go programs accept their flags with one dash or two (`-port`, `--port`). Arguments from the wrapped command on are
 /// left unchanged.
-fn two_dashes(words: Vec<OsString>) -> Vec<OsString> {
+fn two_dashes(arguments: Vec<OsString>) -> Vec<OsString> {
     const SWITCHES: [&str; 7] =
         ["sidebind", "socket-activation", "stdout", "stderr", "stdlog", "help", "version"];
     const WITH_VALUE: [&str; 5] = ["port", "interface", "ttl", "wait", "pid"];
-    let mut words = words.into_iter();
-    let mut out: Vec<OsString> = words.by_ref().take(1).collect();
+    let mut arguments = arguments.into_iter();
+    let mut out: Vec<OsString> = arguments.by_ref().take(1).collect();
     let mut commands = 0;
     let mut value_follows = false;
-    for word in words {
+    for word in arguments {
         let text = word.to_str().unwrap_or_default();
         let name = text.trim_start_matches('-').split('=').next().unwrap_or_default();
         let is_option = text.starts_with('-') && commands < 2 && !value_follows;
@@ -148,8 +153,8 @@ mod tests {
     use super::*;
 
     fn dashes(line: &str) -> String {
-        let words = two_dashes(line.split(' ').map(Into::into).collect());
-        words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+        let arguments = two_dashes(line.split(' ').map(Into::into).collect());
+        arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
     }
 
     #[test]

@@ -22,11 +22,11 @@ pub fn parse(environment: &dyn Environment) -> Result<(CommonOptions, ModeOption
     };
     let missing = |name: &str, what: &str| UsageError(format!("{name} is not set: expected {what}"));
     let mode = variable("KONTROL_MODE").unwrap_or_else(|| "slave".to_owned());
-    let words: Vec<_> = mode.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
-    if let Some(word) = words.iter().find(|word| !["slave", "master", "debug", "verbose"].contains(word)) {
+    let flags: Vec<_> = mode.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+    if let Some(word) = flags.iter().find(|word| !["slave", "master", "debug", "verbose"].contains(word)) {
         return Err(UsageError(format!("KONTROL_MODE '{word}': expected slave, master, debug or verbose")));
     }
-    let has = |word: &str| words.contains(&word);
+    let has = |word: &str| flags.contains(&word);
     let debug = has("debug");
     let role = match (has("slave") || debug, has("master") || debug) {
         (true, true) => EnsembleRole::Both,

@@ -29,17 +29,17 @@ pub fn help() -> String {
 }
 
 /// Parses the command line of kubexit. None: the help text is requested.
-pub fn parse(words: Vec<OsString>) -> Result<Option<(CommonOptions, ModeOptions)>, UsageError> {
-    let mut words: Vec<OsString> = words.into_iter().skip(1).collect();
-    match words.first().and_then(|word| word.to_str()) {
+pub fn parse(arguments: Vec<OsString>) -> Result<Option<(CommonOptions, ModeOptions)>, UsageError> {
+    let mut arguments: Vec<OsString> = arguments.into_iter().skip(1).collect();
+    match arguments.first().and_then(|word| word.to_str()) {
         Some("-h" | "--help") => return Ok(None),
-        Some("--") => drop(words.remove(0)),
+        Some("--") => drop(arguments.remove(0)),
         _ => {}
     }
-    if words.is_empty() {
+    if arguments.is_empty() {
         return Err(UsageError("nothing to run: expected a command, as in 'kubexit ./worker.py'".to_owned()));
     }
     // It has no HTTP server.
-    let run = RunOptions { command: words, ..RunOptions::default() };
+    let run = RunOptions { command: arguments, ..RunOptions::default() };
     Ok(Some((CommonOptions::without_server(), ModeOptions::Run(Box::new(run)))))
 }

@@ -85,16 +85,16 @@ pub enum Invocation {
 
 /// Parses a command line. The name of the executable selects the personality.
 pub fn parse(
-    mut words: Vec<OsString>,
+    mut arguments: Vec<OsString>,
     environment: &dyn Environment,
     terminal: bool,
 ) -> Result<(Invocation, LogSettings), UsageError> {
-    if words.get(1).is_some_and(|word| word == AS_SEXTON) {
-        words.splice(..2, ["sexton".into()]);
+    if arguments.get(1).is_some_and(|word| word == AS_SEXTON) {
+        arguments.splice(..2, ["sexton".into()]);
     }
-    let called = words.first().map(|word| base_name(word)).unwrap_or_default();
+    let called = arguments.first().map(|word| base_name(word)).unwrap_or_default();
     if called == kapo::NAME {
-        let (common, mode) = match kapo::parse(words) {
+        let (common, mode) = match kapo::parse(arguments) {
             Ok(parsed) => parsed,
             Err(error) => return Ok(quiet(printed(&error, kapo::NAME)?)),
         };
@@ -103,7 +103,7 @@ pub fn parse(
         return Ok((Invocation::Live(Box::new(settings)), log));
     }
     if called == kubexit::NAME {
-        let Some((common, mode)) = kubexit::parse(words)? else {
+        let Some((common, mode)) = kubexit::parse(arguments)? else {
             return Ok(quiet(Invocation::Print(kubexit::help())));
         };
         let settings = resolve(Personality::Kubexit, &common, mode, environment, terminal)?;
@@ -117,7 +117,7 @@ pub fn parse(
         return Ok((Invocation::Live(Box::new(settings)), log));
     }
     if called == automaton::NAME {
-        let (common, mode, log) = match automaton::parse(words) {
+        let (common, mode, log) = match automaton::parse(arguments) {
             Ok(parsed) => parsed,
             Err(error) => return Ok(quiet(printed(&error, automaton::NAME)?)),
         };
@@ -126,7 +126,7 @@ pub fn parse(
         return Ok((Invocation::Live(Box::new(settings)), to));
     }
     if called == process_wrapper::NAME {
-        return match process_wrapper::parse(&words, environment)? {
+        return match process_wrapper::parse(&arguments, environment)? {
             Parsed::Print(text) => Ok(quiet(Invocation::Print(text))),
             Parsed::Wait(command) => Ok(quiet(Invocation::Ask(command))),
             Parsed::Live(live, debug) => {
@@ -137,7 +137,7 @@ pub fn parse(
             }
         };
     }
-    match Sexton::command().try_get_matches_from(words).and_then(|m| Sexton::from_arg_matches(&m)) {
+    match Sexton::command().try_get_matches_from(arguments).and_then(|m| Sexton::from_arg_matches(&m)) {
         Ok(parsed) => sexton(parsed, environment, terminal),
         Err(error) => Ok(quiet(printed(&error, "sexton")?)),
     }
@@ -241,9 +241,9 @@ fn sexton(
             client(options, ClientRequest::Wait { limit, file: readiness_file })
         }
         Command::Names(options) => client(options, ClientRequest::Names),
-        Command::Automaton { command: Some(AutomatonCommand::Ctl { socket, words }), .. } => {
+        Command::Automaton { command: Some(AutomatonCommand::Ctl { socket, arguments }), .. } => {
             let socket = socket.or_else(|| environment.get("SEXTON_AUTOMATON_SOCKET").map(PathBuf::from));
-            done(Invocation::Ctl(ctl::CtlRequest::new(socket, words)))
+            done(Invocation::Ctl(ctl::CtlRequest::new(socket, arguments)))
         }
         Command::Automaton { automaton: AutomatonOptions { file, dot, .. }, command: None } => {
             done(Invocation::CheckAutomaton { file: file.unwrap_or_default().into(), dot })

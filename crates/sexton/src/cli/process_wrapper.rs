@@ -75,9 +75,9 @@ const VARIABLES_NOT_YET: [&str; 6] = [
 ];
 
 /// Parses its command line.
-pub fn parse(words: &[OsString], environment: &dyn Environment) -> Result<Parsed, UsageError> {
+pub fn parse(arguments: &[OsString], environment: &dyn Environment) -> Result<Parsed, UsageError> {
     let mut given: Vec<(&'static str, String)> = Vec::new();
-    let mut rest = words.iter().skip(1).map(|word| word.to_string_lossy().into_owned());
+    let mut rest = arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned());
     while let Some(word) = rest.next() {
         let Some(flag) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else {
             return Err(UsageError(format!("'{word}' is not a flag (see '{NAME} -help')")));
@@ -173,9 +173,9 @@ fn socket(
 fn lock_server(environment: &dyn Environment, tls: bool) -> Result<Vec<String>, UsageError> {
     let variable = |name: &str| environment.get(name).map(|word| word.to_string_lossy().into_owned());
     let (interface, port) = socket(environment, "SHARED_LEASE_SOCKET", LEASE_SOCKET)?;
-    let mut words = vec!["--port".to_owned(), port];
+    let mut arguments = vec!["--port".to_owned(), port];
     if let Some(interface) = interface {
-        words.extend(["--interface".to_owned(), interface]);
+        arguments.extend(["--interface".to_owned(), interface]);
     }
     let endpoints = variable("SHARED_LEASE_ETCD_ENDPOINTS").filter(|endpoints| !endpoints.is_empty());
     let Some(endpoints) = endpoints else {
@@ -184,7 +184,7 @@ fn lock_server(environment: &dyn Environment, tls: bool) -> Result<Vec<String>, 
                 "-shared-lock-etcd-tls: SHARED_LEASE_ETCD_ENDPOINTS is not set".to_owned(),
             ));
         }
-        return Ok(words);
+        return Ok(arguments);
     };
     // The flag decides, even if there are certificates.
     let scheme = if tls { "https" } else { "http" };
@@ -193,13 +193,13 @@ fn lock_server(environment: &dyn Environment, tls: bool) -> Result<Vec<String>, 
         if endpoint.contains("://") { endpoint.to_owned() } else { format!("{scheme}://{endpoint}") }
     };
     let endpoints: Vec<_> = endpoints.split(',').map(with_scheme).collect();
-    words.extend(["--etcd".to_owned(), endpoints.join(",")]);
+    arguments.extend(["--etcd".to_owned(), endpoints.join(",")]);
     for (option, name, default) in CERTIFICATES {
         // Always given, because the server would read the variables itself.
         let path = if tls { variable(name).unwrap_or_else(|| default.to_owned()) } else { String::new() };
-        words.extend([option.to_owned(), path]);
+        arguments.extend([option.to_owned(), path]);
     }
-    Ok(words)
+    Ok(arguments)
 }
 
 fn help() -> String {
@@ -221,17 +221,18 @@ mod tests {
 
     type Variables = BTreeMap<&'static str, &'static str>;
 
-    fn read(words: &str, variables: &Variables) -> Result<Parsed, String> {
-        let words: Vec<OsString> = format!("{NAME} {words}").split_whitespace().map(Into::into).collect();
-        parse(&words, variables).map_err(|error| error.0)
+    fn read(arguments: &str, variables: &Variables) -> Result<Parsed, String> {
+        let arguments: Vec<OsString> =
+            format!("{NAME} {arguments}").split_whitespace().map(Into::into).collect();
+        parse(&arguments, variables).map_err(|error| error.0)
     }
 
     #[test]
     fn flags_have_one_dash_or_two_and_values_after_a_blank_or_an_equals_sign() {
-        for words in
+        for arguments in
             ["-config x -skip-commands a,b", "--config=x --skip-commands=a,b", "-config=x -skip-commands a,b"]
         {
-            let parsed = read(words, &Variables::new());
+            let parsed = read(arguments, &Variables::new());
             let Ok(Parsed::Live(live, false)) = parsed else { panic!("{parsed:?}") };
             let ModeOptions::Up(up) = live.1 else { panic!() };
             assert_eq!((up.file.as_deref(), up.skip), (Some("x"), vec!["a".to_owned(), "b".to_owned()]));
@@ -243,16 +244,16 @@ mod tests {
 
     #[test]
     fn variables_set_the_address_and_the_store_of_the_lock_server() {
-        let words = |words: &str, variables: &Variables| {
-            let parsed = read(words, variables);
+        let arguments = |arguments: &str, variables: &Variables| {
+            let parsed = read(arguments, variables);
             let Ok(Parsed::Live(live, _)) = parsed else { panic!("{parsed:?}") };
             let ModeOptions::Up(up) = live.1 else { panic!() };
             (up.lock_server.unwrap_or_default().join(" "), up.lock_url)
         };
         let none = Variables::new();
-        assert_eq!(words("-shared-lock", &none), ("--port 8191".to_owned(), None));
+        assert_eq!(arguments("-shared-lock", &none), ("--port 8191".to_owned(), None));
         let url = Some("http://locks".to_owned());
-        assert_eq!(words("-config x -shared-lock-url http://locks", &none), (String::new(), url));
+        assert_eq!(arguments("-config x -shared-lock-url http://locks", &none), (String::new(), url));
         let set = Variables::from([
             ("SHARED_LEASE_SOCKET", "127.0.0.1:1"),
             ("SHARED_LEASE_ETCD_ENDPOINTS", "a, https://b:2"),
@@ -260,11 +261,11 @@ mod tests {
         ]);
         let common = "--port 1 --interface 127.0.0.1 --etcd";
         assert_eq!(
-            words("-shared-lock", &set).0,
+            arguments("-shared-lock", &set).0,
             format!("{common} http://a,https://b:2 --etcd-ca  --etcd-cert  --etcd-key ")
         );
         assert_eq!(
-            words("-shared-lock -shared-lock-etcd-tls", &set).0,
+            arguments("-shared-lock -shared-lock-etcd-tls", &set).0,
             format!(
                 "{common} https://a,https://b:2 --etcd-ca /cert/tls/ca.crt --etcd-cert /cert/tls/tls.crt --etcd-key /key"
             )
@@ -274,7 +275,7 @@ mod tests {
     #[test]
     fn rejects_invalid_command_lines() {
         let none = Variables::new();
-        for (words, part) in [
+        for (arguments, part) in [
             ("", "nothing to run"),
             ("-confg x", "did you mean 'config'"),
             ("config", "is not a flag"),
@@ -283,7 +284,7 @@ mod tests {
             ("-shared-lock -shared-lock-etcd-tls", "SHARED_LEASE_ETCD_ENDPOINTS is not set"),
             ("-wait -wait-deadline soon", "-wait-deadline 'soon'"),
         ] {
-            assert!(read(words, &none).is_err_and(|error| error.contains(part)), "{words}");
+            assert!(read(arguments, &none).is_err_and(|error| error.contains(part)), "{arguments}");
         }
         assert!(matches!(read("-wait", &none), Ok(Parsed::Wait(_))));
         let socket = Variables::from([("HEALTH_SOCKET", "nonsense"), ("CONFIG", "[]")]);

@@ -15,7 +15,7 @@ use crate::locks::client::within;
 use spec::ensemble::Peer;
 use spec::ensemble::Sources;
 use spec::text::describe;
-use spec::tls::Files;
+use spec::tls::TlsFiles;
 
 /// The longest template, in bytes.
 const LONGEST: u64 = 1 << 20;
@@ -33,7 +33,7 @@ pub struct Render {
     /// The namespace of the ensemble; None: that of the pod.
     pub namespace: Option<String>,
     /// The master to query for the members, and the files of TLS.
-    pub pod: Option<(Peer, Files)>,
+    pub pod: Option<(Peer, TlsFiles)>,
 }
 
 /// Why the template could not be rendered.
@@ -84,20 +84,20 @@ pub fn render(options: &Render) -> Result<(), RenderError> {
 
 /// Replaces a file atomically. It keeps its owner and mode.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut beside = path.to_owned().into_os_string();
-    beside.push(format!(".{:016x}", spec::random::random_u64()));
-    let mut file = File::create_new(&beside)?;
+    let mut temporary = path.to_owned().into_os_string();
+    temporary.push(format!(".{:016x}", spec::random::random_u64()));
+    let mut file = File::create_new(&temporary)?;
     let mut write = || {
         if let Ok(before) = fs::metadata(path) {
             fchown(&file, Some(before.uid()), Some(before.gid()))?;
             file.set_permissions(before.permissions())?;
         }
         file.write_all(content)?;
-        fs::rename(&beside, path)
+        fs::rename(&temporary, path)
     };
     write().inspect_err(|_| {
         // Remove the incomplete file.
-        let _ = fs::remove_file(&beside);
+        let _ = fs::remove_file(&temporary);
     })
 }
 

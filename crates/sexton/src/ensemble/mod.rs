@@ -18,7 +18,7 @@
 //! * [`leadership`]: the lock of the leader
 //! * [`state`]: saves the state of callbacks
 //! * [`callback`]: one run of the callback
-//! * [`tenants`]: leases that depend on the leadership
+//! * [`leadership_leases`]: leases that depend on the leadership
 //! * [`commands`]: commands requested by other pods
 //! * [`counters`] and statsd: metrics
 //! * `reading`: reads the output of commands
@@ -31,6 +31,7 @@ pub mod counters;
 pub mod driver;
 pub mod identity;
 pub mod leadership;
+pub mod leadership_leases;
 mod payload;
 pub mod peers;
 pub mod plan;
@@ -40,7 +41,6 @@ mod reporter;
 pub mod routes;
 pub mod rpc;
 pub mod state;
-pub mod tenants;
 
 pub use driver::Driver;
 pub use spec::ensemble::EnsemblePlan;

@@ -14,7 +14,7 @@ use crate::locks::client::{exchange, send, within};
 use crate::probes::connect;
 use net::tls::{Connector, Stream};
 use spec::text::one_line;
-use spec::tls::Files;
+use spec::tls::TlsFiles;
 
 /// Time limit until a response starts.
 const RESPONSE_LIMIT: Duration = Duration::from_secs(30);
@@ -34,7 +34,7 @@ impl Dialer {
     /// Creates a dialer; the TLS files are read only if a peer uses TLS.
     pub fn new<'a>(
         peers: impl IntoIterator<Item = &'a Peer>,
-        files: Files,
+        files: TlsFiles,
         token: Option<Arc<str>>,
     ) -> Result<Self, String> {
         let encrypted = peers.into_iter().any(|peer| peer.scheme.is_encrypted());

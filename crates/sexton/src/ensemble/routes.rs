@@ -17,8 +17,8 @@ use tokio::sync::mpsc;
 
 use super::commands::{self, Outcome};
 use super::counters::Counters;
+use super::leadership_leases::{self, LeadershipLeases};
 use super::proof::{self, AccessPolicy, Refusal};
-use super::tenants::{self, Tenants};
 use crate::probes::SpawnSender;
 use net::json::{json_response, no_browsers};
 use net::query::Query;
@@ -54,7 +54,7 @@ pub struct ApiState {
     /// User and group of commands, if set.
     pub invoke_user: Option<(u32, u32)>,
     /// Leases that depend on the leadership.
-    pub tenants: Arc<Tenants>,
+    pub leadership_leases: Arc<LeadershipLeases>,
     /// Requests to shut down.
     pub down: mpsc::UnboundedSender<()>,
 }
@@ -105,7 +105,7 @@ pub fn router(api: ApiState) -> Router {
         .route("/v1/leader", get(leader))
         .route("/v1/digest", get(digest))
         .route("/v1/callbacks", get(callbacks))
-        .merge(tenants::router())
+        .merge(leadership_leases::router())
         .layer(DefaultBodyLimit::max(LONGEST))
         .layer(from_fn(no_browsers))
         .with_state(api)

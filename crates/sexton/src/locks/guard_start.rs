@@ -10,7 +10,7 @@ use linux::process_table::ProcessTable;
 use linux::spawn::{Output, Start, spawn};
 use rustix::pipe::{PipeFlags, pipe_with};
 use spec::notify::SERVICE_MANAGER_VARIABLES;
-use spec::program::{AS_SEXTON, Program, ourselves};
+use spec::program::{AS_SEXTON, Program, own_executable};
 use spec::text::describe;
 use tokio::sync::oneshot;
 
@@ -23,10 +23,11 @@ pub const ORDERS: i32 = 3;
 pub fn start_guard(guard: &Guard, processes: &mut ProcessTable) -> Result<oneshot::Receiver<Exit>, String> {
     let (orders, pipe) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| describe(&error.into()))?;
     nonblocking(&pipe).map_err(|error| describe(&error))?;
-    let words = [AS_SEXTON.to_owned(), "lock".to_owned(), "guard".to_owned(), std::process::id().to_string()];
+    let arguments =
+        [AS_SEXTON.to_owned(), "lock".to_owned(), "guard".to_owned(), std::process::id().to_string()];
     let program = Program {
-        command: ourselves().into(),
-        arguments: words.iter().map(OsString::from).collect(),
+        command: own_executable().into(),
+        arguments: arguments.iter().map(OsString::from).collect(),
         without_variables: SERVICE_MANAGER_VARIABLES.to_vec(),
         ..Program::default()
     };

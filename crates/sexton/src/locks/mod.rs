@@ -1,26 +1,26 @@
-//! Locks of which one holder has one at a time, over HTTP: a process runs only while we hold its lock.
+//! Locks over HTTP, each with one holder at a time: a process runs only while sexton holds its lock.
 //!
 //! ```text
 //!            acquire, keep alive, release            Won, Lost ──► engine
 //! server ◄────────────────────────────── holder ──────────────────────────┐
-//!   │                                      │ until when it is ours          ▼
+//!   │                                      │ end of the lease               ▼
 //!   ▼                                      ▼                             process
-//! ensemble::lock (embedded, etcd)        guard (a process of its own) ──KILL──▲
+//! ensemble::lock (embedded, etcd)        guard (a separate process) ──SIGKILL──▲
 //! ```
 //!
-//! * [`server`]: what `sexton lock serve` answers
-//! * [`client`]: the same from the other side
+//! * [`server`]: the server, `sexton lock serve`
+//! * [`client`]: its client
 
-//! * [`holder`]: one lock for one run
-//! * [`guard`]: what kills the process in time when we cannot, because we were stopped or killed ourselves
+//! * [`holder`]: the lock of one run
+//! * [`guard`]: the process that kills the run in time if the supervisor cannot, because it was suspended or killed
 //!
-//! What is guaranteed: measured on this machine's clock (`CLOCK_BOOTTIME`), KILL was sent to the whole run before its
-//! lease can have lapsed at a server whose clock does not go more than a tenth faster; what would be executed later than
-//! that is not. The whole run is its process group, and what has left it and was started with its mark
+//! The guarantee: by the clock of this machine (`CLOCK_BOOTTIME`), SIGKILL was sent to the whole run before its lease can
+//! have expired at a server whose clock is at most a tenth faster; a program that would be executed later is not
+//! executed. The whole run is its process group, and processes outside of it that carry its mark
 //! ([`MARK`](linux::process_table::MARK)). That holds while `sexton` itself
-//! is stopped (SIGSTOP) or killed, since the guard is another process; it does not when both are stopped together (a
-//! frozen control group, a machine that is paused): then the run is stopped with them, and killed when they wake, a
-//! moment after it may have woken itself. For that moment there is the fencing number.
+//! is suspended (SIGSTOP) or killed, since the guard is another process. It does not hold if both are suspended together (a
+//! frozen control group, a paused machine): then the run is suspended with them, and killed when they resume, a moment
+//! after it may have resumed itself. The fencing token covers that moment.
 
 pub mod client;
 pub mod guard;
@@ -29,7 +29,7 @@ pub mod holder;
 
 pub mod server;
 
-/// Below the store's keys.
+/// The prefix of the keys in the store.
 pub const PREFIX: &str = "/shared-lock/";
-/// How a process is told the number of its lock.
+/// The variable with the fencing token of the lock.
 pub const FENCE: &str = "FENCE";

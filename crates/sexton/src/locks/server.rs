@@ -1,12 +1,12 @@
 //! The lock server.
 //!
-//! | request | answer |
+//! | request | response |
 //! | --- | --- |
 //! | `POST /lease` | 201 with the id, 202 while another holds it |
-//! | `POST /keepalive` | 200; 204 when it has lapsed |
-//! | `DELETE /lease/ID` | 200: it is given back |
-//! | `GET /v1/locks` | all that are held |
-//! | `GET /health` | 200, or 503 when the store does not answer |
+//! | `POST /keepalive` | 200; 204 if it has expired |
+//! | `DELETE /lease/ID` | 200: it is released |
+//! | `GET /v1/locks` | all held locks |
+//! | `GET /health` | 200, or 503 if the store does not respond |
 
 use std::time::Duration;
 
@@ -27,16 +27,16 @@ use net::json::{json_response, no_browsers};
 use spec::duration;
 use spec::lock::{DEFAULT_TTL, check_ttl};
 
-/// The longest body of a request.
+/// The maximum size of a request body, in bytes.
 const LONGEST_BODY: usize = 64 << 10;
-/// The longest that a holder may say of itself, in bytes: it is kept as long as the lock is held.
+/// The maximum size of a holder's description, in bytes: it is kept as long as the lock is held.
 const LONGEST_HOLDER: usize = 4 << 10;
-/// The longest that a client may have us wait.
+/// The maximum wait that a client may request.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// How long the store may take to show that it is well.
+/// The time limit of a health check of the store.
 const WELL_WITHIN: Duration = Duration::from_secs(2);
 
-/// What is answered.
+/// The routes.
 pub fn router(locks: Locks) -> Router {
     Router::new()
         .route("/lease", post(acquire))
@@ -63,7 +63,7 @@ fn failed(error: &StoreError) -> Response {
     json_response(code, &json!({"error": error.to_string()}))
 }
 
-/// A duration in a header: as Go has it, or a number of seconds.
+/// A duration in a header: in the format of Go, or a number of seconds.
 pub(crate) fn span(headers: &HeaderMap, name: &str) -> Result<Option<Duration>, String> {
     let Some(value) = headers.get(name) else { return Ok(None) };
     let text = value.to_str().map_err(|_| format!("{name} is no text"))?;

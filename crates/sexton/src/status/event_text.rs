@@ -6,7 +6,7 @@ use log::Level;
 
 /// Returns the level and the message of an event of the process `name`.
 #[must_use]
-pub fn words(event: &JobEvent, name: &str) -> (Level, String) {
+pub fn describe(event: &JobEvent, name: &str) -> (Level, String) {
     let after = |at: Time| rounded(at.since(event.at)).to_string();
     match &event.kind {
         JobEventKind::Started { ttl: None } => (Level::Info, "started".to_owned()),

@@ -99,7 +99,7 @@ impl<S: System> Supervisor<S> {
     fn report(&mut self, event: &JobEvent) {
         let Some(job) = self.jobs.get(&event.job) else { return };
         let name = Arc::clone(&job.info.name);
-        let (level, message) = event_text::words(event, &name);
+        let (level, message) = event_text::describe(event, &name);
         let pid = event.run.and_then(|run| self.system.pid(run));
         match (event.run, pid) {
             (Some(run), Some(pid)) => log::log!(level, process:% = name, run = run.0, pid = pid; "{message}"),

@@ -183,8 +183,8 @@ impl<S: System> Supervisor<S> {
         }
     }
 
-    fn notified(&mut self, NotifyDatagram { run, words, status }: NotifyDatagram) {
-        for word in words {
+    fn notified(&mut self, NotifyDatagram { run, assignments, status }: NotifyDatagram) {
+        for word in assignments {
             self.dispatch(Event::Notified(run, word));
         }
         let is_automaton = self.is_automaton(run);

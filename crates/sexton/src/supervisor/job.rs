@@ -1,4 +1,4 @@
-//! What the supervisor knows of each process beside the engine.
+//! The supervisor's data about each process, in addition to the engine's.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use spec::program::Program;
 /// The number of restarts of a process that are remembered, for probes.
 const RESTARTS_KEPT: usize = 256;
 
-/// A process of the plan, beside its settings for the engine.
+/// A process of the plan, without its settings for the engine.
 pub struct SupervisedProcess {
     pub info: ProcessInfo,
     pub program: Program,
@@ -103,11 +103,11 @@ impl Job {
 #[must_use]
 pub fn process_info(plan: &ProcessPlan) -> ProcessInfo {
     // The text of the file, with references to variables: their values may be secrets.
-    let mut words = plan.words.iter().cloned();
+    let mut arguments = plan.arguments.iter().cloned();
     ProcessInfo {
         name: plan.name.as_str().into(),
-        command: words.next().unwrap_or_default(),
-        arguments: words.collect(),
+        command: arguments.next().unwrap_or_default(),
+        arguments: arguments.collect(),
         ttl: Duration::ZERO,
         wait: Duration::ZERO,
         side_port: 0,

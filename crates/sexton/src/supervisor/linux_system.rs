@@ -223,7 +223,7 @@ impl JobControl for LinuxSystem {
     }
 
     fn suspend_self(&self, signal: Signal) -> AfterSuspension {
-        terminal::suspend_ourselves(signal)
+        terminal::suspend_self(signal)
     }
 }
 

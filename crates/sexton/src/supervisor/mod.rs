@@ -11,7 +11,7 @@
 //! * [`event_loop`]: turns what happened into one [`SupervisorEvent`] at a time
 //! * [`handle`]: does all the work for an event, without waiting for anything
 //! * [`effects`], [`locks`], [`requests`], [`publish`]: the parts of it
-//! * [`job`]: what is known of each process beside the engine
+//! * [`job`]: data about each process, in addition to the engine's
 //! * [`system`]: the interfaces to everything outside, which [`linux_system`] implements
 //!
 //! A child is entered in the process table before another one is reaped, and its output is read before its exit is

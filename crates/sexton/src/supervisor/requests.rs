@@ -111,7 +111,7 @@ impl<S: System> Supervisor<S> {
 
     /// Reloads the configuration. An invalid one changes nothing.
     pub(super) fn reload(&mut self, reply: Option<Reply<Reloaded>>) {
-        let (new, Diff { places: ids, told: reloaded }) = match self.load() {
+        let (new, Diff { places: ids, reloaded }) = match self.load() {
             Ok(loaded) => loaded,
             Err(error) => return finish_reload(reply, Err(error)),
         };

@@ -127,7 +127,7 @@ fn a_new_store_grants_no_lock_before_leases_of_a_lost_one_have_expired() {
     let claim = json!({"key": "db", "value": "pod-1"});
     let begun = std::time::Instant::now();
     let (code, taken) = locks.json("POST", "/lease", &[("x-lease-ttl", "3s")], &claim);
-    assert_eq!((code, &taken["value"]), (202, &json!("nobody knows, since the store was made a moment ago")));
+    assert_eq!((code, &taken["value"]), (202, &json!("unknown, since the store is new")));
     let waited = [("x-lease-ttl", "3s"), ("x-lease-wait", "20s")];
     let (code, granted) = locks.json("POST", "/lease", &waited, &claim);
     assert_eq!(code, 201);

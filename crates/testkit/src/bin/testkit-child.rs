@@ -1,4 +1,4 @@
-//! A process that behaves as badly as it is told.
+//! A process that misbehaves as its arguments say.
 //!
 //! ```text
 //! testkit-child deaf FILE              hears nothing but KILL; says so in FILE
@@ -25,9 +25,9 @@ const ENDING: i32 = libc::SIGTERM;
 
 fn main() -> ExitCode {
     let begun = monotonic();
-    let words: Vec<String> = env::args().skip(1).collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    match words.as_slice() {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
         ["deaf", file] => deaf(file),
         ["record", file] => record(file),
         ["orphans", count, file] => orphans(number(count), file),
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         ["stamp", file] => stamp(file, begun),
         ["stamp-end", file] => stamp_end(file),
         _ => {
-            eprintln!("testkit-child: cannot do {words:?}");
+            eprintln!("testkit-child: cannot do {arguments:?}");
             return ExitCode::from(64);
         }
     }
@@ -50,11 +50,11 @@ fn number(word: &str) -> i32 {
     word.parse().unwrap_or_else(|_| panic!("{word} is no number"))
 }
 
-/// Whole or not at all, so that whoever waits for the file can read it at once.
+/// Writes a file atomically, so that it can be read as soon as it exists.
 fn say(file: &str, text: &str) {
-    let beside = format!("{file}.new");
-    fs::write(&beside, text)
-        .and_then(|()| fs::rename(&beside, file))
+    let temporary = format!("{file}.new");
+    fs::write(&temporary, text)
+        .and_then(|()| fs::rename(&temporary, file))
         .unwrap_or_else(|error| panic!("{file}: {error}"));
 }
 
@@ -148,7 +148,7 @@ fn daemon(file: &str) {
                 libc::waitpid(between, ptr::null_mut(), 0);
             }
         }
-        // Whoever looks after us may end the daemon as soon as we have gone: it shall have spoken before.
+        // The supervisor may kill the daemon as soon as this process has exited: it must have written before.
         while !Path::new(file).exists() {
             libc::sched_yield();
         }
@@ -185,7 +185,7 @@ fn end_by(signal: i32) {
 }
 
 fn say_on(descriptor: i32) {
-    // SAFETY: one byte of a constant; the descriptor is ours to close.
+    // SAFETY: one byte of a constant; the descriptor belongs to this process.
     unsafe {
         libc::write(descriptor, b"\n".as_ptr().cast(), 1);
         libc::close(descriptor);

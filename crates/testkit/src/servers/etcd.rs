@@ -191,8 +191,8 @@ impl Etcd {
 
     /// Runs a command of etcdctl and returns what it prints.
     #[must_use]
-    pub fn run(&self, words: &[&str]) -> String {
-        run(self.ctl(None).args(words))
+    pub fn run(&self, arguments: &[&str]) -> String {
+        run(self.ctl(None).args(arguments))
     }
 
     /// The number of the node that leads, as one that answers says it.

@@ -111,21 +111,21 @@ fn template() -> PathBuf {
         let mut command = unprivileged("mariadbd");
         command.arg("--no-defaults").arg(format!("--datadir={}", data.display()));
         command.args(["--bootstrap", "--innodb-log-file-size=4M"]);
-        let words = format!(
+        let sql = format!(
             "use mysql;\nflush privileges;\ncreate database shop;\ncreate user {USER} identified by '{PASSWORD}';\n\
              grant all on shop.* to {USER};\n"
         );
-        fed(&mut command, &words);
+        fed(&mut command, &sql);
         directory
     };
     TEMPLATE.get_or_init(make).path().join("data")
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests start programs as anybody does")]
-fn fed(command: &mut Command, words: &str) {
+fn fed(command: &mut Command, sql: &str) {
     let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let mut child = child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-    let written = child.stdin.take().map(|mut stdin| stdin.write_all(words.as_bytes()));
+    let written = child.stdin.take().map(|mut stdin| stdin.write_all(sql.as_bytes()));
     let status = child.wait();
     assert!(written.is_some_and(|it| it.is_ok()) && status.is_ok_and(|it| it.success()), "{command:?}");
 }

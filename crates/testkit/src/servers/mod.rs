@@ -1,6 +1,6 @@
 //! Real servers for a test: each in a directory of its own, on ports that the system chooses, and ended with it.
 //!
-//! They run as somebody who is not root, since some refuse to be; whoever runs the tests as somebody else runs the
+//! They run as another user than root, since some refuse to run as root; if the tests run as another user, so do the
 //! servers so too. They belong to Debian's packages, which `./test` installs; a test that misses one fails.
 
 pub mod certificates;
@@ -18,11 +18,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// The user that servers run as, when we are root.
+/// The user of the servers if the tests run as root.
 const NOBODY: &str = "nobody";
 
-/// So many free ports below those that the system gives out by itself (`ip_local_port_range`), so that nobody gets them
-/// in the next moments who asks for any.
+/// Free ports below the range that the system assigns (`ip_local_port_range`), so that no other program is assigned them
+/// in the meantime.
 #[must_use]
 pub fn free_ports(count: usize) -> Vec<u16> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
@@ -36,7 +36,7 @@ pub fn free_ports(count: usize) -> Vec<u16> {
     (0..count).map(|_| one()).collect()
 }
 
-/// Does somebody accept connections there?
+/// Whether a server accepts connections there.
 #[must_use]
 pub fn answers(port: u16) -> bool {
     TcpStream::connect(("127.0.0.1", port)).is_ok()
@@ -46,7 +46,7 @@ fn are_we_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// A command line, run as nobody when we are root.
+/// A command line, run as `nobody` if the tests run as root.
 fn unprivileged(program: impl AsRef<OsStr>) -> Command {
     if !are_we_root() {
         return Command::new(program);
@@ -56,7 +56,7 @@ fn unprivileged(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Gives a directory to whoever [`unprivileged`] is.
+/// Makes the user of [`unprivileged`] the owner of a directory.
 fn give(directory: &Path) {
     if are_we_root() {
         run(Command::new("chown").arg("-R").arg(format!("{NOBODY}:nogroup")).arg(directory));
@@ -142,7 +142,7 @@ impl Process {
     pub fn kill(&mut self) {
         if !self.has_ended() {
             self.signal(libc::SIGKILL);
-            // It was there, and is gone now, whatever is told of it.
+            // It existed, and is gone now.
             let _ = self.child.wait();
         }
     }

@@ -86,14 +86,14 @@ fn program(name: &str) -> PathBuf {
     newest.unwrap_or_else(|| name.into())
 }
 
-/// A startup message (protocol 3.0) is answered with `R`, which wants to know who is there.
+/// A startup message (protocol 3.0) is answered with `R`, an authentication request.
 fn asks_for_a_password(port: u16) -> bool {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
-    let words = b"\0\x03\0\0user\0app\0database\0app\0\0";
-    let length = u32::try_from(words.len() + 4).unwrap_or(0).to_be_bytes();
+    let message = b"\0\x03\0\0user\0app\0database\0app\0\0";
+    let length = u32::try_from(message.len() + 4).unwrap_or(0).to_be_bytes();
     let mut answer = [0];
     stream.set_read_timeout(Some(Duration::from_secs(2))).is_ok()
-        && stream.write_all(&[&length[..], words].concat()).is_ok()
+        && stream.write_all(&[&length[..], message].concat()).is_ok()
         && stream.read_exact(&mut answer).is_ok()
         && answer == *b"R"
 }

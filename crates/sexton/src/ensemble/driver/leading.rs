@@ -69,7 +69,7 @@ impl Driver {
             LeaseNotice::Held(fence) => {
                 let ttl =
                     spec::ensemble::leader_lease_ttl(master.plan.fail_over, master.locks.wait_after_lapse());
-                self.api.tenants.leads(run, fence, ttl);
+                self.api.leadership_leases.leads(run, fence, ttl);
                 let effect = master.leader.won(term, fence);
                 self.api.counters.lock_obtained();
                 {
@@ -80,7 +80,7 @@ impl Driver {
                 Some(effect)
             }
             LeaseNotice::Lost { why, .. } => {
-                self.api.tenants.ends();
+                self.api.leadership_leases.ends();
                 let effect = master.leader.lost(term);
                 {
                     let mut status = self.api.leader_status();
@@ -114,7 +114,7 @@ impl Driver {
     /// Ends a term after the callback is gone: resigns once no lease depends on the leadership.
     pub(super) fn end_term(&mut self, over: leader::Term) {
         let Some(master) = &mut self.master else { return };
-        master.ending_term = Some(over).filter(|_| self.api.tenants.until_clear().is_some());
+        master.ending_term = Some(over).filter(|_| self.api.leadership_leases.until_clear().is_some());
         if master.ending_term.is_some() {
             return;
         }
@@ -138,10 +138,10 @@ impl Driver {
         }
         self.groups.kill_helpers();
         // Keep the leadership until the processes that depend on it have stopped.
-        self.api.tenants.ends();
-        let mut tenants = self.api.tenants.changes();
-        while let Some(lapses) = self.api.tenants.until_clear() {
-            let _ = timeout(boot_now().until(lapses), tenants.changed()).await;
+        self.api.leadership_leases.ends();
+        let mut lease_changes = self.api.leadership_leases.changes();
+        while let Some(lapses) = self.api.leadership_leases.until_clear() {
+            let _ = timeout(boot_now().until(lapses), lease_changes.changed()).await;
         }
         let Some(master) = &mut self.master else { return Ok(()) };
         let Some(term) = master.term.take() else { return Ok(()) };

@@ -24,12 +24,12 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::callback::{self, Files, PendingOutput};
 use super::counters::Counters;
+use super::leadership_leases::LeadershipLeases;
 use super::payload::Source;
 use super::peers::Dialer;
 use super::proof::AccessPolicy;
 use super::reporter::{self, Targets};
 use super::routes::{ApiState, LeaderStatus};
-use super::tenants::Tenants;
 use crate::locks::guard::Guard;
 use crate::probes::SpawnRequest;
 use crate::status::hub::{Change, Hub};
@@ -177,7 +177,7 @@ impl Driver {
             runner,
             policy: Arc::new(proof),
             invoke_user: plan.access.invoke_user,
-            tenants: Arc::new(Tenants::new(
+            leadership_leases: Arc::new(LeadershipLeases::new(
                 plan.master.as_ref().and_then(|master| master.leads.clone()),
                 guard.clone(),
             )),
@@ -217,7 +217,7 @@ impl Driver {
         }
         self.campaign();
         self.notify.ready("in the ensemble");
-        let mut tenants = self.api.tenants.changes();
+        let mut lease_changes = self.api.leadership_leases.changes();
         loop {
             let due = self.due();
             tokio::select! {
@@ -241,7 +241,7 @@ impl Driver {
                         self.ensure_guard();
                     }
                 }
-                Ok(()) = tenants.changed() => self.on_timer(),
+                Ok(()) = lease_changes.changed() => self.on_timer(),
                 () = until(due) => self.on_timer(),
             }
         }
@@ -314,7 +314,7 @@ impl Driver {
         let late =
             master.running.as_ref().filter(|running| running.exit.is_none()).map(|running| running.until);
         let now = boot_now();
-        let ending_term = master.ending_term.map(|_| self.api.tenants.until_clear().unwrap_or(now));
+        let ending_term = master.ending_term.map(|_| self.api.leadership_leases.until_clear().unwrap_or(now));
         let ending_term = ending_term.map(|at| Instant::now() + now.until(at));
         let guarded = self.is_unguarded().then(|| self.guard_tried + RETRY);
         let leftovers = self.groups.any_leftovers().then(|| Instant::now() + POLL_INTERVAL);

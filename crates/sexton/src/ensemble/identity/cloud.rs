@@ -4,7 +4,7 @@
 //! * GCP: `instance/name` (Compute Engine, "About VM metadata")
 //! * Azure: `compute/osProfile/computerName` (Azure Instance Metadata Service), the name of the node there
 
-use spec::ensemble::{Cloud, Which};
+use spec::ensemble::{Cloud, CloudSelector};
 use std::time::Duration;
 
 use futures_util::future::select_ok;
@@ -25,10 +25,10 @@ const GOOGLE: &str = "metadata.google.internal";
 const LONGEST: usize = 253;
 
 /// Returns the name of the node.
-pub async fn node_name(which: Which) -> Result<String, String> {
-    match which {
-        Which::One(cloud) => within(LIMIT, query(cloud)).await,
-        Which::Any => {
+pub async fn node_name(selector: CloudSelector) -> Result<String, String> {
+    match selector {
+        CloudSelector::One(cloud) => within(LIMIT, query(cloud)).await,
+        CloudSelector::Any => {
             let all = [Cloud::Aws, Cloud::Gcp, Cloud::Azure];
             let all = all.map(|cloud| Box::pin(within(LIMIT, query(cloud))));
             let found = select_ok(all).await;

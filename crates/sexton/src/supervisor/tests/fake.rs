@@ -31,7 +31,7 @@ use spec::pod::PodPlan;
 use spec::probe::Action;
 use spec::program::Pid;
 
-/// Records calls, in words, and lets tests decide what comes of them.
+/// Records calls as text, and lets tests decide their results.
 #[derive(Default)]
 pub(super) struct Fake {
     now: Time,

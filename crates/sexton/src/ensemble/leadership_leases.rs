@@ -1,14 +1,14 @@
-//! Processes that run by our leadership: whoever asks from this machine while we lead is granted a lease of it, and keeps
-//! that alive as he would a lock's ([`crate::locks::client`]).
+//! Leases on the leadership, for processes that run on the leader: a client on this machine is granted a lease while this
+//! pod leads, and keeps it alive like that of a lock ([`crate::locks::client`]).
 //!
 //! ```text
-//! leadership   0 ............ 3/5 T: given up ........ 9/10 T: the guard kills ... T: another may lead
-//! a lease of it     granted before that ──► 9/10 of T/3 later its holder's guard kills
+//! leadership   0 ............ 3/5 T: given up ........ 9/10 T: the guard kills ... T: another pod may lead
+//! lease on it       granted before that ──► 9/10 of T/3 later the guard of its holder kills
 //! ```
 //!
-//! A lease lasts for a third of the leadership's, at most, and is granted and kept alive only before the leadership would
-//! be given up; so nothing that runs by it is there when another may lead. We give the leadership back by ourselves only
-//! when no lease of it is left.
+//! A lease lasts for at most a third of that of the leadership, and is granted and renewed only before the leadership would
+//! be given up; so no process with such a lease exists when another pod may lead. The leadership is released voluntarily
+//! only when no lease on it is left.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -33,15 +33,15 @@ use linux::clock::boot_now;
 use net::json::json_response;
 use net::server::Caller;
 
-/// The longest that somebody may have us wait.
+/// The maximum wait that a client may request.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// The most leases at once.
-const MOST: usize = 1000;
+/// The maximum number of leases.
+const MAX: usize = 1000;
 
-/// The leases of our leadership.
+/// The leases on the leadership of this pod.
 #[derive(Debug)]
-pub struct Tenants {
-    /// What those who may have leases know: they belong to the same `up`.
+pub struct LeadershipLeases {
+    /// The key that clients must know: they belong to the same `up`.
     key: Option<String>,
     guard: Guard,
     books: Mutex<Books>,
@@ -62,7 +62,7 @@ struct Led {
     ttl: Duration,
 }
 
-/// What there is to say to whoever wants a lease.
+/// The response to a request for a lease.
 #[derive(Debug, PartialEq, Eq)]
 enum Granted {
     Yes(String, u64),
@@ -71,11 +71,11 @@ enum Granted {
     TooMany,
 }
 
-/// What there is to say to whoever keeps one alive.
+/// The response to a keepalive.
 #[derive(Debug, PartialEq, Eq)]
 enum Kept {
     Yes,
-    /// It goes on as it is, and is not made longer: its holder ends in time.
+    /// It continues without extension: its holder stops in time.
     NotNow,
     Gone,
 }
@@ -85,7 +85,7 @@ impl Books {
         self.leases.retain(|_, (lapses, _)| *lapses > now);
     }
 
-    /// Would the leadership not be given up yet? `until` is when the guard would end it.
+    /// Whether the leadership would not be given up yet. `until` is when the guard would end it.
     fn leads(&self, until: Option<BootInstant>, now: BootInstant) -> Option<Led> {
         let led = self.led?;
         let pace = LeaseTiming::of(led.ttl);
@@ -99,11 +99,11 @@ impl Books {
         if ttl > spec::ensemble::derived_lease_ttl(led.ttl) {
             return Granted::TooLong(spec::ensemble::derived_lease_ttl(led.ttl));
         }
-        if self.leases.len() >= MOST {
+        if self.leases.len() >= MAX {
             return Granted::TooMany;
         }
         self.newest += 1;
-        // No other life of ours gives the same.
+        // Unique among all incarnations of this program.
         let id = format!("{}-{}-{}", std::process::id(), led.fence, self.newest);
         self.leases.insert(id.clone(), (now + ttl, ttl));
         Granted::Yes(id, led.fence)
@@ -123,8 +123,8 @@ impl Books {
     }
 }
 
-impl Tenants {
-    /// Of a leadership that this guard guards, for those who know the key.
+impl LeadershipLeases {
+    /// Leases on a leadership under this guard, for clients that know the key.
     #[must_use]
     pub fn new(key: Option<String>, guard: Guard) -> Self {
         Self { key, guard, books: Mutex::default(), changed: watch::Sender::new(()) }
@@ -138,26 +138,26 @@ impl Tenants {
         books.led.and_then(|led| self.guard.until(led.run))
     }
 
-    /// We lead from now on, by this run, with a lease that lasts so long.
+    /// The leadership begins: its run, and the time to live of its lease.
     pub(super) fn leads(&self, run: RunId, fence: u64, ttl: Duration) {
         self.books().led = Some(Led { run, fence, ttl });
         self.changed.send_replace(());
     }
 
-    /// We do not any more: no lease is made longer.
+    /// The leadership ends: no lease is extended.
     pub(super) fn ends(&self) {
         self.books().led = None;
         self.changed.send_replace(());
     }
 
-    /// When the last lease has lapsed, if there is one.
+    /// When the last lease expires, if there is one.
     pub(super) fn until_clear(&self) -> Option<BootInstant> {
         let mut books = self.books();
         books.sweep(boot_now());
         books.leases.values().map(|(lapses, _)| *lapses).max()
     }
 
-    /// Told of changes.
+    /// Notified of changes.
     pub(super) fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
@@ -180,7 +180,7 @@ impl Tenants {
     }
 }
 
-/// What is answered to those on this machine.
+/// The routes for clients on this machine.
 pub(super) fn router() -> Router<ApiState> {
     Router::new()
         .route("/lease", post(acquire))
@@ -192,7 +192,7 @@ fn refused(code: StatusCode, why: impl Into<String>) -> Response {
     json_response(code, &json!({"error": why.into()}))
 }
 
-/// The answer to whoever does not ask from this machine.
+/// The response to clients on other machines.
 fn from_afar(caller: Caller) -> Option<Response> {
     (!caller.local).then(|| refused(StatusCode::FORBIDDEN, "only from this machine"))
 }
@@ -208,8 +208,8 @@ async fn acquire(
     }
     let claim: Option<Value> = serde_json::from_slice(&body).ok();
     let key = claim.as_ref().and_then(|claim| claim["key"].as_str());
-    if key.is_none() || key != table.tenants.key.as_deref() {
-        let why = "this is the ensemble of others: whoever runs by its leadership belongs to it";
+    if key.is_none() || key != table.leadership_leases.key.as_deref() {
+        let why = "this ensemble belongs to another sexton up: only processes of that one can depend on its leadership";
         return refused(StatusCode::CONFLICT, why);
     }
     let (ttl, wait) = match (span(&headers, TTL_HEADER), span(&headers, WAIT_HEADER)) {
@@ -217,9 +217,9 @@ async fn acquire(
         (Err(why), _) | (_, Err(why)) => return refused(StatusCode::BAD_REQUEST, why),
     };
     let until = Instant::now() + wait;
-    let mut changes = table.tenants.changes();
+    let mut changes = table.leadership_leases.changes();
     loop {
-        match table.tenants.grant(ttl) {
+        match table.leadership_leases.grant(ttl) {
             Granted::Yes(id, fence) => {
                 return json_response(StatusCode::CREATED, &json!({"id": id, "key": key, "fence": fence}));
             }
@@ -227,7 +227,7 @@ async fn acquire(
                 let why = format!("{TTL_HEADER}: expected {longest:?} at most, a third of the leadership's");
                 return refused(StatusCode::BAD_REQUEST, why);
             }
-            Granted::TooMany => return refused(StatusCode::SERVICE_UNAVAILABLE, format!("{MOST} hold one")),
+            Granted::TooMany => return refused(StatusCode::SERVICE_UNAVAILABLE, format!("{MAX} hold one")),
             Granted::NotLeading => {}
         }
         if !matches!(timeout_at(until, changes.changed()).await, Ok(Ok(()))) {
@@ -249,7 +249,7 @@ async fn keep_alive(
     }
     let parsed: Option<Value> = serde_json::from_slice(&body).ok();
     let id = parsed.as_ref().and_then(|body| body["id"].as_str()).unwrap_or_default();
-    match table.tenants.keep_alive(id) {
+    match table.leadership_leases.keep_alive(id) {
         Kept::Yes => json_response(StatusCode::OK, &json!({"id": id})),
         Kept::NotNow => refused(StatusCode::SERVICE_UNAVAILABLE, "this pod does not lead any more"),
         Kept::Gone => StatusCode::NO_CONTENT.into_response(),
@@ -264,7 +264,7 @@ async fn release(
     if let Some(refused) = from_afar(caller) {
         return refused;
     }
-    table.tenants.release(&id);
+    table.leadership_leases.release(&id);
     json_response(StatusCode::OK, &json!({"id": id}))
 }
 
@@ -277,7 +277,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     proptest! {
-        /// Whatever is asked when: a holder that goes by his own pace is gone before another may lead.
+        /// Whenever requests arrive, a holder with its own clock is gone before another pod may lead.
         #[test]
         fn nothing_that_runs_by_a_leadership_outlives_it(
             leadership in 3u64..100,
@@ -319,7 +319,7 @@ mod tests {
                     },
                 };
                 if well {
-                    // It was sent before it was answered, and is counted from there.
+                    // It counts from the time when the request was sent.
                     let gone = now + LeaseTiming::of(lease).guard_after();
                     prop_assert!(gone <= confirmed + pace.guard_after(), "{lease:?} of {ttl:?}");
                 }
