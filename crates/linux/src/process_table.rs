@@ -6,11 +6,13 @@
 //! a variable in the environment ([`MARK`]) names the run; an orphan that has cleared its environment belongs to no
 //! run, unless the run has a [control group](super::cgroup).
 //!
-//! Helpers (the commands of probes and hooks) lead groups of their own, and what they leave behind is killed.
+//! Helpers (the commands of probes and hooks) lead groups of their own, and what they leave behind is killed: the rest of
+//! the group when they have exited, and then processes outside of it that have their mark.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Once;
+use std::time::{Duration, Instant};
 
 use engine::{Exit, RunId, Signal, SignalScope};
 use tokio::sync::oneshot;
@@ -21,7 +23,10 @@ use super::reap::{self, Change};
 use super::signals::kill;
 use spec::program::Pid;
 
-/// The environment variable that names the run of a process.
+/// The shortest time between two searches for processes that helpers have left behind, since each lists all children.
+const HELPER_SEARCH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The environment variable that names the run of a process, or the helper.
 pub const MARK: &str = "SEXTON_RUN";
 
 /// The runs that have processes left, and the helpers.
@@ -34,13 +39,44 @@ pub struct ProcessTable {
     ending: BTreeSet<RunId>,
     /// Escaped orphans may exist that have not had the signal of their run.
     orphans_unsignalled: bool,
-    helpers: BTreeMap<Pid, oneshot::Sender<Exit>>,
-    /// The run of each escaped orphan; None: unknown.
-    orphan_runs: BTreeMap<Pid, Option<RunId>>,
+    helpers: BTreeMap<Pid, Helper>,
+    next_helper: u64,
+    /// When helpers may have left processes behind: the time of the next search for them.
+    helper_search: Option<Instant>,
+    /// The owner of each escaped orphan; None: unknown.
+    orphan_owners: BTreeMap<Pid, Option<Owner>>,
     /// There is a single supervised process: all escaped orphans are its descendants.
     single: bool,
     /// Children from before sexton was executed in this process; ignored.
     inherited: BTreeSet<Pid>,
+}
+
+/// The identity of a helper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HelperId(u64);
+
+#[derive(Debug)]
+struct Helper {
+    /// None: it has no mark, and nothing that it starts is killed with it.
+    id: Option<HelperId>,
+    on_exit: oneshot::Sender<Exit>,
+}
+
+/// What an escaped orphan belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Run(RunId),
+    Helper(HelperId),
+}
+
+impl Owner {
+    /// Parses a mark without the part that names the supervisor.
+    fn parse(mark: &str) -> Option<Self> {
+        match mark.strip_prefix('h') {
+            Some(helper) => helper.parse().ok().map(|id| Self::Helper(HelperId(id))),
+            None => mark.parse().ok().map(|run| Self::Run(RunId(run))),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -98,7 +134,9 @@ impl ProcessTable {
             ending: BTreeSet::new(),
             orphans_unsignalled: false,
             helpers: BTreeMap::new(),
-            orphan_runs: BTreeMap::new(),
+            next_helper: 0,
+            helper_search: None,
+            orphan_owners: BTreeMap::new(),
             single,
             inherited: inherited.into_iter().collect(),
         }
@@ -110,17 +148,29 @@ impl ProcessTable {
         format!("{}.{}", std::process::id(), run.0)
     }
 
-    /// Adds a helper that was just started.
-    pub fn enter_helper(&mut self, pid: Pid, on_exit: oneshot::Sender<Exit>) {
-        self.helpers.insert(pid, on_exit);
+    /// Names a helper that is about to be started. Returns its identity and the value of [`MARK`].
+    pub fn name_helper(&mut self) -> (HelperId, String) {
+        self.next_helper += 1;
+        (HelperId(self.next_helper), format!("{}.h{}", std::process::id(), self.next_helper))
     }
 
-    /// Kills all helpers, with their groups.
+    /// Adds a helper that was just started. With an identity, what it leaves behind is killed.
+    pub fn enter_helper(&mut self, pid: Pid, id: Option<HelperId>, on_exit: oneshot::Sender<Exit>) {
+        self.helpers.insert(pid, Helper { id, on_exit });
+    }
+
+    /// Kills all helpers with an identity, with their groups.
     pub fn kill_helpers(&self) {
         // They have not been reaped, so the IDs are still theirs.
-        for pid in self.helpers.keys() {
+        for (pid, _) in self.helpers.iter().filter(|(_, helper)| helper.id.is_some()) {
             let _ = kill(-pid, Signal::KILL.0);
         }
+    }
+
+    /// Whether there are helpers with an identity, or there may be processes that such helpers have left behind.
+    #[must_use]
+    pub fn any_helpers(&self) -> bool {
+        self.helper_search.is_some() || self.helpers.values().any(|helper| helper.id.is_some())
     }
 
     /// Adds a process that was just started.
@@ -144,10 +194,11 @@ impl ProcessTable {
         self.runs.get(&run).is_some_and(|group| !group.empty && group_is_populated(group.pid))
     }
 
-    /// Whether any run has processes left after its main process has exited.
+    /// Whether any run has processes left after its main process has exited, or a helper may have.
     #[must_use]
     pub fn any_leftovers(&self) -> bool {
-        self.ending.iter().any(|run| self.runs.get(run).is_some_and(|group| group.exit.is_some()))
+        self.helper_search.is_some()
+            || self.ending.iter().any(|run| self.runs.get(run).is_some_and(|group| group.exit.is_some()))
     }
 
     /// The runs and their main processes, of those that have not exited.
@@ -227,8 +278,13 @@ impl ProcessTable {
                 Change::Resumed => happened.push(ReapedEvent { run, what: RunEvent::Resumed }),
             }
         }
-        let escaped_orphans = if self.ending.is_empty() { Vec::new() } else { self.escaped_orphans() };
+        let search = self.helper_search.is_some_and(|at| at <= Instant::now());
+        let escaped_orphans =
+            if self.ending.is_empty() && !search { Vec::new() } else { self.escaped_orphans() };
         self.signal_orphans(&escaped_orphans);
+        if search {
+            self.kill_orphans_of_helpers();
+        }
         // Only now, since other members of the group may have been reaped right after it.
         for run in self.ending.clone() {
             if self.runs.get(&run).is_none_or(|group| group.exit.is_none()) {
@@ -281,10 +337,17 @@ impl ProcessTable {
 
     /// Handles the exit of a child that is not the main process of a run.
     fn reap_other(&mut self, pid: Pid, exit: Exit) {
-        if let Some(on_exit) = self.helpers.remove(&pid) {
+        if let Some(helper) = self.helpers.remove(&pid) {
             // Err: nothing waits for it any more.
-            let _ = on_exit.send(exit);
+            let _ = helper.on_exit.send(exit);
+            if helper.id.is_some() {
+                self.helper_search.get_or_insert_with(Instant::now);
+            }
             return;
+        }
+        // Its children are orphans now.
+        if self.next_helper > 0 {
+            self.helper_search.get_or_insert_with(Instant::now);
         }
         self.forget_orphan(pid);
         log::debug!(pid = pid; "reaped an orphan: {exit}");
@@ -307,15 +370,34 @@ impl ProcessTable {
             self.leaders.contains_key(pid) || self.helpers.contains_key(pid) || self.inherited.contains(pid)
         };
         let escaped_orphans: BTreeSet<Pid> = children.into_iter().filter(|pid| !known(pid)).collect();
-        if self.single {
-            let only = self.runs.keys().next_back().copied();
-            return escaped_orphans.into_iter().filter_map(|pid| Some((pid, only?))).collect();
+        // Without helpers, all orphans belong to a single process.
+        let only = self.runs.keys().next_back().copied().filter(|_| self.single);
+        if let (Some(run), 0) = (only, self.next_helper) {
+            return escaped_orphans.into_iter().map(|pid| (pid, run)).collect();
         }
-        self.orphan_runs.retain(|pid, _| escaped_orphans.contains(pid));
+        self.orphan_owners.retain(|pid, _| escaped_orphans.contains(pid));
         let own = format!("{}.", std::process::id());
-        let of = |pid: Pid| procfs::variable(pid, MARK)?.strip_prefix(&own)?.parse().ok().map(RunId);
-        let with_run = |pid: Pid| Some((pid, (*self.orphan_runs.entry(pid).or_insert_with(|| of(pid)))?));
+        let owner = |pid: Pid| Owner::parse(procfs::variable(pid, MARK)?.strip_prefix(&own)?);
+        let with_run = |pid: Pid| match *self.orphan_owners.entry(pid).or_insert_with(|| owner(pid)) {
+            Some(Owner::Run(run)) => Some((pid, run)),
+            Some(Owner::Helper(_)) => None,
+            None => only.map(|run| (pid, run)),
+        };
         escaped_orphans.into_iter().filter_map(with_run).collect()
+    }
+
+    /// Kills the escaped orphans of helpers that have exited, as found by the last search. They may have children, which
+    /// are orphans then: after a find there is another search.
+    fn kill_orphans_of_helpers(&mut self) {
+        let is_running = |id: HelperId| self.helpers.values().any(|helper| helper.id == Some(id));
+        let mut found = false;
+        for (pid, owner) in &self.orphan_owners {
+            if matches!(owner, Some(Owner::Helper(id)) if !is_running(*id)) {
+                found = true;
+                let _ = kill(*pid, Signal::KILL.0);
+            }
+        }
+        self.helper_search = found.then(|| Instant::now() + HELPER_SEARCH_INTERVAL);
     }
 
     /// Sends the stop signal of its run to each orphan that has not had it. An orphan is an unreaped child, so its
@@ -336,7 +418,7 @@ impl ProcessTable {
 
     fn forget_orphan(&mut self, pid: Pid) {
         self.inherited.remove(&pid);
-        self.orphan_runs.remove(&pid);
+        self.orphan_owners.remove(&pid);
         for group in self.runs.values_mut() {
             group.signalled.remove(&pid);
         }

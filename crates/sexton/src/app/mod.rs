@@ -23,6 +23,7 @@ use engine::pod::Seed;
 use thiserror::Error;
 
 use crate::journal::Journal;
+use crate::logs::line_writer::Sink;
 use crate::logs::own_log;
 use crate::status::{Health, View};
 use crate::store::StoreFailed;
@@ -116,6 +117,7 @@ pub fn run(settings: Settings) -> Result<i32, StartupError> {
 fn start(app: impl App) -> Result<i32, StartupError> {
     // Before there is any thread: threads inherit the mask of blocked signals.
     let signals = Signals::take().map_err(cannot("block signals"))?;
+    Sink::allow_threads();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(cannot("create an event loop"))?;
     let code = runtime.block_on(async {

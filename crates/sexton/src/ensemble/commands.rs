@@ -104,7 +104,7 @@ async fn execute(program: Program, runner: &SpawnSender) -> Result<Outcome, Stri
     let shutting_down = || "shutting down".to_owned();
     runner.send(SpawnRequest { program, start, started }).map_err(|_| shutting_down())?;
     // Dropping this kills the process group.
-    let mut group = there.await.map_err(|_| shutting_down())??;
+    let mut group = there.await.map_err(|_| shutting_down())?.map_err(|error| error.message)?;
     let out = tokio::spawn(async move { reading::up_to(&stdout, MAX_OUTPUT + 1).await });
     let err = tokio::spawn(async move { reading::up_to(&stderr, MAX_OUTPUT + 1).await });
     let exit: Exit = (&mut group.ended).await.map_err(|_| shutting_down())?;

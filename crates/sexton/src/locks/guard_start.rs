@@ -35,7 +35,7 @@ pub fn start_guard(guard: &Guard, processes: &mut ProcessTable) -> Result<onesho
     start.descriptor = Some((orders, ORDERS));
     let pid = spawn(&program, start).map_err(|error| error.message)?;
     let (exited, exit) = oneshot::channel();
-    processes.enter_helper(pid, exited);
+    processes.enter_helper(pid, None, exited);
     guard.started(File::from(pipe));
     Ok(exit)
 }

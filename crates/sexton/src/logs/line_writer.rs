@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -42,6 +42,9 @@ const WRITE: usize = 64 << 10;
 const SLOW_WRITE: usize = 4 << 10;
 /// A write that takes longer than this shows that the reader is slow.
 const SLOW_AFTER: Duration = Duration::from_millis(20);
+
+/// Whether threads may be started.
+static THREADS_ALLOWED: AtomicBool = AtomicBool::new(false);
 
 /// A line writer. Its thread ends after the last handle is dropped and all is written.
 #[derive(Debug, Clone)]
@@ -97,10 +100,19 @@ impl Sink {
         Ok(Self(Arc::new(Handle(shared))))
     }
 
+    /// Allows threads, now that signals are blocked. A thread from before that would take signals, SIGCHLD among them,
+    /// which are then lost to the event loop.
+    pub fn allow_threads() {
+        THREADS_ALLOWED.store(true, Ordering::Relaxed);
+    }
+
     /// The shared writer of standard error. The log of sexton and the records of processes must use the same one, or
-    /// they would interrupt each other's lines. Started on first use.
+    /// they would interrupt each other's lines. Started on first use; None: not before threads are allowed.
     pub fn stderr() -> Option<Self> {
         static STDERR: OnceLock<Option<Sink>> = OnceLock::new();
+        if !THREADS_ALLOWED.load(Ordering::Relaxed) {
+            return None;
+        }
         let start = || {
             let descriptor = fcntl_dupfd_cloexec(io::stderr(), MIN_DESCRIPTOR).ok()?;
             Self::start(descriptor, drop_record).ok()
@@ -355,6 +367,11 @@ mod tests {
             text.split("dropped ").skip(1).filter_map(|s| s.split('\n').next()?.parse::<u64>().ok()).sum();
         assert_eq!(reported, lost, "all dropped lines are reported");
         Ok(())
+    }
+
+    #[test]
+    fn no_thread_is_started_before_it_is_allowed() {
+        assert!(Sink::stderr().is_none());
     }
 
     #[tokio::test]

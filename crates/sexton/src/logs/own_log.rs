@@ -139,7 +139,8 @@ impl Log for Logger {
     fn flush(&self) {}
 }
 
-/// Fallback without a thread or a descriptor for a sink, which may be just what the message reports.
+/// Fallback without a sink: before threads are allowed, or for lack of a thread or a descriptor, which may be just what
+/// the message reports.
 fn write_if_ready(line: &[u8]) {
     let stderr = io::stderr();
     let no_wait = Timespec { tv_sec: 0, tv_nsec: 0 };

@@ -3,14 +3,14 @@
 //! The supervisor's thread starts and reaps all processes: a [`SpawnSender`] sends it the command. If the result is no
 //! longer awaited, the process group of the command is killed.
 
-use engine::{Exit, Signal};
+use engine::{Exit, Signal, SpawnError, SpawnErrorKind};
 use linux::pipe::pipe;
 use std::os::fd::OwnedFd;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Checked, MAX_READ, Problem, excerpt};
-use linux::process_table::ProcessTable;
+use linux::process_table::{MARK, ProcessTable};
 use linux::signals::kill;
 use linux::spawn::{Output, Start, spawn};
 use spec::program::Pid;
@@ -22,22 +22,22 @@ pub struct SpawnRequest {
     pub program: Program,
     pub start: Start,
     /// Receives the started command, or the reason why it could not be started.
-    pub started: oneshot::Sender<Result<Group, String>>,
+    pub started: oneshot::Sender<Result<Group, SpawnError>>,
 }
 
 impl SpawnRequest {
     /// Starts the command and adds it to the process table.
     pub fn start(self, groups: &mut ProcessTable) {
-        let Self { program, start, started } = self;
-        match spawn(&program, start) {
-            Ok(pid) => {
-                let (on_exit, ended) = oneshot::channel();
-                groups.enter_helper(pid, on_exit);
-                // If the receiver is gone, dropping the group kills the command.
-                drop(started.send(Ok(Group { pid, ended })));
-            }
-            Err(error) => drop(started.send(Err(error.message))),
-        }
+        let Self { program, mut start, started } = self;
+        let (id, mark) = groups.name_helper();
+        start.variables.push((MARK, mark.into()));
+        let group = spawn(&program, start).map(|pid| {
+            let (on_exit, ended) = oneshot::channel();
+            groups.enter_helper(pid, Some(id), on_exit);
+            Group { pid, ended }
+        });
+        // If the receiver is gone, dropping the group kills the command.
+        drop(started.send(group));
     }
 }
 
@@ -73,7 +73,11 @@ pub(super) async fn run(program: &Program, spawner: &SpawnSender) -> Checked {
     let request = SpawnRequest { program: program.clone(), start, started };
     spawner.send(request).map_err(|_| impossible("sexton is shutting down"))?;
     let group = spawned.await.map_err(|_| impossible("sexton is shutting down"))?;
-    let mut group = group.map_err(Problem::Failed)?;
+    let mut group = group.map_err(|error| match error.kind {
+        // That says nothing about the process.
+        SpawnErrorKind::System => Problem::Impossible(error.message),
+        SpawnErrorKind::NotFound | SpawnErrorKind::NotExecutable => Problem::Failed(error.message),
+    })?;
     let mut captured = Vec::new();
     let exit = loop {
         tokio::select! {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use engine::{Event, Time};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::linux_system::{LinuxSystem, Senders};
 use super::locks::RunLocks;
@@ -31,6 +31,9 @@ const NOTIFICATIONS: usize = 64;
 const STALLED_READER: Duration = Duration::from_secs(30);
 /// The part of the time for the output that is left for sexton's own log.
 const OWN_LOG_RESERVE: Duration = Duration::from_secs(1);
+/// The time limit for killing the commands of probes and hooks at shutdown, and the pause between two looks.
+const HELPERS_TIMEOUT: Duration = Duration::from_secs(2);
+const HELPERS_PAUSE: Duration = Duration::from_millis(5);
 /// The exit code when a mandatory quit request failed and everything else succeeded.
 const QUIT_FAILED: i32 = 1;
 
@@ -175,12 +178,23 @@ async fn shut_down(mut supervisor: Supervisor<LinuxSystem>, mut inbox: Inbox) ->
     let code = exit.map_or(0, |(code, _)| code);
     let code = send_quit_requests(system.graveyard.as_ref(), &signals, code).await?;
     system.locks.finish().await;
-    let LinuxSystem { outputs, attempts, .. } = system;
+    let LinuxSystem { outputs, attempts, mut processes, .. } = system;
     for task in attempts.values() {
         task.abort();
     }
+    stop_helpers(&mut processes).await;
     pass_on_output(outputs, &signals, patience).await?;
     Ok(code)
+}
+
+/// Kills the commands of probes and hooks, and what they have left behind.
+async fn stop_helpers(processes: &mut ProcessTable) {
+    processes.kill_helpers();
+    let until = Instant::now() + HELPERS_TIMEOUT;
+    while processes.any_helpers() && Instant::now() < until {
+        processes.reap();
+        sleep(HELPERS_PAUSE).await;
+    }
 }
 
 /// How long to wait until the reader of the output has taken it. After a stop request, no longer than the time for the

@@ -45,6 +45,8 @@ impl<S: System> Supervisor<S> {
                 self.dispatch(Event::Started);
             }
             SupervisorEvent::TimerFired => {
+                // Exits come before deadlines, and a SIGCHLD that was lost is made up for.
+                self.reap();
                 self.spawn_pending();
                 if self.pod.deadline().is_some_and(|at| at <= self.system.now()) {
                     self.dispatch(Event::TimerFired);

@@ -5,6 +5,7 @@ mod bad_days;
 mod configuration;
 mod control;
 mod hooks;
+mod leftovers;
 mod limits;
 mod logs;
 mod order;
