@@ -978,7 +978,7 @@ _sexton() {
             return 0
             ;;
         sexton__subcmd__lock__subcmd__hold)
-            opts="-t -i -p -b -s -S -E -L -v -h --lock-ttl --url --name --ttl --grace-period --stop-signal --interface --port --sidebind --socket-activation --stdout --stderr --stdlog --on-full --status-format --verbose --log-format --debug-journal --help"
+            opts="-t -i -p -b -s -S -E -L -v -h --lock-ttl --url --name --ttl --grace-period --stop-signal --kill-mode --interface --port --sidebind --socket-activation --stdout --stderr --stdlog --on-full --status-format --verbose --log-format --debug-journal --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1009,6 +1009,10 @@ _sexton() {
                     return 0
                     ;;
                 --stop-signal)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kill-mode)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1352,7 +1356,7 @@ _sexton() {
             return 0
             ;;
         sexton__subcmd__run)
-            opts="-w -t -i -p -b -s -S -E -L -v -h --wait --name --ttl --grace-period --stop-signal --graveyard --graveyard-mode --graveyard-poll --death-deps --death-dep --birth-deps --birth-dep --birth-timeout --rebirth-timeout --exit-codes --pod-name --namespace --wait-for --quit --quit-when --interface --port --sidebind --socket-activation --stdout --stderr --stdlog --on-full --status-format --verbose --log-format --debug-journal --help"
+            opts="-w -t -i -p -b -s -S -E -L -v -h --wait --name --ttl --grace-period --stop-signal --kill-mode --graveyard --graveyard-mode --graveyard-poll --death-deps --death-dep --birth-deps --birth-dep --birth-timeout --rebirth-timeout --exit-codes --pod-name --namespace --wait-for --quit --quit-when --interface --port --sidebind --socket-activation --stdout --stderr --stdlog --on-full --status-format --verbose --log-format --debug-journal --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1383,6 +1387,10 @@ _sexton() {
                     return 0
                     ;;
                 --stop-signal)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kill-mode)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1540,7 +1548,7 @@ _sexton() {
             return 0
             ;;
         sexton__subcmd__signal)
-            opts="-o -h --control --output --help"
+            opts="-o -h --group --control --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1660,7 +1668,7 @@ _sexton() {
             return 0
             ;;
         sexton__subcmd__supervise)
-            opts="-w -t -i -p -b -s -S -E -L -v -h --wait --backoff --backoff-reset --max-restarts --restart-window --name --ttl --grace-period --stop-signal --graveyard --graveyard-mode --graveyard-poll --death-deps --death-dep --birth-deps --birth-dep --birth-timeout --rebirth-timeout --exit-codes --pod-name --namespace --wait-for --quit --quit-when --interface --port --sidebind --socket-activation --stdout --stderr --stdlog --on-full --status-format --verbose --log-format --debug-journal --help"
+            opts="-w -t -i -p -b -s -S -E -L -v -h --wait --backoff --backoff-reset --max-restarts --restart-window --name --ttl --grace-period --stop-signal --kill-mode --graveyard --graveyard-mode --graveyard-poll --death-deps --death-dep --birth-deps --birth-dep --birth-timeout --rebirth-timeout --exit-codes --pod-name --namespace --wait-for --quit --quit-when --interface --port --sidebind --socket-activation --stdout --stderr --stdlog --on-full --status-format --verbose --log-format --debug-journal --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1707,6 +1715,10 @@ _sexton() {
                     return 0
                     ;;
                 --stop-signal)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kill-mode)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

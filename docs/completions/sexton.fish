@@ -55,7 +55,7 @@ complete -c sexton -n "__fish_sexton_needs_command" -f -a "why" -d 'Show the eve
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "start" -d 'Start processes and wait until they have started'
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "stop" -d 'Stop processes and wait until they have exited; they stay stopped until they are started again'
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "restart" -d 'Restart processes and wait until they have started'
-complete -c sexton -n "__fish_sexton_needs_command" -f -a "signal" -d 'Send a signal to the process groups of processes'
+complete -c sexton -n "__fish_sexton_needs_command" -f -a "signal" -d 'Send a signal to processes'
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "reload" -d 'Reload the configuration and apply what has changed; an invalid file changes nothing'
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "end" -d 'Shut down sexton and all processes, as SIGTERM does'
 complete -c sexton -n "__fish_sexton_needs_command" -f -a "wait" -d 'Wait until all processes are healthy'
@@ -70,6 +70,7 @@ complete -c sexton -n "__fish_sexton_using_subcommand run" -l name -d 'Name of t
 complete -c sexton -n "__fish_sexton_using_subcommand run" -s t -l ttl -d 'Stop the process after this time; a range such as 10s..40s draws a random time at each start; 0: never [default: 0]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand run" -l grace-period -d 'Time between the stop signal and SIGKILL [default: 30s]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand run" -l stop-signal -d 'Signal used to stop the process, and sent when sexton receives SIGTERM [default: TERM]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand run" -l kill-mode -d 'Receivers of the stop signal and of forwarded signals; main: the main process, and when it has exited the processes that it left behind; group: its whole process group at once [default: main]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand run" -l graveyard -d 'Directory shared by the containers; sexton writes a tombstone there, named after the process (--name) [default: /graveyard, if a dependency is given]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand run" -l graveyard-mode -d 'Mode of that directory if sexton creates it, in octal [default: 1777]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand run" -l graveyard-poll -d 'Also poll the graveyard at this interval, for file systems without change notification [default: 1s on network file systems, else never]' -r
@@ -101,6 +102,7 @@ complete -c sexton -n "__fish_sexton_using_subcommand r" -l name -d 'Name of the
 complete -c sexton -n "__fish_sexton_using_subcommand r" -s t -l ttl -d 'Stop the process after this time; a range such as 10s..40s draws a random time at each start; 0: never [default: 0]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand r" -l grace-period -d 'Time between the stop signal and SIGKILL [default: 30s]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand r" -l stop-signal -d 'Signal used to stop the process, and sent when sexton receives SIGTERM [default: TERM]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand r" -l kill-mode -d 'Receivers of the stop signal and of forwarded signals; main: the main process, and when it has exited the processes that it left behind; group: its whole process group at once [default: main]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand r" -l graveyard -d 'Directory shared by the containers; sexton writes a tombstone there, named after the process (--name) [default: /graveyard, if a dependency is given]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand r" -l graveyard-mode -d 'Mode of that directory if sexton creates it, in octal [default: 1777]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand r" -l graveyard-poll -d 'Also poll the graveyard at this interval, for file systems without change notification [default: 1s on network file systems, else never]' -r
@@ -136,6 +138,7 @@ complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l name -d 'Nam
 complete -c sexton -n "__fish_sexton_using_subcommand supervise" -s t -l ttl -d 'Stop the process after this time; a range such as 10s..40s draws a random time at each start; 0: never [default: 0]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l grace-period -d 'Time between the stop signal and SIGKILL [default: 30s]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l stop-signal -d 'Signal used to stop the process, and sent when sexton receives SIGTERM [default: TERM]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l kill-mode -d 'Receivers of the stop signal and of forwarded signals; main: the main process, and when it has exited the processes that it left behind; group: its whole process group at once [default: main]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l graveyard -d 'Directory shared by the containers; sexton writes a tombstone there, named after the process (--name) [default: /graveyard, if a dependency is given]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l graveyard-mode -d 'Mode of that directory if sexton creates it, in octal [default: 1777]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand supervise" -l graveyard-poll -d 'Also poll the graveyard at this interval, for file systems without change notification [default: 1s on network file systems, else never]' -r
@@ -171,6 +174,7 @@ complete -c sexton -n "__fish_sexton_using_subcommand s" -l name -d 'Name of the
 complete -c sexton -n "__fish_sexton_using_subcommand s" -s t -l ttl -d 'Stop the process after this time; a range such as 10s..40s draws a random time at each start; 0: never [default: 0]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand s" -l grace-period -d 'Time between the stop signal and SIGKILL [default: 30s]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand s" -l stop-signal -d 'Signal used to stop the process, and sent when sexton receives SIGTERM [default: TERM]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand s" -l kill-mode -d 'Receivers of the stop signal and of forwarded signals; main: the main process, and when it has exited the processes that it left behind; group: its whole process group at once [default: main]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand s" -l graveyard -d 'Directory shared by the containers; sexton writes a tombstone there, named after the process (--name) [default: /graveyard, if a dependency is given]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand s" -l graveyard-mode -d 'Mode of that directory if sexton creates it, in octal [default: 1777]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand s" -l graveyard-poll -d 'Also poll the graveyard at this interval, for file systems without change notification [default: 1s on network file systems, else never]' -r
@@ -279,6 +283,7 @@ complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subc
 complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -s t -l ttl -d 'Stop the process after this time; a range such as 10s..40s draws a random time at each start; 0: never [default: 0]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -l grace-period -d 'Time between the stop signal and SIGKILL [default: 30s]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -l stop-signal -d 'Signal used to stop the process, and sent when sexton receives SIGTERM [default: TERM]' -r
+complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -l kill-mode -d 'Receivers of the stop signal and of forwarded signals; main: the main process, and when it has exited the processes that it left behind; group: its whole process group at once [default: main]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -s i -l interface -d 'IP address of the HTTP server [default: 0.0.0.0]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -s p -l port -d 'Port of the HTTP server; 0 for any free port, \'none\' for no server [default: 6666; ensemble: 8000; lock serve: 8191; lock hold: none]' -r
 complete -c sexton -n "__fish_sexton_using_subcommand lock; and __fish_seen_subcommand_from hold" -s b -l sidebind -d 'Also listen on the next free port above --port, and log it' -r
@@ -337,6 +342,7 @@ complete -c sexton -n "__fish_sexton_using_subcommand restart" -s h -l help -d '
 complete -c sexton -n "__fish_sexton_using_subcommand signal" -l control -d 'Control socket path' -r -F
 complete -c sexton -n "__fish_sexton_using_subcommand signal" -s o -l output -d 'Output format' -r -f -a "table\t''
 json\t''"
+complete -c sexton -n "__fish_sexton_using_subcommand signal" -l group -d 'Send it to the whole process groups, whatever the kill mode is'
 complete -c sexton -n "__fish_sexton_using_subcommand signal" -s h -l help -d 'Print help'
 complete -c sexton -n "__fish_sexton_using_subcommand reload" -l control -d 'Control socket path' -r -F
 complete -c sexton -n "__fish_sexton_using_subcommand reload" -s o -l output -d 'Output format' -r -f -a "table\t''

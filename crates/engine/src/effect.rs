@@ -50,6 +50,8 @@ pub enum Effect {
 /// Which processes of a run receive a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignalScope {
+    /// The main process.
+    Main,
     /// The process group, as for a signal from the terminal.
     Group,
     /// All processes of the run, including those that left the group or appear later: the run is being stopped.

@@ -109,7 +109,10 @@ pub enum Request {
     /// Stop it and keep it stopped until it is started on request.
     Stop(JobId),
     Restart(JobId),
+    /// Send a signal to the main process, or to the process group if the kill mode says so.
     Signal(JobId, Signal),
+    /// Send a signal to the process group.
+    SignalGroup(JobId, Signal),
     /// Shut down.
     End,
 }

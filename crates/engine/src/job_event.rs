@@ -85,6 +85,8 @@ pub enum JobEventKind {
         kill_at: Time,
         /// The stop signal.
         signal: Signal,
+        /// The main process has exited: it was sent to the processes left behind.
+        leftovers: bool,
     },
     /// SIGKILL was sent.
     Killing {

@@ -62,8 +62,8 @@ pub use peer::{
     Death, DependencyTerm, Expression, LifecycleRecord, PeerExit, PeerStatus, StartDependency, TimeoutAction,
 };
 pub use plan::{
-    CodeMap, DurationRange, ExitRule, HookKind, JobPlan, Need, Plan, PodSettings, Policy, PostStart,
-    ProbePlan, Probes, Restart, RestartDelay, RestartLimit, RestartRule, StartLimitAction,
+    CodeMap, DurationRange, ExitRule, HookKind, JobPlan, KillMode, Need, Plan, PodSettings, Policy,
+    PostStart, ProbePlan, Probes, Restart, RestartDelay, RestartLimit, RestartRule, StartLimitAction,
 };
 pub use pod::Pod;
 pub use probe::{ProbeKind, ProbeResult};

@@ -111,6 +111,8 @@ pub struct JobPlan {
     /// Time to live, drawn from the range at each start; None: unlimited.
     pub ttl: Option<DurationRange>,
     pub stop_signal: Signal,
+    #[serde(default)]
+    pub kill_mode: KillMode,
     /// From the stop signal (or the start of the preStop hook) to SIGKILL.
     pub grace: Duration,
     /// From SIGKILL until a process that is still alive (in uninterruptible sleep) is abandoned.
@@ -137,6 +139,18 @@ pub struct JobPlan {
     /// It has a preStop hook.
     #[serde(default)]
     pub pre_stop: bool,
+}
+
+/// Which processes of a run get the stop signal and forwarded signals while the main process is running. When it has
+/// exited, all that are left get the stop signal; at the end of the grace period all get SIGKILL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum KillMode {
+    /// The main process, as with a container runtime.
+    #[default]
+    Main,
+    /// The whole process group.
+    Group,
 }
 
 /// A condition on another job.

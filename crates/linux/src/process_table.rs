@@ -217,12 +217,16 @@ impl ProcessTable {
     /// Sends a signal. Escaped orphans get it in [`signal_strays`](Self::signal_strays).
     pub fn signal(&mut self, run: RunId, signal: Signal, scope: SignalScope) {
         let Some(group) = self.runs.get_mut(&run) else { return };
-        if !group.empty {
-            match kill(-group.pid, signal.0) {
+        let target = match scope {
+            SignalScope::Main => Some(group.pid).filter(|_| group.exit.is_none()),
+            SignalScope::Group | SignalScope::Everything => Some(-group.pid).filter(|_| !group.empty),
+        };
+        if let Some(target) = target {
+            match kill(target, signal.0) {
                 // All members have exited; the next reap reports it.
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
                 Err(error) => {
-                    log::warn!(pid = group.pid, signal:% = signal; "cannot signal the process group: {error}");
+                    log::warn!(pid = group.pid, signal:% = signal; "cannot signal the process: {error}");
                 }
                 Ok(()) => {}
             }

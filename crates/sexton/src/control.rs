@@ -35,6 +35,8 @@ pub enum ProcessAction {
     Stop,
     Restart,
     Signal(Signal),
+    /// A signal to the process group.
+    SignalGroup(Signal),
 }
 
 /// Why a request failed.

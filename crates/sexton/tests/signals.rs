@@ -38,17 +38,53 @@ fn every_catchable_signal_is_forwarded() {
     assert!(!got.contains(&17) && !got.contains(&23), "{got:?}");
 }
 
+/// A main process that exits at SIGUSR1 or SIGTERM when its child, which is in the same group, has had a signal or `go`
+/// exists. Both append to `got`.
+const PARENT_AND_CHILD: &str = "trap 'echo parent-usr1 >> got' USR1
+    trap 'echo parent-term >> got; while [ ! -e go ]; do sleep 0.01; done; echo parent-exit >> got; exit 5' TERM
+    sh -c 'trap \"echo child-usr1 >> got\" USR1; trap \"echo child-term >> got; exit 0\" TERM
+        echo ready > child; while :; do sleep 0.01; done' &
+    while :; do sleep 0.01; done";
+
 #[test]
-fn the_whole_group_gets_the_signal() {
-    let script = "trap 'echo parent >> got; wait; exit 0' USR1
-        sh -c 'trap \"echo child >> got; exit 0\" USR1; echo ready > child; while :; do sleep 0.01; done' &
-        while :; do sleep 0.01; done";
-    let mut sexton = Sexton::without_server(["run", "--", "sh", "-c", script]).start();
+fn only_the_main_process_gets_signals_and_its_leftovers_the_stop_signal_after_its_exit() {
+    let mut sexton = Sexton::with_server(["run", "--", "sh", "-c", PARENT_AND_CHILD]).start();
     sexton.wait_for_file("child");
     sexton.signal(libc::SIGUSR1);
-    sexton.wait();
-    let text = sexton.text("got");
-    assert!(text.contains("parent") && text.contains("child"), "{text}");
+    wait_until("USR1 has arrived", || sexton.text("got").contains("parent-usr1").then_some(()));
+    sexton.signal(libc::SIGTERM);
+    wait_until("TERM has arrived", || sexton.text("got").contains("parent-term").then_some(()));
+    std::fs::write(sexton.path("go"), "").unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(sexton.wait(), 5, "the exit code is that of the main process");
+    assert_eq!(sexton.text("got"), "parent-usr1\nparent-term\nparent-exit\nchild-term\n");
+    assert!(sexton.stderr().contains("sent SIGTERM to processes left behind"), "{}", sexton.stderr());
+}
+
+#[test]
+fn with_kill_mode_group_the_whole_group_gets_signals() {
+    let arguments = ["run", "--kill-mode", "group", "--", "sh", "-c", PARENT_AND_CHILD];
+    let mut sexton = Sexton::without_server(arguments).start();
+    sexton.wait_for_file("child");
+    sexton.signal(libc::SIGUSR1);
+    for line in ["parent-usr1", "child-usr1"] {
+        wait_until(line, || sexton.text("got").contains(line).then_some(()));
+    }
+    sexton.signal(libc::SIGTERM);
+    wait_until("the child has had SIGTERM", || sexton.text("got").contains("child-term").then_some(()));
+    std::fs::write(sexton.path("go"), "").unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(sexton.wait(), 5);
+}
+
+#[test]
+fn leftovers_that_ignore_the_stop_signal_of_a_stop_are_killed_at_the_deadline() {
+    let deaf = testkit::child();
+    let script = format!("{} deaf deaf & while [ ! -e deaf ]; do sleep 0.01; done; wait", deaf.display());
+    let mut sexton =
+        Sexton::without_server(["run", "--grace-period", "300ms", "--", "sh", "-c", &script]).start();
+    sexton.wait_for_file("deaf");
+    sexton.signal(libc::SIGTERM);
+    assert_eq!(sexton.wait(), 143);
+    assert!(sexton.descendants().is_empty());
 }
 
 #[test]

@@ -64,6 +64,7 @@ fn is_same(old: &JobPlan, new: &JobPlan) -> bool {
         restart,
         ttl,
         stop_signal,
+        kill_mode,
         grace,
         abandon_after,
         terminal,
@@ -75,7 +76,7 @@ fn is_same(old: &JobPlan, new: &JobPlan) -> bool {
         post_start,
         pre_stop,
     } = old;
-    (needs_lease, tombstone, name, sidecar, restart, ttl, stop_signal)
+    (needs_lease, tombstone, name, sidecar, restart, ttl, stop_signal, kill_mode)
         == (
             &new.needs_lease,
             &new.tombstone,
@@ -84,6 +85,7 @@ fn is_same(old: &JobPlan, new: &JobPlan) -> bool {
             &new.restart,
             &new.ttl,
             &new.stop_signal,
+            &new.kill_mode,
         )
         && (grace, abandon_after, terminal, must_start)
             == (&new.grace, &new.abandon_after, &new.terminal, &new.must_start)

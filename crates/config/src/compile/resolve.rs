@@ -17,7 +17,7 @@ use crate::compile::pod;
 use crate::compile::pod::PodDependencies;
 use crate::compile::{CliOverrides, ProbeSet, Problems, ProcessPlan, ResolvedProbe, UpPlan, below};
 use crate::file::native;
-use crate::file::native::{AtLimit, File, Logs, Process, RestartPolicy};
+use crate::file::native::{AtLimit, File, KillMode, Logs, Process, RestartPolicy};
 use crate::file::scalars;
 use crate::file::scalars::{Text, Unsupported};
 use crate::yaml::tree::Step;
@@ -369,6 +369,10 @@ impl<'a> Resolver<'a> {
             restart: self.restart(raw, at, problems),
             ttl,
             stop_signal,
+            kill_mode: match raw.kill_mode.unwrap_or_default() {
+                KillMode::Main => engine::KillMode::Main,
+                KillMode::Group => engine::KillMode::Group,
+            },
             grace,
             abandon_after: ABANDON_AFTER,
             terminal: false,

@@ -215,6 +215,10 @@ pub struct Process {
     /// Time from the start of preStop, or the stop signal, to SIGKILL, in seconds [default: that of the file's top
     /// level]
     pub termination_grace_period_seconds: Option<HumanDuration>,
+    /// Receivers of the stop signal and of forwarded signals; main: the main process, and when it has exited the processes
+    /// that it left behind; group: the whole process group at once. After the grace period all get SIGKILL
+    /// [default: main]
+    pub kill_mode: Option<KillMode>,
     /// Maximum run time, after which the process is stopped; from a range such as 1h..2h a random value is chosen at
     /// each start [default: unlimited]
     pub ttl: Option<String>,
@@ -303,6 +307,17 @@ pub enum RestartPolicy {
     /// Never
     #[serde(alias = "never")]
     Never,
+}
+
+/// The receivers of the stop signal and of forwarded signals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum KillMode {
+    /// The main process; when it has exited, the processes that it left behind
+    #[default]
+    Main,
+    /// The whole process group at once
+    Group,
 }
 
 /// A rule that overrides restartPolicy; the first matching rule applies.

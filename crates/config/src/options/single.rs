@@ -13,7 +13,7 @@ use spec::text::base_name;
 
 use super::locks::LockOptions;
 use super::pod::{PodOptions, ResolvedPod};
-use super::values::{parse_backoff, parse_count, parse_stop_signal};
+use super::values::{parse_backoff, parse_count, parse_kill_mode, parse_stop_signal};
 use super::{CommonOptions, Personality, Resolver, UsageError};
 use crate::SingleProcessSettings;
 
@@ -47,6 +47,10 @@ pub struct ProcessOptions {
     /// Signal used to stop the process, and sent when sexton receives SIGTERM [default: TERM]
     #[arg(long, value_name = "SIGNAL", allow_hyphen_values = true)]
     pub stop_signal: Option<String>,
+    /// Receivers of the stop signal and of forwarded signals; main: the main process, and when it has exited the processes
+    /// that it left behind; group: its whole process group at once [default: main]
+    #[arg(long, value_name = "main|group", allow_hyphen_values = true)]
+    pub kill_mode: Option<String>,
 }
 
 /// Options of `run`.
@@ -239,6 +243,8 @@ impl Resolver<'_> {
         let grace = self.duration(process.grace_period, "--grace-period", "GRACE_PERIOD")?;
         let stop_signal = self.given(process.stop_signal, "--stop-signal", "STOP_SIGNAL")?;
         let stop_signal = stop_signal.map(|given| given.parse(parse_stop_signal)).transpose()?;
+        let kill_mode = self.given(process.kill_mode, "--kill-mode", "KILL_MODE")?;
+        let kill_mode = kill_mode.map(|given| given.parse(parse_kill_mode)).transpose()?;
         let name = self.given(process.name, "--name", "NAME")?;
         if self.personality == Personality::Kubexit && name.is_none() {
             let why = "KUBEXIT_NAME is not set: expected the name of the tombstone";
@@ -257,6 +263,7 @@ impl Resolver<'_> {
             restart,
             ttl,
             stop_signal: stop_signal.unwrap_or(Signal::TERM),
+            kill_mode: kill_mode.unwrap_or_default(),
             grace: grace.unwrap_or(DEFAULT_GRACE),
             abandon_after: ABANDON_AFTER,
             terminal: self.terminal,

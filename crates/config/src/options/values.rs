@@ -2,7 +2,7 @@
 
 use std::str::FromStr as _;
 
-use engine::{DurationRange, Signal};
+use engine::{DurationRange, KillMode, Signal};
 use spec::duration::parse_span;
 use spec::logs::LogFormat;
 use spec::program::Pid;
@@ -32,6 +32,14 @@ pub(super) fn parse_log_format(word: &str) -> Result<LogFormat, String> {
         "pretty" | "text" => Ok(LogFormat::Pretty),
         "raw" | "free" | "plain" => Ok(LogFormat::Raw),
         _ => Err(format!("LOG_FORMAT '{word}': expected logfmt, json, auto, pretty or raw")),
+    }
+}
+
+pub(super) fn parse_kill_mode(text: &str) -> Result<KillMode, &'static str> {
+    match text {
+        "main" => Ok(KillMode::Main),
+        "group" => Ok(KillMode::Group),
+        _ => Err("expected main or group"),
     }
 }
 

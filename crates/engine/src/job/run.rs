@@ -10,7 +10,7 @@ use crate::condition::Condition;
 use crate::effect::{Effect, SignalScope};
 use crate::event::NotifyMessage;
 use crate::job_event::JobEventKind;
-use crate::plan::HookKind;
+use crate::plan::{HookKind, KillMode};
 use crate::probe::ProbeResult;
 use crate::{AttemptId, Exit, RunId, Signal};
 
@@ -143,8 +143,12 @@ impl Job {
             Phase::Stopping { state, exit: None, why, kill_at } => {
                 self.record_exit(run, exit, Some(why.clone()), leftovers, out_of_memory, cx);
                 if leftovers {
-                    // The processes left behind received the stop signal too: no second one.
-                    self.enter(Phase::Stopping { state, exit: Some(exit), why, kill_at }, cx);
+                    if self.plan.kill_mode == KillMode::Main {
+                        self.send_stop_signal(state, why, self.plan.stop_signal, Some(exit), kill_at, cx);
+                    } else {
+                        // The processes left behind received the stop signal too: no second one.
+                        self.enter(Phase::Stopping { state, exit: Some(exit), why, kill_at }, cx);
+                    }
                 } else {
                     self.decide_after_exit(why, cx);
                 }
@@ -313,9 +317,13 @@ impl Job {
         }
     }
 
-    /// Forwards a signal; returns false if there is no process.
-    pub(crate) fn forward(&mut self, signal: Signal, cx: &mut Context<'_>) -> bool {
+    /// Forwards a signal, with `group` to the process group whatever the kill mode is. Returns false if there is no
+    /// process.
+    pub(crate) fn forward(&mut self, signal: Signal, group: bool, cx: &mut Context<'_>) -> bool {
         let Some(run) = self.run() else { return false };
+        let main_exited = matches!(self.phase, Phase::Stopping { exit: Some(_), .. });
+        let group = group || main_exited || self.plan.kill_mode == KillMode::Group;
+        let scope = if group { SignalScope::Group } else { SignalScope::Main };
         match &mut self.phase {
             Phase::Running(state) => state.forwarded = Some(signal),
             Phase::Campaigning { .. } => return false,
@@ -327,7 +335,7 @@ impl Job {
             | Phase::Pausing { .. }
             | Phase::Done(_) => {}
         }
-        cx.out.push(Effect::Signal { run, signal, scope: SignalScope::Group });
+        cx.out.push(Effect::Signal { run, signal, scope });
         self.publish(Some(run), JobEventKind::Forwarded(signal), cx);
         true
     }

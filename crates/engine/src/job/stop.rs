@@ -14,7 +14,7 @@ use super::{Context, Intent, Job, lock};
 use crate::cause::Cause;
 use crate::effect::{Effect, SignalScope};
 use crate::job_event::JobEventKind;
-use crate::plan::{HookKind, Policy};
+use crate::plan::{HookKind, KillMode, Policy};
 use crate::{Exit, RunId, Signal, Time};
 
 /// The minimum interval between two SIGKILLs to the same run, whatever the plan says.
@@ -247,11 +247,15 @@ impl Job {
         let run = state.run;
         let kill_at = lock::within(self.lease.as_ref(), kill_at);
         self.enter(Phase::Stopping { state, exit, why: why.clone(), kill_at }, cx);
-        self.publish(Some(run), JobEventKind::Stopping { cause: why, kill_at, signal }, cx);
-        let scope = SignalScope::Everything;
+        let leftovers = exit.is_some();
+        self.publish(Some(run), JobEventKind::Stopping { cause: why, kill_at, signal, leftovers }, cx);
+        let only_main = !leftovers && self.plan.kill_mode == KillMode::Main;
+        let scope = if only_main { SignalScope::Main } else { SignalScope::Everything };
         cx.out.push(Effect::Signal { run, signal, scope });
         if signal != Signal::CONT {
-            // A suspended process cannot handle signals until it is resumed; systemd.kill(5) does the same.
+            // A suspended process cannot handle signals until it is resumed; systemd.kill(5) does the same. Its
+            // descendants may have been suspended with it.
+            let scope = if only_main { SignalScope::Group } else { scope };
             cx.out.push(Effect::Signal { run, signal: Signal::CONT, scope });
         }
     }

@@ -15,15 +15,19 @@ impl Pod {
         out: &mut Vec<Effect>,
     ) {
         let job = match action {
-            Request::Start(job) | Request::Stop(job) | Request::Restart(job) | Request::Signal(job, _) => {
-                Some(job)
-            }
+            Request::Start(job)
+            | Request::Stop(job)
+            | Request::Restart(job)
+            | Request::Signal(job, _)
+            | Request::SignalGroup(job, _) => Some(job),
             Request::End => None,
         };
         let known = |id: JobId| self.jobs.get(id.0).is_some_and(|job| !job.retired);
         let refusal = if job.is_some_and(|id| !known(id)) {
             Some(Refusal::Unknown)
-        } else if self.phase != PodPhase::Up && !matches!(action, Request::End | Request::Signal(..)) {
+        } else if self.phase != PodPhase::Up
+            && !matches!(action, Request::End | Request::Signal(..) | Request::SignalGroup(..))
+        {
             Some(Refusal::ShuttingDown)
         } else {
             None
@@ -44,9 +48,10 @@ impl Pod {
                 self.with(id, now, out, |job, cx| job.handle_restart(request, cx));
                 self.dirty.insert(id);
             }
-            Request::Signal(id, signal) => {
+            Request::Signal(id, signal) | Request::SignalGroup(id, signal) => {
+                let group = matches!(action, Request::SignalGroup(..));
                 let mut forwarded = false;
-                self.with(id, now, out, |job, cx| forwarded = job.forward(signal, cx));
+                self.with(id, now, out, |job, cx| forwarded = job.forward(signal, group, cx));
                 let response = if forwarded { Ok(Outcome::Changed) } else { Err(Refusal::NotRunning) };
                 out.push(Effect::Respond { request, response });
             }

@@ -27,7 +27,7 @@ impl Pod {
             (PodPhase::Up, true) => self.stop(&Cause::Signal(signal), fast_grace, now, out),
             (PodPhase::Up, false) if self.settings.forward => {
                 let mut forwarded = false;
-                self.each(now, out, |job, cx| forwarded |= job.forward(signal, cx));
+                self.each(now, out, |job, cx| forwarded |= job.forward(signal, false, cx));
                 if !forwarded && signal.ends_a_program() {
                     self.stop(&Cause::Signal(signal), None, now, out);
                 }
@@ -48,7 +48,7 @@ impl Pod {
             }
             (PodPhase::Stopping { .. }, false) if self.settings.forward => {
                 self.each(now, out, |job, cx| {
-                    job.forward(signal, cx);
+                    job.forward(signal, false, cx);
                 });
             }
             (PodPhase::Lingering { .. }, _) if stops || signal.ends_a_program() => self.end(out),

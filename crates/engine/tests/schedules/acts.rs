@@ -64,6 +64,7 @@ pub(crate) enum Action {
     Stop,
     Restart,
     Signal,
+    SignalGroup,
     End,
 }
 
@@ -138,6 +139,7 @@ impl World {
                     Action::Stop => Request::Stop(job),
                     Action::Restart => Request::Restart(job),
                     Action::Signal => Request::Signal(job, Signal(10)),
+                    Action::SignalGroup => Request::SignalGroup(job, Signal(10)),
                     Action::End => Request::End,
                 };
                 let request = self.next_request();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use engine::{
-    CodeMap, Condition, DependencyTerm, DurationRange, ExitRule, Expression, JobId, JobPlan, Need,
+    CodeMap, Condition, DependencyTerm, DurationRange, ExitRule, Expression, JobId, JobPlan, KillMode, Need,
     NotifyMessage, PeerExit, PeerStatus, Plan, PodSettings, Policy, PostStart, ProbePlan, Probes, Restart,
     RestartDelay, RestartLimit, RestartRule, Signal, SpawnErrorKind, StartDependency, StartLimitAction,
     TimeoutAction,
@@ -140,7 +140,13 @@ fn job() -> impl Strategy<Value = (JobPlan, [Option<Condition>; 3])> {
         proptest::option::weighted(0.25, hook),
         proptest::bool::weighted(0.25),
         any::<bool>(),
-        (start_dependencies(), death_dependencies(), any::<bool>(), proptest::bool::weighted(0.25)),
+        (
+            start_dependencies(),
+            death_dependencies(),
+            any::<bool>(),
+            proptest::bool::weighted(0.25),
+            prop_oneof![Just(KillMode::Main), Just(KillMode::Group)],
+        ),
     );
     let needs = [condition(), condition(), condition()];
     (restart(), proptest::option::of(range(5000)), duration(6000), duration(3000), any::<bool>(), more, needs)
@@ -156,7 +162,7 @@ fn job() -> impl Strategy<Value = (JobPlan, [Option<Condition>; 3])> {
                 must_start,
                 of_peers,
             ) = more;
-            let (start_dependencies, death_dependencies, tombstone, needs_lease) = of_peers;
+            let (start_dependencies, death_dependencies, tombstone, needs_lease, kill_mode) = of_peers;
             let plan = JobPlan {
                 needs_lease,
                 name: "p".to_owned(),
@@ -168,6 +174,7 @@ fn job() -> impl Strategy<Value = (JobPlan, [Option<Condition>; 3])> {
                 restart,
                 ttl,
                 stop_signal: Signal::TERM,
+                kill_mode,
                 grace,
                 abandon_after,
                 terminal,
@@ -283,6 +290,7 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
                 6 => Just(Action::Stop),
                 6 => Just(Action::Restart),
                 2 => Just(Action::Signal),
+                1 => Just(Action::SignalGroup),
                 1 => Just(Action::End)
             ],
             any::<u8>()

@@ -2,8 +2,8 @@
 
 use engine::snapshot::TerminalReason;
 use engine::{
-    AttemptId, Cause, Effect, Event, HookKind, JobEvent, JobEventKind, JobId, JobPhase, JobSnapshot, Policy,
-    RunId, Signal, StartLimitAction,
+    AttemptId, Cause, Effect, Event, HookKind, JobEvent, JobEventKind, JobId, JobPhase, JobSnapshot,
+    KillMode, Policy, Request, RunId, Signal, SignalScope, StartLimitAction,
 };
 
 use crate::invariants::{Checked, Step, check};
@@ -32,7 +32,7 @@ impl World {
                 check(self.leases.remove(run).is_some(), || format!("{run:?} resigned without a lease"))?;
                 check(!self.processes.contains_key(run), || format!("{run:?} resigned while it is running"))?;
             }
-            Effect::Signal { run, signal, .. } => self.signalled(*run, *signal)?,
+            Effect::Signal { run, signal, scope } => self.signalled(*run, *signal, *scope, step)?,
             Effect::WriteTombstone { job, record } => {
                 let same = self.records.insert(*job, record.clone()).as_ref() == Some(record);
                 check(!same, || format!("tombstone of {job:?} written twice: {record:?}"))?;
@@ -105,7 +105,7 @@ impl World {
         Ok(())
     }
 
-    fn signalled(&mut self, run: RunId, signal: Signal) -> Checked {
+    fn signalled(&mut self, run: RunId, signal: Signal, scope: SignalScope, step: &Step<'_>) -> Checked {
         let plan_grace = |job: JobId| {
             let plan = &self.plans[&job];
             let probes = [&plan.probes.startup, &plan.probes.liveness, &plan.probes.readiness];
@@ -118,9 +118,22 @@ impl World {
             return Err(format!("{signal} to {run:?}, which is gone"));
         };
         check(process.reported, || format!("{signal} before {run:?} was started"))?;
+        let main_only = process.leader && self.plans[job].kill_mode == KillMode::Main;
+        let asked = matches!(step.event, Event::Requested { action: Request::SignalGroup(..), .. });
+        if main_only && !matches!(signal, Signal::KILL | Signal::CONT) && !asked {
+            check(scope == SignalScope::Main, || {
+                format!("{signal} to more than the main process of {run:?}")
+            })?;
+        }
+        if scope == SignalScope::Everything
+            && let Some((_, process)) = self.processes.get_mut(&run)
+        {
+            process.all_signalled = true;
+        }
         if signal != Signal::KILL {
             return Ok(());
         }
+        let Some((job, process)) = self.processes.get(&run) else { return Ok(()) };
         let expired = process.ending_at.is_some_and(|at| self.now.since(at) >= plan_grace(*job));
         let lost = matches!(self.leases.get(&run), Some((_, Lease::Lost(by))) if self.now >= *by);
         check(expired || self.forced || limited || lost || process.over_memory, || {
@@ -143,6 +156,14 @@ impl World {
                 if let Some((_, process)) = self.processes.get_mut(&run) {
                     process.ttl_at = ttl.map(|ttl| at + ttl);
                 }
+            }
+            (JobEventKind::Stopping { leftovers: true, .. }, Some(run))
+                if self.processes.get(&run).is_some_and(|(_, process)| process.stop_signals > 0) =>
+            {
+                let main_only = self.plans[&job].kill_mode == KillMode::Main;
+                let (_, process) = self.processes.get_mut(&run).ok_or("stop of a process that is gone")?;
+                process.stop_signals += 1;
+                check(main_only && process.stop_signals == 2, || format!("another stop signal to {run:?}"))?;
             }
             (JobEventKind::Stopping { cause, kill_at, .. }, Some(run)) => {
                 self.stops_in_order(job, cause, step.after)?;

@@ -42,6 +42,8 @@ pub(crate) struct Process {
     pub(crate) leader: bool,
     pub(crate) started_at: Time,
     pub(crate) stop_signals: u32,
+    /// A signal was sent to all processes of the run.
+    pub(crate) all_signalled: bool,
     pub(crate) stopped_at: Option<Time>,
     /// Start of its grace period: of the preStop hook, if there is one.
     pub(crate) ending_at: Option<Time>,

@@ -140,8 +140,11 @@ pub enum Command {
     Stop(RequestOptions),
     /// Restart processes and wait until they have started
     Restart(RequestOptions),
-    /// Send a signal to the process groups of processes
+    /// Send a signal to processes
     Signal {
+        /// Send it to the whole process groups, whatever the kill mode is
+        #[arg(long)]
+        group: bool,
         /// Name or number of the signal
         signal: String,
         /// Process names

@@ -230,9 +230,9 @@ fn sexton(
         Command::Start(options) => change("start", options),
         Command::Stop(options) => change("stop", options),
         Command::Restart(options) => change("restart", options),
-        Command::Signal { signal, names, client: options } => {
+        Command::Signal { group, signal, names, client: options } => {
             signal.parse::<engine::Signal>().map_err(|error| UsageError(error.to_string()))?;
-            client(options, ClientRequest::Signal { signal, names })
+            client(options, ClientRequest::Signal { group, signal, names })
         }
         Command::Reload(options) => client(options, ClientRequest::Reload),
         Command::End(options) => client(options, ClientRequest::End),

@@ -62,6 +62,8 @@ pub enum ClientRequest {
         limit: Option<Duration>,
     },
     Signal {
+        /// To the process group.
+        group: bool,
         /// Name or number.
         signal: String,
         names: Vec<String>,
@@ -155,12 +157,12 @@ async fn send(ClientCommand { socket, request, json }: ClientCommand) -> Result<
             }
             Ok(())
         }
-        ClientRequest::Signal { signal, names } => {
+        ClientRequest::Signal { group, signal, names } => {
+            let group = if group { "&group" } else { "" };
             for name in &names {
-                connection
-                    .post(&format!("/v1/processes/{}/signal?signal={}", encoded(name), encoded(&signal)))
-                    .await?
-                    .json()?;
+                let path =
+                    format!("/v1/processes/{}/signal?signal={}{group}", encoded(name), encoded(&signal));
+                connection.post(&path).await?.json()?;
                 print(&format!("sent {signal} to {name}\n"))?;
             }
             Ok(())

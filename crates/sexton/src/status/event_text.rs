@@ -45,9 +45,10 @@ pub fn describe(event: &JobEvent, name: &str) -> (Level, String) {
             (Level::Info, "stop requested (control socket)".to_owned())
         }
         JobEventKind::Ending { cause } => (Level::Info, format!("stop requested ({cause})")),
-        JobEventKind::Stopping { cause, kill_at, signal } => {
+        JobEventKind::Stopping { cause, kill_at, signal, leftovers } => {
             let (signal, after) = (signal.long_name(), after(*kill_at));
-            (Level::Info, format!("sent {signal} ({cause}); SIGKILL in {after}"))
+            let to = if *leftovers { " to processes left behind" } else { "" };
+            (Level::Info, format!("sent {signal}{to} ({cause}); SIGKILL in {after}"))
         }
         JobEventKind::Killing { cause } => (Level::Warn, format!("sent SIGKILL ({cause})")),
         JobEventKind::Stuck { abandoned: true } => {

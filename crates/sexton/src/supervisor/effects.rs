@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::{
-    AttemptId, Effect, Event, HookKind, JobEvent, JobEventKind, JobId, ProbeKind, RunId, Signal, SignalScope,
-    SpawnError, SpawnErrorKind,
+    AttemptId, Effect, Event, HookKind, JobEvent, JobEventKind, JobId, ProbeKind, RunId, SpawnError,
+    SpawnErrorKind,
 };
 
 use super::Supervisor;
@@ -22,12 +22,7 @@ impl<S: System> Supervisor<S> {
             Effect::Spawn { job, run } => self.starts.push_back((job, run)),
             Effect::Campaign { job, run } => self.campaign(job, run),
             Effect::Resign(run) => self.system.resign(run),
-            Effect::Signal { run, signal, scope } => {
-                // An automaton stops its scripts itself: after the stop signal it runs the last one.
-                let scope =
-                    if signal != Signal::KILL && self.is_automaton(run) { SignalScope::Group } else { scope };
-                self.system.signal(run, signal, scope);
-            }
+            Effect::Signal { run, signal, scope } => self.system.signal(run, signal, scope),
             Effect::Probe { job, kind, attempt, .. } => self.probe(job, kind, attempt),
             Effect::Hook { job, kind, attempt, .. } => self.hook(job, kind, attempt),
             Effect::Abort(attempt) => self.system.cancel(attempt),

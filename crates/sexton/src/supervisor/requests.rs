@@ -76,6 +76,7 @@ impl<S: System> Supervisor<S> {
                     ProcessAction::Stop => Request::Stop(id),
                     ProcessAction::Restart => Request::Restart(id),
                     ProcessAction::Signal(signal) => Request::Signal(id, signal),
+                    ProcessAction::SignalGroup(signal) => Request::SignalGroup(id, signal),
                 };
                 self.request(what, reply);
             }

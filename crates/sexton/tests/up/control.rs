@@ -64,7 +64,27 @@ fn the_wait_of_a_client_can_be_limited() {
 }
 
 #[test]
-fn signals_reach_the_group_and_unknown_ones_are_rejected() {
+fn a_signal_may_be_sent_to_the_whole_group() {
+    let both = "trap \"echo parent >> $DIR/got\" HUP; sh -c \"trap \\\"echo child >> $DIR/got\\\" HUP; echo > $DIR/ready; while :; do sleep 0.01; done\" & while :; do sleep 0.01; done";
+    for (mode, option, expected) in
+        [("main", None, "parent"), ("main", Some("--group"), "child"), ("group", None, "child")]
+    {
+        let up = up(&format!("processes:\n  web: {{command: [sh, -c, '{both}'], killMode: {mode}}}\n"));
+        testkit::wait_until("ready", || up.path("ready").exists().then_some(()));
+        let arguments: Vec<_> = ["signal"].into_iter().chain(option).chain(["HUP", "web"]).collect();
+        up.asked(&arguments);
+        up.wait_for("got", expected);
+        if expected == "parent" {
+            // The child would have written by now: it gets the next signal.
+            up.asked(&["signal", "--group", "HUP", "web"]);
+            up.wait_for("got", "child");
+            assert_eq!(up.text("got").matches("child").count(), 1, "{}", up.text("got"));
+        }
+    }
+}
+
+#[test]
+fn signals_reach_the_process_and_unknown_ones_are_rejected() {
     let mut up = up("processes:\n  web: {command: [$CHILD, record, $DIR/log]}\n");
     up.wait_for("log", "ready");
     up.asked(&["signal", "HUP", "web"]);

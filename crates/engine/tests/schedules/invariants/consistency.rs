@@ -57,7 +57,8 @@ impl World {
                 Request::Start(job)
                 | Request::Stop(job)
                 | Request::Restart(job)
-                | Request::Signal(job, _) => *job == id,
+                | Request::Signal(job, _)
+                | Request::SignalGroup(job, _) => *job == id,
                 Request::End => true,
             },
             // A timer, a probe or a hook: the effects say which job.
@@ -159,7 +160,7 @@ impl World {
             let (job, starts) = match open.action {
                 Some(Request::Start(job) | Request::Restart(job)) => (job, true),
                 Some(Request::Stop(job)) => (job, false),
-                Some(Request::Signal(..) | Request::End) | None => {
+                Some(Request::Signal(..) | Request::SignalGroup(..) | Request::End) | None => {
                     return Err(format!("{request:?} was not answered at once"));
                 }
             };

@@ -107,6 +107,7 @@ impl World {
         self.restart_delays_expire(step)?;
         self.requests_are_answered(after)?;
         self.pod_stops_for_a_reason(step)?;
+        self.leftovers_are_signalled(step)?;
         self.pod_completes(after)?;
         self.lingers_as_planned(before, after, step.event)?;
         self.exit_code_follows_the_rule(after)?;

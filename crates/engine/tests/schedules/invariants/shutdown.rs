@@ -53,6 +53,14 @@ impl World {
         })
     }
 
+    /// What a main process leaves behind gets a signal in the step of its exit, unless it got one before.
+    pub(super) fn leftovers_are_signalled(&self, step: &Step<'_>) -> Checked {
+        let Event::Exited { run, leftovers: true, .. } = step.event else { return Ok(()) };
+        let forgotten =
+            self.processes.get(run).is_some_and(|(_, process)| !process.all_signalled && !process.abandoned);
+        check(!forgotten, || format!("the processes left behind by {run:?} got no signal"))
+    }
+
     /// The pod leaves `Up` only for a reason that is true.
     pub(super) fn pod_stops_for_a_reason(&self, step: &Step<'_>) -> Checked {
         if step.before.phase != PodPhase::Up || step.after.phase == PodPhase::Up {

@@ -89,8 +89,10 @@ fn fulfilled(result: Result<Outcome, ControlError>) -> Response {
 }
 
 async fn signal(shared: State<Shared>, name: Path<String>, RawQuery(query): RawQuery) -> Response {
-    let text = Query(query.as_deref()).all("signal").into_iter().next().unwrap_or_default();
+    let query = Query(query.as_deref());
+    let text = query.all("signal").into_iter().next().unwrap_or_default();
     match text.parse::<Signal>() {
+        Ok(signal) if query.has("group") => wish(shared, name, ProcessAction::SignalGroup(signal)).await,
         Ok(signal) => wish(shared, name, ProcessAction::Signal(signal)).await,
         Err(error) => answer(StatusCode::BAD_REQUEST, TEXT, format!("{error}\n").into()),
     }
