@@ -125,14 +125,10 @@ impl Probe {
         if self.attempt.is_none() { Some(self.next_at) } else { None }
     }
 
-    /// Starts an attempt. Ticks that have passed are skipped; the next one comes after `part` (0.0 to 1.0) of a period,
-    /// which shifts all that follow.
-    pub(crate) fn begin(&mut self, attempt: AttemptId, plan: &ProbePlan, now: Time, part: f64) {
-        let period = plan.period.max(SHORTEST_PERIOD);
-        let late = now.since(self.next_at);
-        let ticks = u32::try_from(late.as_nanos() / period.as_nanos()).unwrap_or(u32::MAX);
-        self.next_at =
-            self.next_at + period.saturating_mul(ticks) + period.mul_f64(part).max(SHORTEST_PERIOD);
+    /// Starts an attempt. The next one starts a period later: two are never closer, so that a process has at least the
+    /// threshold's number of periods, less one, before it fails.
+    pub(crate) fn begin(&mut self, attempt: AttemptId, plan: &ProbePlan, now: Time) {
+        self.next_at = now + plan.period.max(SHORTEST_PERIOD);
         self.attempt = Some(attempt);
         self.tries = 1;
     }
@@ -224,7 +220,7 @@ mod tests {
             _ => ProbeResult::Impossible("cannot".to_owned()),
         };
         let mut step = |(n, c)| {
-            probe.begin(AttemptId(n), &plan, at(3 + 10 * n), 1.0);
+            probe.begin(AttemptId(n), &plan, at(3 + 10 * n));
             let verdict = probe.finish(&plan, result(c));
             (verdict, probe.passes())
         };
@@ -261,7 +257,7 @@ mod tests {
         let plan = plan(1, 1);
         let mut probe = Probe::new(ProbeKind::Liveness, &plan, at(0));
         let cannot = || ProbeResult::Impossible("no descriptor".to_owned());
-        probe.begin(AttemptId(1), &plan, at(3), 1.0);
+        probe.begin(AttemptId(1), &plan, at(3));
         assert_eq!(probe.finish(&plan, cannot()), Verdict::Retry);
         probe.retry(AttemptId(2));
         assert_eq!(probe.finish(&plan, cannot()), Verdict::Retry);
@@ -272,16 +268,16 @@ mod tests {
     }
 
     #[test]
-    fn ticks_do_not_drift_and_slow_probes_skip_them() {
+    fn two_probes_are_never_closer_than_the_period() {
         let plan = plan(1, 3);
         let mut probe = Probe::new(ProbeKind::Readiness, &plan, at(0));
         assert_eq!(probe.due_at(), Some(at(3)));
-        probe.begin(AttemptId(1), &plan, at(3), 1.0);
+        probe.begin(AttemptId(1), &plan, at(3));
         assert_eq!(probe.due_at(), None, "it never overlaps itself");
         probe.finish(&plan, ProbeResult::Passed);
         assert_eq!(probe.due_at(), Some(at(13)));
-        probe.begin(AttemptId(2), &plan, at(38), 1.0);
+        probe.begin(AttemptId(2), &plan, at(38));
         probe.finish(&plan, ProbeResult::Passed);
-        assert_eq!(probe.due_at(), Some(at(43)));
+        assert_eq!(probe.due_at(), Some(at(48)), "also after a late one");
     }
 }

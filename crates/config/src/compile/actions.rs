@@ -194,7 +194,7 @@ impl ActionResolver<'_> {
         const TEMPLATE: &str = "AMQP_PROBE_RABBITMQ_DSN_TEMPLATE";
         let variable = self.variable;
         let (origin, login) = if let Some(url) = &amqp.url {
-            ("url", dsn::amqp(&expand(url, variable), None, None))
+            ("url", expand(url, variable).and_then(|url| dsn::amqp(&url, None, None)))
         } else if let Some(template) = variable(TEMPLATE) {
             let (user, password) =
                 (variable("AMQP_PROBE_RABBITMQ_USER"), variable("AMQP_PROBE_RABBITMQ_PASS"));
@@ -213,14 +213,14 @@ impl ActionResolver<'_> {
     fn redis(&self, redis: &Redis, path: &[Step], problems: &mut Problems<'_>) -> Option<ConnectionInfo> {
         let (origin, url) = match &redis.url {
             Some(url) => ("url", Some(expand(url, self.variable))),
-            None => ("REDIS_URL", (self.variable)("REDIS_URL")),
+            None => ("REDIS_URL", (self.variable)("REDIS_URL").map(Ok)),
         };
         let Some(url) = url else {
             let message = "no Redis server: set url, or REDIS_URL in the variables of the process";
             problems.at(path, message);
             return None;
         };
-        dsn::redis(&url).map_err(|why| problems.at(path, format!("{origin}: {why}"))).ok()
+        url.and_then(|url| dsn::redis(&url)).map_err(|why| problems.at(path, format!("{origin}: {why}"))).ok()
     }
 
     fn tcp(&self, tcp: &TcpSocket, path: &[Step], problems: &mut Problems<'_>) -> (String, u16) {

@@ -56,9 +56,17 @@ pub(super) fn check_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// The maximum length of an expanded text in bytes: that of one argument or variable in Linux (`MAX_ARG_STRLEN`,
+/// execve(2)).
+const MAX_EXPANDED: usize = (128 << 10) - 1;
+
 /// Replaces `$(NAME)` by values. An unknown name is left unchanged; `$$` becomes `$`, as in Kubernetes ("expansion" in
 /// the API's description of `command`, `args` and `env`).
-pub(super) fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> String {
+///
+/// # Errors
+///
+/// The result is longer than any process may have it. Values that refer to others may double with each reference.
+pub(super) fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> Result<String, String> {
     let mut out = String::new();
     let mut rest = text;
     while let Some(dollar) = rest.find('$') {
@@ -69,6 +77,11 @@ pub(super) fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> Stri
             rest = after;
         } else if let Some((name, after)) = rest.strip_prefix('(').and_then(|inner| inner.split_once(')')) {
             match value(name) {
+                Some(value) if out.len() + value.len() > MAX_EXPANDED => {
+                    return Err(format!(
+                        "with $({name}) it is longer than 128 KiB, the limit of Linux (execve(2))"
+                    ));
+                }
                 Some(value) => out.push_str(&value),
                 None => out.push_str(&format!("$({name})")),
             }
@@ -78,7 +91,7 @@ pub(super) fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> Stri
         }
     }
     out.push_str(rest);
-    out
+    Ok(out)
 }
 
 #[cfg(test)]
@@ -98,8 +111,9 @@ mod tests {
     #[test]
     fn expands_references() {
         let known = |name: &str| (name == "PORT").then(|| "80".to_owned());
-        assert_eq!(expand("--port=$(PORT)", known), "--port=80");
-        assert_eq!(expand("$$(PORT) $(NONE) $PORT $", known), "$(PORT) $(NONE) $PORT $");
-        assert_eq!(expand("$(PORT", known), "$(PORT");
+        let expanded = |text| expand(text, known).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(expanded("--port=$(PORT)"), "--port=80");
+        assert_eq!(expanded("$$(PORT) $(NONE) $PORT $"), "$(PORT) $(NONE) $PORT $");
+        assert_eq!(expanded("$(PORT"), "$(PORT");
     }
 }

@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use engine::{Plan, ProbeKind, ProbePlan, Probes};
 
-use crate::yaml::reader::{Keys, Problem, read};
+use crate::yaml::reader::{Keys, MAX_UNKNOWN, Problem, read};
 use crate::yaml::tree;
 use crate::yaml::tree::{Node, Step, Value};
 use spec::environment::Environment;
@@ -260,6 +260,11 @@ pub fn from_text(
         _ => {
             problems.found.sort();
             problems.found.dedup();
+            if problems.found.len() >= MAX_PROBLEMS {
+                let message = "there may be more problems, which are not shown".to_owned();
+                let place = problems.found.last().map_or(root.place, |last| last.place);
+                problems.found.push(Problem { place, path: String::new(), message });
+            }
             Err(problems.found)
         }
     }
@@ -270,6 +275,9 @@ fn problem_at_root(message: &str) -> Problem {
     Problem { place, path: String::new(), message: message.to_owned() }
 }
 
+/// More problems of one file are not reported. Each of very many replicas may have the same one.
+const MAX_PROBLEMS: usize = MAX_UNKNOWN;
+
 /// The problems found so far.
 struct Problems<'a> {
     root: &'a Node,
@@ -278,6 +286,9 @@ struct Problems<'a> {
 
 impl Problems<'_> {
     fn at(&mut self, path: &[Step], message: impl Into<String>) {
+        if self.found.len() > MAX_PROBLEMS {
+            return;
+        }
         let place = self.root.place_of(path);
         let path = tree::dotted(path);
         // A value below it that could not be read has already been reported.

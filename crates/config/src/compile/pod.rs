@@ -100,9 +100,12 @@ fn plan(raw: &Graveyard, at: &[Step], environment: &dyn Environment, problems: &
     }
     // Variables of the downward API.
     let known = |name: &str| environment.get(name).map(|value| value.to_string_lossy().into_owned());
-    let api = raw.pod_name.as_deref().map(|name| ApiPlan {
-        pod: expand(name, known),
-        namespace: raw.namespace.as_deref().map(|name| expand(name, known)),
+    let mut expanded = |name: &String, key| {
+        expand(name, known).map_err(|message| problems.at(&below(at, key), message)).unwrap_or_default()
+    };
+    let api = raw.pod_name.as_ref().map(|name| ApiPlan {
+        pod: expanded(name, "podName"),
+        namespace: raw.namespace.as_ref().map(|name| expanded(name, "namespace")),
     });
     PodPlan {
         name: raw.name.clone(),

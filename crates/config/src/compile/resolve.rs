@@ -1,5 +1,6 @@
 //! Resolves the native format to a plan: applies defaults, looks up names, validates.
 
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -39,6 +40,8 @@ const DEFAULT_WINDOW: Duration = Duration::from_secs(600);
 const ABANDON_AFTER: Duration = Duration::from_secs(10);
 /// The grace period of all processes after Ctrl-C.
 const FAST_GRACE: Duration = Duration::from_secs(2);
+/// The maximum size of all expanded texts of a file, in bytes.
+const MAX_EXPANDED_ALL: usize = 64 << 20;
 /// The maximum number of replicas of a process.
 const MAX_REPLICAS: u32 = 10_000;
 
@@ -60,7 +63,7 @@ pub(super) fn resolve(
     environment: &dyn Environment,
     problems: &mut Problems<'_>,
 ) -> Option<UpPlan> {
-    let resolver = Resolver { file, directory, overrides, environment };
+    let resolver = Resolver { file, directory, overrides, environment, expanded: Cell::default() };
     reject_unsupported(&[], [("metrics", &file.metrics)], problems);
     let named = resolver.named(problems);
     if named.is_empty() && problems.found.is_empty() {
@@ -171,9 +174,41 @@ struct Resolver<'a> {
     directory: Option<&'a Path>,
     overrides: &'a CliOverrides,
     environment: &'a dyn Environment,
+    /// The size of all expanded texts so far.
+    expanded: Cell<usize>,
 }
 
 impl<'a> Resolver<'a> {
+    /// Expands a text, within the limits of one text and of the file; reports a text that exceeds them.
+    fn expand(
+        &self,
+        text: &str,
+        variables: &[(String, String)],
+        path: &[Step],
+        problems: &mut Problems<'_>,
+    ) -> String {
+        let before = self.expanded.get();
+        let expanded = if before == usize::MAX {
+            // Reported.
+            return String::new();
+        } else if before > MAX_EXPANDED_ALL {
+            self.expanded.set(usize::MAX);
+            Err("the expanded texts of the file are longer than 64 MiB".to_owned())
+        } else {
+            expand(text, |name| lookup(variables, name))
+        };
+        match expanded {
+            Ok(expanded) => {
+                self.expanded.set(before + expanded.len());
+                expanded
+            }
+            Err(message) => {
+                problems.at(path, message);
+                String::new()
+            }
+        }
+    }
+
     fn named(&self, problems: &mut Problems<'_>) -> Vec<ExpandedProcess<'a>> {
         let mut all: Vec<ExpandedProcess<'a>> = Vec::new();
         let mut seen = BTreeSet::new();
@@ -292,10 +327,16 @@ impl<'a> Resolver<'a> {
         let default_grace = self.file.termination_grace_period_seconds.map_or(DEFAULT_GRACE, |span| span.0);
         let grace = raw.termination_grace_period_seconds.map_or(default_grace, |span| span.0);
         let lifecycle = raw.lifecycle.clone().unwrap_or_default();
+        let too_long = RefCell::new(None);
         let with_command = |arguments: Vec<String>| {
             let mut program = program.clone();
-            let mut arguments =
-                arguments.iter().map(|word| OsString::from(expand(word, |name| lookup(&variables, name))));
+            let expanded = |text: &String| {
+                let expanded = expand(text, |name| lookup(&variables, name));
+                OsString::from(
+                    expanded.map_err(|message| too_long.replace(Some(message))).unwrap_or_default(),
+                )
+            };
+            let mut arguments = arguments.iter().map(expanded);
             program.command = arguments.next().unwrap_or_default();
             program.arguments = arguments.collect();
             program
@@ -335,6 +376,9 @@ impl<'a> Resolver<'a> {
         let pre_stop = lifecycle.pre_stop.as_ref();
         let pre_stop =
             pre_stop.and_then(|handler| actions.action(handler, &below(&path, "preStop"), problems));
+        if let Some(message) = too_long.take() {
+            problems.at(at, format!("a command of a probe or hook: {message}"));
+        }
         let stop_signal = match lifecycle.stop_signal.as_deref().map(super::super::options::parse_stop_signal)
         {
             None => Signal::TERM,
@@ -469,7 +513,8 @@ impl<'a> Resolver<'a> {
         // Each may refer to those before it.
         let mut expanded: Vec<(String, String)> = Vec::new();
         for (name, value) in all {
-            let value = expand(&value, |other| lookup(&expanded, other));
+            let path = below(&below(at, "env"), name.as_str());
+            let value = self.expand(&value, &expanded, &path, problems);
             expanded.push((name, value));
         }
         expanded
@@ -508,12 +553,14 @@ impl<'a> Resolver<'a> {
         if raw.command.as_ref().is_none_or(|command| command.0.is_empty()) {
             problems.at(at, "command is missing");
         }
+        let path = below(at, "command");
         let mut arguments =
-            arguments.iter().map(|word| OsString::from(expand(word, |name| lookup(variables, name))));
+            arguments.iter().map(|text| OsString::from(self.expand(text, variables, &path, &mut *problems)));
         let command = arguments.next().unwrap_or_default();
+        let arguments: Vec<_> = arguments.collect();
         Program {
             command,
-            arguments: arguments.collect(),
+            arguments,
             without_variables: spec::notify::SERVICE_MANAGER_VARIABLES.to_vec(),
             variables: variables.iter().map(|(name, value)| (name.into(), value.into())).collect(),
             directory: raw.working_dir.as_ref().map(PathBuf::from),

@@ -45,6 +45,33 @@ fn reserves_a_part_of_the_shutdown_for_the_output() {
 }
 
 #[test]
+fn expansion_is_limited() {
+    let doubling = |count: usize| {
+        let lines: Vec<_> = (1..=count).map(|n| format!("A{n}: '$(A{0})$(A{0})'", n - 1)).collect();
+        format!("env: {{A0: xxxxxxxxxx, {}}}", lines.join(", "))
+    };
+    let problems = |text: &str| plan(text).err().unwrap_or_default().join("\n");
+    let of_process = problems(&format!("processes: {{a: {{command: [x], {}}}}}", doubling(40)));
+    assert!(
+        of_process.contains("processes.a.env.A14: with $(A13) it is longer than 128 KiB"),
+        "{of_process}"
+    );
+    let of_file = problems(&format!("{}\nprocesses: {{a: {{command: [x]}}}}", doubling(40)));
+    assert!(of_file.contains("A14") && of_file.contains("128 KiB"), "{of_file}");
+    let argument = "$(A13)".repeat(3);
+    let of_argument =
+        problems(&format!("processes: {{a: {{command: [x, '{argument}'], {}}}}}", doubling(13)));
+    assert!(of_argument.contains("processes.a.command"), "{of_argument}");
+    let probe = format!(
+        "processes: {{a: {{command: [x], {}, livenessProbe: {{exec: {{command: [x, '{argument}']}}}}}}}}",
+        doubling(13)
+    );
+    assert!(problems(&probe).contains("128 KiB"), "{}", problems(&probe));
+    let all = format!("processes: {{a: {{command: [x], replicas: 10000, {}}}}}", doubling(13));
+    assert!(problems(&all).contains("64 MiB"), "all texts together");
+}
+
+#[test]
 fn on_full_of_a_process_comes_before_that_of_the_file() {
     let text =
         "logs: {onFull: drop}\nprocesses: {a: {command: [x]}, b: {command: [x], logs: {onFull: block}}}";

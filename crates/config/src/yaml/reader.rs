@@ -16,7 +16,13 @@ use serde::forward_to_deserialize_any;
 
 use crate::yaml::tree::{Node, Position, Step, Value, dotted};
 
-/// The maximum number of reported problems.
+/// The number of unknown keys for which a similar one is searched.
+const MAX_SUGGESTIONS: usize = 100;
+
+/// The maximum number of reported unknown keys.
+pub(crate) const MAX_UNKNOWN: usize = 1000;
+
+/// The maximum number of reported invalid values.
 const MAX_PROBLEMS: usize = 50;
 
 /// A problem in a file.
@@ -290,9 +296,18 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
             if let Some(field) = fields.iter().find(same) {
                 known.push((*field, node));
             } else {
+                if self.shared.unknown.borrow().len() >= MAX_UNKNOWN {
+                    continue;
+                }
                 let mut path = self.shared.path.borrow().clone();
                 path.push(Step::Key(key.text.clone()));
-                let message = match nearest(&key.text, fields.iter().copied()) {
+                // One suggestion helps with a slip; a file of another kind needs none, and may have very many keys.
+                let near = if self.shared.unknown.borrow().len() < MAX_SUGGESTIONS {
+                    nearest(&key.text, fields.iter().copied())
+                } else {
+                    None
+                };
+                let message = match near {
                     Some(near) => format!("unknown key, did you mean '{near}'?"),
                     None => format!("unknown key (known here: {})", fields.join(", ")),
                 };

@@ -2,7 +2,7 @@
 //!
 //! The size is limited so that a small file cannot expand to a large tree: each alias counts as a copy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
@@ -237,6 +237,8 @@ enum Content {
         entries: Vec<(Key, Node)>,
         key: Option<(Key, bool)>,
         merged: Vec<Node>,
+        /// The line of each key so far.
+        lines: BTreeMap<String, usize>,
     },
 }
 
@@ -259,7 +261,12 @@ impl Builder {
             }
             Event::SequenceStart(anchor, _) => self.begin(place, anchor, Content::List(Vec::new())),
             Event::MappingStart(anchor, _) => {
-                let content = Content::Map { entries: Vec::new(), key: None, merged: Vec::new() };
+                let content = Content::Map {
+                    entries: Vec::new(),
+                    key: None,
+                    merged: Vec::new(),
+                    lines: BTreeMap::new(),
+                };
                 self.begin(place, anchor, content)
             }
             Event::SequenceEnd | Event::MappingEnd => {
@@ -321,15 +328,15 @@ impl Builder {
                 Value::Scalar { text, plain } => *key = Some((Key { place: node.place, text }, plain)),
                 Value::List(_) | Value::Map(_) => return Err("a key must be a string".to_owned()),
             },
-            Some(Content::Map { entries, key, merged }) => {
+            Some(Content::Map { entries, key, merged, lines }) => {
                 let Some((key, plain)) = key.take() else { return Ok(()) };
                 if plain && key.text == "<<" {
                     merged.push(node);
-                } else if let Some((first, _)) = entries.iter().find(|(other, _)| other.text == key.text) {
+                } else if let Some(first) = lines.insert(key.text.clone(), key.place.line) {
                     let Key { text, place } = key;
                     return Err(format!(
-                        "duplicate key '{text}' at {}:{} (first defined on line {})",
-                        place.line, place.column, first.place.line
+                        "duplicate key '{text}' at {}:{} (first defined on line {first})",
+                        place.line, place.column
                     ));
                 } else {
                     entries.push((key, node));
@@ -342,6 +349,8 @@ impl Builder {
 
 /// Merges `<<` maps (YAML 1.1): keys of the map itself override merged keys.
 fn merge(mut entries: Vec<(Key, Node)>, merged: Vec<Node>) -> Result<Vec<(Key, Node)>, String> {
+    let known = |entries: &[(Key, Node)]| entries.iter().map(|(key, _)| key.text.clone()).collect();
+    let mut names: BTreeSet<String> = if merged.is_empty() { BTreeSet::new() } else { known(&entries) };
     for node in merged {
         let maps = match node.value {
             Value::List(items) => items,
@@ -352,7 +361,7 @@ fn merge(mut entries: Vec<(Key, Node)>, merged: Vec<Node>) -> Result<Vec<(Key, N
                 return Err("'<<' requires a map or a list of maps".to_owned());
             };
             for (key, node) in more {
-                if !entries.iter().any(|(own, _)| own.text == key.text) {
+                if names.insert(key.text.clone()) {
                     entries.push((key, node));
                 }
             }

@@ -163,11 +163,7 @@ impl RunningState {
                 && probe.due_at().is_some_and(|at| at <= cx.now)
             {
                 let attempt = cx.attempt(job);
-                // When the supervisor has just started, all processes start at once: from the second round on, their
-                // probes are spread over the period. (The kubelet delays the first one for that.)
-                let starting_up = cx.now.since(Time::ZERO) < probe_plan.period;
-                let part = if starting_up { 1.0 - cx.rng.unit() } else { 1.0 };
-                probe.begin(attempt, probe_plan, cx.now, part);
+                probe.begin(attempt, probe_plan, cx.now);
                 cx.out.push(Effect::Probe { job, run, kind, attempt });
             }
         }

@@ -155,3 +155,18 @@ fn run_as_non_root_is_enforced() {
         done.stderr
     );
 }
+
+#[test]
+fn very_many_problems_are_reported_in_part() {
+    use std::fmt::Write as _;
+    let mut text = "processes:\n  a:\n    command: [x]\n".to_owned();
+    for number in 0..50_000 {
+        let _ = writeln!(text, "    wrong{number}: 1");
+    }
+    let directory = place(&text);
+    let file = directory.path().join("sexton.yaml").display().to_string();
+    let done = Sexton::new(["check", &file]).done();
+    assert_eq!(done.code, 78);
+    assert_eq!(done.stderr.lines().count(), 1001);
+    assert!(done.stderr.ends_with("there may be more problems, which are not shown\n"), "{}", done.stderr);
+}

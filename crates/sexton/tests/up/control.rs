@@ -70,7 +70,7 @@ fn a_signal_may_be_sent_to_the_whole_group() {
         [("main", None, "parent"), ("main", Some("--group"), "child"), ("group", None, "child")]
     {
         let up = up(&format!("processes:\n  web: {{command: [sh, -c, '{both}'], killMode: {mode}}}\n"));
-        testkit::wait_until("ready", || up.path("ready").exists().then_some(()));
+        wait_until("ready", || up.path("ready").exists().then_some(()));
         let arguments: Vec<_> = ["signal"].into_iter().chain(option).chain(["HUP", "web"]).collect();
         up.asked(&arguments);
         up.wait_for("got", expected);
