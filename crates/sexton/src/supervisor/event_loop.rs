@@ -27,6 +27,10 @@ use spec::logs::OUTPUT_RESERVE;
 
 /// The length of the queue of notifications from processes; senders wait while it is full.
 const NOTIFICATIONS: usize = 64;
+/// A deadline that is handled this late shows that the supervisor was suspended or the machine stalled.
+const STALLED: Duration = Duration::from_millis(250);
+/// How long deadlines are held back then.
+const STALL_GRACE: Duration = Duration::from_millis(250);
 /// How long a reader that takes nothing of the output is waited for if all processes ended on their own.
 const STALLED_READER: Duration = Duration::from_secs(30);
 /// The part of the time for the output that is left for sexton's own log.
@@ -53,19 +57,45 @@ struct Inbox {
 pub async fn run(deps: SupervisorDeps) -> io::Result<i32> {
     let (mut supervisor, mut inbox, peers) = open(deps);
     supervisor.handle(SupervisorEvent::Started { peers });
+    let mut stall = Stall::default();
     while supervisor.exit.is_none() {
-        if supervisor.is_due() {
+        let hold = stall.hold(supervisor.lateness(), Instant::now());
+        if hold.is_none() && supervisor.is_due() {
+            // What has arrived counts before a deadline does. The first yield lets sockets be polled, the second one lets
+            // the tasks run that read them.
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+            supervisor.handle(inbox.pending()?);
             supervisor.handle(SupervisorEvent::TimerFired);
             // Signals, results and clients get their turn even when the next deadline has passed already.
             tokio::task::yield_now().await;
-            supervisor.handle(inbox.pending_after_timer()?);
+            supervisor.handle(inbox.pending()?);
         } else {
-            let event = next_event(&mut supervisor, &mut inbox).await?;
+            let event = next_event(&mut supervisor, &mut inbox, hold).await?;
             supervisor.handle(event);
             tokio::task::yield_now().await;
         }
     }
     shut_down(supervisor, inbox).await
+}
+
+/// Detects that the supervisor was suspended, or the machine stalled: a deadline is very late. Its processes may have been
+/// stalled too, and what they have sent may not have been read: deadlines are held back for a moment.
+#[derive(Debug, Default)]
+struct Stall {
+    until: Option<Instant>,
+}
+
+impl Stall {
+    /// Returns until when deadlines are held back, if they are.
+    fn hold(&mut self, late: Option<Duration>, now: Instant) -> Option<Instant> {
+        if late.is_none_or(|late| late < STALLED) {
+            self.until = None;
+            return None;
+        }
+        let until = *self.until.get_or_insert(now + STALL_GRACE);
+        Some(until).filter(|until| now < *until)
+    }
 }
 
 fn open(deps: SupervisorDeps) -> (Supervisor<LinuxSystem>, Inbox, PeerChanges) {
@@ -108,10 +138,11 @@ fn open(deps: SupervisorDeps) -> (Supervisor<LinuxSystem>, Inbox, PeerChanges) {
 async fn next_event(
     supervisor: &mut Supervisor<LinuxSystem>,
     inbox: &mut Inbox,
+    hold: Option<Instant>,
 ) -> io::Result<SupervisorEvent> {
     let clock = supervisor.clock;
     let until = |at: Option<Time>| sleep_until_some(at.map(|at| clock.instant(at)));
-    let timer = until(supervisor.deadline());
+    let timer = sleep_until_some(supervisor.deadline().map(|at| hold.unwrap_or_else(|| clock.instant(at))));
     let leftovers = until(supervisor.leftovers_check.map(|(at, _)| at));
     let memory = until(supervisor.memory_check);
     let keepalive = sleep_until_some(inbox.keepalive.map(|(_, at)| at));
@@ -125,7 +156,8 @@ async fn next_event(
         event = locks.next(clock) => event,
         Some(notification) = inbox.notifications.recv() => SupervisorEvent::Notified(notification),
         Some(over) = inbox.measured.recv() => SupervisorEvent::MemoryMeasured(over),
-        () = timer => SupervisorEvent::TimerFired,
+        // Fired by the loop, after what has arrived meanwhile.
+        () = timer => SupervisorEvent::Batch(Vec::new()),
         command = next_command(&mut inbox.commands) => SupervisorEvent::Command(command),
         () = leftovers => SupervisorEvent::LeftoversDue,
         () = memory => SupervisorEvent::MemoryCheckDue,
@@ -144,11 +176,15 @@ async fn next_event(
 }
 
 impl Inbox {
-    /// What is pending after a timer: all signals, results and commands of probes, and the request of one client.
-    fn pending_after_timer(&mut self) -> io::Result<SupervisorEvent> {
+    /// What has arrived: all signals, notifications, results and commands of probes, and the request of one client.
+    fn pending(&mut self) -> io::Result<SupervisorEvent> {
         let mut events = Vec::new();
         events.extend(self.signals.at_once()?.map(SupervisorEvent::Signals));
         self.take_results(&mut events);
+        for _ in 0..NOTIFICATIONS {
+            let Ok(notification) = self.notifications.try_recv() else { break };
+            events.push(SupervisorEvent::Notified(notification));
+        }
         while let Ok(request) = self.helpers.try_recv() {
             events.push(SupervisorEvent::HelperRequested(request));
         }
@@ -287,5 +323,24 @@ async fn sleep_until_some(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_are_held_back_once_after_a_stall() {
+        let (mut stall, now) = (Stall::default(), Instant::now());
+        let late = |millis| Some(Duration::from_millis(millis));
+        assert_eq!(stall.hold(None, now), None);
+        assert_eq!(stall.hold(late(5), now), None, "timers are always a little late");
+        let until = stall.hold(late(4000), now);
+        assert_eq!(until, Some(now + STALL_GRACE));
+        assert_eq!(stall.hold(late(4100), now + STALL_GRACE / 2), until, "not longer");
+        assert_eq!(stall.hold(late(4300), now + STALL_GRACE), None);
+        assert_eq!(stall.hold(None, now + STALL_GRACE), None);
+        assert!(stall.hold(late(4000), now + STALL_GRACE).is_some(), "after the next stall again");
     }
 }

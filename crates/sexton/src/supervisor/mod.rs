@@ -217,6 +217,11 @@ impl<S: system::System> Supervisor<S> {
         if self.starts.is_empty() { self.pod.deadline() } else { Some(self.system.now()) }
     }
 
+    /// How late the next deadline of the engine is; None: it is still to come.
+    fn lateness(&self) -> Option<Duration> {
+        self.pod.deadline().and_then(|at| self.system.now().0.checked_sub(at.0)).map(Duration::from_nanos)
+    }
+
     fn is_due(&self) -> bool {
         self.deadline().is_some_and(|at| at <= self.system.now())
     }

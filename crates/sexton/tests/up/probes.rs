@@ -1,7 +1,7 @@
 //! Probes of every kind with real servers, and their effects.
 
 use super::{free_port, up};
-use crate::harness::{python_of_tools, skipped};
+use crate::harness::{python_of_tools, send, skipped};
 
 /// A server that answers each path as its number says, with more behind it; `/flip` as a file says.
 const SERVER: &str = r#"
@@ -255,6 +255,29 @@ fn a_failed_startup_probe_restarts() {
     );
     let web = up.wait_until("web", "at its second run", |it| it["starts"].as_u64() >= Some(2));
     assert_eq!(web["lastExit"]["reasonLabel"], "startup_probe");
+}
+
+#[test]
+fn notifications_that_arrived_while_the_supervisor_was_suspended_count() {
+    let pet = "import os, socket, time\n        address = os.environ['NOTIFY_SOCKET']\n        s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n        s.setblocking(False)\n        s.connect('\\0' + address[1:] if address[0] == '@' else address)\n        count = 0\n        while True:\n          count += 1\n          try: s.send(b'READY=1\\nWATCHDOG=1')\n          except BlockingIOError: pass\n          open('count', 'w').write(str(count))\n          time.sleep(0.1)";
+    let text = format!(
+        "backoff: {{initial: 0}}\nprocesses:\n  own:\n    command:\n      - python3\n      - -c\n      - |\n        {pet}\n    workingDir: $DIR\n    notify: systemd\n    watchdog: 1s\n"
+    );
+    let mut up = up(&text);
+    up.wait_ready("own");
+    let count = |up: &super::Up| up.text("count").parse::<u64>().unwrap_or(0);
+    for _ in 0..3 {
+        send(up.sexton.pid(), libc::SIGSTOP);
+        let before = count(&up);
+        testkit::wait_until("more than the interval has passed", || {
+            (count(&up) >= before + 20).then_some(())
+        });
+        send(up.sexton.pid(), libc::SIGCONT);
+        let before = count(&up);
+        testkit::wait_until("some more", || (count(&up) >= before + 5).then_some(()));
+        let own = up.process("own");
+        assert_eq!((&own["starts"], &own["ready"]), (&1.into(), &true.into()), "{}", up.sexton.stderr());
+    }
 }
 
 #[test]
