@@ -31,10 +31,13 @@ pub fn hide_credentials(url: &str) -> String {
     }
 }
 
-/// The text with control characters escaped, so that it is a single line.
+/// The text with control characters, line separators and changes of the writing direction escaped, so that it is a single
+/// line and cannot pretend to be something else on a terminal.
 #[must_use]
 pub fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
-        .collect()
+    let escaped = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if escaped(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
 }

@@ -25,7 +25,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use spec::probe::{Action, Check};
-use spec::text::describe;
+use spec::text::{describe, one_line};
 
 pub use exec::{Group, SpawnRequest, SpawnSender};
 pub use guarded::abort_on_panic;
@@ -102,8 +102,9 @@ pub fn begin_probe(
         };
         let result = match timeout(limit, all).await {
             Ok(Ok(())) => ProbeResult::Passed,
-            Ok(Err(Problem::Failed(reason))) => ProbeResult::Failed(reason),
-            Ok(Err(Problem::Impossible(reason))) => ProbeResult::Impossible(reason),
+            // A reason may quote what a server or a command has written.
+            Ok(Err(Problem::Failed(reason))) => ProbeResult::Failed(one_line(&reason)),
+            Ok(Err(Problem::Impossible(reason))) => ProbeResult::Impossible(one_line(&reason)),
             Err(_) => ProbeResult::Failed(format!("no response within {limit:?}")),
         };
         // Err: the receiver is gone, so the result is no longer needed.
@@ -130,7 +131,7 @@ pub fn begin_hook(
             }
             Action::Sql(check) => sql::execute(check).await,
         };
-        let failed = result.err().map(|problem| problem.to_string());
+        let failed = result.err().map(|problem| one_line(&problem.to_string()));
         let _ = results.send(Event::HookFinished { attempt, failed });
     });
     task.abort_handle()

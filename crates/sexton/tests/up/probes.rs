@@ -258,6 +258,25 @@ fn a_failed_startup_probe_restarts() {
 }
 
 #[test]
+fn texts_of_probes_and_hooks_are_shown_on_one_line() {
+    let write = r#"printf "line1\n\033[2J\r\n\nall are ready\n\377\n""#;
+    let text = format!(
+        "processes:\n  a: {{command: [sleep, inf], readinessProbe: {{exec: {{command: [sh, -c, '{write}; exit 1']}}, periodSeconds: 50ms}}}}\n  b: {{command: [sleep, inf], restartPolicy: Never, lifecycle: {{postStart: {{exec: {{command: [sh, -c, '{write}; exit 1']}}}}}}}}\n"
+    );
+    let mut up = up(&text);
+    up.wait_until("a", "explained", |it| it["state"].as_str().is_some_and(|state| state.contains("line1")));
+    up.wait_for_phase("b", "done");
+    let answers = ["/readiness", "/v1/events"].map(|path| up.sexton.get(path).body);
+    let shown =
+        [&["status"][..], &["why", "a"], &["why", "b"], &["events"]].map(|arguments| up.asked(arguments));
+    for text in answers.iter().chain(&shown).chain([&up.sexton.stderr()]) {
+        assert!(!text.contains(['\u{1b}', '\r']), "{text:?}");
+        assert!(!text.lines().any(|line| line.starts_with("all are ready")), "{text:?}");
+    }
+    assert!(shown[0].contains("line1\\n\\u{1b}[2J\\r\\n\\nall are ready"), "{}", shown[0]);
+}
+
+#[test]
 fn notifications_that_arrived_while_the_supervisor_was_suspended_count() {
     let pet = "import os, socket, time\n        address = os.environ['NOTIFY_SOCKET']\n        s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n        s.setblocking(False)\n        s.connect('\\0' + address[1:] if address[0] == '@' else address)\n        count = 0\n        while True:\n          count += 1\n          try: s.send(b'READY=1\\nWATCHDOG=1')\n          except BlockingIOError: pass\n          open('count', 'w').write(str(count))\n          time.sleep(0.1)";
     let text = format!(
