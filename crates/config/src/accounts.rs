@@ -9,6 +9,8 @@ pub(crate) struct User {
     pub(crate) uid: u32,
     /// The primary group, if the user is in the file.
     pub(crate) gid: Option<u32>,
+    /// The home directory; `/` if the user is not in the file.
+    pub(crate) home: String,
 }
 
 /// Looks up a user by number or name.
@@ -24,7 +26,7 @@ pub(crate) fn group(word: &str) -> Result<u32, String> {
 /// Resolves `USER` or `USER:GROUP`, each a number or a name, to the user ID and group ID.
 pub(crate) fn user_and_group(text: &str) -> Result<(u32, u32), String> {
     let (name, group_name) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
-    let User { uid, gid } = user(name)?;
+    let User { uid, gid, .. } = user(name)?;
     let gid = match group_name {
         Some(name) => Some(group(name)?),
         None => gid,
@@ -38,13 +40,14 @@ fn user_in(word: &str, passwd: &str) -> Result<User, String> {
         let name = fields.next()?;
         let uid = fields.nth(1)?.parse::<u32>().ok()?;
         let gid = fields.next()?.parse::<u32>().ok()?;
-        Some((name, uid, gid))
+        let home = fields.nth(1).filter(|home| !home.is_empty()).unwrap_or("/");
+        Some((name, User { uid, gid: Some(gid), home: home.to_owned() }))
     });
     let number = word.parse::<u32>().ok();
-    let known = entries.into_iter().find(|(name, uid, _)| *name == word || Some(*uid) == number);
+    let known = entries.into_iter().find(|(name, user)| *name == word || Some(user.uid) == number);
     match (known, number) {
-        (Some((_, uid, gid)), _) => Ok(User { uid, gid: Some(gid) }),
-        (None, Some(uid)) => Ok(User { uid, gid: None }),
+        (Some((_, user)), _) => Ok(user),
+        (None, Some(uid)) => Ok(User { uid, gid: None, home: "/".to_owned() }),
         (None, None) => Err(format!("unknown user '{word}' in /etc/passwd: expected a name or a number")),
     }
 }
@@ -67,10 +70,11 @@ mod tests {
 
     #[test]
     fn looks_up_users_and_groups_by_number_and_name() {
-        let passwd = "root:x:0:0::/:/bin/sh\nbroken\nwww:x:33:44:www:/:/bin/false\n";
-        assert_eq!(user_in("www", passwd), Ok(User { uid: 33, gid: Some(44) }));
-        assert_eq!(user_in("33", passwd), Ok(User { uid: 33, gid: Some(44) }));
-        assert_eq!(user_in("7", passwd), Ok(User { uid: 7, gid: None }));
+        let passwd = "root:x:0:0::/:/bin/sh\nbroken\nwww:x:33:44:www:/var/www:/bin/false\n";
+        let www = User { uid: 33, gid: Some(44), home: "/var/www".to_owned() };
+        assert_eq!(user_in("www", passwd), Ok(www.clone()));
+        assert_eq!(user_in("33", passwd), Ok(www));
+        assert_eq!(user_in("7", passwd), Ok(User { uid: 7, gid: None, home: "/".to_owned() }));
         assert!(user_in("nobody-here", passwd).is_err());
         assert_eq!(group_in("adm", "root:x:0:\nadm:x:4:a,b\n"), Ok(4));
         assert_eq!(group_in("12", ""), Ok(12));

@@ -19,6 +19,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use engine::{SpawnError, SpawnErrorKind};
+use rustix::fs::{Gid, Uid};
 use rustix::io::fcntl_dupfd_cloexec;
 
 use super::{descriptors, signals, terminal};
@@ -95,7 +96,7 @@ enum Step {
     Mask,
     Root,
     Directory,
-    ProcessTable,
+    Groups,
     Group,
     User,
     Verify,
@@ -116,7 +117,7 @@ impl Step {
         Self::Mask,
         Self::Root,
         Self::Directory,
-        Self::ProcessTable,
+        Self::Groups,
         Self::Group,
         Self::User,
         Self::Verify,
@@ -138,7 +139,7 @@ impl Step {
             Self::Mask => "cannot set its umask",
             Self::Root => "cannot change its root directory (chroot)",
             Self::Directory => "cannot change to its working directory",
-            Self::ProcessTable => "cannot set its supplementary groups",
+            Self::Groups => "cannot set its supplementary groups",
             Self::Group => "cannot set its group (runAsGroup)",
             Self::User => "cannot set its user (runAsUser)",
             Self::Verify => "verification failed: it still has its former identity",
@@ -157,6 +158,7 @@ pub fn spawn(program: &Program, start: Start) -> Result<Pid, SpawnError> {
         kind: SpawnErrorKind::System,
         message: format!("cannot start '{name}': {description}: {}", describe(error)),
     };
+    give_pipes(&start, &program.attributes);
     let mut command = Command::new(&program.command);
     command.args(&program.arguments).stdout(start.stdout).stderr(start.stderr);
     if !start.stdin {
@@ -215,6 +217,32 @@ pub fn spawn(program: &Program, start: Start) -> Result<Pid, SpawnError> {
     })
 }
 
+/// Makes the user of the process the owner of its pipes, as container runtimes do: opening `/dev/stdout` opens the pipe
+/// again, with a check of permissions.
+fn give_pipes(start: &Start, attributes: &Attributes) {
+    let user = attributes.user.map(Uid::from_raw);
+    let group = attributes.group.map(Gid::from_raw);
+    if user.is_none() && group.is_none() {
+        return;
+    }
+    for output in [&start.stdout, &start.stderr] {
+        if let Output::Pipe(pipe) = output {
+            // Without the privilege, the user is the present one, who owns it.
+            let _ = rustix::fs::fchown(pipe, user, group);
+        }
+    }
+}
+
+/// Whether an unprivileged supervisor is asked for the identity that it has. Then it keeps its supplementary groups, which
+/// it cannot change, unless others are asked for.
+fn is_own_identity(attributes: &Attributes) -> bool {
+    let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+    !user.is_root()
+        && attributes.user.is_none_or(|wanted| wanted == user.as_raw())
+        && attributes.group.is_none_or(|wanted| wanted == group.as_raw())
+        && attributes.groups.as_ref().is_some_and(Vec::is_empty)
+}
+
 /// The data that the child needs, prepared before the fork.
 struct Prepared {
     attributes: Attributes,
@@ -237,6 +265,9 @@ impl Prepared {
     ) -> io::Result<Self> {
         let path = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(io::Error::from);
         let mut attributes = program.attributes.clone();
+        if is_own_identity(&attributes) {
+            attributes.groups = None;
+        }
         let nofile = libc::RLIMIT_NOFILE.cast_signed();
         if let Some((soft, hard)) = descriptors::for_processes()
             && !attributes.rlimits.iter().any(|(resource, _, _)| *resource == nofile)
@@ -312,7 +343,7 @@ impl Prepared {
             if let Some(groups) = &attributes.groups {
                 check(
                     libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) as libc::c_int,
-                    Step::ProcessTable,
+                    Step::Groups,
                 )?;
             }
             if let Some(group) = attributes.group {

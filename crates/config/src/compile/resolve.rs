@@ -558,11 +558,20 @@ impl<'a> Resolver<'a> {
             arguments.iter().map(|text| OsString::from(self.expand(text, variables, &path, &mut *problems)));
         let command = arguments.next().unwrap_or_default();
         let arguments: Vec<_> = arguments.collect();
+        let mut variables: Vec<(OsString, OsString)> =
+            variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        // As container runtimes do it; process-wrapper did not.
+        let user = raw.security_context.as_ref().and_then(|security| security.run_as_user.as_ref());
+        if let Some(Ok(user)) = user.filter(|_| !raw.more.keep_groups).map(|user| accounts::user(&user.0))
+            && variables.iter().all(|(name, _)| name != "HOME")
+        {
+            variables.push(("HOME".into(), user.home.into()));
+        }
         Program {
             command,
             arguments,
             without_variables: spec::notify::SERVICE_MANAGER_VARIABLES.to_vec(),
-            variables: variables.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+            variables,
             directory: raw.working_dir.as_ref().map(PathBuf::from),
             attributes: attributes(raw, at, problems),
         }

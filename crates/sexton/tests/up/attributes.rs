@@ -48,6 +48,58 @@ fn user_group_and_supplementary_groups_are_set() {
 }
 
 #[test]
+fn pipes_belong_to_the_user_of_the_process() {
+    if !is_root() {
+        return skipped("root, to change the user");
+    }
+    for format in ["raw", "logfmt"] {
+        let done = ends(&format!(
+            "logs: {{format: {format}}}\nprocesses:\n  a: {{command: [sh, -c, 'echo out > /dev/stdout && echo err > /dev/stderr'], restartPolicy: Never, securityContext: {{runAsUser: 33, runAsGroup: 33}}}}\n"
+        ));
+        assert!(done.stdout.contains("out\n") && done.stdout.contains("err\n"), "{done:?}");
+    }
+}
+
+#[test]
+fn home_is_that_of_the_user_unless_it_is_configured() {
+    if !is_root() {
+        return skipped("root, to change the user");
+    }
+    let of = |more: &str| {
+        let done = ends(&format!(
+            "logs: {{format: raw}}\nprocesses:\n  a: {{command: [sh, -c, 'echo $HOME'], restartPolicy: Never{more}}}\n"
+        ));
+        done.stdout
+    };
+    assert_eq!(of(", securityContext: {runAsUser: www-data}"), "/var/www\n");
+    assert_eq!(of(", securityContext: {runAsUser: 54321}"), "/\n", "a user that passwd(5) does not have");
+    assert_eq!(of(", env: {HOME: /srv}, securityContext: {runAsUser: www-data}"), "/srv\n");
+}
+
+#[test]
+fn the_identity_that_sexton_has_may_be_asked_for() {
+    if !is_root() {
+        return skipped("root, to change the user");
+    }
+    let directory = super::place(
+        "processes: {a: {command: [id], restartPolicy: Never, logs: {format: raw}, securityContext: {runAsUser: 33, runAsGroup: 33}}}",
+    );
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(directory.path(), open).unwrap_or_default();
+    let copy = directory.path().join("sexton-program");
+    testkit::copy_executable(crate::harness::SEXTON.as_ref(), &copy);
+    let file = directory.path().join("sexton.yaml").display().to_string();
+    for groups in [&["--clear-groups"][..], &["--groups", "33,44"]] {
+        let program = copy.display().to_string();
+        let mut arguments = vec!["--reuid", "33", "--regid", "33"];
+        arguments.extend(groups);
+        arguments.extend([program.as_str(), "-p", "none", "up", "--control", "none", file.as_str()]);
+        let done = crate::harness::Sexton::program("/usr/bin/setpriv".as_ref(), arguments).done();
+        assert!(done.stdout.starts_with("uid=33(www-data) gid=33(www-data)"), "{groups:?}: {done:?}");
+    }
+}
+
+#[test]
 fn an_attribute_that_cannot_be_set_prevents_the_start_and_is_named() {
     for (what, part) in [
         ("workingDir: /no/such", "cannot change to its working directory: no such file"),
