@@ -2,6 +2,7 @@
 //!
 //! * [`signals`]: received signals, read from a signalfd
 //! * [`spawn`]: process start; the only module that forks
+//! * [`exec`]: which file is executed, and why that fails
 //! * [`reap`]: the only module that waits for children
 //! * [`process_table`]: the processes of a run, and signals to them until none is left
 //! * [`terminal`]: foreground process group of the terminal
@@ -21,6 +22,7 @@
 pub mod cgroup;
 pub mod clock;
 pub mod descriptors;
+mod exec;
 pub mod ids;
 pub mod notify;
 pub mod notify_listener;

@@ -9,20 +9,22 @@
 #![allow(unsafe_code)]
 
 use spec::program::{Attributes, MAX_GROUPS, Program};
-use std::ffi::{CString, OsStr, OsString};
-use std::fs::{self, File};
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::ptr;
 
 use engine::{SpawnError, SpawnErrorKind};
 use rustix::fs::{Gid, Uid};
 use rustix::io::fcntl_dupfd_cloexec;
 
-use super::{descriptors, signals, terminal};
+use super::{descriptors, exec, signals, terminal};
 use spec::program::Pid;
 use spec::text::describe;
 
@@ -127,6 +129,19 @@ impl Step {
         Self::Late,
     ];
 
+    /// What has failed, with the path that it is about.
+    fn subject(self, program: &Program) -> String {
+        let path = match self {
+            Self::Directory => program.directory.as_deref(),
+            Self::Root => program.attributes.chroot.as_deref(),
+            _ => None,
+        };
+        path.map_or_else(
+            || self.description().to_owned(),
+            |path| format!("{} '{}'", self.description(), path.display()),
+        )
+    }
+
     const fn description(self) -> &'static str {
         match self {
             Self::Descriptor => "cannot pass a descriptor to it",
@@ -150,7 +165,7 @@ impl Step {
     }
 }
 
-/// Starts a process as execvp(3) does: a file without a known format is run by the shell. On success the child has
+/// Starts a process as execvp(3) does: a text file without an interpreter is run by the shell. On success the child has
 /// executed the program. The caller must add it to the process table before the next reap.
 pub fn spawn(program: &Program, start: Start) -> Result<Pid, SpawnError> {
     let name = program.command.to_string_lossy();
@@ -159,16 +174,14 @@ pub fn spawn(program: &Program, start: Start) -> Result<Pid, SpawnError> {
         message: format!("cannot start '{name}': {description}: {}", describe(error)),
     };
     give_pipes(&start, &program.attributes);
+    let image = Image::new(program, &start.variables);
+    let mut image = image.map_err(|error| system("an argument or variable contains a NUL byte", &error))?;
+    // The standard library forks and sets up the standard streams; the exec is that of the image.
     let mut command = Command::new(&program.command);
-    command.args(&program.arguments).stdout(start.stdout).stderr(start.stderr);
+    command.stdout(start.stdout).stderr(start.stderr);
     if !start.stdin {
         command.stdin(Stdio::null());
     }
-    for variable in &program.without_variables {
-        command.env_remove(variable);
-    }
-    command.envs(program.variables.iter().map(|(name, value)| (name, value)));
-    command.envs(start.variables);
     if !program.attributes.setsid {
         command.process_group(0);
     }
@@ -185,7 +198,7 @@ pub fn spawn(program: &Program, start: Start) -> Result<Pid, SpawnError> {
     rustix::io::ioctl_fionbio(&reader, true)
         .map_err(|error| system("cannot create a pipe", &error.into()))?;
     let report = writer.as_raw_fd();
-    let as_child = move || plan.run_in_child(report);
+    let as_child = move || plan.run_in_child(report).and_then(|()| Err(image.exec()));
     // SAFETY: the function only makes system calls that are safe after a fork (signal-safety(7)), and
     // allocates nothing.
     unsafe { command.pre_exec(as_child) };
@@ -205,9 +218,9 @@ pub fn spawn(program: &Program, start: Start) -> Result<Pid, SpawnError> {
                 } else {
                     SpawnErrorKind::NotExecutable
                 },
-                message: format!("cannot start '{name}': {}: {}", step.description(), describe(&error)),
+                message: format!("cannot start '{name}': {}: {}", step.subject(program), describe(&error)),
             },
-            None => failure(&program.command, &error),
+            None => failure(program, &error),
         }
     })?;
     // Dropping the handle neither waits nor kills.
@@ -241,6 +254,101 @@ fn is_own_identity(attributes: &Attributes) -> bool {
         && attributes.user.is_none_or(|wanted| wanted == user.as_raw())
         && attributes.group.is_none_or(|wanted| wanted == group.as_raw())
         && attributes.groups.as_ref().is_some_and(Vec::is_empty)
+}
+
+/// The program to execute, with its arguments and environment as execve(2) takes them, prepared before the fork.
+struct Image {
+    candidates: Vec<CString>,
+    /// Pointers into the texts below, with a null pointer at the end.
+    arguments: Vec<*const libc::c_char>,
+    variables: Vec<*const libc::c_char>,
+    /// The arguments of the shell for a text file; the second one is the name of the file.
+    shell_arguments: Vec<*const libc::c_char>,
+    _texts: Vec<CString>,
+}
+
+// SAFETY: the pointers are to memory that the same value owns and that is not changed.
+unsafe impl Send for Image {}
+// SAFETY: as above; there is no interior mutability.
+unsafe impl Sync for Image {}
+
+impl Image {
+    fn new(program: &Program, more: &[(&'static str, OsString)]) -> io::Result<Self> {
+        let mut environment: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+        for name in &program.without_variables {
+            environment.remove(OsStr::new(name));
+        }
+        environment.extend(program.variables.iter().cloned());
+        environment.extend(more.iter().map(|(name, value)| (OsString::from(name), value.clone())));
+        let path = environment.get(OsStr::new("PATH")).map(OsString::as_os_str);
+        let candidates = exec::candidates(&program.command, path)?;
+        let arguments = std::iter::once(&program.command).chain(&program.arguments);
+        let arguments: Vec<CString> =
+            arguments.map(|text| CString::new(text.as_bytes())).collect::<Result<_, _>>()?;
+        let variable = |(name, value): (&OsString, &OsString)| {
+            CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())
+        };
+        let variables: Vec<CString> = environment.iter().map(variable).collect::<Result<_, _>>()?;
+        let pointers = |texts: &[CString]| -> Vec<*const libc::c_char> {
+            texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
+        };
+        let (argument_pointers, variable_pointers) = (pointers(&arguments), pointers(&variables));
+        let mut shell_arguments = vec![exec::SHELL.as_ptr(), ptr::null()];
+        shell_arguments.extend(&argument_pointers[1..]);
+        Ok(Self {
+            candidates,
+            arguments: argument_pointers,
+            variables: variable_pointers,
+            shell_arguments,
+            _texts: arguments.into_iter().chain(variables).collect(),
+        })
+    }
+
+    /// Executes the program; returns only if that fails. Runs in the child: system calls only.
+    fn exec(&mut self) -> io::Error {
+        let (mut denied, mut last) = (false, libc::ENOENT);
+        for candidate in &self.candidates {
+            // SAFETY: the pointers are valid and the arrays end with null pointers.
+            unsafe { libc::execve(candidate.as_ptr(), self.arguments.as_ptr(), self.variables.as_ptr()) };
+            let error = io::Error::last_os_error();
+            match error.raw_os_error().unwrap_or(0) {
+                libc::ENOEXEC if is_text_file(candidate) => {
+                    self.shell_arguments[1] = candidate.as_ptr();
+                    // SAFETY: as above.
+                    unsafe {
+                        libc::execve(
+                            exec::SHELL.as_ptr(),
+                            self.shell_arguments.as_ptr(),
+                            self.variables.as_ptr(),
+                        );
+                    }
+                    return error;
+                }
+                libc::EACCES => denied = true,
+                number @ (libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT) => {
+                    last = number;
+                }
+                _ => return error,
+            }
+        }
+        io::Error::from_raw_os_error(if denied { libc::EACCES } else { last })
+    }
+}
+
+/// Whether the file begins like a text. Runs in the child: system calls only.
+fn is_text_file(file: &CStr) -> bool {
+    let mut head = [0; exec::HEAD];
+    // SAFETY: the name is valid; the buffer is valid for writes of its size.
+    let length = unsafe {
+        let descriptor = libc::open(file.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+        if descriptor < 0 {
+            return false;
+        }
+        let length = libc::read(descriptor, head.as_mut_ptr().cast(), head.len());
+        libc::close(descriptor);
+        length
+    };
+    usize::try_from(length).is_ok_and(|length| exec::is_text(&head[..length]))
 }
 
 /// The data that the child needs, prepared before the fork.
@@ -427,29 +535,50 @@ impl Prepared {
     }
 }
 
-fn failure(command: &OsStr, error: &io::Error) -> SpawnError {
+fn failure(program: &Program, error: &io::Error) -> SpawnError {
     let kind = match error.raw_os_error() {
         Some(libc::ENOENT | libc::ENOTDIR) => SpawnErrorKind::NotFound,
         Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE) => SpawnErrorKind::System,
         _ => SpawnErrorKind::NotExecutable,
     };
-    let name = command.to_string_lossy();
-    let has_slash = name.contains('/');
-    let why = match kind {
-        SpawnErrorKind::NotFound if has_slash && fs::metadata(Path::new(command)).is_ok() => {
-            "the file exists, but its interpreter or loader does not".to_owned()
-        }
-        SpawnErrorKind::NotFound if has_slash => "no such file".to_owned(),
-        SpawnErrorKind::NotFound if name.is_empty() => "its name is empty".to_owned(),
-        SpawnErrorKind::NotFound => "no such program in PATH".to_owned(),
-        SpawnErrorKind::NotExecutable | SpawnErrorKind::System => describe(error),
-    };
+    let (name, why) = (program.command.to_string_lossy(), exec::explain(program, error));
     SpawnError { kind, message: format!("cannot start '{name}': {why}") }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn explains_arguments_that_are_too_long() {
+        let program = Program {
+            command: "true".into(),
+            arguments: vec!["x".repeat(200 << 10).into()],
+            ..Program::default()
+        };
+        let error = spawn(&program, Start::with(Output::Discard, Output::Discard)).err();
+        assert!(
+            error.as_ref().is_some_and(|error| error.kind == SpawnErrorKind::NotExecutable
+                && error.message.contains("its arguments and variables are too long")),
+            "{error:?}"
+        );
+    }
+
+    #[test]
+    fn names_the_working_directory() {
+        let program = Program {
+            command: "true".into(),
+            directory: Some("/no/such/directory".into()),
+            ..Program::default()
+        };
+        let error = spawn(&program, Start::with(Output::Discard, Output::Discard)).err();
+        assert_eq!(
+            error.map(|error| error.message).as_deref(),
+            Some(
+                "cannot start 'true': cannot change to its working directory '/no/such/directory': no such file or directory"
+            )
+        );
+    }
 
     #[test]
     fn does_not_execute_after_the_deadline() {

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::Command;
 
 use crate::harness::{SEXTON, Sexton, child, wrapping};
@@ -39,9 +40,20 @@ fn a_failed_start_is_126_or_127_with_one_line_of_explanation() {
     for (program, code, why) in [
         ("no-such-program".to_owned(), 127, "no such program in PATH"),
         (directory.path().join("none").to_string_lossy().into_owned(), 127, "no such file"),
-        (file("no-interpreter", "#!/no/such/interpreter\n"), 127, "interpreter"),
-        (plain.to_string_lossy().into_owned(), 126, "permission denied"),
-        (directory.path().to_string_lossy().into_owned(), 126, "permission denied"),
+        (
+            file("no-interpreter", "#!/no/such/interpreter -x\n"),
+            127,
+            "its interpreter /no/such/interpreter does not exist",
+        ),
+        (format!("{}/x", plain.display()), 127, "a part of its path is not a directory"),
+        (plain.to_string_lossy().into_owned(), 126, "the file is not executable (mode 0644)"),
+        (directory.path().to_string_lossy().into_owned(), 126, "it is a directory"),
+        (file("plain-interpreter", &format!("#!{}\n", plain.display())), 126, "is not executable"),
+        (
+            other_machine(directory.path()),
+            126,
+            "exec format error: neither a program for this machine nor a text file",
+        ),
         (String::new(), 127, "its name is empty"),
     ] {
         for mode in ["run", "supervise"] {
@@ -51,6 +63,17 @@ fn a_failed_start_is_126_or_127_with_one_line_of_explanation() {
             assert!(done.stderr.contains(why) && done.stderr.contains(&program), "{}", done.stderr);
         }
     }
+}
+
+/// A program like `/bin/true`, of an architecture that no machine has.
+fn other_machine(directory: &Path) -> String {
+    let path = directory.join("other-machine");
+    let mut program = fs::read("/bin/true").unwrap_or_else(|error| panic!("{error}"));
+    // elf(5): e_machine.
+    program[18..20].copy_from_slice(&[0xfe, 0xff]);
+    testkit::executable(&path, "");
+    fs::write(&path, program).unwrap_or_else(|error| panic!("{error}"));
+    path.to_string_lossy().into_owned()
 }
 
 #[test]

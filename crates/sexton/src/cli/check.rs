@@ -52,6 +52,14 @@ fn text(plan: &UpPlan, file: &str, environment: &dyn Environment) -> String {
         if !found(process, environment) {
             line("warning", "not found in PATH on this machine".to_owned());
         }
+        let program = &process.program;
+        let directory = program.directory.as_ref().filter(|_| program.attributes.chroot.is_none());
+        if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
+            line(
+                "warning",
+                format!("working directory {} does not exist on this machine", directory.display()),
+            );
+        }
         let needs: Vec<_> = job
             .needs
             .iter()

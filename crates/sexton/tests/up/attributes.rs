@@ -102,8 +102,8 @@ fn the_identity_that_sexton_has_may_be_asked_for() {
 #[test]
 fn an_attribute_that_cannot_be_set_prevents_the_start_and_is_named() {
     for (what, part) in [
-        ("workingDir: /no/such", "cannot change to its working directory: no such file"),
-        ("chroot: /no/such", "cannot change its root directory (chroot): "),
+        ("workingDir: /no/such", "cannot change to its working directory '/no/such': no such file"),
+        ("chroot: /no/such", "cannot change its root directory (chroot) '/no/such': "),
         ("rlimits: {nofile: '9999999999'}", "cannot set its resource limits (rlimits): "),
     ] {
         let done = ends(&format!(

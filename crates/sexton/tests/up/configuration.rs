@@ -48,7 +48,7 @@ fn unreadable_files_are_reported() {
 #[test]
 fn check_prints_the_plan() {
     let directory = place(
-        "processes:\n  init: {command: 'echo hi', restartPolicy: Never}\n  web: {command: [nowhere-to-be-found], dependsOn: {init: succeeded}, readinessProbe: {httpGet: {port: 80}}}\n",
+        "processes:\n  init: {command: 'echo hi', restartPolicy: Never, workingDir: /no/such}\n  web: {command: [nowhere-to-be-found], dependsOn: {init: succeeded}, readinessProbe: {httpGet: {port: 80}}}\n",
     );
     let file = directory.path().join("sexton.yaml");
     let done = Sexton::new(["check".as_ref(), file.as_os_str()]).done();
@@ -57,6 +57,7 @@ fn check_prints_the_plan() {
         "starts after   init succeeded",
         "GET http://127.0.0.1:80/",
         "warning        not found in PATH on this machine",
+        "warning        working directory /no/such does not exist on this machine",
         "shutdown deadline: 25s",
     ] {
         assert!(done.stdout.contains(part), "{part}: {}", done.stdout);
