@@ -23,18 +23,18 @@ const SHORT: Duration = Duration::from_secs(1);
 /// Runs the whole suite.
 pub async fn all(store: &Arc<dyn Store>, prefix: &str) {
     values_are_kept(&**store, &format!("{prefix}values/")).await;
-    conditions_hold_or_nothing_is_done(&**store, &format!("{prefix}conditions/")).await;
-    of_many_that_want_the_same_one_wins(&**store, &format!("{prefix}race/")).await;
+    a_transaction_is_atomic(&**store, &format!("{prefix}conditions/")).await;
+    of_conflicting_transactions_one_succeeds(&**store, &format!("{prefix}race/")).await;
     lists_come_in_pages(&**store, &format!("{prefix}pages/")).await;
     a_watch_sees_every_change_in_order(&**store, &format!("{prefix}watch/")).await;
-    a_watch_begins_in_the_past(&**store, &format!("{prefix}past/")).await;
-    a_lease_that_lapses_takes_its_entries_along(&**store, &format!("{prefix}lapse/")).await;
-    a_lease_that_is_kept_alive_stays(&**store, &format!("{prefix}alive/")).await;
+    a_watch_starts_from_an_earlier_revision(&**store, &format!("{prefix}past/")).await;
+    entries_of_an_expired_lease_are_deleted(&**store, &format!("{prefix}lapse/")).await;
+    a_renewed_lease_does_not_expire(&**store, &format!("{prefix}alive/")).await;
     a_revoked_lease_is_gone(&**store, &format!("{prefix}revoke/")).await;
-    a_lock_has_one_holder_and_rising_numbers(store, &format!("{prefix}lock/")).await;
-    a_lock_whose_lease_lapses_early_waits_for_its_holder(store, &format!("{prefix}early/")).await;
+    a_lock_has_one_holder_and_increasing_tokens(store, &format!("{prefix}lock/")).await;
+    a_lock_whose_lease_expires_early_is_not_granted_at_once(store, &format!("{prefix}early/")).await;
     masters_agree_on_members(store, &format!("{prefix}members/")).await;
-    newcomers_with_much_to_tell_all_get_in(store, &format!("{prefix}newcomers/")).await;
+    many_large_new_members_are_all_accepted(store, &format!("{prefix}newcomers/")).await;
 }
 
 /// An entry is readable, with its revisions, until it is deleted.
@@ -61,7 +61,7 @@ pub async fn values_are_kept(store: &dyn Store, prefix: &str) {
 }
 
 /// A transaction applies everything if all its conditions hold, and nothing otherwise.
-pub async fn conditions_hold_or_nothing_is_done(store: &dyn Store, prefix: &str) {
+pub async fn a_transaction_is_atomic(store: &dyn Store, prefix: &str) {
     let (a, b) = (format!("{prefix}a"), format!("{prefix}b"));
     let created =
         commit(store, vec![Condition::Absent(a.clone())], vec![value(&a, "1"), value(&b, "1")]).await;
@@ -91,7 +91,7 @@ pub async fn conditions_hold_or_nothing_is_done(store: &dyn Store, prefix: &str)
 }
 
 /// Of many conflicting transactions, one succeeds.
-pub async fn of_many_that_want_the_same_one_wins(store: &dyn Store, prefix: &str) {
+pub async fn of_conflicting_transactions_one_succeeds(store: &dyn Store, prefix: &str) {
     let key = format!("{prefix}a");
     let attempts = (0..20).map(|number| {
         let wanted = Transaction {
@@ -167,7 +167,7 @@ pub async fn a_watch_sees_every_change_in_order(store: &dyn Store, prefix: &str)
 }
 
 /// A watch from an earlier revision reports the changes since then, and continues.
-pub async fn a_watch_begins_in_the_past(store: &dyn Store, prefix: &str) {
+pub async fn a_watch_starts_from_an_earlier_revision(store: &dyn Store, prefix: &str) {
     let key = format!("{prefix}a");
     let start = put(store, &key, "0", None).await;
     let mut expected = Vec::new();
@@ -185,7 +185,7 @@ pub async fn a_watch_begins_in_the_past(store: &dyn Store, prefix: &str) {
 }
 
 /// Entries of a lease are deleted with it, not earlier, and that is reported like any other change.
-pub async fn a_lease_that_lapses_takes_its_entries_along(store: &dyn Store, prefix: &str) {
+pub async fn entries_of_an_expired_lease_are_deleted(store: &dyn Store, prefix: &str) {
     let (a, b) = (format!("{prefix}a"), format!("{prefix}b"));
     let begun = Instant::now();
     let lease = grant(store, SHORT).await;
@@ -214,7 +214,7 @@ pub async fn a_lease_that_lapses_takes_its_entries_along(store: &dyn Store, pref
 }
 
 /// A lease lasts while it is kept alive; an entry that was put again without it stays.
-pub async fn a_lease_that_is_kept_alive_stays(store: &dyn Store, prefix: &str) {
+pub async fn a_renewed_lease_does_not_expire(store: &dyn Store, prefix: &str) {
     let (a, b) = (format!("{prefix}a"), format!("{prefix}b"));
     let lease = grant(store, SHORT).await;
     put(store, &a, "x", Some(lease.id)).await;
@@ -250,7 +250,7 @@ pub async fn a_revoked_lease_is_gone(store: &dyn Store, prefix: &str) {
 }
 
 /// Locks: one holder, the next one after release or expiry, and an increasing fencing token.
-pub async fn a_lock_has_one_holder_and_rising_numbers(store: &Arc<dyn Store>, prefix: &str) {
+pub async fn a_lock_has_one_holder_and_increasing_tokens(store: &Arc<dyn Store>, prefix: &str) {
     let locks = Locks::new(Arc::clone(store), prefix);
     let name = |value: &str| Holder { value: value.to_owned(), ..Holder::default() };
     let (now, soon) = (Instant::now, || Instant::now() + LIMIT);
@@ -283,7 +283,7 @@ pub async fn a_lock_has_one_holder_and_rising_numbers(store: &Arc<dyn Store>, pr
 
 /// A lease that is revoked without its holder's knowledge: if that may happen, no other client acquires the lock before the
 /// holder can know; a released lock is free at once.
-pub async fn a_lock_whose_lease_lapses_early_waits_for_its_holder(store: &Arc<dyn Store>, prefix: &str) {
+pub async fn a_lock_whose_lease_expires_early_is_not_granted_at_once(store: &Arc<dyn Store>, prefix: &str) {
     let masters = [0, 1].map(|_| Locks::new(Arc::clone(store), prefix));
     let name = |value: &str| Holder { value: value.to_owned(), ..Holder::default() };
     let acquire = async |locks: &Locks, until: Instant| {
@@ -403,7 +403,7 @@ pub async fn masters_agree_on_members(store: &Arc<dyn Store>, prefix: &str) {
 
 /// Many new members at once with large payloads: together they exceed the limit of a transaction of the store. A master
 /// that starts then sees all of them or none.
-pub async fn newcomers_with_much_to_tell_all_get_in(store: &Arc<dyn Store>, prefix: &str) {
+pub async fn many_large_new_members_are_all_accepted(store: &Arc<dyn Store>, prefix: &str) {
     let all = 600;
     let keepalive = |id: usize| Keepalive {
         app: "demo".to_owned(),

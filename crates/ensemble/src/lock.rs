@@ -104,7 +104,7 @@ struct Memory {
 const MAX_REMEMBERED: usize = 100_000;
 
 /// Why a free lock is not granted.
-struct NotYet {
+struct Blocked {
     at: Instant,
     holder: Holder,
     fence: Revision,
@@ -155,22 +155,25 @@ impl Locks {
     ) -> Result<Acquired, StoreError> {
         let key = format!("{}{name}", self.prefix);
         loop {
-            let (mut found, revision) = self.look_at(&key).await?;
+            let (mut found, revision) = self.read_with_revision(&key).await?;
             if found.is_none() {
                 let trace = self.trace(name).await?;
-                if self.not_yet(name, trace.as_ref(), ttl).is_some() {
+                if self.blocked_until(name, trace.as_ref(), ttl).is_some() {
                     // It may have been acquired between the two reads: then it has not disappeared.
-                    let (again, _) = self.look_at(&key).await?;
+                    let (again, _) = self.read_with_revision(&key).await?;
                     if again.is_none() {
-                        self.has_vanished(name, trace.as_ref());
-                        let Some(not_yet) = self.not_yet(name, trace.as_ref(), ttl) else { continue };
+                        self.remember_disappearance(name, trace.as_ref());
+                        let Some(blocked_until) = self.blocked_until(name, trace.as_ref(), ttl) else {
+                            continue;
+                        };
                         let at = format!("{}{name}", self.traces);
-                        let until_then = not_yet.at.min(until);
+                        let until_then = blocked_until.at.min(until);
                         // It may have been released after all, and another client may be faster.
-                        let changed =
-                            self.is_told(&at, not_yet.fence.max(revision), until_then, |_| true).await?;
-                        if !changed && Instant::now() < not_yet.at {
-                            let NotYet { holder, fence, .. } = not_yet;
+                        let changed = self
+                            .wait_for_change(&at, blocked_until.fence.max(revision), until_then, |_| true)
+                            .await?;
+                        if !changed && Instant::now() < blocked_until.at {
+                            let Blocked { holder, fence, .. } = blocked_until;
                             return Ok(Acquired::Taken(Taken { name: name.to_owned(), holder, fence }));
                         }
                         continue;
@@ -186,7 +189,7 @@ impl Locks {
             if let Some(entry) = found {
                 let after = entry.changed.max(revision);
                 let freed = |change: &Change| matches!(change, Change::Deleted(_));
-                if !self.is_told(&key, after, until, freed).await? {
+                if !self.wait_for_change(&key, after, until, freed).await? {
                     return Ok(Acquired::Taken(self.taken(entry)));
                 }
             }
@@ -194,7 +197,7 @@ impl Locks {
     }
 
     /// Reads a key. Returns the entry and the revision of the read.
-    async fn look_at(&self, key: &str) -> Result<(Option<Entry>, Revision), StoreError> {
+    async fn read_with_revision(&self, key: &str) -> Result<(Option<Entry>, Revision), StoreError> {
         // The key itself is the first one with this prefix.
         let page = self.store.list(key, None, 1).await?;
         Ok((page.entries.into_iter().next().filter(|entry| entry.key == key), page.revision))
@@ -213,23 +216,28 @@ impl Locks {
     }
 
     /// Whether a lock without a holder may be granted.
-    fn not_yet(&self, name: &str, trace: Option<&(Entry, Option<Trace>)>, ttl: Duration) -> Option<NotYet> {
+    fn blocked_until(
+        &self,
+        name: &str,
+        trace: Option<&(Entry, Option<Trace>)>,
+        ttl: Duration,
+    ) -> Option<Blocked> {
         let now = Instant::now();
         if let Some(made) = self.made.filter(|made| now < *made + ttl) {
             let value = "unknown, since the store is new".to_owned();
             let holder = Holder { value, ..Holder::default() };
-            return Some(NotYet { at: made + ttl, holder, fence: Revision(0) });
+            return Some(Blocked { at: made + ttl, holder, fence: Revision(0) });
         }
         let (entry, trace) = trace?;
         let trace = trace.as_ref()?;
         let since =
             self.memory().vanished.get(name).filter(|seen| seen.0 == entry.changed).map(|seen| seen.1);
         let at = since.unwrap_or(now) + Duration::from_millis(trace.ttl_ms);
-        (now < at).then(|| NotYet { at, holder: trace.holder.clone(), fence: entry.changed })
+        (now < at).then(|| Blocked { at, holder: trace.holder.clone(), fence: entry.changed })
     }
 
     /// Remembers since when a lock with a trace has disappeared.
-    fn has_vanished(&self, name: &str, trace: Option<&(Entry, Option<Trace>)>) {
+    fn remember_disappearance(&self, name: &str, trace: Option<&(Entry, Option<Trace>)>) {
         let Some((entry, _)) = trace else { return };
         let now = Instant::now();
         let mut memory = self.memory();
@@ -287,7 +295,7 @@ impl Locks {
     }
 
     /// Waits for a change of a key after this revision, or for a reason to read again. False: there was none in time.
-    async fn is_told(
+    async fn wait_for_change(
         &self,
         key: &str,
         after: Revision,
@@ -457,7 +465,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn that_a_lock_was_taken_between_two_looks_is_not_taken_for_its_end() {
+    async fn a_lock_acquired_between_two_reads_has_not_disappeared() {
         let directory = testkit::private_directory();
         let store = Embedded::open(&directory.path().join("store")).unwrap_or_else(|error| panic!("{error}"));
         let store =

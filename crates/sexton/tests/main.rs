@@ -7,8 +7,8 @@ mod cluster;
 mod harness;
 
 mod automaton;
-mod bad_days;
 mod confinement;
+mod exhaustion;
 
 mod documents;
 mod ensemble;

@@ -188,14 +188,14 @@ fn the_time_to_live_ends_a_process_gracefully() {
         "--",
         "sh",
         "-c",
-        "trap 'echo goodbye; exit 5' TERM; while :; do sleep 0.01; done",
+        "trap 'echo leaves; exit 5' TERM; while :; do sleep 0.01; done",
     ])
     .start();
     let process = sexton.wait_for_phase("done");
     assert_eq!(process["lastExit"]["exitCode"], 5);
     assert_eq!(process["lastExit"]["reasonLabel"], "ttl");
     assert_eq!(sexton.json("/")["Status"], "killed");
-    assert_eq!(sexton.text("stdout"), "goodbye\n");
+    assert_eq!(sexton.text("stdout"), "leaves\n");
     assert_eq!(sexton.stop().code, 5);
 }
 

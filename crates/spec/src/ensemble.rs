@@ -153,10 +153,10 @@ pub struct Node {
     pub annotations: Pairs,
 }
 
-/// Who is asked.
+/// The sources of an identity.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Sources {
-    /// What was said: it counts, whatever others say.
+    /// The configured identity, which takes precedence.
     pub given: Identity,
     /// The Kubernetes API.
     pub kubernetes: bool,

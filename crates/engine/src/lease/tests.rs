@@ -269,7 +269,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn all_is_stopped_before_another_may_hold_it(ms in 500u64..86_400_000) {
+    fn the_run_is_killed_before_another_client_may_hold_the_lease(ms in 500u64..86_400_000) {
         let timing = LeaseTiming::of(Duration::from_millis(ms));
         // A keepalive is tried twice at least before the lock counts as lost.
         let second = timing.renew_after() + timing.answer_within() + timing.retry_after();

@@ -104,7 +104,7 @@ impl Place {
         let _ = self.orders.0.send(Order::Cut(time));
     }
 
-    pub(super) fn be_deaf(&self, time: Duration) {
+    pub(super) fn lose_keepalives(&self, time: Duration) {
         let _ = self.orders.0.send(Order::Deaf(time));
     }
 
@@ -120,7 +120,7 @@ impl Place {
     }
 
     /// Receives a keepalive. False, or no response: it was not accepted.
-    pub(super) async fn hear(&self, keepalive: Keepalive) -> bool {
+    pub(super) async fn receive(&self, keepalive: Keepalive) -> bool {
         let registry = self.up().as_ref().map(|up| Arc::clone(&up.registry));
         let lost = !self.world.is_calm() && self.chance.once_in(15);
         let Some(registry) = registry.filter(|_| !lost && !self.deaf.load(Ordering::Relaxed)) else {
@@ -350,7 +350,7 @@ impl Driver {
         let (news, running) = (self.news.0.clone(), Arc::clone(&self.running));
         let most = if place.chance.once_in(5) { 30_000 } else { 4_000 };
         let takes = place.chance.between(10, most);
-        let well = place.world.is_content() || !place.chance.once_in(4);
+        let well = place.world.callbacks_succeed() || !place.chance.once_in(4);
         let task = tokio::spawn(async move {
             sleep(takes).await;
             running.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -23,7 +23,7 @@ pub(super) struct Member {
     nonce: AtomicU64,
     away_until: Mutex<Option<Instant>>,
     /// It reports that it leaves.
-    goodbye: AtomicBool,
+    leaves: AtomicBool,
     changed: Notify,
 }
 
@@ -35,7 +35,7 @@ impl Member {
             payload: AtomicU64::new(0),
             nonce: AtomicU64::new(0),
             away_until: Mutex::default(),
-            goodbye: AtomicBool::new(false),
+            leaves: AtomicBool::new(false),
             changed: Notify::new(),
         })
     }
@@ -65,7 +65,7 @@ impl Member {
 
     /// Leaves, and returns after a while.
     pub(super) fn leave(&self, time: Duration) {
-        self.goodbye.store(true, Ordering::Relaxed);
+        self.leaves.store(true, Ordering::Relaxed);
         self.go(time);
     }
 
@@ -116,7 +116,7 @@ impl Member {
         sleep(self.chance.between(0, 5_000)).await;
         loop {
             if let Some(left) = self.away() {
-                if self.goodbye.swap(false, Ordering::Relaxed) {
+                if self.leaves.swap(false, Ordering::Relaxed) {
                     // With the nonce of the incarnation that ends.
                     let mut last = self.keepalive(true);
                     last.nonce = (self.nonce.load(Ordering::Relaxed) - 1).to_string();
@@ -138,7 +138,7 @@ impl Member {
         let mut well = true;
         for place in [&places[first], &places[(first + 1) % places.len()]] {
             sleep(self.chance.between(1, 40)).await;
-            let accepted = timeout(ANSWER_WITHIN, place.hear(keepalive.clone())).await;
+            let accepted = timeout(ANSWER_WITHIN, place.receive(keepalive.clone())).await;
             well &= accepted == Ok(true);
         }
         well

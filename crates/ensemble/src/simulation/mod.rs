@@ -141,7 +141,7 @@ async fn trouble(
             5 | 6 => member.leave(chance.between(1_000, 40_000)),
             7 | 8 => member.die(chance.between(1_000, 40_000)),
             9 => member.restart(),
-            10 => place.be_deaf(chance.between(500, 20_000)),
+            10 => place.lose_keepalives(chance.between(500, 20_000)),
             11 => {
                 // The leader dies, and the list is unchanged when another one leads.
                 let before = member.payload();
@@ -163,7 +163,7 @@ fn number_of(name: &str) -> Option<u64> {
 }
 
 #[test]
-fn whatever_breaks_nothing_overlaps_and_no_change_is_lost_in_the_end() {
+fn under_faults_callbacks_never_overlap_and_no_change_is_lost() {
     if let Some(seed) = number_of("SEXTON_SEED") {
         eprintln!("seed {seed}: {:?}", simulate(seed));
         return;

@@ -22,7 +22,7 @@ use crate::store::{
 /// The prefix of all keys.
 pub(super) const PREFIX: &str = "/kontrol/default/demo/";
 /// The time limit of a request.
-const PATIENCE: Duration = Duration::from_secs(1);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// The interval of checks for expired leases and cut watches.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -194,13 +194,13 @@ impl Link {
         sleep(chance.between(1, 40)).await;
         if self.is_cut() {
             self.fault();
-            sleep(PATIENCE).await;
+            sleep(REQUEST_TIMEOUT).await;
             return Err(StoreError::Unavailable("cut off".to_owned()));
         }
         if !shared.world.is_calm() {
             if chance.once_in(40) {
                 self.fault();
-                sleep(PATIENCE).await;
+                sleep(REQUEST_TIMEOUT).await;
                 return unknown("the request was lost");
             }
             if chance.once_in(60) {
@@ -212,7 +212,7 @@ impl Link {
                     sleep(delay).await;
                     shared.act(late);
                 });
-                sleep(PATIENCE).await;
+                sleep(REQUEST_TIMEOUT).await;
                 return unknown("the request is late");
             }
         }
@@ -220,7 +220,7 @@ impl Link {
         sleep(chance.between(1, 40)).await;
         if self.is_cut() || (!shared.world.is_calm() && chance.once_in(40)) {
             self.fault();
-            sleep(PATIENCE).await;
+            sleep(REQUEST_TIMEOUT).await;
             return unknown("the answer was lost");
         }
         result
@@ -307,7 +307,7 @@ impl Watching {
     async fn next(&mut self) -> Option<Result<Changes, StoreError>> {
         loop {
             if self.over {
-                sleep(PATIENCE).await;
+                sleep(REQUEST_TIMEOUT).await;
                 return None;
             }
             if self.silent.is_none() && self.cut.load(Ordering::Relaxed) {

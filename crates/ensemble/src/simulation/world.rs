@@ -12,7 +12,7 @@ use crate::state::State;
 use crate::store::Change;
 
 /// How long callbacks fail after everything else is repaired.
-const DISCONTENT: Duration = Duration::from_secs(30);
+const CALLBACK_FAILURES: Duration = Duration::from_secs(30);
 
 /// A running callback.
 #[derive(Debug, Clone)]
@@ -73,12 +73,12 @@ impl World {
     /// Whether there are no more faults.
     pub(super) fn settle(&self, calm: bool) {
         self.calm.store(calm, Ordering::Relaxed);
-        let content = calm.then(|| Instant::now() + DISCONTENT);
+        let content = calm.then(|| Instant::now() + CALLBACK_FAILURES);
         *self.content.lock().unwrap_or_else(PoisonError::into_inner) = content;
     }
 
     /// Whether callbacks may fail.
-    pub(super) fn is_content(&self) -> bool {
+    pub(super) fn callbacks_succeed(&self) -> bool {
         let content = *self.content.lock().unwrap_or_else(PoisonError::into_inner);
         content.is_some_and(|content| content <= Instant::now())
     }
@@ -116,8 +116,8 @@ impl World {
             "seed {}: {by} with {fence} ends, and {running:?} runs",
             self.seed
         );
-        if let Some((_, ended_well)) = &mut seen.last {
-            *ended_well = well;
+        if let Some((_, succeeded)) = &mut seen.last {
+            *succeeded = well;
         }
     }
 

@@ -279,7 +279,7 @@ mod tests {
     proptest! {
         /// Whenever requests arrive, a holder with its own clock is gone before another pod may lead.
         #[test]
-        fn nothing_that_runs_by_a_leadership_outlives_it(
+        fn no_lease_on_a_leadership_outlives_it(
             leadership in 3u64..100,
             part in 1u32..40,
             asks in proptest::collection::vec(0u64..2_000, 1..40),
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_is_too_long_or_of_nobody_is_none() {
+    fn too_long_and_unknown_leases_are_rejected() {
         let mut books = Books::default();
         let now = BootInstant(1_000_000_000_000);
         let until = Some(now + SECOND * 9);

@@ -38,7 +38,7 @@ fn leader<'a>(masters: &[&'a Pod]) -> &'a Pod {
 
 /// A change made through a master is followed by a complete callback run.
 #[track_caller]
-fn is_told(directory: &TempDir, through: &Pod, id: &str) {
+fn wait_for_change(directory: &TempDir, through: &Pod, id: &str) {
     assert_eq!(through.ping(&keepalive(id, &json!(1))).code, 200);
     let digest = through.json("/v1/digest")["digest"].as_str().unwrap_or_default().to_owned();
     wait_until(
@@ -59,7 +59,7 @@ fn a_leader_that_exits_is_replaced_at_once_and_a_killed_one_after_its_lease() {
     let directory = place();
     let run = callback(&directory, SLOW);
     let (one, two) = (master(&etcd, &run, "one"), master(&etcd, &run, "two"));
-    is_told(&directory, &one, "a");
+    wait_for_change(&directory, &one, "a");
     // Both have the same list.
     wait_until("the same digest", || (one.json("/v1/digest") == two.json("/v1/digest")).then_some(()));
     let first_leads = leader(&[&one, &two]).port == one.port;
@@ -69,7 +69,7 @@ fn a_leader_that_exits_is_replaced_at_once_and_a_killed_one_after_its_lease() {
     leader(&[&waits]);
     // Without a release, it would take two thirds of the fail-over time at least.
     assert!(begun.elapsed() < FAIL_OVER * 3 / 5, "not released at once: {:?}", begun.elapsed());
-    is_told(&directory, &waits, "b");
+    wait_for_change(&directory, &waits, "b");
     // A leader is killed during a callback.
     let third = master(&etcd, &run, "three");
     assert_eq!(waits.ping(&keepalive("c", &json!(1))).code, 200);
@@ -79,7 +79,7 @@ fn a_leader_that_exits_is_replaced_at_once_and_a_killed_one_after_its_lease() {
     });
     waits.sexton.signal(libc::SIGKILL);
     leader(&[&third]);
-    is_told(&directory, &third, "d");
+    wait_for_change(&directory, &third, "d");
     never_overlap(directory.path());
     // Only keys of the ensemble are written: the name of another may have the same beginning.
     let keys = etcd.run(&["get", "--prefix", "--keys-only", ""]);
@@ -94,7 +94,7 @@ fn a_suspended_leader_overlaps_with_no_other_and_changes_nothing() {
     // Each also writes before it exits.
     let run = callback(&directory, "sleep 1; echo \"{\\\"by\\\": $FENCE}\"");
     let (one, two) = (master(&etcd, &run, "one"), master(&etcd, &run, "two"));
-    is_told(&directory, &one, "a");
+    wait_for_change(&directory, &one, "a");
     let (leads, waits) = if leader(&[&one, &two]).port == one.port { (&one, &two) } else { (&two, &one) };
     assert_eq!(waits.ping(&keepalive("b", &json!(1))).code, 200);
     wait_until("a callback has begun", || {
@@ -102,12 +102,12 @@ fn a_suspended_leader_overlaps_with_no_other_and_changes_nothing() {
     });
     leads.sexton.signal(libc::SIGSTOP);
     leader(&[waits]);
-    is_told(&directory, waits, "c");
+    wait_for_change(&directory, waits, "c");
     leads.sexton.signal(libc::SIGCONT);
     wait_until("it knows that it does not lead", || {
         (leads.json("/v1/leader")["leads"] == false).then_some(())
     });
-    is_told(&directory, waits, "d");
+    wait_for_change(&directory, waits, "d");
     let fence = waits.json("/v1/leader")["fence"].clone();
     wait_until("its state", || (waits.json("/state")["by"] == fence).then_some(()));
     never_overlap(directory.path());
@@ -119,19 +119,19 @@ fn a_restart_of_the_cluster_loses_no_change() {
     let directory = place();
     let run = callback(&directory, "echo 1");
     let (one, two) = (master(&etcd, &run, "one"), master(&etcd, &run, "two"));
-    is_told(&directory, &one, "a");
+    wait_for_change(&directory, &one, "a");
     etcd.restart_all();
     wait_until(&format!("taken; {}", two.sexton.stderr()), || {
         (two.ping(&keepalive("b", &json!(1))).code == 200).then_some(())
     });
     leader(&[&one, &two]);
-    is_told(&directory, &two, "c");
+    wait_for_change(&directory, &two, "c");
     wait_until("the same digest", || (one.json("/v1/digest") == two.json("/v1/digest")).then_some(()));
     let leads = etcd.leader();
     etcd.kill(leads);
     wait_until(&format!("taken; {}", one.sexton.stderr()), || {
         (one.ping(&keepalive("d", &json!(1))).code == 200).then_some(())
     });
-    is_told(&directory, &one, "e");
+    wait_for_change(&directory, &one, "e");
     never_overlap(directory.path());
 }

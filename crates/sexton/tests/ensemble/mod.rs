@@ -1,13 +1,13 @@
 //! An ensemble of pods: members, masters, the leader and its callback.
 
-mod bad_days;
-mod crowds;
+mod certificates;
+mod faults;
 mod identity;
 mod leaders;
 mod list;
 mod network;
-mod papers;
 mod rpc;
+mod scale;
 mod stores;
 mod up;
 

@@ -1,7 +1,7 @@
 //! The shared lock: the server, `lock hold`, processes with a lock, and failures of all of them.
 
-mod bad_days;
 mod chaos;
+mod faults;
 mod server;
 mod up;
 

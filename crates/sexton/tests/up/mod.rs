@@ -1,9 +1,9 @@
 //! `sexton up` with real processes: one file for each section of the guide.
 
 mod attributes;
-mod bad_days;
 mod configuration;
 mod control;
+mod faults;
 mod hooks;
 mod leftovers;
 mod limits;

@@ -13,7 +13,7 @@ use super::{Pod, callback, calls, keepalive, never_overlap, place, store};
 use crate::harness::{SEXTON, Sexton};
 
 /// The number of members, and of connections.
-const CROWD: usize = 10_000;
+const MEMBERS: usize = 10_000;
 const CONNECTIONS: usize = 200;
 
 /// Sends all keepalives over one connection, and returns how many were accepted.
@@ -40,18 +40,18 @@ fn ten_thousand_members_that_join_at_once_are_all_listed() {
     let directory = place();
     let master = Pod::start(&["--role", "master", "--member-ttl", "10m", "--store", &store(&directory)]);
     let all: Vec<_> =
-        (0..CROWD).map(|number| keepalive(&format!("pod-{number}"), &json!(number)).to_string()).collect();
+        (0..MEMBERS).map(|number| keepalive(&format!("pod-{number}"), &json!(number)).to_string()).collect();
     let taken: usize = std::thread::scope(|scope| {
         let port = master.port;
         let shares: Vec<_> =
-            all.chunks(CROWD / CONNECTIONS).map(|share| scope.spawn(move || say(port, share))).collect();
+            all.chunks(MEMBERS / CONNECTIONS).map(|share| scope.spawn(move || say(port, share))).collect();
         shares.into_iter().map(|share| share.join().unwrap_or(0)).sum()
     });
-    assert_eq!(taken, CROWD, "{}", master.sexton.stderr());
-    assert_eq!(master.json("/v1/digest")["pods"], CROWD);
+    assert_eq!(taken, MEMBERS, "{}", master.sexton.stderr());
+    assert_eq!(master.json("/v1/digest")["pods"], MEMBERS);
     let pods = master.json("/v1/pods");
     let numbers: Vec<_> = pods.as_array().into_iter().flatten().filter_map(|it| it["seq"].as_u64()).collect();
-    assert!(numbers.len() == CROWD && numbers.is_sorted_by(|a, b| a < b));
+    assert!(numbers.len() == MEMBERS && numbers.is_sorted_by(|a, b| a < b));
     // The same list in pages.
     let (mut after, mut read) = (0, Vec::new());
     loop {

@@ -7,13 +7,13 @@ use testkit::{TempDir, wait_until};
 use super::{place, store};
 use crate::harness::{Running, Sexton};
 
-struct Papers {
+struct Certificates {
     directory: TempDir,
     authority: Authority,
     master: Certificate,
 }
 
-impl Papers {
+impl Certificates {
     fn new() -> Self {
         let directory = place();
         let authority = Authority::new(directory.path(), "ca");
@@ -41,22 +41,23 @@ fn arguments(arguments: &[&str]) -> Vec<String> {
     arguments.iter().map(|word| (*word).to_owned()).collect()
 }
 
-fn ask(port: u16, scheme: &str, papers: &[String], what: &[&str]) -> crate::harness::Done {
+fn ask(port: u16, scheme: &str, certificates: &[String], what: &[&str]) -> crate::harness::Done {
     let at = format!("{scheme}://127.0.0.1:{port}");
     let front = ["ensemble", what[0], "--pod", &at].map(str::to_owned);
-    Sexton::new(front.iter().chain(papers).chain(&arguments(&what[1..]))).done()
+    Sexton::new(front.iter().chain(certificates).chain(&arguments(&what[1..]))).done()
 }
 
 #[test]
 fn connections_are_encrypted_and_certificates_authenticate() {
-    let papers = Papers::new();
-    let ca = arguments(&["--tls-ca", &papers.ca()]);
+    let certificates = Certificates::new();
+    let ca = arguments(&["--tls-ca", &certificates.ca()]);
     let port = free_ports(1)[0];
-    let options = ["--role", "master", "--store", &store(&papers.directory), "--authenticated-keepalives"];
-    let master = pod(port, &[&arguments(&options)[..], &own(&papers.master), &ca].concat());
+    let options =
+        ["--role", "master", "--store", &store(&certificates.directory), "--authenticated-keepalives"];
+    let master = pod(port, &[&arguments(&options)[..], &own(&certificates.master), &ca].concat());
     wait_until("a master", || (ask(port, "https", &ca, &["pods"]).code == 0).then_some(()));
     // Reading needs no certificate, commands do; without encryption there is no response.
-    let known = papers.authority.sign("member", "DNS:member");
+    let known = certificates.authority.sign("member", "DNS:member");
     for (scheme, shown, what, code, part) in [
         ("https", ca.clone(), &["pods"][..], 0, "[]"),
         ("https", Vec::new(), &["pods"], 69, "certificate"),
@@ -73,7 +74,7 @@ fn connections_are_encrypted_and_certificates_authenticate() {
     // A certificate of another CA and an expired one do not count.
     let others = place();
     let stranger = Authority::new(others.path(), "other").sign("stranger", "DNS:stranger");
-    let expired = papers.authority.sign_expired("expired", "DNS:expired");
+    let expired = certificates.authority.sign_expired("expired", "DNS:expired");
     for certificate in [&stranger, &expired] {
         let done = ask(port, "https", &[&ca[..], &own(certificate)].concat(), &["invoke", "echo x"]);
         assert!(done.code == 69 && done.stderr.contains("failed:"), "{done:?}");
@@ -108,21 +109,21 @@ fn connections_are_encrypted_and_certificates_authenticate() {
 
 #[test]
 fn a_replaced_certificate_is_reloaded_and_a_broken_one_ignored() {
-    let papers = Papers::new();
-    let ca = arguments(&["--tls-ca", &papers.ca()]);
+    let certificates = Certificates::new();
+    let ca = arguments(&["--tls-ca", &certificates.ca()]);
     let port = free_ports(1)[0];
-    let options = ["--role", "master", "--store", &store(&papers.directory)];
-    let master = pod(port, &[&arguments(&options)[..], &own(&papers.master)].concat());
+    let options = ["--role", "master", "--store", &store(&certificates.directory)];
+    let master = pod(port, &[&arguments(&options)[..], &own(&certificates.master)].concat());
     wait_until("a master", || (ask(port, "https", &ca, &["pods"]).code == 0).then_some(()));
-    let key = std::fs::read(&papers.master.key).unwrap_or_default();
-    std::fs::write(&papers.master.key, "nonsense").unwrap_or_default();
+    let key = std::fs::read(&certificates.master.key).unwrap_or_default();
+    std::fs::write(&certificates.master.key, "nonsense").unwrap_or_default();
     assert_eq!(ask(port, "https", &ca, &["pods"]).code, 0, "the one from before is as good as it was");
     master.wait_for_stderr("cannot reload certificates");
-    std::fs::write(&papers.master.key, key).unwrap_or_default();
+    std::fs::write(&certificates.master.key, key).unwrap_or_default();
     // Now an expired one: a client sees that it has changed.
-    let expired = papers.authority.sign_expired("late", "IP:127.0.0.1");
-    std::fs::rename(&expired.key, &papers.master.key).unwrap_or_default();
-    std::fs::rename(&expired.certificate, &papers.master.certificate).unwrap_or_default();
+    let expired = certificates.authority.sign_expired("late", "IP:127.0.0.1");
+    std::fs::rename(&expired.key, &certificates.master.key).unwrap_or_default();
+    std::fs::rename(&expired.certificate, &certificates.master.certificate).unwrap_or_default();
     let done = ask(port, "https", &ca, &["pods"]);
     assert!(done.code == 69 && done.stderr.contains("Expired"), "{done:?}");
     assert_eq!(master.stop().code, 0);
@@ -130,16 +131,16 @@ fn a_replaced_certificate_is_reloaded_and_a_broken_one_ignored() {
 
 #[test]
 fn unusable_certificates_are_rejected_before_anything_starts() {
-    let papers = Papers::new();
-    let bad = papers.directory.path().join("bad.pem");
+    let certificates = Certificates::new();
+    let bad = certificates.directory.path().join("bad.pem");
     std::fs::write(&bad, "nonsense").unwrap_or_default();
     let bad = bad.display().to_string();
-    let empty = papers.directory.path().join("empty");
+    let empty = certificates.directory.path().join("empty");
     std::fs::write(&empty, " \n").unwrap_or_default();
     let empty = empty.display().to_string();
-    let store = store(&papers.directory);
+    let store = store(&certificates.directory);
     let master = arguments(&["ensemble", "--app", "demo", "--role", "master", "--store", &store]);
-    let [_, certificate, _, key] = own(&papers.master);
+    let [_, certificate, _, key] = own(&certificates.master);
     for (options, code, part) in [
         (&["--tls-cert", &certificate][..], 64, "must be given together"),
         (&["--authenticated-keepalives"], 64, "requires credentials"),
