@@ -131,8 +131,9 @@ async fn connect(socket: &Path) -> Result<UnixStream, String> {
 /// Reads the status of processes, without values that change all the time.
 async fn processes(socket: &Path) -> Result<Value, String> {
     let stream = connect(socket).await?;
-    let (code, body) =
-        exchange(stream, &local_server(), Method::GET, "/v1/processes", &[], Vec::new()).await?;
+    let (code, body) = exchange(stream, &local_server(), Method::GET, "/v1/processes", &[], Vec::new())
+        .await
+        .map_err(|error| error.to_string())?;
     if code != StatusCode::OK {
         return Err(format!("HTTP {}", code.as_u16()));
     }
@@ -147,7 +148,9 @@ async fn processes(socket: &Path) -> Result<Value, String> {
 
 async fn follow(socket: &Path) -> Result<HttpResponse, String> {
     let stream = connect(socket).await?;
-    let following = send(stream, &local_server(), Method::GET, "/v1/events?follow", &[], Vec::new()).await?;
+    let server = local_server();
+    let following = send(stream, &server, Method::GET, "/v1/events?follow", &[], Vec::new());
+    let following = following.await.map_err(|error| error.to_string())?;
     if following.status == StatusCode::OK { Ok(following) } else { Err(format!("HTTP {}", following.status)) }
 }
 

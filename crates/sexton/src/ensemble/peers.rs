@@ -59,11 +59,12 @@ impl Dialer {
         path: &str,
         body: Vec<u8>,
     ) -> Result<(StatusCode, String), String> {
-        let failed = |why: String| format!("request to {peer} failed: {why}");
+        let failed = |why: &dyn fmt::Display| format!("request to {peer} failed: {why}");
         let token =
             self.token.iter().map(|token| ("authorization", format!("Bearer {token}"))).collect::<Vec<_>>();
-        let stream = self.connect(peer).await.map_err(failed)?;
-        let (code, answer) = exchange(stream, &peer.at, method, path, &token, body).await.map_err(failed)?;
+        let stream = self.connect(peer).await.map_err(|error| failed(&error))?;
+        let (code, answer) =
+            exchange(stream, &peer.at, method, path, &token, body).await.map_err(|error| failed(&error))?;
         Ok((code, String::from_utf8_lossy(&answer).into_owned()))
     }
 
@@ -105,7 +106,11 @@ impl Dialer {
             return Ok(());
         }
         let path = if follow { "/v1/events?follow" } else { "/v1/events" };
-        let sent = send(stream, &peer.at, Method::GET, path, &[], Vec::new());
+        let sent = async {
+            send(stream, &peer.at, Method::GET, path, &[], Vec::new())
+                .await
+                .map_err(|error| error.to_string())
+        };
         let answer = within(RESPONSE_LIMIT, sent).await;
         let mut answer = answer.map_err(|why| failed(&why))?;
         if answer.status != StatusCode::OK {

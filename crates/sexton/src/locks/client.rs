@@ -140,25 +140,14 @@ pub(crate) async fn exchange(
     path: &str,
     headers: &[(&'static str, String)],
     body: Vec<u8>,
-) -> Result<(StatusCode, Vec<u8>), String> {
+) -> Result<(StatusCode, Vec<u8>), HttpError> {
     let mut response = send(stream, server, method, path, headers, body).await?;
-    let body = response.body(MAX_BODY).await.map_err(|error| error.to_string())?;
+    let body = response.body(MAX_BODY).await?;
     Ok((response.status, body))
 }
 
 /// Sends a request with a JSON body.
 pub(crate) async fn send(
-    stream: impl Stream + 'static,
-    server: &HttpAddress,
-    method: Method,
-    path: &str,
-    headers: &[(&'static str, String)],
-    body: Vec<u8>,
-) -> Result<HttpResponse, String> {
-    send_json(stream, server, method, path, headers, body).await.map_err(|error| error.to_string())
-}
-
-async fn send_json(
     stream: impl Stream + 'static,
     server: &HttpAddress,
     method: Method,

@@ -5,6 +5,7 @@
 //! * Azure: `compute/osProfile/computerName` (Azure Instance Metadata Service), the name of the node there
 
 use spec::ensemble::{Cloud, CloudSelector};
+use std::fmt::Display;
 use std::time::Duration;
 
 use futures_util::future::select_ok;
@@ -71,12 +72,13 @@ async fn request(
     header: (&'static str, String),
 ) -> Result<String, String> {
     let server = HttpAddress { host: host.to_owned(), port: 80 };
-    let failed = |why: String| format!("{server}: {why}");
+    let failed = |why: &dyn Display| format!("{server}: {why}");
     let stream = connect(host, 80).await.map_err(|problem| problem.to_string())?;
-    let (code, body) =
-        exchange(stream, &server, method, path, &[header], Vec::new()).await.map_err(failed)?;
+    let (code, body) = exchange(stream, &server, method, path, &[header], Vec::new())
+        .await
+        .map_err(|error| failed(&error))?;
     if code != StatusCode::OK {
-        return Err(failed(format!("HTTP {}", code.as_u16())));
+        return Err(failed(&format_args!("HTTP {}", code.as_u16())));
     }
     Ok(String::from_utf8_lossy(&body).trim().to_owned())
 }
