@@ -11,6 +11,7 @@
 //! * [`descriptors`]: limits of open descriptors
 //! * [`procfs`]: process information from `/proc`
 //! * [`pidfd`]: references to processes that are not children
+//! * [`blocking`]: blocking work on threads
 //! * [`clock`], [`pipe`], [`readable`]: time, pipes and descriptors for the event loop
 //! * [`notify`], [`notify_listener`]: sd_notify(3), sent and received
 //! * [`resource_usage`]: CPU and memory of process trees
@@ -19,6 +20,7 @@
 //! The only crate with unsafe code: the modules `ids`, `pidfd`, `readable`, `signals`, `spawn` and `sys`.
 #![deny(unsafe_code)]
 
+pub mod blocking;
 pub mod cgroup;
 pub mod clock;
 pub mod descriptors;

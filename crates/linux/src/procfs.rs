@@ -138,7 +138,7 @@ pub fn own_memory() -> Option<(u64, u64)> {
     let statm = fs::read_to_string("/proc/self/statm").ok()?;
     let mut pages = statm.split_ascii_whitespace().map_while(|field| field.parse::<u64>().ok());
     let (virtual_size, resident) = (pages.next()?, pages.next()?);
-    let page = u64::try_from(rustix::param::page_size()).ok()?;
+    let page = crate::sys::page_size();
     Some((resident * page, virtual_size * page))
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 
 use crate::procfs::{self, Stat};
+use crate::sys;
 use spec::program::Pid;
 
 /// CPU and memory usage of a process tree.
@@ -24,9 +25,9 @@ pub fn measure(roots: &[Pid]) -> BTreeMap<Pid, ResourceUsage> {
     if roots.is_empty() {
         return found;
     }
-    let page = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
+    let page = sys::page_size();
     #[expect(clippy::cast_precision_loss, reason = "the ticks of a machine's uptime fit")]
-    let seconds = |ticks: u64| ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
+    let seconds = |ticks: u64| ticks as f64 / sys::clock_ticks_per_second() as f64;
     for (root, members) in trees(roots, procfs::processes().unwrap_or_default()) {
         let figures = found.entry(root).or_default();
         for stat in members {
@@ -42,7 +43,7 @@ pub fn measure(roots: &[Pid]) -> BTreeMap<Pid, ResourceUsage> {
 /// read.
 #[must_use]
 pub fn over(roots: &[Pid], limit_of: impl Fn(Pid) -> u64) -> BTreeMap<Pid, u64> {
-    let page = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
+    let page = sys::page_size();
     let used = |(root, members): (Pid, Vec<Stat>)| {
         let resident = members.iter().map(|stat| stat.resident_pages * page).sum::<u64>();
         if resident <= limit_of(root) {

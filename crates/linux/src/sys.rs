@@ -30,3 +30,19 @@ pub fn ignore_signal(signal: i32) {
     // SAFETY: ignoring a signal installs no handler.
     unsafe { libc::signal(signal, libc::SIG_IGN) };
 }
+
+/// The size of a page of memory in bytes; sysconf(3).
+#[must_use]
+pub fn page_size() -> u64 {
+    // SAFETY: it has no preconditions.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(size).ok().filter(|size| *size > 0).unwrap_or(4096)
+}
+
+/// The unit of CPU times in `/proc`, as a number per second; sysconf(3).
+#[must_use]
+pub fn clock_ticks_per_second() -> u64 {
+    // SAFETY: it has no preconditions.
+    let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    u64::try_from(ticks).ok().filter(|ticks| *ticks > 0).unwrap_or(100)
+}

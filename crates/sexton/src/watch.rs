@@ -360,7 +360,7 @@ fn has_name(stat: &Stat, arguments: &[String], name: &str) -> bool {
 
 /// The start time of a process. The kernel counts the ticks (proc_pid_stat(5)) from boot.
 fn started_at(start_ticks: u64) -> Option<Timestamp> {
-    let ticks_per_second = rustix::param::clock_ticks_per_second();
+    let ticks_per_second = linux::sys::clock_ticks_per_second();
     let since_boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let since_boot =
         Duration::new(u64::try_from(since_boot.tv_sec).ok()?, u32::try_from(since_boot.tv_nsec).ok()?);

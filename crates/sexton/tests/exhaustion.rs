@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::process::Command;
 
 use testkit::{http, tree, wait_until};
 
@@ -239,4 +240,41 @@ fn an_unread_terminal_blocks_nothing() {
     wait_until("more is said than it holds", || (sexton.text("runs").lines().count() > 100).then_some(()));
     sexton.signal(libc::SIGTERM);
     sexton.wait();
+}
+
+#[test]
+fn at_the_process_limit_requests_and_probes_need_no_new_thread() {
+    if !is_root() {
+        return skipped("root, to change the user");
+    }
+    let directory = crate::up::place(
+        "processes:\n  web: {command: [sleep, inf], readinessProbe: {tcpSocket: {host: localhost, port: 1}, periodSeconds: 50ms}, resources: {limits: {memory: 1Gi}}}\n",
+    );
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(directory.path(), open).unwrap_or_default();
+    let copy = directory.path().join("sexton-program");
+    testkit::copy_executable(SEXTON.as_ref(), &copy);
+    let script = format!(
+        "exec setpriv --reuid 54323 --regid 54323 --clear-groups {} -i 127.0.0.1 -p 0 up --control none {}",
+        copy.display(),
+        directory.path().join("sexton.yaml").display()
+    );
+    let mut sexton = Sexton::program("/bin/sh".as_ref(), ["-c", &script]).start();
+    let address = sexton.address();
+    wait_until("the process runs", || {
+        sexton.descendants().values().any(|name| name == "sleep").then_some(())
+    });
+    // From now on the user may start no process and no thread.
+    let limit = ["--reuid", "54323", "--regid", "54323", "--clear-groups", "prlimit", "--nproc=1:1", "--pid"];
+    let limit = Command::new("setpriv").args(limit).arg(sexton.pid().to_string()).status();
+    assert!(limit.is_ok_and(|status| status.success()));
+    let ask = |target: &str| http::connect(address).and_then(|stream| http::request(stream, "GET", target));
+    for _ in 0..5 {
+        for target in ["/metrics", "/v1/processes", "/readiness", "/liveness"] {
+            let answer = ask(target).unwrap_or_else(|error| panic!("{target}: {error}; {}", sexton.stderr()));
+            assert!(matches!(answer.code, 200 | 503), "{target}: {answer:?}");
+        }
+    }
+    sexton.signal(libc::SIGTERM);
+    assert_eq!(sexton.wait(), 0, "{}", sexton.stderr());
 }

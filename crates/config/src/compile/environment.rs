@@ -8,9 +8,22 @@ use std::path::Path;
 /// The maximum size of a variable file, in bytes.
 const MAX_SIZE: u64 = 1 << 20;
 
-/// Reads a file of `NAME=value` lines. Blank lines, comments (`#`), `export ` before a name and one pair of quotes
-/// around a value are removed.
-pub(super) fn read_file(path: &Path) -> Result<Vec<(String, String)>, String> {
+/// The grammar of a variable file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Grammar {
+    /// Of native files. One `NAME=value` a line; blank lines and lines that start with `#` are skipped, and `export ` before a
+    /// name. White space around names and unquoted values is removed; a `#` in a value belongs to it. A value in single
+    /// quotes is taken as it is; in double quotes `\n`, `\r`, `\t`, `\"`, `\\`, `\$` and `` \` `` are replaced, and a
+    /// backslash at the end of a line joins it with the next. Both kinds may have several lines.
+    ///
+    /// Files that Docker, Compose and systemd read in the same way mean the same here.
+    Native,
+    /// Of process-wrapper: as above, but a value ends with its line, and one pair of quotes around it is removed.
+    ProcessWrapper,
+}
+
+/// Reads a variable file. Messages never contain text of the file, which may be secret.
+pub(super) fn read_file(path: &Path, grammar: Grammar) -> Result<Vec<(String, String)>, String> {
     let describe =
         |error: std::io::Error| format!("cannot read {}: {}", path.display(), spec::text::describe(&error));
     // A named pipe must not block, nor a device be read without end.
@@ -23,37 +36,90 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<(String, String)>, String> {
     if text.len() as u64 > MAX_SIZE {
         return Err(format!("{} exceeds the size limit of a variable file: 1 MiB", path.display()));
     }
-    parse(&text).map_err(|(line, message)| format!("{}:{line}: {message}", path.display()))
+    parse(&text, grammar).map_err(|(line, message)| format!("{}:{line}: {message}", path.display()))
 }
 
-fn parse(text: &str) -> Result<Vec<(String, String)>, (usize, String)> {
+/// Parses a variable file. An error has the number of its line.
+pub(crate) fn parse(text: &str, grammar: Grammar) -> Result<Vec<(String, String)>, (usize, &'static str)> {
     let mut all = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
+    let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut number = 1;
+    while !rest.is_empty() {
+        let (line, following) = rest.split_once('\n').unwrap_or((rest, ""));
+        if line.trim().is_empty() || line.trim_start().starts_with('#') {
+            (rest, number) = (following, number + 1);
             continue;
         }
-        let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
-        let Some((name, value)) = line.split_once('=') else {
-            return Err((index + 1, format!("expected NAME=value, found '{line}'")));
+        let Some(equals) = line.find('=') else { return Err((number, "expected NAME=value")) };
+        let name = line[..equals].trim();
+        let name = name.strip_prefix("export ").unwrap_or(name).trim();
+        if !is_name(name) {
+            return Err((number, "expected a name without white space before the ="));
+        }
+        let value = rest[equals + 1..].trim_start_matches([' ', '\t']);
+        let quote = value.chars().next().filter(|c| grammar == Grammar::Native && matches!(c, '"' | '\''));
+        let value = if let Some(quote) = quote {
+            let (value, length) = unquote(&value[1..], quote).ok_or((number, "the quote is not closed"))?;
+            let (quoted, after) = value_and_rest(rest, equals, length);
+            number += quoted.matches('\n').count();
+            let (tail, following) = after.split_once('\n').unwrap_or((after, ""));
+            if !tail.trim().is_empty() && !tail.trim_start().starts_with('#') {
+                return Err((number, "expected the end of the line after the closing quote"));
+            }
+            (rest, number) = (following, number + 1);
+            value
+        } else {
+            (rest, number) = (following, number + 1);
+            let value = line[equals + 1..].trim();
+            let pair = |quote: &char| value.strip_prefix(*quote).and_then(|rest| rest.strip_suffix(*quote));
+            let unquoted = ['"', '\''].iter().find_map(pair).filter(|_| grammar == Grammar::ProcessWrapper);
+            unquoted.unwrap_or(value).to_owned()
         };
-        let name = name.trim_end();
-        check_name(name).map_err(|message| (index + 1, message))?;
-        let value = value.trim();
-        let unquoted = ['"', '\'']
-            .iter()
-            .find_map(|quote| value.strip_prefix(*quote).and_then(|rest| rest.strip_suffix(*quote)));
-        all.push((name.to_owned(), unquoted.unwrap_or(value).to_owned()));
+        if value.contains('\0') {
+            return Err((number - 1, "a value cannot contain a NUL byte"));
+        }
+        all.push((name.to_owned(), value));
     }
     Ok(all)
 }
 
+/// Splits at the end of a quoted value: the text up to its closing quote, and what follows.
+fn value_and_rest(text: &str, equals: usize, length: usize) -> (&str, &str) {
+    let from_equals = &text[equals + 1..];
+    let blanks = from_equals.len() - from_equals.trim_start_matches([' ', '\t']).len();
+    text.split_at(equals + 1 + blanks + 1 + length)
+}
+
+/// Unquotes a value after its opening quote. Returns it, and its length up to and including the closing quote.
+fn unquote(text: &str, quote: char) -> Option<(String, usize)> {
+    let mut value = String::new();
+    let mut chars = text.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            _ if c == quote => return Some((value, at + 1)),
+            '\\' if quote == '"' => match chars.next()?.1 {
+                'n' => value.push('\n'),
+                'r' => value.push('\r'),
+                't' => value.push('\t'),
+                escaped @ ('"' | '\\' | '$' | '`') => value.push(escaped),
+                '\n' => {}
+                other => value.extend(['\\', other]),
+            },
+            // A file with the line ends of another system.
+            '\r' if matches!(chars.peek(), Some((_, '\n'))) => {}
+            _ => value.push(c),
+        }
+    }
+    None
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['=', '\0']) && !name.chars().any(char::is_whitespace)
+}
+
 /// Checks the name of a variable.
 pub(super) fn check_name(name: &str) -> Result<(), String> {
-    if name.is_empty() || name.contains(['=', '\0']) || name.chars().any(char::is_whitespace) {
-        return Err(format!("invalid variable name '{name}'"));
-    }
-    Ok(())
+    if is_name(name) { Ok(()) } else { Err(format!("invalid variable name '{name}'")) }
 }
 
 /// The maximum length of an expanded text in bytes: that of one argument or variable in Linux (`MAX_ARG_STRLEN`,
@@ -98,14 +164,43 @@ pub(super) fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> Resu
 mod tests {
     use crate::compile::environment::*;
 
+    fn parsed(text: &str, grammar: Grammar) -> Result<Vec<String>, (usize, &'static str)> {
+        let pairs = parse(text, grammar)?;
+        Ok(pairs.iter().map(|(name, value)| format!("{name}={value}")).collect())
+    }
+
     #[test]
     fn parses_a_variable_file() {
-        let text = "# comment\n\nA=1\nexport B = \"two words\"\nC='x'\nD=\"\nE=a=b\n  F=  spaced \n";
-        let pairs = parse(text).unwrap_or_else(|error| panic!("{error:?}"));
-        let pairs: Vec<_> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        assert_eq!(pairs, ["A=1", "B=two words", "C=x", "D=\"", "E=a=b", "F=spaced"]);
-        assert!(parse("A=1\nnonsense\n").is_err_and(|(line, _)| line == 2));
-        assert!(parse("=x").is_err());
+        let text = "\u{feff}# comment\n\nA=1\nexport B = \"two words\"\nC='x'\r\nE=a=b#c # d\n  F=  spaced \nG=\nH=x\"y\"\n";
+        for grammar in [Grammar::Native, Grammar::ProcessWrapper] {
+            let expected = ["A=1", "B=two words", "C=x", "E=a=b#c # d", "F=spaced", "G=", "H=x\"y\""];
+            assert_eq!(parsed(text, grammar).as_deref(), Ok(&expected.map(str::to_owned)[..]), "{grammar:?}");
+            assert_eq!(parsed("A=1\nsecret\n", grammar), Err((2, "expected NAME=value")));
+            assert!(parsed("=x", grammar).is_err() && parsed("a b=x", grammar).is_err());
+        }
+    }
+
+    #[test]
+    fn quoted_values_may_have_several_lines() {
+        let native = |text: &str| parsed(text, Grammar::Native);
+        assert_eq!(
+            native("KEY=\"AAAA\nbbbb=\"  # key\nX=1\n").as_deref(),
+            Ok(&["KEY=AAAA\nbbbb=".to_owned(), "X=1".to_owned()][..])
+        );
+        assert_eq!(native("A='x\\n$y\n\"'\n").as_deref(), Ok(&["A=x\\n$y\n\"".to_owned()][..]));
+        assert_eq!(
+            native("A=\"a\\n\\\"b\\\\ \\$c \\d \\\ne\"").as_deref(),
+            Ok(&["A=a\n\"b\\ $c \\d e".to_owned()][..])
+        );
+        assert_eq!(
+            native("A=\"a\r\nb\"\r\nB=1").as_deref(),
+            Ok(&["A=a\nb".to_owned(), "B=1".to_owned()][..])
+        );
+        assert_eq!(native("X=1\nA=\"secret\nB=2\n"), Err((2, "the quote is not closed")));
+        let after = "expected the end of the line after the closing quote";
+        assert_eq!(native("X=1\nA=\"a\nb\" c\n"), Err((3, after)));
+        assert_eq!(native("A=a\0b"), Err((1, "a value cannot contain a NUL byte")));
+        assert_eq!(parsed("A=\"x\n", Grammar::ProcessWrapper).as_deref(), Ok(&["A=\"x".to_owned()][..]));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use engine::{
 
 use crate::accounts;
 use crate::compile::actions::ActionResolver;
-use crate::compile::environment::{check_name, expand, read_file};
+use crate::compile::environment::{Grammar, check_name, expand, read_file};
 use crate::compile::pod;
 use crate::compile::pod::PodDependencies;
 use crate::compile::{CliOverrides, ProbeSet, Problems, ProcessPlan, ResolvedProbe, UpPlan, below};
@@ -475,28 +475,29 @@ impl<'a> Resolver<'a> {
         let (raw, at) = (it.raw, it.at.as_slice());
         let mut all = Vec::new();
         for (index, file) in self.file.env_file.iter().flat_map(|files| &files.0).enumerate() {
-            self.take_file(file, "", &[Step::from("envFile"), Step::from(index)], &mut all, problems);
+            let path = [Step::from("envFile"), Step::from(index)];
+            self.take_file(file, Grammar::Native, "", &path, &mut all, problems);
         }
         own_variables(self.file.env.as_ref(), &[], &mut all, problems);
         let mut files = Vec::new();
         for (index, from) in raw.env_from.iter().flatten().enumerate() {
             let path = below(&below(at, "envFrom"), index);
             match &from.file {
+                Some(file) if from.optional == Some(true) && !self.near(file).exists() => {}
                 Some(file) => {
-                    self.take_file(
-                        file,
-                        from.prefix.as_deref().unwrap_or_default(),
-                        &path,
-                        &mut files,
-                        problems,
-                    );
+                    let prefix = from.prefix.as_deref().unwrap_or_default();
+                    self.take_file(file, Grammar::Native, prefix, &path, &mut files, problems);
                 }
                 None => problems.at(&path, "file is missing: which file of variables?"),
             }
         }
-        let key = if raw.more.files_first { "envsFile" } else { "envFile" };
+        let (key, grammar) = if raw.more.files_first {
+            ("envsFile", Grammar::ProcessWrapper)
+        } else {
+            ("envFile", Grammar::Native)
+        };
         for file in raw.env_file.iter().flat_map(|files| &files.0) {
-            self.take_file(file, "", &below(at, key), &mut files, problems);
+            self.take_file(file, grammar, "", &below(at, key), &mut files, problems);
         }
         let mut own = Vec::new();
         own_variables(raw.env.as_ref(), at, &mut own, problems);
@@ -523,12 +524,13 @@ impl<'a> Resolver<'a> {
     fn take_file(
         &self,
         file: &str,
+        grammar: Grammar,
         prefix: &str,
         path: &[Step],
         all: &mut Vec<(String, String)>,
         problems: &mut Problems<'_>,
     ) {
-        match read_file(&self.near(file)) {
+        match read_file(&self.near(file), grammar) {
             Ok(pairs) => {
                 all.extend(pairs.into_iter().map(|(name, value)| (format!("{prefix}{name}"), value)));
             }

@@ -174,7 +174,7 @@ pub struct Process {
     pub args: Option<TextList>,
     /// Environment variables; they override those of the file's top level, which override those of sexton
     pub env: Option<Variables>,
-    /// Files with environment variables; `env` overrides them
+    /// Files with environment variables; `env` overrides them. A value in quotes may have several lines
     pub env_file: Option<OneOrMany<String>>,
     /// Files with environment variables, with a prefix for their names
     pub env_from: Option<Vec<EnvFrom>>,
@@ -293,6 +293,8 @@ pub struct EnvFrom {
     pub file: Option<String>,
     /// A prefix for each variable name
     pub prefix: Option<String>,
+    /// The file may be missing [default: false]
+    pub optional: Option<bool>,
 }
 
 /// When a process is restarted after it exits.

@@ -25,6 +25,7 @@ use crate::status::termination;
 use crate::tombstones::{Graveyard, TombstoneTargets};
 use config::compile;
 use config::compile::{ConfigError, ProcessPlan, UpPlan};
+use linux::blocking;
 use linux::cgroup::Cgroups;
 use linux::clock::Clock;
 use linux::notify::Notify;
@@ -192,7 +193,7 @@ impl Processes for LinuxSystem {
 
     fn measure_memory(&mut self, limits: Vec<(RunId, Pid, u64)>) {
         let measured = self.senders.measured.clone();
-        tokio::task::spawn_blocking(move || {
+        let measure = move || {
             let roots: Vec<Pid> = limits.iter().map(|(_, pid, _)| *pid).collect();
             let limit_of = |pid: Pid| {
                 limits.iter().find(|(_, of, _)| *of == pid).map_or(u64::MAX, |(_, _, limit)| *limit)
@@ -201,8 +202,11 @@ impl Processes for LinuxSystem {
             let over = limits
                 .into_iter()
                 .filter_map(|(run, pid, limit)| Some(MemoryUse { run, used: *over.get(&pid)?, limit }));
-            // An error: the supervisor has shut down.
-            let _ = measured.send(over.collect());
+            over.collect()
+        };
+        tokio::spawn(async move {
+            // Without a thread, there is another measurement later. Err of send: the supervisor has shut down.
+            let _ = measured.send(blocking::run(measure).await.unwrap_or_default());
         });
     }
 

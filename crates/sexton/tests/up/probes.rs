@@ -198,7 +198,7 @@ fn file_and_variable_probes_work() {
     );
     up.wait_ready("same");
     up.wait_until("other", "explained", |it| {
-        it["state"].as_str().is_some_and(|s| s.contains("A is '2', expected '1'"))
+        it["state"].as_str().is_some_and(|s| s.contains("A has not the expected value"))
     });
     up.wait_until("file", "explained", |it| it["state"].as_str().is_some_and(|s| s.contains("no such file")));
     std::fs::write(up.path("good"), "").unwrap_or_default();

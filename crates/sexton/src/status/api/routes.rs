@@ -25,6 +25,7 @@ use crate::control::{Command, ControlError};
 use crate::status::View;
 use crate::status::hub::{Change, Hub};
 use crate::status::metrics;
+use linux::blocking;
 use linux::clock::{Clock, rfc3339};
 use linux::resource_usage;
 use linux::resource_usage::ResourceUsage;
@@ -85,7 +86,7 @@ async fn state(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Respo
     answer(StatusCode::OK, JSON, body)
 }
 
-/// Returns the resource usage of processes, measured on a blocking thread.
+/// Returns the resource usage of processes, measured on a blocking thread; nothing, if there can be none.
 async fn usage(hub: &Hub, view: &View) -> Arc<BTreeMap<Pid, ResourceUsage>> {
     let mut last = hub.usage.lock().await;
     if let Some((at, figures)) = &*last
@@ -94,8 +95,7 @@ async fn usage(hub: &Hub, view: &View) -> Arc<BTreeMap<Pid, ResourceUsage>> {
         return Arc::clone(figures);
     }
     let roots: Vec<Pid> = view.processes.iter().filter_map(|process| process.pid).collect();
-    let figures =
-        tokio::task::spawn_blocking(move || resource_usage::measure(&roots)).await.unwrap_or_default();
+    let figures = blocking::run(move || resource_usage::measure(&roots)).await.unwrap_or_default();
     let figures = Arc::new(figures);
     *last = Some((Instant::now(), Arc::clone(&figures)));
     figures
