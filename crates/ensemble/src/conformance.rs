@@ -262,8 +262,8 @@ pub async fn a_lock_has_one_holder_and_increasing_tokens(store: &Arc<dyn Store>,
     assert_eq!((taken.name.as_str(), taken.holder.value.as_str(), taken.fence), ("l", "one", first));
     assert_eq!(locks.list().await.unwrap_or_default(), vec![taken]);
     // A name with the same beginning is another lock.
-    let beside = locks.acquire("l2", &name("x"), SHORT, now()).await;
-    assert!(matches!(beside, Ok(Acquired::Held { .. })), "{beside:?}");
+    let other = locks.acquire("l2", &name("x"), SHORT, now()).await;
+    assert!(matches!(other, Ok(Acquired::Held { .. })), "{other:?}");
     let (released, waited) = tokio::join!(
         async {
             locks.keep_alive(lease).await.unwrap_or_else(|error| panic!("{error}"));
@@ -322,7 +322,7 @@ pub async fn a_lock_whose_lease_expires_early_is_not_granted_at_once(store: &Arc
 pub async fn masters_agree_on_members(store: &Arc<dyn Store>, prefix: &str) {
     let masters = [0, 1].map(|_| Arc::new(Registry::new(Arc::clone(store), prefix, SHORT * 3)));
     let [one, two] = &masters;
-    let beside = futures_util::future::join_all(masters.iter().map(|master| async {
+    let running = futures_util::future::join_all(masters.iter().map(|master| async {
         tokio::join!(master.follow(), master.register());
     }));
     let test = async {
@@ -396,7 +396,7 @@ pub async fn masters_agree_on_members(store: &Arc<dyn Store>, prefix: &str) {
         assert_eq!(seq(one, 5), Some(62));
     };
     tokio::select! {
-        _ = beside => panic!("a register has ended"),
+        _ = running => panic!("a registry has ended"),
         () = test => {}
     }
 }

@@ -124,7 +124,7 @@ impl Drop for ControlGuard {
     }
 }
 
-/// Binds the control socket. A lock file beside it shows whether another sexton uses it; a socket without a held lock
+/// Binds the control socket. A lock file next to it shows whether another sexton uses it; a socket without a held lock
 /// is left over from a killed process and is removed.
 pub fn control(path: &Path) -> Result<ControlSocket, ListenError> {
     let failed = |why: String| ListenError::Control { path: path.to_owned(), why };

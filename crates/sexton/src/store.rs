@@ -21,7 +21,7 @@ pub enum StoreFailed {
     /// It does not open.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Its options are not all right.
+    /// Its options are invalid.
     #[error(transparent)]
     Options(#[from] OptionsError),
     /// There is a file for a token, and no token in it.
@@ -72,7 +72,7 @@ pub fn secret(path: &Path) -> Result<String, StoreFailed> {
     Ok(String::from_utf8_lossy(&read(path)?).trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// A token: what stands around it is none of it, and nothing is no token, since that is guessed.
+/// A token without surrounding white space; an empty one is rejected, since it could be guessed.
 pub fn token(path: &Path) -> Result<String, StoreFailed> {
     let token = secret(path)?.trim().to_owned();
     if token.is_empty() {

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::servers::run;
 
-/// Tells a test that it is inside.
+/// The variable that shows a test that it runs inside.
 const INSIDE: &str = "SEXTON_TEST_INSIDE";
 
 /// Is this test inside namespaces of its own (user, network, mounts)? If not, it is started again in such, and has done
@@ -63,7 +63,7 @@ impl Network {
         (0..self.hosts).map(|host| (Self::name(host), format!("10.97.0.{}", host + 1))).collect()
     }
 
-    /// A host hears none of the other hosts, and they do not hear it. We hear all.
+    /// Cuts a host off from the other hosts, not from this machine.
     pub fn cut_off_from_others(&self, host: usize) {
         for other in (0..self.hosts).filter(|other| *other != host) {
             // Unreachable means dropped packets, without an error.

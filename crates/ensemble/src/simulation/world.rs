@@ -90,7 +90,12 @@ impl World {
     /// A master starts its callback. Returns the number of the run.
     pub(super) fn start(&self, by: usize, fence: u64, digest: Arc<str>) -> usize {
         let mut seen = self.seen();
-        assert!(seen.running.is_none(), "seed {}: {by} starts one beside {:?}", self.seed, seen.running);
+        assert!(
+            seen.running.is_none(),
+            "seed {}: {by} starts one while {:?} is running",
+            self.seed,
+            seen.running
+        );
         assert!(fence >= seen.fence, "seed {}: {fence} after {}", self.seed, seen.fence);
         let leads = seen.leader == Some(fence);
         assert!(
@@ -141,7 +146,11 @@ impl World {
         let Change::Put(entry) = change else { return };
         if rest == "state" {
             let state: State = serde_json::from_slice(&entry.value).unwrap_or_default();
-            assert_eq!(Some(state.fence), seen.leader, "seed {seed}: who writes leads, by the store's order");
+            assert_eq!(
+                Some(state.fence),
+                seen.leader,
+                "seed {seed}: only the leader writes, by the order of the store"
+            );
             assert!(state.fence >= seen.wrote, "seed {seed}: {} after {}", state.fence, seen.wrote);
             seen.wrote = state.fence;
             let kept = state.state.as_u64().unwrap_or(0);

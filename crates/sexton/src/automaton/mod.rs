@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! socket ──Request──►                            ──Run──► sh -c SCRIPT
-//! signals ──Told────► engine::automaton::Automaton ──Signal──► its process group
+//! signals ──Input───► engine::automaton::Automaton ──Signal──► its process group
 //! scripts ──Ended───►                            ──Answer──► socket ; hub ─► http
 //! ```
 //!
