@@ -146,7 +146,8 @@ fn keepalives_are_accepted_or_rejected() {
     let pods = master.json("/v1/pods");
     let numbers: Vec<_> =
         pods.as_array().into_iter().flatten().filter_map(|pod| pod["seq"].as_u64()).collect();
-    assert!(numbers.len() >= 320 && numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+    // On a busy machine the first ones may have expired by now.
+    assert!(numbers.last() >= Some(&320) && numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
     // Without keepalives all members expire.
     wait_until("an empty list", || master.names().is_empty().then_some(()));
     let answer = master.ask("GET", "/metrics", &[], "");
